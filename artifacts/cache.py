@@ -1,0 +1,62 @@
+"""Prefect's cache over the artifact store: one policy, one place for results, JSON only.
+
+Prefect's own policies do not serve here: the default key holds the run id, INPUTS would see paths and batch sizes, and
+TASK_SOURCE misses helpers. So the key is the artifact's own, computed by tasks/stage.py. A stored result is a receipt
+whose validator checks every byte of the payload, and Prefect takes its error for "no result", so a damaged artifact is
+made again.
+"""
+
+from typing import Any
+
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
+from prefect.filesystems import WritableFileSystem
+
+from artifacts.store import Store
+
+BLOCK = "dialogsum-store"
+
+
+def _key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
+    job = inputs["job"]
+    return f"{job.stage}-{job.key}"
+
+
+ARTIFACT_KEY = CacheKeyFnPolicy(cache_key_fn=_key)
+
+
+class StoreResults(WritableFileSystem):
+    """Prefect's result records, kept under `results/` of whatever store this process uses.
+
+    The block itself holds no address and no credentials: each worker has its own DIALOGSUM_STORE.
+    """
+
+    _block_type_name = "DialogSum store"
+    _block_type_slug = BLOCK
+    _description = "Result records beside the artifacts they speak of."
+
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]  # Prefect calls both forms
+        content = Store.current().read("results", _file_name(path))
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
+
+    async def aread_path(self, path: str) -> bytes:
+        return self.read_path(path)
+
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
+        Store.current().write(content, "results", _file_name(path))
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        self.write_path(path, content)
+
+
+def _file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def saved_block() -> StoreResults:
+    """The block, known to the server: Prefect refers to result storage by a block's id."""
+    block = StoreResults()
+    block.save(BLOCK, overwrite=True)
+    return block

@@ -1,0 +1,81 @@
+"""What makes two pieces of work the same: canonical JSON, its sha256, and the difference in words."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+Identity = dict[str, Any]
+
+
+class NotIdentity:
+    """Marks a config field that cannot change the result; `why` is the sentence that says so."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+
+def identity_of(config: BaseModel) -> Identity:
+    """The fields of a config that make its identity, nested models included, as plain JSON values."""
+    found: Identity = {}
+    for name, field in type(config).model_fields.items():
+        if any(isinstance(mark, NotIdentity) for mark in field.metadata):
+            continue
+        value = getattr(config, name)
+        found[name] = identity_of(value) if isinstance(value, BaseModel) else json.loads(canonical(value))
+    return found
+
+
+def canonical(value: object) -> str:
+    """One spelling for equal values: sorted keys, no spaces, no NaN. Raises ValueError or TypeError on others."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256(value: object) -> str:
+    """sha256 of the canonical JSON, 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key in sorted(value):
+            yield from _flat(value[key], f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, value
+
+
+def difference(old: Identity, new: Identity) -> dict[str, tuple[Any, Any]]:
+    """The leaves that differ: dotted name -> (old, new); None stands for absent."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    return {
+        name: (before.get(name), after.get(name))
+        for name in sorted(before | after)
+        if before.get(name) != after.get(name)
+    }
+
+
+def _show(name: str, value: Any) -> str:
+    if value is None:
+        return "none"
+    if name.startswith(("inputs.", "code.")) or (isinstance(value, str) and len(value) == 64 and value.isalnum()):
+        return str(value)[:8]
+    text = canonical(value) if not isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else text[:28] + "…" + text[-28:]
+
+
+def in_words(changes: dict[str, tuple[Any, Any]]) -> str:
+    """The difference as one line: `train.lora.rank: 8 -> 16; ...`."""
+    said = []
+    for name, (old, new) in changes.items():
+        short = name.removeprefix("config.")
+        if name.startswith("code."):
+            said.append(f"code of {name.removeprefix('code.')} changed")
+        elif isinstance(old, str) and isinstance(new, str) and len(old) + len(new) > 100:
+            at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+            cut = max(0, at - 12)
+            said.append(f"{short}: …{old[cut : at + 24]!r} -> …{new[cut : at + 24]!r}")
+        else:
+            said.append(f"{short}: {_show(name, old)} -> {_show(name, new)}")
+    return "; ".join(said)

@@ -1,0 +1,102 @@
+"""doctor: all that can be known to fail before GPU time is spent. Data and prompts are prepared for real and kept."""
+
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from tempfile import TemporaryDirectory
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import RequestError, StageError
+from artifacts.manifest import Record
+from artifacts.refs import Ref
+from artifacts.store import Store
+from flows import graph
+from flows.recipe import Recipe
+from flows.terminal import Terminal
+from tasks.checks import Check
+from tasks.config import TrainSpec
+from tasks.events import Silent
+from tasks.stage import RECORDED, Artifact, Context, Input, Job, Stage, decide, perform
+from tasks.train import run_trainer
+
+
+class EnoughError(Exception):
+    """The graph has reached the trainer; what comes after it is not prepared."""
+
+
+def doctor(recipe: Recipe, as_json: bool) -> None:
+    """Print every check. StageError if one failed; RequestError if the request itself cannot be met."""
+    checks = [_versions(), _device(), _store()]
+    setup = graph.set_up(recipe)
+    checks.append(Check("data", "ok", f"{setup.data.origin} at {setup.data.revision[:12]}"))
+    checks.append(Check("model", "ok", f"{setup.model.origin} at {setup.model.revision[:12]}, readable"))
+    checks += _rows(setup)
+    if as_json:
+        print(json.dumps({"recipe": recipe.name, "checks": [check.as_dict() for check in checks]}, ensure_ascii=False))
+    else:
+        console = Terminal().answers
+        for check in checks:
+            console.print(str(check), markup=False)
+    if failed := [check for check in checks if check.state == "failed"]:
+        raise StageError(f"{failed[0].name}: {failed[0].detail}")
+
+
+def _versions() -> Check:
+    found = []
+    for name in RECORDED:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            return Check("versions", "failed", f"{name} is not installed: run `make setup`")
+    return Check("versions", "ok", f"Python {platform.python_version()}, " + ", ".join(found))
+
+
+def _device() -> Check:
+    """Asked in a process of its own: torch takes seconds to import and holds the GPU once asked."""
+    script = (
+        "import torch; c = torch.cuda; print(', '.join(f'{c.get_device_name(i)}, "
+        "{c.get_device_properties(i).total_memory / 2**30:.0f} GiB' for i in range(c.device_count())))"
+    )
+    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    if asked.returncode:
+        return Check("GPU", "failed", f"torch does not import: {asked.stderr.strip().splitlines()[-1]}")
+    return Check("GPU", "ok", asked.stdout.strip()) if asked.stdout.strip() else Check("GPU", "note", "none: the CPU does it all")
+
+
+def _store() -> Check:
+    store = Store.current()
+    store.check_writable()
+    return Check("store", "ok", f"{store.root} can be written")
+
+
+def _rows(setup: graph.Setup) -> list[Check]:
+    found: list[dict[str, str]] = []
+
+    def step(stage: Stage, of: str | None, spec: Record, **inputs: Input) -> Input:
+        refs: dict[str, Ref] = {role: ref for role, ref in inputs.items() if isinstance(ref, Ref)}
+        if isinstance(spec, TrainSpec):
+            found.extend(_checks(setup, spec, refs["rows"]))
+            raise EnoughError
+        decision = decide(stage, of, spec, refs)
+        job = Job(stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=refs, key=decision.key, run="doctor")
+        return Ref.of_manifest(perform(stage, job, Silent())[0])
+
+    try:
+        graph.retrain(setup, step)
+    except EnoughError:
+        return [Check(**check) for check in found]
+    raise RequestError("the graph has no training stage")
+
+
+def _checks(setup: graph.Setup, spec: TrainSpec, rows: Ref) -> list[dict[str, str]]:
+    store = Store.current()
+    with TemporaryDirectory() as folder:
+        place = Path(folder)
+        context = Context(out=place, work=place, runtime=setup.recipe.runtime, events=Silent())
+        artifact = Artifact(store.payload(rows.path), store.verified(rows.path))
+        result: dict[str, Any] = run_trainer(spec, context, artifact, check_only=True)
+    checks: list[dict[str, str]] = result["checks"]
+    return checks

@@ -1,0 +1,168 @@
+"""The command line. Logs and progress go to standard error, answers to standard output.
+
+Exit 0 done, 1 a stage failed, 2 the request was wrong; an error is one line. Heavy imports wait until a command needs
+them: a misspelt key is refused before Prefect or torch is touched.
+"""
+
+import json
+import os
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from artifacts.errors import RequestError, StageError, nearest, one_line
+from flows.recipe import load_recipe
+
+STAGE_NAMES = ("download", "format", "train", "generate", "score", "report")
+
+app = typer.Typer(
+    help="Fine-tune a small language model to summarize dialogues, and know whether it got better.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", show_default=True)]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.")]
+Refresh = Annotated[list[str] | None, typer.Option("--refresh", metavar="STAGE", help="Run a stage again although nothing changed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error and Prefect's own log.")]
+AdapterName = Annotated[str, typer.Option("--adapter", metavar="ID|champion|latest|none", help="Which adapter to evaluate.")]
+PromptName = Annotated[str | None, typer.Option("--prompt", metavar="NAME|FILE", help="Prompt at generation.")]
+
+
+@app.command()
+def run(
+    recipe: RecipeName = "quickstart", overrides: Overrides = None, refresh: Refresh = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Retrain: data, prompts, adapter, summaries, scores, report. What has not changed is reused."""
+    _execute("retrain", recipe, overrides, refresh, as_json, debug)
+
+
+@app.command()
+def evaluate(
+    recipe: RecipeName = "quickstart",
+    adapter: AdapterName = "latest",
+    prompt: PromptName = None,
+    overrides: Overrides = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Evaluate an adapter that is there, such as under another prompt. Trains nothing."""
+    _execute("evaluate", recipe, _with_prompt(overrides, prompt), refresh, as_json, debug, adapter=adapter)
+
+
+@app.command()
+def plan(
+    recipe: RecipeName = "quickstart",
+    adapter: Annotated[str | None, typer.Option("--adapter", metavar="ID|champion|latest|none", help="Plan `evaluate` instead of `run`.")] = None,
+    prompt: PromptName = None,
+    overrides: Overrides = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say for each stage whether it would run or be reused, and why. Runs nothing."""
+    loaded = load_recipe(recipe, _with_prompt(overrides, prompt))
+    planner_refresh = frozenset(_stage_names(refresh))
+    from flows import graph  # pandas and rouge_score take a second
+    from flows.adapters import find_adapter
+    from flows.planning import Planner
+    from flows.terminal import Terminal
+    from tasks.stage import Expected
+
+    setup, planner = graph.set_up(loaded), Planner(planner_refresh)
+    if adapter is None:
+        graph.retrain(setup, planner.step)
+    else:
+        found = find_adapter(adapter, setup.model)
+        graph.evaluate(setup, planner.step, Expected(id=found.id, digest=found.digest) if found else None)
+    if as_json:
+        print(json.dumps({"recipe": loaded.name, "stages": planner.stages}, ensure_ascii=False))
+    else:
+        Terminal().stages(planner.stages)
+
+
+@app.command()
+def show(
+    artifact: Annotated[str | None, typer.Argument(metavar="[ID]", help="An artifact, such as train-1a2b3c4d.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the artifacts, or one with its lineage, and verify it."""
+    from flows import showing
+
+    showing.show(artifact, as_json)
+
+
+@app.command()
+def doctor(recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Check before a run: versions, GPU, memory, store, hub, licence, data, and the rows as the trainer would get them."""
+    loaded = load_recipe(recipe, overrides or [])
+    from flows import checkup
+
+    checkup.doctor(loaded, as_json)
+
+
+def _execute(
+    flow: str, recipe: str, overrides: list[str] | None, refresh: list[str] | None, as_json: bool, debug: bool, **more: str
+) -> None:
+    load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
+    names = _stage_names(refresh)
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
+    from flows import pipeline
+    from flows.terminal import Terminal
+    from tasks.shell import terminal
+
+    listener = Terminal()
+    terminal.set(listener)
+    summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        listener.scores(summary)
+
+
+def _with_prompt(overrides: list[str] | None, prompt: str | None) -> list[str]:
+    return [*(overrides or []), *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])]
+
+
+def _stage_names(refresh: list[str] | None) -> list[str]:
+    for name in refresh or []:
+        if name not in STAGE_NAMES:
+            raise RequestError(f"--refresh: no stage {one_line(name, 60)!r}{nearest(name, STAGE_NAMES)}")
+    return refresh or []
+
+
+def main() -> NoReturn:
+    """Run the command line; every error becomes one line and an exit code."""
+    command: Any = typer.main.get_command(app)
+    try:
+        command.main(standalone_mode=False, prog_name="dialogsum")
+    except (RequestError, StageError) as error:
+        _fail(str(error), error.exit_code, error)
+    except KeyboardInterrupt:
+        _fail("interrupted; finished stages are kept, run the same command to go on", 130)
+    except Exception as error:
+        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own, of Typer's copy or another
+            _fail(_usage(error, command), 2)
+        _fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1, error)
+    sys.exit(0)
+
+
+def _usage(error: Any, command: Any) -> str:
+    message = str(error.format_message()).rstrip(".")
+    wrong = message.split("'")[1] if message.startswith("No such command") else ""
+    return f"no command {wrong!r}{nearest(wrong, command.commands)}" if wrong else f"{message}; see `dialogsum --help`"
+
+
+def _fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:
+    if "--debug" in sys.argv and error is not None:
+        import traceback
+
+        traceback.print_exception(error)
+    print(f"dialogsum: {one_line(message, 600)}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,122 @@
+"""Recipes: one YAML each, sectioned by stage; read, overridden, checked. Imports neither Prefect nor torch."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from artifacts.errors import RequestError, nearest, one_line
+from artifacts.manifest import Record
+from tasks.config import (
+    DataConfig,
+    EvaluationConfig,
+    GenerateConfig,
+    ModelConfig,
+    ReportConfig,
+    Runtime,
+    ScoreConfig,
+    TrainConfig,
+)
+
+RECIPES = Path(__file__).resolve().parent / "recipes"
+PROMPTS = Path(__file__).resolve().parent / "prompts"
+
+
+class Recipe(Record):
+    """A whole experiment. Only flows see it; a stage gets its own section."""
+
+    name: str
+    data: DataConfig = DataConfig()
+    prompt: str = "highlight"
+    """Template of the training prompt: a name in flows/prompts, or a file."""
+    model: ModelConfig
+    train: TrainConfig = TrainConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    generate: GenerateConfig = GenerateConfig()
+    score: ScoreConfig = ScoreConfig()
+    report: ReportConfig = ReportConfig()
+    runtime: Runtime = Runtime()
+
+
+def load_recipe(recipe: str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """A recipe by name or file, with `section.key=value` overrides. RequestError on anything unknown or of a wrong type."""
+    file = RECIPES / f"{recipe}.yaml"
+    if "/" in recipe or recipe.endswith((".yaml", ".yml")) or not file.is_file():
+        file = Path(recipe).expanduser()
+        if not file.is_file():
+            known = [p.stem for p in RECIPES.glob("*.yaml")]
+            raise RequestError(f"no recipe {one_line(recipe, 80)!r}, by name or as a file{nearest(recipe, known)}")
+    content = _yaml(file)
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign or not key.strip():
+            raise RequestError(f"--set {one_line(override, 80)}: expected section.key=value")
+        _put(content, key.strip(), _scalar(override, text), override)
+    refuse_unknown(content, Recipe)
+    try:
+        return Recipe.model_validate({"name": file.stem} | content)
+    except ValidationError as error:
+        raise RequestError(f"{file.name}: {_first(error)}") from error
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+        raise RequestError(f"{file}: not a recipe ({one_line(error, 160)})") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise RequestError(f"{file}: not a recipe (expected sections such as data, model, train)")
+    return content
+
+
+def _scalar(override: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise RequestError(f"--set {one_line(override, 80)}: the value does not read ({one_line(error, 80)})") from error
+
+
+def _put(content: dict[str, Any], key: str, value: Any, override: str) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = content.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise RequestError(f"--set {one_line(override, 80)}: {section!r} is not a section")
+        content = inner
+    content[last] = value
+
+
+def refuse_unknown(content: Any, model: type[BaseModel], prefix: str = "") -> None:
+    """RequestError naming the first key that `model` has not, with the nearest one that exists."""
+    if not isinstance(content, dict):
+        return
+    for key, value in content.items():
+        field = model.model_fields.get(str(key))
+        if field is None or (not prefix and key == "name"):
+            every = list(all_keys(Recipe))
+            raise RequestError(f"unknown key {one_line(f'{prefix}{key}', 80)!r}{nearest(f'{prefix}{key}', every)}")
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                refuse_unknown(value, kind, f"{prefix}{key}.")
+
+
+def all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of every leaf key."""
+    found = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += all_keys(kind, f"{prefix}{name}.")
+        elif prefix or name != "name":
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def _first(error: ValidationError) -> str:
+    """The first problem as one line: key, what was got, what is expected."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{where} is missing"
+    return f"{where}: got {one_line(repr(problem['input']), 60)}; {problem['msg'][0].lower()}{problem['msg'][1:]}"

@@ -1,0 +1,82 @@
+"""What a person sees on standard error while stages run: one line a stage, a bar where there is a terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from artifacts.errors import one_line
+
+
+class Terminal:
+    """Listener that draws. Without a terminal it prints a line every tenth of a stage instead of a bar."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.answers = Console(highlight=False)
+        self.label, self.tenth = "", -1
+        self.bar: Progress | None = None
+        self.task: Any = None
+
+    def stage(self, label: str, status: str, reason: str) -> None:
+        self.label, self.tenth = label, -1
+        if status == "run":
+            self.console.print(f"[bold]{escape(label)}[/bold]  {escape(one_line(reason))}")
+
+    def finished(self, entry: dict[str, Any]) -> None:
+        self._close()
+        label = " ".join(filter(None, [entry["stage"], entry["of"]]))
+        if entry["status"] == "run":
+            self.console.print(f"  [green]done[/green] {entry['artifact']}, {entry['rows']} rows, {entry['seconds']:.1f} s")
+        else:
+            self.console.print(f"[bold]{escape(label)}[/bold]  [cyan]reused[/cyan] {entry['artifact']}, {escape(entry['reason'])}")
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        if not self.console.is_terminal:
+            tenth = 10 * done // total if total else 0
+            if total and tenth > self.tenth:
+                self.tenth = tenth
+                self.console.print(f"  {done} of {total}  {escape(note)}")
+            return
+        if self.bar is None:
+            columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # fmt: skip
+            self.bar = Progress(*columns, console=self.console, transient=True)
+            self.task = self.bar.add_task(escape(self.label), total=total or None, note="")
+            self.bar.start()
+        self.bar.update(self.task, completed=done, total=total or None, note=escape(note))
+
+    def log(self, line: str) -> None:
+        self.console.print(f"  [dim]{escape(one_line(line))}[/dim]")
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def stages(self, stages: list[dict[str, Any]]) -> None:
+        """Table of what runs or is reused, and why."""
+        table = Table(box=None, pad_edge=False)
+        for heading in ("stage", "", "artifact", "why"):
+            table.add_column(heading, no_wrap=heading != "why")
+        for entry in stages:
+            colour = "green" if entry["status"] == "run" else "cyan"
+            label = " ".join(filter(None, [entry["stage"], entry["of"]]))
+            table.add_row(label, f"[{colour}]{entry['status']}[/{colour}]", entry["artifact"] or "-", escape(one_line(entry["reason"])))
+        self.answers.print(table)
+
+    def scores(self, summary: dict[str, Any]) -> None:
+        """Table of the headline scores, and where the report is."""
+        table = Table(box=None, pad_edge=False)
+        table.add_column("F1 x 100")
+        systems = summary["scores"]
+        for kind in next(iter(systems.values())):
+            table.add_column(kind, justify="right")
+        for name, found in systems.items():
+            table.add_row(name, *[f"{value:.2f}" for value in found.values()])
+        if len(systems) == 2:
+            gains = [systems["tuned"][kind] - systems["base"][kind] for kind in systems["base"]]
+            table.add_row("difference", *[f"{gain:+.2f}" for gain in gains])
+        self.answers.print(table)
+        self.answers.print(f"report: {escape(summary['report'])}", soft_wrap=True)

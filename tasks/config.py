@@ -1,0 +1,181 @@
+"""Every knob on one page, sectioned by stage. A stage function sees only its own section.
+
+Frozen, unknown keys refused. A field marked `NotIdentity` cannot change the result and says why; all others are part of
+the key of the stages that read them. `Runtime` as a whole is not identity: it says how, never what.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from artifacts.identity import NotIdentity
+from artifacts.manifest import Record
+
+Count = Annotated[int, Field(ge=1)]
+SEVEN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+TurnsName = Literal["chatml", "gemma", "none", "article", "article-inference"]
+
+
+class DataConfig(Record):
+    source: str = "sample"
+    """`sample`, a folder with train.csv, validation.csv and test.csv, or a hub id such as `knkarthick/dialogsum`."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub dataset; resolved to a commit before it becomes identity."""
+    allow_overlap: bool = False
+    """Accept dialogues that stand in both train and test."""
+
+
+class ModelConfig(Record):
+    source: str
+    """A hub id, a folder, or `package:<module>/<file>.gguf` for weights inside an installed Python package."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub model; resolved to a commit before it becomes identity."""
+    quantization: Literal["none", "nf4"] = "none"
+    """Of the frozen base while training. Generation always uses the unquantized base."""
+    turns: TurnsName = "chatml"
+    """The turn template around the prompt (tasks/turns.py)."""
+
+
+class LoraConfig(Record):
+    rank: Count = 8
+    alpha: Count = 16
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: tuple[str, ...] = SEVEN_LINEARS
+    rslora: bool = False
+    """Scale by alpha / sqrt(rank) instead of alpha / rank."""
+
+
+class TrainConfig(Record):
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    max_steps: Count | None = None
+    """Optimizer steps; overrules `epochs`."""
+    limit: Count | None = None
+    """The first rows of the split."""
+    stride: Count = 1
+    """Every n-th row, before `limit`. 1 takes all; the article's recipe took one of each 1,000 without noticing."""
+    batch_size: Count = 8
+    """Rows an optimizer step sees, whatever the hardware."""
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the steps."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    optimizer: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+    max_length: Count = 1024
+    """Tokens of a row. A longer dialogue loses its end, never the completion or its stop token."""
+    loss_on: Literal["completion", "all"] = "completion"
+    stop_token: bool = True
+    """Train the model to stop."""
+    evaluations: Count = 4
+    """How often the validation loss is measured, the last time at the end."""
+    validation_limit: Count | None = None
+    """The first rows of the validation split."""
+    seed: int = 0
+    lora: LoraConfig = LoraConfig()
+
+
+class EvaluationConfig(Record):
+    prompt: str | None = None
+    """Prompt at generation; the training prompt unless given."""
+    turns: TurnsName | None = None
+    """Turn template at generation; the model's unless given."""
+
+
+class GenerateConfig(Record):
+    limit: Count | None = None
+    """The first dialogues of the test split."""
+    max_new_tokens: Count = 96
+    max_prompt_tokens: Count = 2048
+    """A longer dialogue loses its end."""
+    beams: Count = 1
+    length_penalty: float = 1.0
+    """Only with beams."""
+
+
+class ScoreConfig(Record):
+    bootstrap_seed: int = 0
+    bootstrap_resamples: Count = 10_000
+
+
+class ReportConfig(Record):
+    examples: Annotated[int, Field(ge=0, le=500)] = 12
+    """Worked examples, base against tuned, evenly spread over the test rows."""
+
+
+class Runtime(Record):
+    """How the work is done here: none of it is identity, each for the reason beside it."""
+
+    train_batch_size: Annotated[
+        Count | None,
+        NotIdentity("rows in memory at once: gradients are accumulated to train.batch_size and divided by its tokens"),
+    ] = None
+    generate_batch_size: Annotated[
+        Count | None, NotIdentity("rows decoded together: padding is masked, and greedy decoding takes each row alone")
+    ] = None
+    gpus: Annotated[
+        Annotated[int, Field(ge=0)] | None,
+        NotIdentity("processes that share the same optimizer batch, or shards of the same rows"),
+    ] = None
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], NotIdentity("where the same arithmetic is done; the manifest records it")
+    ] = "auto"
+    workers: Annotated[
+        Annotated[int, Field(ge=0)], NotIdentity("processes that load rows in the order that the sampler gives")
+    ] = 0
+    threads: Annotated[Count | None, NotIdentity("threads of one process on the CPU; all cores unless given")] = None
+
+
+# -- what the sections become once the world outside has been asked (tasks/sources.py)
+
+
+class ResolvedData(Record):
+    """A dataset pinned to its bytes."""
+
+    kind: Annotated[
+        Literal["sample", "folder", "hub"], NotIdentity("the same rows are the same data wherever they came from")
+    ]
+    revision: str
+    """Commit of a hub dataset, else sha256 of the files."""
+    location: Annotated[str, NotIdentity("where the bytes lie; `revision` says which bytes")]
+    origin: Annotated[str, NotIdentity("for people")]
+
+
+class ResolvedModel(Record):
+    """A base model pinned to its bytes."""
+
+    revision: str
+    """Commit of a hub model, else sha256 of the files."""
+    location: Annotated[str, NotIdentity("where the bytes lie; `revision` says which bytes")]
+    gguf: Annotated[str | None, NotIdentity("file name inside `location`; `revision` says which bytes")] = None
+    origin: Annotated[str, NotIdentity("for people")]
+
+    @property
+    def name(self) -> str:
+        """Short name for people: `gemma-2b`, `smollm2-135m-instruct`."""
+        short = self.origin.rstrip("/").split("/")[-1].removesuffix(".gguf")
+        return short.split(".Q")[0].lower()
+
+
+class DownloadSpec(Record):
+    data: ResolvedData
+
+
+class FormatSpec(Record):
+    rows: Literal["train", "eval"]
+    template: str
+    """Prompt text with {dialogue} in it."""
+    allow_overlap: bool = False
+
+
+class TrainSpec(Record):
+    model: ResolvedModel
+    turns: TurnsName
+    quantization: Literal["none", "nf4"]
+    train: TrainConfig
+
+
+class GenerateSpec(Record):
+    model: ResolvedModel
+    turns: TurnsName
+    generate: GenerateConfig

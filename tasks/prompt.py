@@ -1,0 +1,37 @@
+"""The prompt: one template, one home, one function for training and generation.
+
+A prompt file is plain text with `{dialogue}` in it, front matter between `---` lines optional. The model's own turn
+template goes around the filled prompt (tasks/turns.py), so the same file serves every model.
+"""
+
+import re
+from pathlib import Path
+
+from artifacts.errors import RequestError, nearest, one_line
+
+PLACEHOLDER = "{dialogue}"
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+
+def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
+    """Text of a template: a name in `library`, or a file. RequestError if it is not there or has no {dialogue}."""
+    file = library / f"{name}.txt"
+    if not re.fullmatch(r"[\w.-]+", name) or not file.is_file():
+        file = Path(name).expanduser()
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise RequestError(f"{key}: {file} is not UTF-8 text ({one_line(error, 80)}); save it as UTF-8") from error
+        known = [p.stem for p in library.glob("*.txt")]
+        raise RequestError(f"{key}: no prompt {one_line(name, 80)!r} in the library and no such file{nearest(name, known)}") from error
+    template = _FRONT_MATTER.sub("", text.replace("\r\n", "\n")).strip("\n")
+    if template.count(PLACEHOLDER) != 1:
+        raise RequestError(f"{key}: {file} has {template.count(PLACEHOLDER)} times {PLACEHOLDER}, expected once")
+    return template
+
+
+def fill(template: str, dialogue: str) -> str:
+    """The prompt for one dialogue. The dialogue is pasted once, so braces in it fill nothing."""
+    before, after = template.split(PLACEHOLDER)
+    return before + dialogue + after

@@ -1,0 +1,98 @@
+"""The thin shell: a stage as a Prefect task, the same for all of them.
+
+What a stage is and does stands in its own file; here are only cache policy, run name, tags, progress and logs.
+"""
+
+import time
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.runtime import task_run
+
+from artifacts.cache import ARTIFACT_KEY, saved_block
+from artifacts.refs import Ref
+from tasks.events import Listener, Silent
+from tasks.stage import Job, perform
+from tasks.stages import STAGES
+
+EVERY = 2.0
+"""Seconds between updates of a progress artifact."""
+
+terminal: ContextVar[Listener] = ContextVar("terminal", default=Silent())  # noqa: B039  # it keeps nothing
+"""Who else wants to hear, beside the Prefect run: the command line sets it."""
+
+
+class RunEvents:
+    """Progress as a Prefect progress artifact and, every tenth, a log line; all of it to the terminal as well."""
+
+    def __init__(self, title: str) -> None:
+        self.title, self.logger, self.terminal = title, get_run_logger(), terminal.get()
+        self.artifact: UUID | None = None
+        self.told, self.tenth = 0.0, -1
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.terminal.progress(done, total, note)
+        if not total:
+            return
+        share = 100 * done / total
+        if int(share // 10) > self.tenth:
+            self.tenth = int(share // 10)
+            self.logger.info("%s of %s %s", done, total, note)
+        if self.artifact is None:
+            key = "".join(c if c.isalnum() else "-" for c in self.title.lower())
+            self.artifact = create_progress_artifact(share, key=f"progress-{key}"[:100], description=self.title)  # type: ignore[assignment]
+        elif done == total or time.monotonic() - self.told > EVERY:
+            update_progress_artifact(self.artifact, share)
+            self.told = time.monotonic()
+
+    def log(self, line: str) -> None:
+        self.logger.info(line)
+        self.terminal.log(line)
+
+
+def _run_name() -> str:
+    job: Job = task_run.parameters["job"]
+    return title(job)
+
+
+def title(job: Job) -> str:
+    """`train smollm2-135m-instruct r32 3 epochs`, `generate tuned gemma-2b`."""
+    stage = STAGES[job.stage]
+    label = stage.label(stage.spec.model_validate(job.spec))
+    return " ".join(dict.fromkeys([job.stage, job.of or label, label]))
+
+
+@cache
+def prefect_task(name: str) -> Task[[Job], Ref]:
+    """The stage as a task: cached under the artifact's key, its receipt stored as JSON in the artifact store."""
+    stage = STAGES[name]
+
+    @task(
+        name=stage.name,
+        description=(stage.function.__doc__ or "").split("\n")[0],
+        task_run_name=_run_name,
+        tags=[stage.pool],
+        version=str(stage.version),
+        cache_policy=ARTIFACT_KEY,
+        persist_result=True,
+        result_serializer="json",
+        cache_result_in_memory=False,
+    )
+    def run(job: Job) -> Ref:
+        manifest, ran = perform(stage, job, RunEvents(title(job)))
+        get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "found in the store", manifest.rows)
+        return Ref.of_manifest(manifest)
+
+    return run
+
+
+def run_stage(job: Job) -> Ref:
+    """Run one stage as a Prefect task, or take its receipt from the cache."""
+    stage_task: Any = prefect_task(job.stage).with_options(result_storage=saved_block(), refresh_cache=job.refresh)
+    return Ref.model_validate(stage_task(job))
+
+

@@ -8,6 +8,8 @@ from typing import Any
 from pydantic import BaseModel
 
 Identity = dict[str, Any]
+UNKNOWN = "to be made"
+"""In a plan, the digest of what is not there yet begins so."""
 
 
 class NotIdentity:
@@ -59,6 +61,8 @@ def difference(old: Identity, new: Identity) -> dict[str, tuple[Any, Any]]:
 def _show(name: str, value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, str) and value.startswith(UNKNOWN):
+        return value
     if name.startswith(("inputs.", "code.")) or (isinstance(value, str) and len(value) == 64 and value.isalnum()):
         return str(value)[:8]
     text = canonical(value) if not isinstance(value, str) else repr(value)
@@ -69,7 +73,7 @@ def in_words(changes: dict[str, tuple[Any, Any]]) -> str:
     """The difference as one line: `train.lora.rank: 8 -> 16; ...`."""
     said = []
     for name, (old, new) in changes.items():
-        short = name.removeprefix("config.")
+        short = name.removeprefix("config.").removeprefix("inputs.")
         if name.startswith("code."):
             said.append(f"code of {name.removeprefix('code.')} changed")
         elif isinstance(old, str) and isinstance(new, str) and len(old) + len(new) > 100:

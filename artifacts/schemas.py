@@ -12,7 +12,9 @@ TEXTS = pa.list_(pa.string())
 DATASET = pa.schema([("id", pa.string()), ("dialogue", pa.string()), ("references", TEXTS), ("topics", TEXTS)])
 FORMATTED_TRAIN = pa.schema([("id", pa.string()), ("prompt", pa.string()), ("completion", pa.string())])
 FORMATTED_EVAL = pa.schema([("id", pa.string()), ("prompt", pa.string())])
-PREDICTIONS = pa.schema([("id", pa.string()), ("prediction", pa.string()), ("tokens", pa.int32()), ("stop", pa.string())])
+PREDICTIONS = pa.schema(
+    [("id", pa.string()), ("prediction", pa.string()), ("tokens", pa.int32()), ("stop", pa.string())]
+)
 CURVE = pa.schema(
     [("step", pa.int32()), ("epoch", pa.float64()), ("learning_rate", pa.float64()), ("gradient_norm", pa.float64()),
      ("train_loss", pa.float64()), ("validation_loss", pa.float64())]
@@ -28,6 +30,8 @@ def read_table(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     """Rows of a Parquet file. StageError if its columns are not those of `schema`."""
     table = pq.read_table(file)
     if not table.schema.equals(schema):
-        raise StageError(f"{file.name} has columns {table.schema.names}, expected {schema.names}: rerun the stage that wrote it")
+        raise StageError(
+            f"{file.name} has columns {table.schema.names}, expected {schema.names}: rerun the stage that wrote it"
+        )
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows

@@ -126,12 +126,12 @@ class Store:
             raise DamageError(f"payload holds a file that the stage did not write: {sorted(extra)[0]}")
         return manifest
 
-    def _digest(self, file: UPath, stat: os.stat_result) -> str:
+    def _digest(self, file: UPath, stat: Any) -> str:
         # ctime cannot be set by hand on a local disk, so a file unchanged in all of these has not been written to
         stamp = (str(file), stat.st_size, stat.st_mtime, getattr(stat, "st_ctime_ns", 0), getattr(stat, "st_ino", 0))
         if not self.is_local or stamp not in self._seen:
             with file.open("rb") as f:
-                self._seen[stamp] = hashlib.file_digest(f, "sha256").hexdigest()
+                self._seen[stamp] = hashlib.file_digest(f, "sha256").hexdigest()  # type: ignore[arg-type]
         return self._seen[stamp]
 
     def payload(self, relative: str) -> Path:
@@ -169,7 +169,9 @@ class Store:
         """The manifest of an artifact id such as `train-1a2b3c4d`. RequestError for any other text."""
         match = _ID.fullmatch(artifact)
         if not match:
-            raise RequestError(f"{artifact!r} is not an artifact id (expected <stage>-<8 hex digits>; see `dialogsum show`)")
+            raise RequestError(
+                f"{artifact!r} is not an artifact id (expected <stage>-<8 hex digits>; see `dialogsum show`)"
+            )
         stage, key8 = match.groups()
         folder = self.root / f"{NUMBERS[stage]}_{stage}"
         names = [entry.name for entry in folder.iterdir()] if folder.exists() else []
@@ -201,7 +203,9 @@ class Store:
                 f"the store {self.root} cannot be written ({one_line(error, 160)}): mend it or set DIALOGSUM_STORE to another"
             ) from error
         if not ok:
-            raise RequestError(f"the store {self.root} returned other bytes than were written: set DIALOGSUM_STORE to another")
+            raise RequestError(
+                f"the store {self.root} returned other bytes than were written: set DIALOGSUM_STORE to another"
+            )
 
     @contextlib.contextmanager
     def alone(self, stage: str, key: str) -> Iterator[Path]:
@@ -235,7 +239,9 @@ class Store:
             if not file.is_file() or file.is_symlink() or not _FILE_NAME.fullmatch(file.name):
                 raise StageError(f"{stage} left {file.name!r} in its output; expected plain files only")
             with file.open("rb") as f:
-                files[file.name] = FileSeal(bytes=file.stat().st_size, sha256=hashlib.file_digest(f, "sha256").hexdigest())
+                files[file.name] = FileSeal(
+                    bytes=file.stat().st_size, sha256=hashlib.file_digest(f, "sha256").hexdigest()
+                )
         if not files:
             raise StageError(f"{stage} wrote nothing")
         relative = self.relative(stage, name, key)

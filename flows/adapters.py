@@ -21,12 +21,16 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
     elif name == "champion":
         pointer = store.read("pointers", "champion.json")
         if pointer is None:
-            raise RequestError("there is no champion yet: `dialogsum promote` makes the latest adapter one if it is better")
+            raise RequestError(
+                "there is no champion yet: `dialogsum promote` makes the latest adapter one if it is better"
+            )
         manifest = store.by_id(json.loads(pointer)["adapter"])
     else:
         manifest = store.by_id(name)
         if manifest.stage != "train":
-            raise RequestError(f"{name} is not an adapter but the work of {manifest.stage} (adapters are called train-…)")
+            raise RequestError(
+                f"{name} is not an adapter but the work of {manifest.stage} (adapters are called train-…)"
+            )
     if _base(manifest) != model.revision:
         origin = manifest.made.origin.get("model", _base(manifest)[:8])
         raise RequestError(

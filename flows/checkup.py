@@ -5,8 +5,8 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
-from tempfile import TemporaryDirectory
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from artifacts.errors import RequestError, StageError
@@ -63,7 +63,11 @@ def _device() -> Check:
     asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     if asked.returncode:
         return Check("GPU", "failed", f"torch does not import: {asked.stderr.strip().splitlines()[-1]}")
-    return Check("GPU", "ok", asked.stdout.strip()) if asked.stdout.strip() else Check("GPU", "note", "none: the CPU does it all")
+    return (
+        Check("GPU", "ok", asked.stdout.strip())
+        if asked.stdout.strip()
+        else Check("GPU", "note", "none: the CPU does it all")
+    )
 
 
 def _store() -> Check:
@@ -81,7 +85,9 @@ def _rows(setup: graph.Setup) -> list[Check]:
             found.extend(_checks(setup, spec, refs["rows"]))
             raise EnoughError
         decision = decide(stage, of, spec, refs)
-        job = Job(stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=refs, key=decision.key, run="doctor")
+        job = Job(
+            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=refs, key=decision.key, run="doctor"
+        )
         return Ref.of_manifest(perform(stage, job, Silent())[0])
 
     try:

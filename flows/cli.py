@@ -25,16 +25,24 @@ app = typer.Typer(
 
 RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", show_default=True)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.")]
-Refresh = Annotated[list[str] | None, typer.Option("--refresh", metavar="STAGE", help="Run a stage again although nothing changed.")]
+Refresh = Annotated[
+    list[str] | None, typer.Option("--refresh", metavar="STAGE", help="Run a stage again although nothing changed.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error and Prefect's own log.")]
-AdapterName = Annotated[str, typer.Option("--adapter", metavar="ID|champion|latest|none", help="Which adapter to evaluate.")]
+AdapterName = Annotated[
+    str, typer.Option("--adapter", metavar="ID|champion|latest|none", help="Which adapter to evaluate.")
+]
 PromptName = Annotated[str | None, typer.Option("--prompt", metavar="NAME|FILE", help="Prompt at generation.")]
 
 
 @app.command()
 def run(
-    recipe: RecipeName = "quickstart", overrides: Overrides = None, refresh: Refresh = None, as_json: AsJson = False, debug: Debug = False
+    recipe: RecipeName = "quickstart",
+    overrides: Overrides = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Retrain: data, prompts, adapter, summaries, scores, report. What has not changed is reused."""
     _execute("retrain", recipe, overrides, refresh, as_json, debug)
@@ -57,7 +65,10 @@ def evaluate(
 @app.command()
 def plan(
     recipe: RecipeName = "quickstart",
-    adapter: Annotated[str | None, typer.Option("--adapter", metavar="ID|champion|latest|none", help="Plan `evaluate` instead of `run`.")] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option("--adapter", metavar="ID|champion|latest|none", help="Plan `evaluate` instead of `run`."),
+    ] = None,
     prompt: PromptName = None,
     overrides: Overrides = None,
     refresh: Refresh = None,
@@ -98,7 +109,9 @@ def show(
 
 
 @app.command()
-def doctor(recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False) -> None:
+def doctor(
+    recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
     """Check before a run: versions, GPU, memory, store, hub, licence, data, and the rows as the trainer would get them."""
     loaded = load_recipe(recipe, overrides or [])
     from flows import checkup
@@ -107,7 +120,13 @@ def doctor(recipe: RecipeName = "quickstart", overrides: Overrides = None, as_js
 
 
 def _execute(
-    flow: str, recipe: str, overrides: list[str] | None, refresh: list[str] | None, as_json: bool, debug: bool, **more: str
+    flow: str,
+    recipe: str,
+    overrides: list[str] | None,
+    refresh: list[str] | None,
+    as_json: bool,
+    debug: bool,
+    **more: str,
 ) -> None:
     load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
     names = _stage_names(refresh)
@@ -166,3 +185,7 @@ def _fail(message: str, code: int, error: BaseException | None = None) -> NoRetu
         traceback.print_exception(error)
     print(f"dialogsum: {one_line(message, 600)}", file=sys.stderr)
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

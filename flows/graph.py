@@ -82,4 +82,3 @@ def _train(setup: Setup) -> Record:
 def _generate(setup: Setup) -> Record:
     turns = setup.recipe.evaluation.turns or setup.recipe.model.turns
     return GenerateSpec(model=setup.model, turns=turns, generate=setup.recipe.generate)
-

@@ -1,7 +1,7 @@
 """The flows: the graph with every step a cached Prefect task.
 
-    retrain    everything from the data to the report
-    evaluate   an adapter that is there, or the base model alone
+retrain    everything from the data to the report
+evaluate   an adapter that is there, or the base model alone
 """
 
 import json
@@ -61,9 +61,14 @@ class Run:
         folder = store.payload(report.path)
         scores = next(e for e in self.stages if e["stage"] == "score")
         found = store.by_id(scores["artifact"])
-        create_markdown_artifact((folder / "report.md").read_text(), key="report", description=f"{self.recipe.name}: report")
+        create_markdown_artifact(
+            (folder / "report.md").read_text(), key="report", description=f"{self.recipe.name}: report"
+        )
         create_table_artifact(
-            [{k: e[k] for k in ("stage", "of", "status", "reason", "artifact", "rows", "seconds")} for e in self.stages],
+            [
+                {k: e[k] for k in ("stage", "of", "status", "reason", "artifact", "rows", "seconds")}
+                for e in self.stages
+            ],
             key="stages",
             description=f"{self.recipe.name}: what ran, what was reused, and why",
         )

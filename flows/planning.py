@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from artifacts.identity import UNKNOWN
 from artifacts.manifest import Manifest, Record
 from artifacts.store import Store
 from tasks.stage import Decision, Expected, Input, Stage, decide
-
-UNKNOWN = "to be made"
 
 
 class Planner:

@@ -74,7 +74,9 @@ def _scalar(override: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise RequestError(f"--set {one_line(override, 80)}: the value does not read ({one_line(error, 80)})") from error
+        raise RequestError(
+            f"--set {one_line(override, 80)}: the value does not read ({one_line(error, 80)})"
+        ) from error
 
 
 def _put(content: dict[str, Any], key: str, value: Any, override: str) -> None:

@@ -32,7 +32,13 @@ def show(artifact: str | None, as_json: bool) -> None:
 
 def walk(store: Store, manifest: Manifest, role: str = "", depth: int = 0) -> Iterator[dict[str, Any]]:
     """The artifact and all it was made from, depth first, each verified."""
-    yield {"artifact": manifest.id, "role": role, "depth": depth, "rows": manifest.rows, "state": _state(store, manifest)}
+    yield {
+        "artifact": manifest.id,
+        "role": role,
+        "depth": depth,
+        "rows": manifest.rows,
+        "state": _state(store, manifest),
+    }
     for name, ref in manifest.inputs.items():
         found = next((m for m in store.manifests(ref.id.split("-")[0]) if m.id == ref.id), None)
         if found is None:
@@ -59,13 +65,17 @@ def _list(manifests: list[Manifest], as_json: bool) -> None:
     for m in manifests:
         size = sum(seal.bytes for seal in m.files.values())
         name = m.path.split("/")[-1].rsplit("_", 1)[0]
-        table.add_row(m.id, m.of or "", name, str(m.rows), f"{size:,}", f"{m.made.seconds:.1f}", m.made.at[:19].replace("T", " "))
+        table.add_row(
+            m.id, m.of or "", name, str(m.rows), f"{size:,}", f"{m.made.seconds:.1f}", m.made.at[:19].replace("T", " ")
+        )
     Console(highlight=False).print(table if manifests else "no artifacts yet: `dialogsum run` makes them")
 
 
 def _one(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{manifest.id}[/bold]  {manifest.rows} rows, {manifest.made.seconds:.1f} s, made {manifest.made.at[:19]} UTC")
+    console.print(
+        f"[bold]{manifest.id}[/bold]  {manifest.rows} rows, {manifest.made.seconds:.1f} s, made {manifest.made.at[:19]} UTC"
+    )
     console.print(escape(path))
     for name, seal in manifest.files.items():
         console.print(f"  {name}  {seal.bytes:,} bytes  sha256 {seal.sha256[:16]}")

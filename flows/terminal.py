@@ -1,5 +1,6 @@
 """What a person sees on standard error while stages run: one line a stage, a bar where there is a terminal."""
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -14,8 +15,8 @@ class Terminal:
     """Listener that draws. Without a terminal it prints a line every tenth of a stage instead of a bar."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self.answers = Console(highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.answers = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
         self.label, self.tenth = "", -1
         self.bar: Progress | None = None
         self.task: Any = None
@@ -29,9 +30,13 @@ class Terminal:
         self._close()
         label = " ".join(filter(None, [entry["stage"], entry["of"]]))
         if entry["status"] == "run":
-            self.console.print(f"  [green]done[/green] {entry['artifact']}, {entry['rows']} rows, {entry['seconds']:.1f} s")
+            self.console.print(
+                f"  [green]done[/green] {entry['artifact']}, {entry['rows']} rows, {entry['seconds']:.1f} s"
+            )
         else:
-            self.console.print(f"[bold]{escape(label)}[/bold]  [cyan]reused[/cyan] {entry['artifact']}, {escape(entry['reason'])}")
+            self.console.print(
+                f"[bold]{escape(label)}[/bold]  [cyan]reused[/cyan] {entry['artifact']}, {escape(entry['reason'])}"
+            )
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         if not self.console.is_terminal:
@@ -63,7 +68,12 @@ class Terminal:
         for entry in stages:
             colour = "green" if entry["status"] == "run" else "cyan"
             label = " ".join(filter(None, [entry["stage"], entry["of"]]))
-            table.add_row(label, f"[{colour}]{entry['status']}[/{colour}]", entry["artifact"] or "-", escape(one_line(entry["reason"])))
+            table.add_row(
+                label,
+                f"[{colour}]{entry['status']}[/{colour}]",
+                entry["artifact"] or "-",
+                escape(one_line(entry["reason"])),
+            )
         self.answers.print(table)
 
     def scores(self, summary: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ class Check:
     detail: str
 
     def __str__(self) -> str:
-        return f"{ {'ok': '✓', 'note': '•', 'failed': '✗'}[self.state]} {self.name}: {self.detail}"
+        return f"{ {'ok': '✓', 'note': '•', 'failed': '✗'}[self.state] } {self.name}: {self.detail}"
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
@@ -42,7 +42,9 @@ def training_checks(
     `encoded`: (ids, length of the prompt) of each row; `labels`: its labels, -100 where no loss is taken.
     """
     total = len(rows)
-    checks = [_check("rows", len(encoded) == expected_rows, f"{len(encoded)} of {expected_rows} rows reach the trainer")]
+    checks = [
+        _check("rows", len(encoded) == expected_rows, f"{len(encoded)} of {expected_rows} rows reach the trainer")
+    ]
     alone, _ = encoder.prompts([row["prompt"] for row in rows], 1 << 20)
     parity = sum(
         ids[:length] == prompt and len(ids) > length
@@ -51,26 +53,46 @@ def training_checks(
     )
     whole = sum(len(prompt) == length for (_, length), prompt in zip(encoded, alone, strict=True))
     checks.append(
-        _check("prompt", parity == whole, f"the generation prompt is a strict prefix of the training text in {parity} of {whole} rows")
+        _check(
+            "prompt",
+            parity == whole,
+            f"the generation prompt is a strict prefix of the training text in {parity} of {whole} rows",
+        )
     )
     stops = sum(row[-1] == encoder.stop_id for row in labels)
     if spec.train.stop_token:
-        checks.append(_check("stop token", stops == total, f"carries a label in {stops} of {total} rows (id {encoder.stop_id})"))
+        checks.append(
+            _check("stop token", stops == total, f"carries a label in {stops} of {total} rows (id {encoder.stop_id})")
+        )
     else:
-        checks.append(Check("stop token", "note", "not trained, as the recipe says (train.stop_token): outputs will run to the limit"))
+        checks.append(
+            Check(
+                "stop token",
+                "note",
+                "not trained, as the recipe says (train.stop_token): outputs will run to the limit",
+            )
+        )
     labelled = sum(any(label != -100 for label in row) for row in labels)
     checks.append(_check("labels", labelled == total, f"{labelled} of {total} rows have a token to learn"))
     checks.append(
-        _check("length", lost == 0, f"{lost} of {total} completions do not fit into train.max_length={spec.train.max_length}")
+        _check(
+            "length",
+            lost == 0,
+            f"{lost} of {total} completions do not fit into train.max_length={spec.train.max_length}",
+        )
     )
     if cut:
-        checks.append(Check("truncation", "note", f"{cut} of {total} dialogues lose their end at {spec.train.max_length} tokens"))
+        checks.append(
+            Check("truncation", "note", f"{cut} of {total} dialogues lose their end at {spec.train.max_length} tokens")
+        )
     else:
         checks.append(Check("truncation", "ok", f"no dialogue is cut at {spec.train.max_length} tokens"))
     return checks
 
 
-def memory_check(parameters: int, layers: int, hidden: int, tokens: int, spec: TrainSpec, free: int, where: str) -> Check:
+def memory_check(
+    parameters: int, layers: int, hidden: int, tokens: int, spec: TrainSpec, free: int, where: str
+) -> Check:
     """Rough peak: weights, adapter with its optimizer state, activations of one micro-batch without checkpointing.
 
     `tokens`: of the largest micro-batch. About 40 bytes per token, layer and hidden unit were measured for LoRA on all

@@ -46,12 +46,16 @@ def read(data: ResolvedData, split: str) -> pd.DataFrame:
         except UnicodeDecodeError as error:
             raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
         except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise RequestError(f"{file} is not a CSV file ({one_line(error, 120)}): expected the columns {COLUMNS}") from error
+            raise RequestError(
+                f"{file} is not a CSV file ({one_line(error, 120)}): expected the columns {COLUMNS}"
+            ) from error
         except OSError as error:
             raise RequestError(f"{file} cannot be read ({one_line(error, 120)})") from error
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
-        raise RequestError(f"{split}: column {missing[0]!r} is missing; found {list(frame.columns)}, expected {COLUMNS}")
+        raise RequestError(
+            f"{split}: column {missing[0]!r} is missing; found {list(frame.columns)}, expected {COLUMNS}"
+        )
     return frame[COLUMNS]
 
 
@@ -62,7 +66,9 @@ def _from_hub(repo: str, revision: str, split: str) -> pd.DataFrame:
     try:
         loaded = datasets.load_dataset(repo, revision=revision, split=split)
     except Exception as error:
-        raise RequestError(f"data.source: cannot load split {split!r} of {repo}@{revision[:8]} ({one_line(error, 160)})") from error
+        raise RequestError(
+            f"data.source: cannot load split {split!r} of {repo}@{revision[:8]} ({one_line(error, 160)})"
+        ) from error
     frame: pd.DataFrame = loaded.to_pandas()
     return frame.fillna("")
 
@@ -78,7 +84,9 @@ def group(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
     for number, (name, dialogue, summary, topic) in enumerate(frame.itertuples(index=False, name=None), start=2):
         for column, value in (("id", name), ("dialogue", dialogue), ("summary", summary)):
             if not isinstance(value, str) or not value.strip():
-                raise RequestError(f"{split}: {column} is empty in row {number} (id {name!r}); fill it or remove the row")
+                raise RequestError(
+                    f"{split}: {column} is empty in row {number} (id {name!r}); fill it or remove the row"
+                )
             if column == "summary" and value.strip().lower() == "nan":
                 raise RequestError(f"{split}: summary is NaN in row {number} (id {name!r}); fill it or remove the row")
         several = _ONE_OF_SEVERAL.fullmatch(name)
@@ -86,7 +94,9 @@ def group(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
         text = dialogue.replace("\r\n", "\n").strip()
         row = rows.setdefault(base, {"id": base, "dialogue": text, "references": [], "topics": []})
         if row["dialogue"] != text:
-            raise RequestError(f"{split}: {name!r} has another dialogue than the other references of {base!r} (row {number})")
+            raise RequestError(
+                f"{split}: {name!r} has another dialogue than the other references of {base!r} (row {number})"
+            )
         row["references"].append(summary.strip())
         row["topics"].append(topic.strip() if isinstance(topic, str) else "")
     sizes = Counter(len(row["references"]) for row in rows.values())

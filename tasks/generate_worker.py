@@ -1,6 +1,6 @@
 """The generation process: batched, left-padded, longest rows first, every batch saved.
 
-    python -m tasks.generate_worker CONFIG.json        (CONFIG.json is written by tasks/generate.py)
+python -m tasks.generate_worker CONFIG.json        (CONFIG.json is written by tasks/generate.py)
 """
 
 import hashlib
@@ -82,7 +82,8 @@ def plan_batches(names: list[str], prompts: list[list[int]], size: int) -> list[
 def merged(base: ResolvedModel, adapter: Path | None, device: torch.device) -> Any:
     """The base model with the adapter's weights added in: fp32 on the CPU, half precision on a GPU."""
     dtype = torch.float32 if device.type == "cpu" else half_precision(device)
-    model: Any = load_model(base, dtype).to(device)
+    model: Any = load_model(base, dtype)
+    model.to(device)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter, use_safetensors=True).merge_and_unload()
     return model.eval()

@@ -23,6 +23,9 @@ from tasks.events import MARK, Events, Spoken, say
 PARENT = "DIALOGSUM_PARENT"
 QUIET = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
 """No library draws a bar of its own: a terminal has ours, and logs have lines."""
+QUIET |= {"PYTHONWARNINGS": "ignore::FutureWarning"}  # of one library of the stack about another
+NOISE = ("Failed to load CPU gemm_4bit_forward",)
+"""Lines that say nothing to anybody: bitsandbytes looks for a faster kernel on the hub, which is not needed."""
 GRACE = 15.0
 """Seconds between asking a worker to stop and killing it."""
 
@@ -55,7 +58,7 @@ def _listen(process: subprocess.Popen[str], events: Events) -> dict[str, Any]:
     assert process.stdout is not None
     for line in process.stdout:
         if not line.startswith(MARK):
-            if line.strip():
+            if line.strip() and not line.startswith(NOISE):
                 last.append(line.strip())
                 events.log(one_line(line))
             continue

@@ -14,14 +14,25 @@ import math
 import os
 import time
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+import psutil
 import torch
 import torch.nn.functional as F
+from accelerate import init_empty_weights
 from datasets import Dataset
 from peft import LoraConfig, TaskType, prepare_model_for_kbit_training
-from transformers import AutoConfig, BitsAndBytesConfig, PrinterCallback, TrainerCallback, set_seed
-from trl import SFTConfig, SFTTrainer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    PrinterCallback,
+    TrainerCallback,
+    set_seed,
+)
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
 
 from artifacts.errors import StageError
 from artifacts.identity import identity_of
@@ -135,10 +146,12 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
     result = {"rows": len(data), "facts": found | {"steps": outcome.global_step, "train_rows": len(data)}}
     if trainer.is_world_process_zero():
         save(trainer, spec, found["checks"], Path(config["out"]))
-    tokens = _tokens_seen(trainer, data)
+    tokens = fmean(data["length"]) * settings.batch_size * outcome.global_step  # padding not counted
     return result | {
         "measured": {
-            "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+            "device": torch.cuda.get_device_name()
+            if device.type == "cuda"
+            else f"CPU, {torch.get_num_threads()} threads",
             "processes": trainer.accelerator.num_processes,
             "micro_batch": micro,
             "loading_seconds": round(loaded - started, 2),
@@ -198,10 +211,15 @@ def build_trainer(
         target_modules=list(settings.lora.targets), use_rslora=settings.lora.rslora, task_type=TaskType.CAUSAL_LM,
     )  # fmt: skip
     trainer = CompletionTrainer(
-        model=model, args=arguments, train_dataset=data, eval_dataset=validation, processing_class=tokenizer, peft_config=lora
+        model=model,
+        args=arguments,
+        train_dataset=data,
+        eval_dataset=validation,
+        processing_class=tokenizer,
+        peft_config=lora,
     )
     trainer.remove_callback(PrinterCallback)
-    for parameter in trainer.model.parameters():
+    for parameter in model_of(trainer).parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return trainer
@@ -265,13 +283,11 @@ def _cpu_flags() -> str:
 
 
 def _memory(spec: TrainSpec, data: Dataset, micro: int, device: torch.device) -> Check:
-    import psutil
-    from accelerate import init_empty_weights
-    from transformers import AutoModelForCausalLM
-
     shape = AutoConfig.from_pretrained(model_folder(spec.model))
     with init_empty_weights():
-        parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(shape).parameters())
+        empty = AutoModelForCausalLM.from_config(shape)
+        empty.tie_weights()
+        parameters = sum(p.numel() for p in empty.parameters())
     longest = max(data["length"]) * micro
     if device.type == "cuda":
         free, where = torch.cuda.mem_get_info()[0], "GPU"
@@ -280,9 +296,14 @@ def _memory(spec: TrainSpec, data: Dataset, micro: int, device: torch.device) ->
     return memory_check(parameters, shape.num_hidden_layers, shape.hidden_size, longest, spec, free, where)
 
 
+def model_of(trainer: CompletionTrainer) -> Any:
+    """The peft model without the wrappers of accelerate."""
+    return trainer.accelerator.unwrap_model(trainer.model)
+
+
 def save(trainer: CompletionTrainer, spec: TrainSpec, checks: list[dict[str, str]], out: Path) -> None:
     """Write the payload. The same training gives the same bytes: no path, no time, no order of a set."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = model_of(trainer)
     model.save_pretrained(out)
     (out / "README.md").unlink(missing_ok=True)
     described = json.loads((out / "adapter_config.json").read_text())
@@ -310,13 +331,6 @@ def curve(history: list[dict[str, float]]) -> list[dict[str, Any]]:
             if name in entry:
                 row[column] = float(entry[name])
     return [rows[step] for step in sorted(rows)]
-
-
-def _tokens_seen(trainer: CompletionTrainer, data: Dataset) -> float:
-    """Real tokens, padding not counted: mean row length times rows seen."""
-    return sum(data["length"]) / len(data) * trainer.state.global_step * trainer.args.train_batch_size * (
-        trainer.args.gradient_accumulation_steps * trainer.accelerator.num_processes
-    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,9 @@ def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
         if isinstance(error, UnicodeDecodeError):
             raise RequestError(f"{key}: {file} is not UTF-8 text ({one_line(error, 80)}); save it as UTF-8") from error
         known = [p.stem for p in library.glob("*.txt")]
-        raise RequestError(f"{key}: no prompt {one_line(name, 80)!r} in the library and no such file{nearest(name, known)}") from error
+        raise RequestError(
+            f"{key}: no prompt {one_line(name, 80)!r} in the library and no such file{nearest(name, known)}"
+        ) from error
     template = _FRONT_MATTER.sub("", text.replace("\r\n", "\n")).strip("\n")
     if template.count(PLACEHOLDER) != 1:
         raise RequestError(f"{key}: {file} has {template.count(PLACEHOLDER)} times {PLACEHOLDER}, expected once")

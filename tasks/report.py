@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from artifacts.manifest import Manifest
@@ -64,11 +64,13 @@ def report(
     }
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        autoescape=lambda name: bool(name and "html" in name),
+        autoescape=select_autoescape(["html.j2"]),
     )  # fmt: skip
     environment.filters |= {"plain": plain, "visible": visible}
     for name in ("report.html", "report.md"):
-        (context.out / name).write_text(environment.get_template(f"{name}.j2").render(page), encoding="utf-8", errors="replace")
+        (context.out / name).write_text(
+            environment.get_template(f"{name}.j2").render(page), encoding="utf-8", errors="replace"
+        )
     return Done(rows=len(page["examples"]), facts={"verdict": page["verdict"]})
 
 
@@ -106,7 +108,9 @@ def examples(
 ) -> list[dict[str, Any]]:
     """Dialogues evenly spread over the rows, with references and predictions and their ROUGE-1."""
     test = {row["id"]: row for row in read_table(dataset.payload / "test.parquet", DATASET)}
-    rouge = {(row["system"], row["id"]): row["rouge1"] * 100 for row in read_table(scores.payload / "rows.parquet", ROWS)}
+    rouge = {
+        (row["system"], row["id"]): row["rouge1"] * 100 for row in read_table(scores.payload / "rows.parquet", ROWS)
+    }
     outputs = {
         name: {row["id"]: row for row in read_table(artifact.payload / "predictions.parquet", PREDICTIONS)}
         for name, artifact in (("base", base), ("tuned", tuned))
@@ -142,12 +146,21 @@ def _draw(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "dialogsum", "font.family": "sans-serif", "font.size": 10}):
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "dialogsum", "font.family": "sans-serif", "font.size": 10}
+    ):
         figure = Figure(figsize=(7.2, 3.0))
         axes = figure.add_subplot()
         axes.plot(*zip(*train, strict=True), color="#333333", linewidth=1.2, alpha=0.45, label="training loss")
         if validation:
-            axes.plot(*zip(*validation, strict=True), color="#444444", linewidth=2, marker="o", markersize=4, label="validation loss")
+            axes.plot(
+                *zip(*validation, strict=True),
+                color="#444444",
+                linewidth=2,
+                marker="o",
+                markersize=4,
+                label="validation loss",
+            )
         axes.set_xlabel("optimizer step", color="#111111")
         axes.tick_params(colors="#111111")
         axes.grid(axis="y", color="#222222", linewidth=0.5)
@@ -196,7 +209,11 @@ def _first_prompt(prompts: Artifact) -> str:
 def visible(text: str) -> str:
     """Control characters (NUL, escape codes, direction overrides) as their Unicode pictures or code points."""
     return "".join(
-        c if c in "\n\t" or c.isprintable() or c == "\u200d" else chr(0x2400 + ord(c)) if ord(c) < 32 else f"⟨U+{ord(c):04X}⟩"
+        c
+        if c in "\n\t" or c.isprintable() or c == "\u200d"
+        else chr(0x2400 + ord(c))
+        if ord(c) < 32
+        else f"⟨U+{ord(c):04X}⟩"
         for c in text
     )
 

@@ -14,7 +14,7 @@ TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 MEASURES = ("precision", "recall", "f1")
 
 
-class RememberingTokenizer(Tokenizer):  # type: ignore[misc]  # rouge_score has no types
+class RememberingTokenizer(Tokenizer):
     """rouge_score's default tokenizer; a text is tokenized once, a word stemmed once."""
 
     def __init__(self, stem: bool) -> None:
@@ -31,7 +31,7 @@ class RememberingTokenizer(Tokenizer):  # type: ignore[misc]  # rouge_score has 
         return [stem(token) if len(token) > 3 else token for token in tokens] if callable(stem) else tokens
 
     def tokenize(self, text: str) -> list[str]:
-        return self._tokens(text)  # type: ignore[no-any-return]
+        return self._tokens(text)
 
 
 def score_rows(predictions: Iterable[str], references: Iterable[list[str]], stem: bool) -> np.ndarray:

@@ -94,5 +94,3 @@ def run_stage(job: Job) -> Ref:
     """Run one stage as a Prefect task, or take its receipt from the cache."""
     stage_task: Any = prefect_task(job.stage).with_options(result_storage=saved_block(), refresh_cache=job.refresh)
     return Ref.model_validate(stage_task(job))
-
-

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from artifacts.errors import RequestError, one_line
 from artifacts.identity import sha256
@@ -34,12 +35,16 @@ def resolve_data(config: DataConfig) -> ResolvedData:
         files = [folder / f"{split}.csv" for split in SPLITS]
         for file in files:
             if not file.is_file():
-                raise RequestError(f"data.source: no file {file}; expected train.csv, validation.csv and test.csv in {folder}")
+                raise RequestError(
+                    f"data.source: no file {file}; expected train.csv, validation.csv and test.csv in {folder}"
+                )
         revision = sha256({file.stem: _file_digest(file) for file in files})
-        kind = "sample" if source == "sample" else "folder"
+        kind: Literal["sample", "folder"] = "sample" if source == "sample" else "folder"
         return ResolvedData(kind=kind, revision=revision, location=str(folder.resolve()), origin=source)
     if not _HUB_ID.fullmatch(source):
-        raise RequestError(f"data.source: {source!r} is neither 'sample', nor a folder, nor a hub id such as owner/name")
+        raise RequestError(
+            f"data.source: {source!r} is neither 'sample', nor a folder, nor a hub id such as owner/name"
+        )
     commit = _hub_commit(source, config.revision, "dataset", "data.source")
     return ResolvedData(kind="hub", revision=commit, location=source, origin=f"{source}@{commit[:8]}")
 
@@ -52,14 +57,20 @@ def resolve_model(config: ModelConfig) -> ResolvedModel:
     if _is_path(source):
         folder = Path(source).expanduser()
         if not (folder / "config.json").is_file():
-            raise RequestError(f"model.source: no model in {folder} (expected a folder with config.json and *.safetensors)")
+            raise RequestError(
+                f"model.source: no model in {folder} (expected a folder with config.json and *.safetensors)"
+            )
         names = sorted(p.name for p in folder.iterdir() if p.suffix in _WEIGHTS)
         if not any(name.endswith(".safetensors") for name in names):
-            raise RequestError(f"model.source: no *.safetensors in {folder}; other formats can run code and are not loaded")
+            raise RequestError(
+                f"model.source: no *.safetensors in {folder}; other formats can run code and are not loaded"
+            )
         digest = sha256({name: _file_digest(folder / name) for name in names})
         return ResolvedModel(revision=digest, location=str(folder.resolve()), origin=folder.resolve().name)
     if not _HUB_ID.fullmatch(source):
-        raise RequestError(f"model.source: {source!r} is neither a hub id, nor a folder, nor package:<module>/<file>.gguf")
+        raise RequestError(
+            f"model.source: {source!r} is neither a hub id, nor a folder, nor package:<module>/<file>.gguf"
+        )
     commit = _hub_commit(source, config.revision, "model", "model.source")
     return ResolvedModel(revision=commit, location=source, origin=source)
 
@@ -77,7 +88,7 @@ def _packaged(source: str) -> ResolvedModel:
 
 
 def _is_path(source: str) -> bool:
-    return source.startswith((".", "/", "~")) or os.sep in source and source.count("/") != 1 or Path(source).is_dir()
+    return source.startswith((".", "/", "~")) or (os.sep in source and source.count("/") != 1) or Path(source).is_dir()
 
 
 def _hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
@@ -97,7 +108,9 @@ def _hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
     except errors.RevisionNotFoundError as error:
         raise RequestError(f"{key}: {repo} has no revision {revision!r}; see {page}/commits/main") from error
     except errors.RepositoryNotFoundError as error:
-        raise RequestError(f"{key}: no {kind} {repo} on the hub, or a private one (then set HF_TOKEN); see {page}") from error
+        raise RequestError(
+            f"{key}: no {kind} {repo} on the hub, or a private one (then set HF_TOKEN); see {page}"
+        ) from error
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else "?"
         if status in (401, 403):

@@ -155,8 +155,10 @@ def decide(stage: Stage, of: str | None, spec: Record, inputs: Mapping[str, Inpu
         manifest = store.manifest(path)
         if manifest is not None and manifest.key == key:
             store.verified(path)
-            return because("run", "refresh was asked for", manifest) if refresh else because(
-                "reused", f"nothing changed since {manifest.made.at[:16].replace('T', ' ')} UTC", manifest
+            return (
+                because("run", "refresh was asked for", manifest)
+                if refresh
+                else because("reused", f"nothing changed since {manifest.made.at[:16].replace('T', ' ')} UTC", manifest)
             )
     except DamageError as damage:
         return because("run", f"damaged: {damage}", manifest)
@@ -209,5 +211,6 @@ def _versions() -> dict[str, str]:
 
 
 def _origins(spec: Record) -> dict[str, str]:
-    return {name: str(value.origin) for name in type(spec).model_fields if hasattr(value := getattr(spec, name), "origin")}
-
+    return {
+        name: str(value.origin) for name in type(spec).model_fields if hasattr(value := getattr(spec, name), "origin")
+    }

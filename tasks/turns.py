@@ -46,7 +46,9 @@ class TurnEncoder:
         stop = self.turns.stop
         self.stop_id: int = tokenizer.convert_tokens_to_ids(stop) if stop else tokenizer.eos_token_id
         if self.stop_id is None or self.stop_id == tokenizer.unk_token_id:
-            raise ValueError(f"the tokenizer has no stop token {stop or 'eos'}: choose other model.turns than {turns!r}")
+            raise ValueError(
+                f"the tokenizer has no stop token {stop or 'eos'}: choose other model.turns than {turns!r}"
+            )
 
     def _markers(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []

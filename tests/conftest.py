@@ -1,0 +1,154 @@
+"""What the tests share: a store of their own, tiny data, tiny random models with a tokenizer trained on the sample.
+
+Nothing here touches the network, and no test sees the user's store or Prefect profile.
+"""
+
+import csv
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE = ROOT / "tasks" / "sample"
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An empty store that DIALOGSUM_STORE names."""
+    from artifacts.store import Store
+
+    monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / "store"))
+    return Store.current()
+
+
+def write_csv(file: Path, rows: list[dict[str, str]]) -> None:
+    """Rows in DialogSum's layout."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w", newline="", encoding="utf-8") as f:
+        writer = csv.DictWriter(f, ["id", "dialogue", "summary", "topic"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def tiny_data(folder: Path) -> Path:
+    """12 training, 4 validation and 4 test dialogues (three references each) of the bundled sample, cut short."""
+    for split, count in (("train", 12), ("validation", 4), ("test", 12)):
+        rows = read_csv(SAMPLE / f"{split}.csv")[:count]
+        for row in rows:
+            row["dialogue"] = "\n".join(row["dialogue"].split("\n")[:3])
+        write_csv(folder / f"{split}.csv", rows)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder with tiny data that the test may change."""
+    return tiny_data(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Tiny random models, real classes: `gemma` and `llama`, with Gemma's and SmolLM2's special tokens."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GemmaConfig, GemmaForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    texts = [row["dialogue"] + row["summary"] for row in read_csv(SAMPLE / "train.csv")]
+    special = {
+        "gemma": ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
+        "llama": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+    }
+    roles = {
+        "gemma": {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>"},
+        "llama": {"eos_token": "<|im_end|>", "bos_token": "<|im_start|>", "pad_token": "<|endoftext|>"},
+    }
+    folder = tmp_path_factory.mktemp("models")
+    found = {}
+    for name in special:
+        bpe = Tokenizer(models.BPE())
+        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        bpe.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=600,
+            special_tokens=special[name],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        bpe.train_from_iterator(texts, trainer)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **roles[name])
+        shape = {
+            "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 2048,
+            "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+        }  # fmt: skip
+        torch.manual_seed(0)
+        model: Any = GemmaForCausalLM(GemmaConfig(**shape)) if name == "gemma" else LlamaForCausalLM(LlamaConfig(**shape))
+        model.save_pretrained(folder / name)
+        tokenizer.save_pretrained(folder / name)
+        found[name] = folder / name
+    return found
+
+
+def shrunk(recipe: str, model: Path, data: Path, *more: str) -> list[str]:
+    """Overrides that make a real recipe run in seconds: tiny model, tiny data, two steps."""
+    turns = {"gemma": "gemma", "llama": "chatml"}[model.name]
+    return [
+        f"model.source={model}", f"data.source={data}", f"model.turns={turns}", "train.max_steps=2", "train.batch_size=4",
+        "train.max_length=256", "train.lora.rank=4", "train.evaluations=1", "generate.max_new_tokens=6",
+        "score.bootstrap_resamples=200", "runtime.device=cpu", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One ephemeral Prefect server for all tests that run flows."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture
+def workers_inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The workers' own code, called here instead of in a process of its own: torch is imported once for all tests.
+
+    tests/test_end_to_end.py runs the real processes.
+    """
+    import json
+
+    from tasks import generate, generate_worker, lora_worker, train
+    from tasks.events import Silent
+
+    def inline(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        return lambda command, config, folder, events: work(json.loads(json.dumps(config)), Silent())
+
+    monkeypatch.setattr(train, "run_worker", inline(lora_worker.work))
+    monkeypatch.setattr(generate, "run_worker", inline(generate_worker.work))
+
+
+def run_cli(*arguments: str, root: Path = ROOT, **environment: str) -> Any:
+    """The command line in a process of its own, from the code under `root`."""
+    import subprocess
+
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        capture_output=True, text=True, check=False, cwd=root, env=os.environ | {"PYTHONPATH": str(root)} | environment,
+    )  # fmt: skip

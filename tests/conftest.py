@@ -100,7 +100,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "bos_token_id": tokenizer.bos_token_id,
         }  # fmt: skip
         torch.manual_seed(0)
-        model: Any = GemmaForCausalLM(GemmaConfig(**shape)) if name == "gemma" else LlamaForCausalLM(LlamaConfig(**shape))
+        model: Any = (
+            GemmaForCausalLM(GemmaConfig(**shape)) if name == "gemma" else LlamaForCausalLM(LlamaConfig(**shape))
+        )
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
         found[name] = folder / name

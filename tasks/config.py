@@ -13,7 +13,7 @@ from artifacts.manifest import Record
 
 Count = Annotated[int, Field(ge=1)]
 SEVEN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-TurnsName = Literal["chatml", "gemma", "none", "article", "article-inference"]
+TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-inference"]
 
 
 class DataConfig(Record):

@@ -20,7 +20,6 @@ from typing import Any
 import psutil
 import torch
 import torch.nn.functional as F
-from accelerate import init_empty_weights
 from datasets import Dataset
 from peft import LoraConfig, TaskType, prepare_model_for_kbit_training
 from transformers import (
@@ -127,14 +126,14 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
     held_out = read_table(folder / "validation.parquet", FORMATTED_TRAIN)[: settings.validation_limit]
     validation, _ = prepare(spec, encoder, held_out, len(held_out))
     micro = micro_batch(runtime.train_batch_size or (ON_CPU if device.type == "cpu" else ON_GPU), settings.batch_size)
-    checks.append(_memory(spec, data, micro, device))
     shared = config["expected"]["in_train_and_test"]
     checks.append(Check("leakage", "note" if shared else "ok", f"{shared} dialogues stand in both train and test"))
-    for check in checks:
+    memory = _memory(spec, data, micro, device)
+    for check in (*checks, memory):
         events.log(str(check))
-    found = {"checks": [check.as_dict() for check in checks]}
     if config["check_only"]:
-        return found
+        return {"checks": [check.as_dict() for check in (*checks, memory)]}
+    found = {"checks": [check.as_dict() for check in checks]}  # without free memory, which is of this hour
     refuse_failed(checks)
 
     events.progress(0, 0, "loading the model")
@@ -154,6 +153,7 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
             else f"CPU, {torch.get_num_threads()} threads",
             "processes": trainer.accelerator.num_processes,
             "micro_batch": micro,
+            "memory": memory.detail,
             "loading_seconds": round(loaded - started, 2),
             "training_seconds": round(trained - loaded, 2),
             "tokens_per_second": round(tokens / (trained - loaded), 1),
@@ -284,9 +284,8 @@ def _cpu_flags() -> str:
 
 def _memory(spec: TrainSpec, data: Dataset, micro: int, device: torch.device) -> Check:
     shape = AutoConfig.from_pretrained(model_folder(spec.model))
-    with init_empty_weights():
+    with torch.device("meta"):  # shapes without weights
         empty = AutoModelForCausalLM.from_config(shape)
-        empty.tie_weights()
         parameters = sum(p.numel() for p in empty.parameters())
     longest = max(data["length"]) * micro
     if device.type == "cuda":

@@ -24,6 +24,12 @@ class Turns:
 TURNS: dict[TurnsName, Turns] = {
     "chatml": Turns("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>"),
     "gemma": Turns("<bos><start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>"),
+    # SmolLM2's own chat template: without its system message the untuned model scores 4 points less
+    "smollm2": Turns(
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\n",
+        "<|im_end|>\n<|im_start|>assistant\n",
+        "<|im_end|>",
+    ),
     "none": Turns("", "\n", None),
     # What the article trained on, and what it generated with: they differ, which is one of its faults.
     "article": Turns("<bos><start_of_turn>user\n ", "\n<end_of_turn>\n", None),

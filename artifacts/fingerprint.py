@@ -15,12 +15,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("artifacts", "tasks", "flows")
 PLUMBING = {
     "artifacts.errors": "words of messages; a stage that raises leaves no artifact",
+    "artifacts.fingerprint": "computes keys; a change of it changes every key by itself",
+    "artifacts.paths": "reads names that people give; what they name is identified by its bytes",
     "artifacts.identity": "computes keys; a change of it changes every key by itself",
     "artifacts.manifest": "describes what was made; `content_digest` decides keys by itself",
     "artifacts.refs": "receipts; what they point to is checked by digest",
     "artifacts.store": "moves bytes, which are checked by digest",
     "tasks.config": "its values are in the key, field by field",
     "tasks.stage": "calls the stage; adds nothing to what it writes",
+    "tasks.stages": "lists the stages, computes nothing",
     "tasks.launch": "starts the worker process and reads what it says",
     "tasks.events": "what a worker says about its progress",
 }

@@ -10,7 +10,7 @@ from artifacts.identity import Identity, sha256
 class Record(BaseModel):
     """A frozen pydantic model that refuses unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class FileSeal(Record):
@@ -65,14 +65,13 @@ class Manifest(Record):
     """sha256 of everything above, so that a changed manifest is noticed."""
 
     def sealed(self) -> Self:
-        return self.model_copy(update={"seal": self._seal()})
+        """This manifest with its seal."""
+        return self.model_copy(update={"seal": seal_of(self.model_dump(mode="json"))})
 
-    def _seal(self) -> str:
-        return sha256(self.model_dump(mode="json", exclude={"seal"}))
 
-    @property
-    def is_sealed(self) -> bool:
-        return self.seal == self._seal()
+def seal_of(content: dict[str, Any]) -> str:
+    """The seal of a manifest's JSON, whatever fields it has: those of a newer version count too."""
+    return sha256({name: value for name, value in content.items() if name != "seal"})
 
 
 def content_digest(files: dict[str, FileSeal], inputs: dict[str, InputRef]) -> str:

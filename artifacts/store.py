@@ -11,6 +11,7 @@ a store can be moved. Scratch (half-made payloads, locks) lies inside a local st
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -27,7 +28,8 @@ from upath import UPath
 
 from artifacts.errors import RequestError, StageError, nearest, one_line
 from artifacts.identity import Identity, sha256
-from artifacts.manifest import FileSeal, InputRef, Made, Manifest, content_digest
+from artifacts.manifest import FileSeal, InputRef, Made, Manifest, content_digest, seal_of
+from artifacts.paths import user_path
 
 NUMBERS = {"download": 1, "format": 2, "train": 3, "generate": 4, "score": 5, "report": 6}
 FORMAT = 1
@@ -45,10 +47,15 @@ class Store:
     """An artifact store under `root`, local or remote."""
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = UPath(root)
-        self.is_local = self.root.protocol in ("", "file", "local")
+        try:
+            self.root = UPath(root)
+            self.is_local = self.root.protocol in ("", "file", "local")
+        except Exception as error:  # unknown scheme, or a known one without its package
+            raise RequestError(
+                f"DIALOGSUM_STORE: {one_line(root, 80)!r} is no path or known URI ({one_line(error, 100)})"
+            ) from error
         if self.is_local:
-            self.root = UPath(Path(self.root.path).expanduser().resolve())
+            self.root = UPath(user_path(self.root.path, "DIALOGSUM_STORE").resolve())
         self._seen: dict[tuple[object, ...], str] = {}
 
     @classmethod
@@ -91,20 +98,30 @@ class Store:
             text = (self._at(relative) / "manifest.json").read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        written = re.search(rb'"format":\s*(\d+)', text)  # read apart: a newer manifest may have fields unknown here
-        if written and int(written[1]) > FORMAT:
+        except IsADirectoryError:
+            raise DamageError("manifest.json is a folder") from None
+        try:
+            content = json.loads(text)
+            whole = content["seal"] == seal_of(content)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DamageError(f"manifest.json does not read: {one_line(error, 120)}") from error
+        if not whole:
+            raise DamageError("manifest.json was altered: its seal does not match")
+        if content.get("format") != FORMAT:
             raise RequestError(
-                f"{self.absolute(relative)} was written by a newer version of this project (format {int(written[1])}, "
-                f"this is {FORMAT}): update, or use another DIALOGSUM_STORE"
+                f"{self.absolute(relative)} was written by another version of this project (format "
+                f"{content.get('format')}, this is {FORMAT}): use that version, or another DIALOGSUM_STORE"
             )
         try:
-            manifest = Manifest.model_validate_json(text)
+            manifest = Manifest.model_validate(content)
         except ValidationError as error:
             raise DamageError(f"manifest.json does not read: {one_line(error, 120)}") from error
-        if not manifest.is_sealed:
-            raise DamageError("manifest.json was altered: its seal does not match")
         if manifest.path != relative:
             raise DamageError(f"manifest.json is of {manifest.path}")
+        if not all(_FILE_NAME.fullmatch(name) for name in manifest.files):
+            raise DamageError("manifest.json names a file outside its payload")
+        if manifest.digest != content_digest(manifest.files, manifest.inputs):
+            raise DamageError("manifest.json names a digest that is not of its files")
         return manifest
 
     def verified(self, relative: str) -> Manifest:
@@ -140,7 +157,8 @@ class Store:
         if self.is_local:
             return Path(self._at(relative).path) / "payload"
         local = self.scratch / "fetched" / manifest.digest
-        if not local.exists():
+        if not self._is_copy(local, manifest):
+            shutil.rmtree(local, ignore_errors=True)
             half = local.with_name(f"{local.name}.{uuid.uuid4().hex[:8]}")
             half.mkdir(parents=True)
             for name in manifest.files:
@@ -148,6 +166,16 @@ class Store:
             with contextlib.suppress(OSError):  # another process was first
                 half.rename(local)
         return local
+
+    @staticmethod
+    def _is_copy(local: Path, manifest: Manifest) -> bool:
+        """Whether a local folder still holds the payload's bytes and nothing else."""
+        if not local.is_dir() or {file.name for file in local.iterdir()} != set(manifest.files):
+            return False
+        return all(
+            hashlib.sha256((local / name).read_bytes()).hexdigest() == seal.sha256
+            for name, seal in manifest.files.items()
+        )
 
     def manifests(self, stage: str | None = None) -> list[Manifest]:
         """All artifacts whose manifest reads, oldest first; payloads are not checked."""

@@ -24,7 +24,13 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
             raise RequestError(
                 "there is no champion yet: `dialogsum promote` makes the latest adapter one if it is better"
             )
-        manifest = store.by_id(json.loads(pointer)["adapter"])
+        try:
+            name = str(json.loads(pointer)["adapter"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise RequestError(
+                f"pointers/champion.json in {store.root} does not read: remove it and promote again"
+            ) from error
+        manifest = store.by_id(name)
     else:
         manifest = store.by_id(name)
         if manifest.stage != "train":

@@ -18,7 +18,6 @@ STAGE_NAMES = ("download", "format", "train", "generate", "score", "report")
 
 app = typer.Typer(
     help="Fine-tune a small language model to summarize dialogues, and know whether it got better.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -160,7 +159,7 @@ def main() -> NoReturn:
     """Run the command line; every error becomes one line and an exit code."""
     command: Any = typer.main.get_command(app)
     try:
-        command.main(standalone_mode=False, prog_name="dialogsum")
+        command.main(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="dialogsum")
     except (RequestError, StageError) as error:
         _fail(str(error), error.exit_code, error)
     except KeyboardInterrupt:

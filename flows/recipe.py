@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import RequestError, nearest, one_line
 from artifacts.manifest import Record
+from artifacts.paths import user_path
 from tasks.config import (
     DataConfig,
     EvaluationConfig,
@@ -41,12 +42,10 @@ class Recipe(Record):
 
 def load_recipe(recipe: str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
     """A recipe by name or file, with `section.key=value` overrides. RequestError on anything unknown or of a wrong type."""
-    file = RECIPES / f"{recipe}.yaml"
-    if "/" in recipe or recipe.endswith((".yaml", ".yml")) or not file.is_file():
-        file = Path(recipe).expanduser()
-        if not file.is_file():
-            known = [p.stem for p in RECIPES.glob("*.yaml")]
-            raise RequestError(f"no recipe {one_line(recipe, 80)!r}, by name or as a file{nearest(recipe, known)}")
+    known = [p.stem for p in RECIPES.glob("*.yaml")]
+    file = RECIPES / f"{recipe}.yaml" if recipe in known else user_path(recipe, "recipe")
+    if not file.is_file():
+        raise RequestError(f"no recipe {one_line(recipe, 80)!r}, by name or as a file{nearest(recipe, known)}")
     content = _yaml(file)
     for override in overrides:
         key, sign, text = override.partition("=")
@@ -63,7 +62,7 @@ def load_recipe(recipe: str, overrides: list[str] | tuple[str, ...] = ()) -> Rec
 def _yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # PyYAML lets through whatever its constructors raise
         raise RequestError(f"{file}: not a recipe ({one_line(error, 160)})") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise RequestError(f"{file}: not a recipe (expected sections such as data, model, train)")
@@ -73,7 +72,7 @@ def _yaml(file: Path) -> dict[str, Any]:
 def _scalar(override: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # PyYAML lets through whatever its constructors raise
         raise RequestError(
             f"--set {one_line(override, 80)}: the value does not read ({one_line(error, 80)})"
         ) from error
@@ -96,11 +95,21 @@ def refuse_unknown(content: Any, model: type[BaseModel], prefix: str = "") -> No
     for key, value in content.items():
         field = model.model_fields.get(str(key))
         if field is None or (not prefix and key == "name"):
-            every = list(all_keys(Recipe))
-            raise RequestError(f"unknown key {one_line(f'{prefix}{key}', 80)!r}{nearest(f'{prefix}{key}', every)}")
+            wrong = f"{prefix}{key}" if prefix else _first_leaf(key, value)
+            raise RequestError(f"unknown key {one_line(wrong, 80)!r}{nearest(wrong, all_keys(Recipe))}")
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 refuse_unknown(value, kind, f"{prefix}{key}.")
+
+
+def _first_leaf(key: Any, value: Any) -> str:
+    """`train.lora.rank` of {"train": {"lora": {"rank": 8}}}; no deeper than recipes go, since YAML can hold itself."""
+    for _ in range(3):
+        if not isinstance(value, dict) or not value:
+            break
+        inner, value = next(iter(value.items()))
+        key = f"{key}.{inner}"
+    return str(key)
 
 
 def all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -121,4 +130,8 @@ def _first(error: ValidationError) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
         return f"{where} is missing"
-    return f"{where}: got {one_line(repr(problem['input']), 60)}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
+    try:
+        got = one_line(repr(problem["input"]), 60)
+    except ValueError:  # a number of more digits than Python prints
+        got = "a very long number"
+    return f"{where}: got {got}; {problem['msg'][0].lower()}{problem['msg'][1:]}"

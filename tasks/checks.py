@@ -45,18 +45,16 @@ def training_checks(
     checks = [
         _check("rows", len(encoded) == expected_rows, f"{len(encoded)} of {expected_rows} rows reach the trainer")
     ]
-    alone, _ = encoder.prompts([row["prompt"] for row in rows], 1 << 20)
+    alone, _ = encoder.prompts([row["prompt"] for row in rows], 1 << 30)
     parity = sum(
-        ids[:length] == prompt and len(ids) > length
+        len(ids) > length and _is_prompt(ids[:length], prompt, encoder)
         for (ids, length), prompt in zip(encoded, alone, strict=True)
-        if len(prompt) == length  # a cut prompt has another length
     )
-    whole = sum(len(prompt) == length for (_, length), prompt in zip(encoded, alone, strict=True))
     checks.append(
         _check(
             "prompt",
-            parity == whole,
-            f"the generation prompt is a strict prefix of the training text in {parity} of {whole} rows",
+            parity == total,
+            f"the generation prompt is a strict prefix of the training text in {parity} of {total} rows",
         )
     )
     stops = sum(row[-1] == encoder.stop_id for row in labels)
@@ -88,6 +86,13 @@ def training_checks(
     else:
         checks.append(Check("truncation", "ok", f"no dialogue is cut at {spec.train.max_length} tokens"))
     return checks
+
+
+def _is_prompt(trained: list[int], alone: list[int], encoder: TurnEncoder) -> bool:
+    """Whether a row begins with its generation prompt, or with that prompt less the end of its dialogue."""
+    closing = len(encoder.closing)
+    text = trained[: len(trained) - closing]
+    return trained[len(text) :] == encoder.closing and text == alone[: len(alone) - closing][: len(text)]
 
 
 def memory_check(

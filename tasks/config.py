@@ -11,7 +11,8 @@ from pydantic import Field
 from artifacts.identity import NotIdentity
 from artifacts.manifest import Record
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SEVEN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-inference"]
 
@@ -62,7 +63,7 @@ class TrainConfig(Record):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
     optimizer: Literal["adamw", "paged_adamw_8bit"] = "adamw"
-    max_length: Count = 1024
+    max_length: Annotated[int, Field(ge=16, le=10**6)] = 1024
     """Tokens of a row. A longer dialogue loses its end, never the completion or its stop token."""
     loss_on: Literal["completion", "all"] = "completion"
     stop_token: bool = True
@@ -71,7 +72,7 @@ class TrainConfig(Record):
     """How often the validation loss is measured, the last time at the end."""
     validation_limit: Count | None = None
     """The first rows of the validation split."""
-    seed: int = 0
+    seed: Seed = 0
     lora: LoraConfig = LoraConfig()
 
 
@@ -86,7 +87,7 @@ class GenerateConfig(Record):
     limit: Count | None = None
     """The first dialogues of the test split."""
     max_new_tokens: Count = 96
-    max_prompt_tokens: Count = 2048
+    max_prompt_tokens: Annotated[int, Field(ge=16, le=10**6)] = 2048
     """A longer dialogue loses its end."""
     beams: Count = 1
     length_penalty: float = 1.0
@@ -94,7 +95,7 @@ class GenerateConfig(Record):
 
 
 class ScoreConfig(Record):
-    bootstrap_seed: int = 0
+    bootstrap_seed: Seed = 0
     bootstrap_resamples: Count = 10_000
 
 
@@ -114,14 +115,15 @@ class Runtime(Record):
         Count | None, NotIdentity("rows decoded together: padding is masked, and greedy decoding takes each row alone")
     ] = None
     gpus: Annotated[
-        Annotated[int, Field(ge=0)] | None,
+        Annotated[int, Field(ge=0, le=10**4)] | None,
         NotIdentity("processes that share the same optimizer batch, or shards of the same rows"),
     ] = None
     device: Annotated[
         Literal["auto", "cpu", "cuda"], NotIdentity("where the same arithmetic is done; the manifest records it")
     ] = "auto"
     workers: Annotated[
-        Annotated[int, Field(ge=0)], NotIdentity("processes that load rows in the order that the sampler gives")
+        Annotated[int, Field(ge=0, le=10**4)],
+        NotIdentity("processes that load rows in the order that the sampler gives"),
     ] = 0
     threads: Annotated[Count | None, NotIdentity("threads of one process on the CPU; all cores unless given")] = None
 

@@ -6,6 +6,7 @@ Writes  train.parquet, validation.parquet, test.parquet (artifacts.schemas.DATAS
 Rerun   dialogsum run RECIPE --refresh download
 """
 
+import csv
 import re
 from collections import Counter
 from pathlib import Path
@@ -40,23 +41,33 @@ def read(data: ResolvedData, split: str) -> pd.DataFrame:
     if data.kind == "hub":
         frame = _from_hub(data.location, data.revision, split)
     else:
-        file = Path(data.location) / f"{split}.csv"
-        try:
-            frame = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise RequestError(
-                f"{file} is not a CSV file ({one_line(error, 120)}): expected the columns {COLUMNS}"
-            ) from error
-        except OSError as error:
-            raise RequestError(f"{file} cannot be read ({one_line(error, 120)})") from error
-    missing = [column for column in COLUMNS if column not in frame.columns]
-    if missing:
-        raise RequestError(
-            f"{split}: column {missing[0]!r} is missing; found {list(frame.columns)}, expected {COLUMNS}"
-        )
+        frame = _from_csv(Path(data.location) / f"{split}.csv", split)
     return frame[COLUMNS]
+
+
+def _from_csv(file: Path, split: str) -> pd.DataFrame:
+    # csv, not pandas: that takes a row with a field too many for one with an index, and moves its columns
+    csv.field_size_limit(1 << 30)
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as f:
+            reader = csv.reader(f, strict=True)
+            header = next(reader, [])
+            rows = [row for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
+    except csv.Error as error:
+        raise RequestError(
+            f"{file} is not a CSV file ({one_line(error, 120)}): expected the columns {COLUMNS}"
+        ) from error
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read ({one_line(error, 120)})") from error
+    _refuse_missing(header, split)
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise RequestError(
+                f"{file}: row {number} has {len(row)} fields, the header has {len(header)}: quote commas and quotes in texts"
+            )
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
 def _from_hub(repo: str, revision: str, split: str) -> pd.DataFrame:
@@ -70,7 +81,14 @@ def _from_hub(repo: str, revision: str, split: str) -> pd.DataFrame:
             f"data.source: cannot load split {split!r} of {repo}@{revision[:8]} ({one_line(error, 160)})"
         ) from error
     frame: pd.DataFrame = loaded.to_pandas()
+    _refuse_missing(list(frame.columns), split)
     return frame.fillna("")
+
+
+def _refuse_missing(columns: list[str], split: str) -> None:
+    missing = [column for column in COLUMNS if column not in columns]
+    if missing:
+        raise RequestError(f"{split}: column {missing[0]!r} is missing; found {columns}, expected {COLUMNS}")
 
 
 def group(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:

@@ -62,7 +62,11 @@ def _listen(process: subprocess.Popen[str], events: Events) -> dict[str, Any]:
                 last.append(line.strip())
                 events.log(one_line(line))
             continue
-        said = json.loads(line.removeprefix(MARK))
+        try:
+            said = json.loads(line.removeprefix(MARK))
+        except ValueError:  # the worker died while it spoke
+            last.append(line.strip())
+            continue
         match said.pop("event"):
             case "progress":
                 events.progress(**said)

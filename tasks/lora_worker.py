@@ -206,6 +206,11 @@ def build_trainer(
     model: Any = load_model(spec.model, dtype, **placed)
     if spec.quantization == "nf4":
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        for module in model.modules():
+            # On a CPU with bf16 instructions bitsandbytes repacks its weights at the first evaluation, for a kernel
+            # without gradients: training then goes on with wrong ones, and the loss looks healthy.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
     lora = LoraConfig(
         r=settings.lora.rank, lora_alpha=settings.lora.alpha, lora_dropout=settings.lora.dropout,
         target_modules=list(settings.lora.targets), use_rslora=settings.lora.rslora, task_type=TaskType.CAUSAL_LM,

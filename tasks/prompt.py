@@ -8,18 +8,19 @@ import re
 from pathlib import Path
 
 from artifacts.errors import RequestError, nearest, one_line
+from artifacts.paths import user_path
 
 PLACEHOLDER = "{dialogue}"
-_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\A---\n(?:.*\n)*?---\n")
 
 
 def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
     """Text of a template: a name in `library`, or a file. RequestError if it is not there or has no {dialogue}."""
-    file = library / f"{name}.txt"
-    if not re.fullmatch(r"[\w.-]+", name) or not file.is_file():
-        file = Path(name).expanduser()
+    file = user_path(name, key)
+    if re.fullmatch(r"[\w.-]{1,200}", name) and (library / f"{name}.txt").is_file():
+        file = library / f"{name}.txt"
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise RequestError(f"{key}: {file} is not UTF-8 text ({one_line(error, 80)}); save it as UTF-8") from error

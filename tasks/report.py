@@ -169,7 +169,9 @@ def _draw(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -
         axes.legend(frameon=False, labelcolor="#111111")
         figure.tight_layout()
         file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Type", "Format"))
+        )
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     for ink, variable in INKS.items():

@@ -13,6 +13,7 @@ from typing import Literal
 
 from artifacts.errors import RequestError, one_line
 from artifacts.identity import sha256
+from artifacts.paths import user_path
 from artifacts.store import Store
 from tasks.config import DataConfig, ModelConfig, ResolvedData, ResolvedModel
 
@@ -26,8 +27,8 @@ _WEIGHTS = (".safetensors", ".json", ".model", ".jinja", ".gguf", ".txt")
 def resolve_data(config: DataConfig) -> ResolvedData:
     """Pin a data source. RequestError if it is not there, not complete or not reachable."""
     source = config.source
-    if source == "sample" or _is_path(source):
-        folder = SAMPLE if source == "sample" else Path(source).expanduser()
+    if source == "sample" or _is_path(source, "data.source"):
+        folder = SAMPLE if source == "sample" else user_path(source, "data.source")
         if not folder.is_dir():
             raise RequestError(f"data.source: no folder {folder}; give an existing one, a hub id, or 'sample'")
         if config.revision:
@@ -54,8 +55,8 @@ def resolve_model(config: ModelConfig) -> ResolvedModel:
     source = config.source
     if source.startswith("package:"):
         return _packaged(source)
-    if _is_path(source):
-        folder = Path(source).expanduser()
+    if _is_path(source, "model.source"):
+        folder = user_path(source, "model.source")
         if not (folder / "config.json").is_file():
             raise RequestError(
                 f"model.source: no model in {folder} (expected a folder with config.json and *.safetensors)"
@@ -87,8 +88,12 @@ def _packaged(source: str) -> ResolvedModel:
     return ResolvedModel(revision=_file_digest(file), location=str(file.parent), gguf=name, origin=name)
 
 
-def _is_path(source: str) -> bool:
-    return source.startswith((".", "/", "~")) or (os.sep in source and source.count("/") != 1) or Path(source).is_dir()
+def _is_path(source: str, key: str) -> bool:
+    return (
+        source.startswith((".", "/", "~"))
+        or (os.sep in source and source.count("/") != 1)
+        or user_path(source, key).is_dir()
+    )
 
 
 def _hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
@@ -158,7 +163,7 @@ def _file_digest(file: Path) -> str:
             pass
     with file.open("rb") as f:
         digest = hashlib.file_digest(f, "sha256").hexdigest()
-    if stat.st_size > 1 << 24:
+    if stat.st_size > 1 << 24 and Store.current().scratch.exists():
         try:
             memo.parent.mkdir(parents=True, exist_ok=True)
             memo.write_text(json.dumps({"stamp": stamp, "sha256": digest}))

@@ -68,7 +68,7 @@ class TurnEncoder:
 
     def prompts(self, prompts: Sequence[str], max_tokens: int) -> tuple[list[list[int]], int]:
         """Prompts -> (ids of each, at most `max_tokens` long; how many were cut). What is cut is the prompt's end."""
-        room = max_tokens - len(self.opening) - len(self.closing)
+        room = max(0, max_tokens - len(self.opening) - len(self.closing))
         texts = self._texts(prompts)
         return [self.opening + text[:room] + self.closing for text in texts], sum(len(text) > room for text in texts)
 

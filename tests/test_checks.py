@@ -173,3 +173,12 @@ def test_memory_is_a_note_when_it_may_not_suffice() -> None:
         2_500_000_000, 18, 2048, 1024, spec.model_copy(update={"quantization": "nf4"}), 8 << 30, "GPU"
     )
     assert quantized.state == "ok"
+
+
+def test_training_on_another_turn_template_fails_the_prompt_check(rows: Rows, models: dict[str, Any]) -> None:
+    """The article's mistake: every prompt has another length, and none is the one of generation."""
+    other = TurnEncoder(AutoTokenizer.from_pretrained(models["gemma"]), "article")
+    encoded, cut, lost = other.rows(
+        [row["prompt"] for row in rows.rows], [row["completion"] for row in rows.rows], 1000
+    )
+    assert replace(rows, encoded=encoded, cut=cut, lost=lost).findings()["prompt"].state == "failed"

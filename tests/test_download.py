@@ -14,7 +14,7 @@ from artifacts.manifest import Manifest, Record
 from artifacts.refs import Ref
 from artifacts.store import Store
 from tasks.config import DataConfig, DownloadSpec, FormatSpec
-from tasks.download import DOWNLOAD
+from tasks.download import DOWNLOAD, read
 from tasks.events import Silent
 from tasks.format import FORMAT
 from tasks.sources import resolve_data
@@ -98,7 +98,7 @@ def lines(*rows: str, header: str = "id,dialogue,summary,topic") -> Callable[[Pa
 
 BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing file": (lambda file: file.unlink(), "no file .*test.csv"),
-    "nothing in it": (lambda file: file.write_bytes(b""), "test.csv is not a CSV file"),
+    "nothing in it": (lambda file: file.write_bytes(b""), "test: column 'id' is missing"),
     "header alone": (lines(), "test: no rows"),
     "missing column": (lines("a,b,c", header="id,dialogue,topic"), "test: column 'summary' is missing"),
     "another header": (lines("a,b,c,d", header="id;dialogue;summary;topic"), "test: column 'id' is missing"),
@@ -109,8 +109,8 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "blank id": (lines(" ,d,s,t"), "test: id is empty in row 2"),
     "NaN summary": (lines("x_1,d,s,t", "x_2,d,NaN,t"), "test: summary is NaN in row 3 .*'x_2'"),
     "nan summary": (lines("x_1,d, nan ,t"), "test: summary is NaN in row 2"),
-    "row cut short": (lines("x_1,d"), "test: summary is empty in row 2 .*'x_1'"),
-    "row too long": (lines("x_1,d,s,t", "x_2,d,s,t,u"), "test.csv is not a CSV file .*line 3"),
+    "row cut short": (lines("x_1,d"), "test.csv: row 2 has 2 fields"),
+    "row too long": (lines("x_1,d,s,t", "x_2,d,s,t,u"), "test.csv: row 3 has 5 fields"),
     "duplicate id": (lines("x_1,d,s,t", "x_2,e,s,t", "x_1,f,s,t"), "test: id 'x_1' occurs twice"),
     "numbers of references": (
         lines("x_1_1,d,s,t", "x_1_2,d,s,t", "x_2_1,e,s,t", "x_2_2,e,s,t", "x_3_1,f,s,t"),
@@ -196,3 +196,11 @@ def test_every_line_of_the_sample_starts_with_a_person_and_has_no_other_tag() ->
             assert not [line for line in spoken if line and "#" in line[1]], r["id"]
             assert r["summary"].strip(), r["id"]
             assert r["topic"].strip(), r["id"]
+
+
+@pytest.mark.parametrize("line", ["train_0,#Person1#: Hi.,They greet.,greeting,", "train_0,#Person1#: Hi.,They greet."])
+def test_a_row_with_another_number_of_fields_is_refused(data: Path, line: str) -> None:
+    """An unquoted comma would move a summary into another column without a word."""
+    (data / "train.csv").write_text(f"id,dialogue,summary,topic\n{line}\n")
+    with pytest.raises(RequestError, match=r"row 2 has \d fields, the header has 4"):
+        read(resolve_data(DataConfig(source=str(data))), "train")

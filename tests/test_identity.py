@@ -203,9 +203,7 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
 
 APART = {
     "tasks.shell": "Prefect's",
-    "tasks.stages": "the list in which the shell and the flows look stages up",
     "artifacts.cache": "Prefect's",
-    "artifacts.fingerprint": "computes the code part of every key, so a change of it shows in keys by itself",
 }
 MODULES = {
     f"{file.parent.name}.{file.stem}" for folder in ("artifacts", "tasks") for file in (ROOT / folder).glob("[!_]*.py")

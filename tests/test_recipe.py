@@ -49,7 +49,7 @@ def test_the_four_recipes_and_the_fixed_keys_are_there() -> None:
     ("override", "expected"),
     [
         ("train.epochs=3", 3.0), ("train.learning_rate=1e-3", 0.001), ("train.learning_rate=2.5e-4", 0.00025),
-        ("train.max_steps=12", 12), ("train.max_steps=null", None), ("train.max_steps=", None), ("train.seed=-1", -1),
+        ("train.max_steps=12", 12), ("train.max_steps=null", None), ("train.max_steps=", None), ("train.seed=7", 7),
         ("train.stop_token=false", False), ("train.schedule=linear", "linear"), ("train.lora.rank=2", 2),
         ("train.lora.targets=[q_proj, v_proj]", ("q_proj", "v_proj")), ("data.source=./a=b", "./a=b"),
         ("data.revision='123'", "123"), ("prompt=brief", "brief"), (" prompt = brief", "brief"),
@@ -147,7 +147,9 @@ def test_a_prompt_that_cannot_be_filled_is_refused(tmp_path: Path, content: byte
     assert str(file) in message
 
 
-@pytest.mark.parametrize(("name", "expected"), [("highligt", "'highlight'"), ("../prompts", "known"), ("\0", "known")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("highligt", "'highlight'"), ("../prompts", "known"), ("\0", "cannot be a path")]
+)
 def test_an_unknown_prompt_is_answered_with_the_nearest(name: str, expected: str) -> None:
     """By name, or the list of them all."""
     with pytest.raises(RequestError, match=expected):
@@ -212,3 +214,33 @@ def test_any_tree_of_values_loads_or_is_refused_in_one_line(tmp_path: Path, cont
 def test_any_override_is_taken_or_refused_in_one_line(key: str, value: str) -> None:
     """Any text after --set."""
     assert answer("quickstart", f"{key}={value}").isprintable()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "train.learning_rate=.inf", "train.max_gradient_norm=.inf", "generate.length_penalty=.nan", "train.seed=!!bool x",
+        "train.seed=!!int ''", "train.seed=!!timestamp x", f"train.stride=-0x{'f' * 5000}", f"train.stride=0x{'f' * 5000}",
+        "train=&a {lora: *a}", "trane={a: 1}",
+    ],
+)  # fmt: skip
+def test_a_value_that_no_recipe_can_hold_is_refused_in_one_line(override: str) -> None:
+    """Infinity, a tag that PyYAML trips over, a number too long to print, a section that holds itself."""
+    with pytest.raises(RequestError) as refused:
+        load_recipe("quickstart", [override])
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["~nosuchuser/x", "x" * 300, "a\0b"])
+def test_a_name_that_cannot_be_a_path_is_refused(name: str) -> None:
+    """As a recipe and as a prompt."""
+    with pytest.raises(RequestError, match="recipe"):
+        load_recipe(name)
+    with pytest.raises(RequestError, match="prompt"):
+        load_prompt(name, PROMPTS)
+
+
+def test_a_misspelt_section_is_answered_with_the_nearest_key() -> None:
+    """The whole dotted name counts."""
+    with pytest.raises(RequestError, match=r"'trane\.epochs'; did you mean 'train\.epochs'"):
+        load_recipe("quickstart", ["trane.epochs=1"])

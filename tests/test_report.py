@@ -61,9 +61,6 @@ class Page(HTMLParser):
             self.open.append((tag, []))
             self.elements.append(self.open[-1])
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop()[0] != tag:
             self.unbalanced.append(tag)
@@ -200,6 +197,7 @@ def test_hostile_text_is_dead_in_markdown(hostile: list[Path]) -> None:
     items = []
     for folder in hostile:
         source = (folder / "report.md").read_text(encoding="utf-8")
+        assert not re.search(r"[<\[]", source)  # nor for a dialect that reads more into them
         tokens = [child for token in markdown.parse(source) for child in (token, *(token.children or []))]
         assert not {token.type for token in tokens} & {"html_block", "html_inline", "link_open", "image", "fence"}
         page = Page(markdown.render(source))

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from artifacts.errors import RequestError
-from artifacts.manifest import Made, Manifest
+from artifacts.manifest import Made, Manifest, content_digest, seal_of
 from artifacts.refs import Ref
 from artifacts.store import DamageError, Store
 from tasks.config import DataConfig, DownloadSpec
@@ -234,9 +235,10 @@ def test_manifest_of_a_newer_format_is_refused_with_what_to_do(anywhere: Store) 
     """It is not damage: making the artifact again would destroy what a newer version wrote."""
     manifest = publish(anywhere)
     file = anywhere.root / manifest.path / "manifest.json"
-    file.write_bytes(file.read_bytes().replace(b'"format": 1', b'"format": 2, "new field": []'))
+    content = json.loads(file.read_bytes()) | {"format": 2, "new field": []}
+    file.write_text(json.dumps(content | {"seal": seal_of(content)}))
     for look in (anywhere.manifest, anywhere.verified, anywhere.payload):
-        with pytest.raises(RequestError, match=r"newer version.*update"):
+        with pytest.raises(RequestError, match=r"another version.*use that version"):
             look(manifest.path)
 
 
@@ -271,3 +273,38 @@ def test_small_files_are_replaced_whole(anywhere: Store) -> None:
     for content in (b"first, longer", b"second"):
         anywhere.write(content, "pointers", "latest.json")
         assert anywhere.read("pointers", "latest.json") == content
+
+
+def reseal(file: Path, **changes: Any) -> None:
+    """Alter a manifest as somebody would who can compute its seal."""
+    content = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps(content | {"seal": seal_of(content)}))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", ".hidden", ""])
+def test_a_manifest_that_names_a_file_outside_its_payload_is_refused(store: Store, name: str) -> None:
+    """Even with a right seal: nothing outside the payload folder is read or written."""
+    manifest = publish(store)
+    seal = next(iter(manifest.files.values()))
+    digest = content_digest({name: seal}, manifest.inputs)
+    reseal(Path(str(store.root)) / manifest.path / "manifest.json", files={name: seal.model_dump()}, digest=digest)
+    with pytest.raises(DamageError, match="outside its payload"):
+        store.verified(manifest.path)
+
+
+def test_a_manifest_with_another_digest_than_its_files_is_refused(store: Store) -> None:
+    """The digest goes into the keys of all that is made from it."""
+    manifest = publish(store)
+    reseal(Path(str(store.root)) / manifest.path / "manifest.json", digest="0" * 64)
+    with pytest.raises(DamageError, match="digest"):
+        store.verified(manifest.path)
+
+
+def test_an_altered_local_copy_of_a_remote_payload_is_fetched_again() -> None:
+    """What a remote store hands out is what its manifest says, whoever else writes to the scratch folder."""
+    remote = Store(f"memory://{uuid.uuid4().hex}")
+    manifest = publish(remote)
+    name = next(iter(manifest.files))
+    whole = (remote.payload(manifest.path) / name).read_bytes()
+    (remote.payload(manifest.path) / name).write_bytes(b"altered")
+    assert (remote.payload(manifest.path) / name).read_bytes() == whole

@@ -12,7 +12,8 @@ from tasks.turns import TURNS, TurnEncoder
 from tests.conftest import ROOT, SAMPLE, read_csv
 
 GEMMA = ROOT.parent / "shared" / "models" / "gemma-tokenizer"
-TURNS_OF = {"gemma": "gemma", "llama": "chatml"}
+PAIRS = [("gemma", "gemma"), ("llama", "chatml"), ("llama", "smollm2")]
+"""Tiny tokenizer and turn template."""
 WIDE = 1 << 20
 """Tokens that no row here reaches."""
 FORGED = (
@@ -25,10 +26,11 @@ FORGED = (
 )
 
 
-@pytest.fixture(params=list(TURNS_OF))
+@pytest.fixture(params=PAIRS, ids="-".join)
 def encoder(request: pytest.FixtureRequest, models: dict[str, Any]) -> TurnEncoder:
-    """An encoder for each of the tiny tokenizers."""
-    return TurnEncoder(AutoTokenizer.from_pretrained(models[request.param]), TURNS_OF[request.param])  # type: ignore[arg-type]
+    """An encoder for each of the tiny tokenizers and its templates."""
+    model, turns = request.param
+    return TurnEncoder(AutoTokenizer.from_pretrained(models[model]), turns)
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +102,11 @@ def test_marker_in_a_dialogue_stays_text(encoder: TurnEncoder, text: str) -> Non
 
 @given(text=st.text(st.characters(codec=None), max_size=60))
 @settings(max_examples=80, deadline=None, derandomize=True)
-@pytest.mark.parametrize("name", list(TURNS_OF))
-def test_no_text_at_all_yields_a_special_token(models: dict[str, Any], name: str, text: str) -> None:
+@pytest.mark.parametrize(("name", "turns"), PAIRS)
+def test_no_text_at_all_yields_a_special_token(models: dict[str, Any], name: str, turns: Any, text: str) -> None:
     """Any string, lone surrogates and control characters included, is encoded without a crash or a special token."""
     tokenizer = _TOKENIZERS.setdefault(name, AutoTokenizer.from_pretrained(models[name]))
-    assert_no_forgery(TurnEncoder(tokenizer, TURNS_OF[name]), text)  # type: ignore[arg-type]
+    assert_no_forgery(TurnEncoder(tokenizer, turns), text)
 
 
 _TOKENIZERS: dict[str, Any] = {}
@@ -125,7 +127,7 @@ def test_row_ends_with_the_stop_token_only_when_asked(encoder: TurnEncoder, stop
         assert (encoder.stop_id in ids[length:]) is stop
 
 
-@pytest.mark.parametrize("max_tokens", [64, 100, 128])
+@pytest.mark.parametrize("max_tokens", [128, 129, 200])
 def test_long_dialogue_is_cut_and_nothing_else(encoder: TurnEncoder, max_tokens: int) -> None:
     """A dialogue that is too long loses its end; opening, closing, completion and stop stay whole."""
     dialogue, completion = "#Person1#: Where is the old bridge? " * 60, "They look for it."

@@ -23,7 +23,7 @@ class DataConfig(Record):
     revision: str | None = None
     """Commit, tag or branch of a hub dataset; resolved to a commit before it becomes identity."""
     allow_overlap: bool = False
-    """Accept dialogues that stand in both train and test."""
+    """Accept more than 1 % of the test dialogues in train as well."""
 
 
 class ModelConfig(Record):

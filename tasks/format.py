@@ -14,6 +14,9 @@ from tasks.config import FormatSpec
 from tasks.prompt import fill
 from tasks.stage import Artifact, Context, Done, Stage
 
+MOST_SHARED = 0.01
+"""Share of the test dialogues that may stand in train as well: told, not refused. DialogSum itself has one of 500."""
+
 
 def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Done:
     """Fill the template for every dialogue. RequestError if train and test share dialogues and that was not allowed."""
@@ -28,11 +31,11 @@ def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Don
         return Done(rows=len(rows))
     train = split("train")
     shared = {_normal(row["dialogue"]) for row in train} & {_normal(row["dialogue"]) for row in test}
-    if shared and not spec.allow_overlap:
+    if len(shared) > MOST_SHARED * len(test) and not spec.allow_overlap:
         example = next(row["id"] for row in test if _normal(row["dialogue"]) in shared)
         raise RequestError(
-            f"{len(shared)} dialogues stand in both train and test (one is {example!r}), which would inflate every score: "
-            f"remove them, or accept it with --set data.allow_overlap=true"
+            f"{len(shared)} of {len(test)} test dialogues stand in train too (one is {example!r}), which would inflate every "
+            f"score: remove them, or accept it with --set data.allow_overlap=true"
         )
     for name, source in (("train", train), ("validation", split("validation"))):
         rows = [

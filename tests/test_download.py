@@ -162,7 +162,7 @@ def test_dialogues_in_both_train_and_test_are_refused_unless_allowed(data: Path)
     rows, test = read_csv(data / "train.csv"), read_csv(data / "test.csv")
     rows[3]["dialogue"] = test[3]["dialogue"].upper().replace(" ", "  ")
     write_csv(data / "train.csv", rows)
-    with pytest.raises(RequestError, match=r"1 dialogues .*'test_1'.*allow_overlap"):
+    with pytest.raises(RequestError, match=r"1 of 4 test dialogues .*'test_1'.*allow_overlap"):
         formatted(data, "train")
     allowed = formatted(data, "train", allow_overlap=True)
     assert (allowed.rows, allowed.facts["in_train_and_test"]) == (12, 1)

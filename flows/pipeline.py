@@ -4,7 +4,6 @@ retrain    everything from the data to the report
 evaluate   an adapter that is there, or the base model alone
 """
 
-import json
 import time
 from typing import Any
 from uuid import uuid4
@@ -118,8 +117,3 @@ def evaluate(
     found = find_adapter(adapter, setup.model)
     run = Run(setup.recipe, refresh or [])
     return run.summary(graph.evaluate(setup, run.step, Ref.of_manifest(found) if found else None))  # type: ignore[arg-type]
-
-
-def as_json(summary: dict[str, Any]) -> str:
-    """The summary on one line."""
-    return json.dumps(summary, ensure_ascii=False)

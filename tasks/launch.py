@@ -18,12 +18,17 @@ from typing import Any, NoReturn
 
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.fingerprint import ROOT
+from artifacts.store import Store
 from tasks.events import MARK, Events, Spoken, say
 
 PARENT = "DIALOGSUM_PARENT"
-QUIET = {"TQDM_DISABLE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false"}
+QUIET = {
+    "TQDM_DISABLE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONWARNINGS": "ignore::FutureWarning",  # of one library of the stack about another
+}
 """No library draws a bar of its own: a terminal has ours, and logs have lines."""
-QUIET |= {"PYTHONWARNINGS": "ignore::FutureWarning"}  # of one library of the stack about another
 NOISE = ("Failed to load CPU gemm_4bit_forward",)
 """Lines that say nothing to anybody: bitsandbytes looks for a faster kernel on the hub, which is not needed."""
 GRACE = 15.0
@@ -38,6 +43,7 @@ def run_worker(command: Sequence[str], config: dict[str, Any], work: Path, event
     file = work / f"{command[-1].rsplit('.', 1)[-1]}.json"
     file.write_text(json.dumps(config, indent=1))
     environment = os.environ | QUIET | {PARENT: "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()}
+    environment["DIALOGSUM_STORE"] = str(Store.current().root)  # a relative one would mean another folder there
     process = subprocess.Popen(
         [sys.executable, *command, str(file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, errors="replace", env=environment, cwd=ROOT, start_new_session=True,

@@ -1,0 +1,48 @@
+"""The real recipes, shrunk to a tiny random model and tiny data, through the whole flow."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.conftest import shrunk
+
+pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
+
+
+def run(recipe: str, *overrides: str) -> dict[str, Any]:
+    from flows.pipeline import retrain
+
+    summary: dict[str, Any] = retrain(recipe=recipe, overrides=list(overrides))
+    assert {e["status"] for e in summary["stages"]} == {"run"}
+    assert set(summary["scores"]) == {"base", "tuned"}
+    return summary
+
+
+def payload(summary: dict[str, Any], stage: str) -> Path:
+    return Path(next(e["path"] for e in summary["stages"] if e["stage"] == stage)) / "payload"
+
+
+def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], data: Path) -> None:
+    """QLoRA on the CPU, adapters on all seven linears, Gemma's turns: nothing but sizes differs from the recipe."""
+    summary = run("gemma-2b", *shrunk("gemma-2b", models["gemma"], data))
+    adapter = payload(summary, "train")
+    settings = json.loads((adapter / "settings.json").read_text())
+    assert (settings["quantization"], settings["turns"]) == ("nf4", "gemma")
+    assert len(json.loads((adapter / "adapter_config.json").read_text())["target_modules"]) == 7
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.float32"}
+    assert len(tensors) == 2 * 7 * 2  # A and B of seven linears in two layers
+
+
+def test_article_shows_its_faults(models: dict[str, Path], data: Path) -> None:
+    """One row of each thousand, no stop token, another turn template at generation: told in checks and report."""
+    wanted = shrunk("article", models["gemma"], data, "model.turns=article")
+    summary = run("article", *wanted)
+    adapter = payload(summary, "train")
+    checks = {check["name"]: check for check in json.loads((adapter / "checks.json").read_text())}
+    assert checks["rows"]["detail"].startswith("1 of 1 rows")  # 12 rows, one of each 1,000
+    assert checks["stop token"]["state"] == "note"
+    assert "another prompt than the adapter was trained on" in Path(summary["report"]).read_text(encoding="utf-8")

@@ -86,7 +86,12 @@ def _rows(setup: graph.Setup) -> list[Check]:
             raise EnoughError
         decision = decide(stage, of, spec, refs)
         job = Job(
-            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=refs, key=decision.key, run="doctor"
+            stage=stage.name,
+            of=of,
+            spec=spec.model_dump(mode="json"),
+            inputs=refs,
+            identity=decision.identity,
+            run="doctor",
         )
         return Ref.of_manifest(perform(stage, job, Silent())[0])
 

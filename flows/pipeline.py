@@ -41,7 +41,7 @@ class Run:
         listener = terminal.get()
         listener.stage(label, decision.status, decision.reason)
         job = Job(
-            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, key=decision.key, run=self.id,
+            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=decision.identity, run=self.id,
             refresh=decision.status == "run" and stage.name in self.refresh, runtime=self.recipe.runtime,
         )  # fmt: skip
         ref = run_stage(job)

@@ -110,10 +110,15 @@ class Job(Record):
     of: str | None
     spec: dict[str, Any]
     inputs: dict[str, Ref]
-    key: str
+    identity: Identity
+    """As it was when it was decided to run: code edited since then makes another artifact."""
     run: str
     refresh: bool = False
     runtime: Runtime = Runtime()
+
+    @property
+    def key(self) -> str:
+        return sha256(self.identity)
 
 
 class Decision(Record):
@@ -123,6 +128,7 @@ class Decision(Record):
     of: str | None
     status: Literal["run", "reused"]
     reason: str
+    identity: Identity
     key: str
     path: str
     manifest: Manifest | None = None
@@ -148,7 +154,16 @@ def decide(stage: Stage, of: str | None, spec: Record, inputs: Mapping[str, Inpu
     path = store.relative(stage.name, stage.label(spec), key)
 
     def because(status: Literal["run", "reused"], reason: str, manifest: Manifest | None = None) -> Decision:
-        return Decision(stage=stage.name, of=of, status=status, reason=reason, key=key, path=path, manifest=manifest)
+        return Decision(
+            stage=stage.name,
+            of=of,
+            status=status,
+            reason=reason,
+            identity=wanted,
+            key=key,
+            path=path,
+            manifest=manifest,
+        )
 
     manifest = None
     try:
@@ -190,7 +205,7 @@ def perform(stage: Stage, job: Job, events: Events) -> tuple[Manifest, bool]:
         done = stage.function(spec, Context(out, work, job.runtime, events), **inputs)
         manifest = store.publish(
             out, stage=stage.name, of=job.of, name=stage.label(spec), key=job.key, rows=done.rows,
-            identity=identity(stage, job.of, spec, job.inputs),
+            identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in job.inputs.items()},
             facts=done.facts,
             made=Made(at=now(), seconds=round(time.perf_counter() - started, 3), run=job.run, origin=_origins(spec),

@@ -31,8 +31,8 @@ def row(name: str, dialogue: str = "", summary: str = "", topic: str = "talk") -
 
 def made(stage: Stage, spec: Record, **inputs: Manifest) -> Manifest:
     refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
-    key = decide(stage, None, spec, refs).key
-    job = Job(stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, key=key, run="test")
+    identity = decide(stage, None, spec, refs).identity
+    job = Job(stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, identity=identity, run="test")
     return perform(stage, job, Silent())[0]
 
 

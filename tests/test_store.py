@@ -46,8 +46,8 @@ def publish(store: Store, files: dict[str, bytes] = FILES) -> Manifest:
 
 def download_job(data: Path) -> Job:
     spec = DownloadSpec(data=resolve_data(DataConfig(source=str(data))))
-    key = decide(DOWNLOAD, None, spec, {}).key
-    return Job(stage="download", of=None, spec=spec.model_dump(mode="json"), inputs={}, key=key, run="test")
+    identity = decide(DOWNLOAD, None, spec, {}).identity
+    return Job(stage="download", of=None, spec=spec.model_dump(mode="json"), inputs={}, identity=identity, run="test")
 
 
 @pytest.fixture(params=["local", "memory"])

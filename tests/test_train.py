@@ -37,9 +37,9 @@ TURNS_OF = {"gemma": "gemma", "llama": "chatml"}
 def made(stage: Stage, spec: Record, runtime: dict[str, Any] | None = None, **inputs: Artifact) -> Artifact:
     """Run a stage as the flow does, and publish what it makes."""
     refs = {role: Ref.of_manifest(artifact.manifest) for role, artifact in inputs.items()}
-    key = sha256(identity(stage, None, spec, refs))
     job = Job(
-        stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, key=key, run="test", refresh=True,
+        stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, run="test", refresh=True,
+        identity=identity(stage, None, spec, refs),
         runtime=Runtime(**{"device": "cpu", "threads": 1} | (runtime or {})),
     )  # fmt: skip
     manifest, _ = perform(stage, job, Silent())

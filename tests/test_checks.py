@@ -166,11 +166,11 @@ def test_several_failures_are_all_named(rows: Rows) -> None:
 def test_memory_is_a_note_when_it_may_not_suffice() -> None:
     """The estimate grows with the model and warns without refusing: it is rough."""
     spec = TrainSpec(model=MODEL, turns="gemma", quantization="none", train=TrainConfig())
-    small, large = (memory_check(n, 18, 2048, 1024, spec, 8 << 30, "CPU") for n in (1_000_000, 2_500_000_000))
+    small, large = (memory_check(n, 18, 2048, 1024, spec, 16 << 30, "CPU") for n in (1_000_000, 2_500_000_000))
     assert (small.state, large.state) == ("ok", "note")
     refuse_failed([small, large])
     quantized = memory_check(
-        2_500_000_000, 18, 2048, 1024, spec.model_copy(update={"quantization": "nf4"}), 8 << 30, "GPU"
+        2_500_000_000, 18, 2048, 1024, spec.model_copy(update={"quantization": "nf4"}), 16 << 30, "GPU"
     )
     assert quantized.state == "ok"
 

@@ -13,7 +13,6 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.sft_trainer import SFTTrainer
 
 from artifacts.errors import StageError
-from artifacts.identity import sha256
 from artifacts.manifest import Record
 from artifacts.refs import Ref
 from artifacts.schemas import CURVE, FORMATTED_TRAIN, read_table

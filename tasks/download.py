@@ -130,5 +130,5 @@ def group(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
 
 DOWNLOAD = Stage(
     name="download", version=1, function=download, spec=DownloadSpec,
-    label=lambda spec: spec.data.origin if spec.data.kind != "folder" else Path(spec.data.location).name,
+    label=lambda spec: spec.data.origin,
 )  # fmt: skip

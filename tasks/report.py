@@ -23,6 +23,7 @@ from tasks.rouge import TYPES
 from tasks.score import ROWS
 from tasks.stage import Artifact, Context, Done, Stage
 
+ORDER = ("constant sentence", "first three utterances", "base", "tuned", "human")
 TEMPLATES = Path(__file__).resolve().parent
 INKS = {"#111111": "var(--ink)", "#222222": "var(--line)", "#333333": "var(--tuned)", "#444444": "var(--base)"}
 """Colours a plot is drawn in -> the page's own, so that one drawing serves light and dark."""
@@ -50,6 +51,7 @@ def report(
     page = {
         "scores": found,
         "types": TYPES,
+        "bounds": [name for name in ORDER if name in found["protocols"][found["protocol"]["name"]]],
         "verdict": verdict(found),
         "examples": examples(spec, dataset, scores, base, tuned),
         "curve": learning_curve(adapter) if adapter else None,
@@ -77,7 +79,12 @@ def report(
 def verdict(scores: dict[str, Any]) -> dict[str, str]:
     """Is it better, by how much, can it be trusted: three sentences."""
     protocol = scores["protocol"]
-    rows = f"{protocol['rows']} test dialogues with {protocol['references_per_row']} references each"
+    part = (
+        f"{protocol['rows']} of {protocol['rows_in_split']}"
+        if protocol["rows"] < protocol["rows_in_split"]
+        else protocol["rows"]
+    )
+    rows = f"{part} test dialogues with {protocol['references_per_row']} references each"
     if "difference" not in scores:
         base = scores["systems"]["base"]["rouge1"]
         return {

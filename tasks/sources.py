@@ -41,7 +41,8 @@ def resolve_data(config: DataConfig) -> ResolvedData:
                 )
         revision = sha256({file.stem: _file_digest(file) for file in files})
         kind: Literal["sample", "folder"] = "sample" if source == "sample" else "folder"
-        return ResolvedData(kind=kind, revision=revision, location=str(folder.resolve()), origin=source)
+        origin = "sample" if kind == "sample" else folder.resolve().name
+        return ResolvedData(kind=kind, revision=revision, location=str(folder.resolve()), origin=origin)
     if not _HUB_ID.fullmatch(source):
         raise RequestError(
             f"data.source: {source!r} is neither 'sample', nor a folder, nor a hub id such as owner/name"

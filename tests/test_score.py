@@ -242,3 +242,29 @@ def test_outputs_of_dialogsums_authors_score_what_is_published(bench: Bench, tmp
     got = {kind: found["systems"]["base"][kind]["f1"] for kind in ("rouge1", "rouge2", "rougeL")}
     assert got == {"rouge1": 45.0532, "rouge2": 20.0726, "rougeL": 37.8794}
     assert found["protocol"]["rows"] == 500
+
+    def points(protocol: str, system: str = "base") -> list[float]:
+        return [found["protocols"][protocol][system][kind]["f1"] for kind in ("rouge1", "rouge2", "rougeL")]
+
+    # the same outputs under other protocols, and floor and ceiling, measured apart from this project
+    assert points("best reference, stemming") == [53.6521, 30.0704, 47.0841]
+    assert points("first reference only, stemming") == [45.9089, 21.3200, 38.7098]
+    assert points("mean of references, no stemming") == pytest.approx([42.92, 18.74, 36.32], abs=0.005)
+    assert points("mean of references, stemming", "first three utterances") == pytest.approx(
+        [26.95, 6.71, 20.39], abs=0.005
+    )
+    assert points("mean of references, stemming", "human") == pytest.approx([53.37, 26.73, 44.99], abs=0.005)
+    assert points("mean of references, no stemming", "human") == pytest.approx([50.91, 25.22, 43.21], abs=0.005)
+
+
+def test_floors_and_ceiling_stand_beside_every_score(bench: Bench) -> None:
+    """By hand: references `the cat sat` and `the cat`, so each against the other has P and R 1 and 2/3, F1 4/5."""
+    found, _ = bench.score(bench.dataset([["the cat sat", "the cat"]]), bench.predictions(["the cat"]))
+    headline = {name: row["rouge1"] for name, row in found["protocols"]["mean of references, stemming"].items()}
+    assert headline["human"]["f1"] == pytest.approx(80)
+    assert headline["base"]["f1"] == pytest.approx(100 * (4 / 5 + 1) / 2)
+    assert found["protocols"]["best reference, stemming"]["base"]["rouge1"]["f1"] == pytest.approx(100)
+    assert found["protocols"]["first reference only, stemming"]["base"]["rouge1"]["f1"] == pytest.approx(80)
+    assert {"constant sentence", "first three utterances"} <= set(headline)
+    alone, _ = bench.score(bench.dataset([["the cat sat"]]), bench.predictions(["the cat"]))
+    assert "human" not in alone["protocols"]["mean of references, stemming"]  # one reference has no other

@@ -3,7 +3,7 @@
     <store>/3_train/<name>_<key8>/payload/…      what the stage wrote
     <store>/3_train/<name>_<key8>/manifest.json  written last; its presence means that the payload is whole
     <store>/results/<key>                        Prefect's records, JSON
-    <store>/pointers/<name>.json                 mutable pointers such as `latest`
+    <store>/champions/<base model>/<number>.json who is champion: one file a change, never rewritten
 
 The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). Nothing in the store records the root, so
 a store can be moved. Scratch (half-made payloads, locks) lies inside a local store and beside a remote one.
@@ -31,7 +31,7 @@ from artifacts.identity import Identity, sha256
 from artifacts.manifest import FileSeal, InputRef, Made, Manifest, content_digest, seal_of
 from artifacts.paths import user_path
 
-NUMBERS = {"download": 1, "format": 2, "train": 3, "generate": 4, "score": 5, "report": 6}
+NUMBERS = {"download": 1, "format": 2, "train": 3, "generate": 4, "score": 5, "report": 6, "promote": 7}
 FORMAT = 1
 DEFAULT_ROOT = Path(__file__).resolve().parent / "store"
 _ID = re.compile(rf"({'|'.join(NUMBERS)})-([0-9a-f]{{8}})")
@@ -312,7 +312,7 @@ class Store:
             (target / "payload" / file.name).write_bytes(file.read_bytes())
         (target / "manifest.json").write_bytes(manifest)
 
-    # -- small mutable things: Prefect's records and named pointers
+    # -- small things beside the artifacts: Prefect's records and the champions
 
     def read(self, *parts: str) -> bytes | None:
         """Bytes of a small file beside the artifacts, or None."""
@@ -333,6 +333,36 @@ class Store:
         half.write_bytes(content)
         _flush(half)
         half.replace(path)
+
+    def create(self, content: bytes, *parts: str) -> bool:
+        """Write a small file that is not there yet, whole or not at all; False if it is there, whoever was first."""
+        target = self._small(parts)
+        if not self.is_local:
+            try:
+                target.fs.pipe_file(target.path, content, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        path = Path(target.path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        half.write_bytes(content)
+        _flush(half)
+        try:
+            os.link(half, path)  # unlike rename, it never replaces
+        except FileExistsError:
+            return False
+        finally:
+            half.unlink()
+        _flush(path.parent)
+        return True
+
+    def names(self, *parts: str) -> list[str]:
+        """Names of the small files in a folder beside the artifacts, sorted; none where there is no folder."""
+        try:
+            return sorted(entry.name for entry in self._small(parts).iterdir() if not entry.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
     def _small(self, parts: tuple[str, ...]) -> UPath:
         if not all(_FILE_NAME.fullmatch(part) for part in parts):

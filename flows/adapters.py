@@ -1,7 +1,6 @@
 """Which adapter does a person mean: an id, `latest`, `champion`, or `none`."""
 
-import json
-
+from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.store import DamageError, Store
@@ -19,17 +18,12 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
             raise RequestError(f"no adapter of {model.name} in {store.root} yet: `dialogsum run` trains one")
         manifest = of_base[-1]
     elif name == "champion":
-        pointer = store.read("pointers", "champion.json")
-        if pointer is None:
+        champion = Champions(model.revision).current
+        if champion is None:
             raise RequestError(
-                "there is no champion yet: `dialogsum promote` makes the latest adapter one if it is better"
+                f"no adapter of {model.name} is champion yet: `dialogsum promote` makes the latest one if it is better"
             )
-        try:
-            name = str(json.loads(pointer)["adapter"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RequestError(
-                f"pointers/champion.json in {store.root} does not read: remove it and promote again"
-            ) from error
+        name = champion.adapter
         manifest = store.by_id(name)
     else:
         manifest = store.by_id(name)

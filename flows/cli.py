@@ -7,6 +7,7 @@ them: a misspelt key is refused before Prefect or torch is touched.
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -14,7 +15,7 @@ import typer
 from artifacts.errors import RequestError, StageError, nearest, one_line
 from flows.recipe import load_recipe
 
-STAGE_NAMES = ("download", "format", "train", "generate", "score", "report")
+STAGE_NAMES = ("download", "format", "train", "generate", "score", "promote", "report")
 
 app = typer.Typer(
     help="Fine-tune a small language model to summarize dialogues, and know whether it got better.",
@@ -39,11 +40,15 @@ PromptName = Annotated[str | None, typer.Option("--prompt", metavar="NAME|FILE",
 def run(
     recipe: RecipeName = "quickstart",
     overrides: Overrides = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="K", help="Train K seeds and report the spread.")
+    ] = None,
     refresh: Refresh = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Retrain: data, prompts, adapter, summaries, scores, report. What has not changed is reused."""
+    overrides = [*(overrides or []), *([f"seeds={seeds}"] if seeds is not None else [])]
     _execute("retrain", recipe, overrides, refresh, as_json, debug)
 
 
@@ -59,6 +64,48 @@ def evaluate(
 ) -> None:
     """Evaluate an adapter that is there, such as under another prompt. Trains nothing."""
     _execute("evaluate", recipe, _with_prompt(overrides, prompt), refresh, as_json, debug, adapter=adapter)
+
+
+@app.command()
+def promote(
+    recipe: RecipeName = "quickstart",
+    adapter: Annotated[str, typer.Option("--adapter", metavar="ID|latest", help="The candidate.")] = "latest",
+    overrides: Overrides = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Compare an adapter with base model and champion; make it champion if the gate passes."""
+    _execute("promote", recipe, overrides, refresh, as_json, debug, adapter=adapter)
+
+
+@app.command()
+def rollback(
+    recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Put the champion before the present one in force again; retraining does not bring the present one back."""
+    base = _base(recipe, overrides)
+    from artifacts.champions import Champions
+
+    champions = Champions(base)
+    before = champions.roll_back(run="by hand")
+    found = {"champion": before.adapter if before else None, "withdrawn": champions.stack[-1][0].adapter}
+    print(json.dumps(found) if as_json else f"champion: {found['champion'] or 'nobody'} (was {found['withdrawn']})")
+
+
+@app.command()
+def history(
+    recipe: RecipeName = "quickstart",
+    overrides: Overrides = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw it as well.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show how candidates and champion of the recipe's base model have moved over the evaluations."""
+    base = _base(recipe, overrides)
+    from flows import history as told
+
+    told.history(base, as_json, plot)
 
 
 @app.command()
@@ -81,14 +128,12 @@ def plan(
     from flows.adapters import find_adapter
     from flows.planning import Planner
     from flows.terminal import Terminal
-    from tasks.stage import Expected
 
     setup, planner = graph.set_up(loaded), Planner(planner_refresh)
     if adapter is None:
         graph.retrain(setup, planner.step)
     else:
-        found = find_adapter(adapter, setup.model)
-        graph.evaluate(setup, planner.step, Expected(id=found.id, digest=found.digest) if found else None)
+        graph.evaluate(setup, planner.step, find_adapter(adapter, setup.model))
     if as_json:
         print(json.dumps({"recipe": loaded.name, "stages": planner.stages}, ensure_ascii=False))
     else:
@@ -142,6 +187,14 @@ def _execute(
         print(json.dumps(summary, ensure_ascii=False))
     else:
         listener.scores(summary)
+
+
+def _base(recipe: str, overrides: list[str] | None) -> str:
+    """Revision of the recipe's base model."""
+    loaded = load_recipe(recipe, overrides or [])
+    from tasks.sources import resolve_model
+
+    return resolve_model(loaded.model).revision
 
 
 def _with_prompt(overrides: list[str] | None, prompt: str | None) -> list[str]:

@@ -3,12 +3,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from artifacts.manifest import Record
+from artifacts.champions import Champion, Champions
+from artifacts.manifest import Manifest, Record
+from artifacts.store import Store
+from flows.history import evaluations_before
 from flows.recipe import PROMPTS, Recipe
-from tasks.config import DownloadSpec, FormatSpec, GenerateSpec, ResolvedData, ResolvedModel, TrainSpec
+from tasks.config import (
+    DownloadSpec,
+    FormatSpec,
+    GenerateConfig,
+    GenerateSpec,
+    PromoteSpec,
+    ReportSpec,
+    ResolvedData,
+    ResolvedModel,
+    TrainSpec,
+)
 from tasks.download import DOWNLOAD
 from tasks.format import FORMAT
 from tasks.generate import GENERATE
+from tasks.promote import PROMOTE
 from tasks.prompt import load_prompt
 from tasks.report import REPORT
 from tasks.score import SCORE
@@ -22,13 +36,36 @@ Step = Callable[..., Input]
 
 @dataclass(frozen=True)
 class Setup:
-    """A recipe after the world outside was asked: pinned data, pinned model, prompt texts."""
+    """A recipe after the world outside was asked: pinned data, pinned model, prompt texts, who is champion."""
 
     recipe: Recipe
     data: ResolvedData
     model: ResolvedModel
     prompt: str
     evaluation_prompt: str
+    champions: Champions
+
+    @property
+    def turns(self) -> str:
+        """Turn template at generation."""
+        return self.recipe.evaluation.turns or self.recipe.model.turns
+
+    def candidate(self, adapter: str) -> Champion:
+        """An adapter with this recipe's way of asking it."""
+        decoding = self.recipe.generate.model_dump(mode="json", exclude={"limit"})
+        return Champion(adapter=adapter, template=self.evaluation_prompt, turns=self.turns, generate=decoding)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the graph ends with."""
+
+    scores: Input
+    report: Input
+    adapter: Input | None = None
+    decision: Input | None = None
+    seeds: tuple[Input, ...] = ()
+    """Scores of the further seeds."""
 
 
 def set_up(recipe: Recipe) -> Setup:
@@ -36,49 +73,96 @@ def set_up(recipe: Recipe) -> Setup:
     prompt = load_prompt(recipe.prompt, PROMPTS)
     other = recipe.evaluation.prompt
     evaluation = load_prompt(other, PROMPTS, "evaluation.prompt") if other else prompt
-    return Setup(recipe, resolve_data(recipe.data), resolve_model(recipe.model), prompt, evaluation)
+    model = resolve_model(recipe.model)
+    return Setup(recipe, resolve_data(recipe.data), model, prompt, evaluation, Champions(model.revision))
 
 
-def retrain(setup: Setup, step: Step) -> Input:
-    """Everything from the data to the report."""
+def retrain(setup: Setup, step: Step) -> Outcome:
+    """Everything from the data to the decision and the report."""
     dataset = _dataset(setup, step)
-    rows = step(FORMAT, "train", _format(setup, "train"), dataset=dataset)
-    prompts = step(FORMAT, "eval", _format(setup, "eval"), dataset=dataset)
+    rows = step(FORMAT, "train", _format(setup, "train", setup.prompt), dataset=dataset)
+    prompts = step(FORMAT, "eval", _format(setup, "eval", setup.evaluation_prompt), dataset=dataset)
     adapter = step(TRAIN, None, _train(setup), rows=rows)
-    return _evaluate(setup, step, dataset, prompts, adapter)
+    base = step(GENERATE, "base", _generate(setup), rows=prompts)
+    seeds = {}
+    for seed in range(setup.recipe.train.seed + 1, setup.recipe.train.seed + setup.recipe.seeds):
+        other = step(TRAIN, f"seed {seed}", _train(setup, seed), rows=rows)
+        tuned = step(GENERATE, f"seed {seed}", _generate(setup), rows=prompts, adapter=other)
+        seeds[f"seed_{seed}"] = step(SCORE, f"seed {seed}", setup.recipe.score, dataset=dataset, base=base, tuned=tuned)
+    withdrawn = setup.champions.withdrawn.get(adapter.id)
+    gate = PromoteSpec(gate=setup.recipe.gate, withdrawn_at=withdrawn)
+    return _judge(setup, step, dataset, prompts, base, adapter, gate=gate, seeds=seeds)
 
 
-def evaluate(setup: Setup, step: Step, adapter: Input | None) -> Input:
-    """An adapter that is there, or the base model alone, under this recipe's evaluation prompt and decoding."""
+def evaluate(setup: Setup, step: Step, adapter: Manifest | None, gated: bool = False) -> Outcome:
+    """An adapter that is there, or the base model alone, under this recipe's evaluation prompt and decoding.
+
+    With another prompt than it was trained on, the adapter is scored under both. With `gated`, the gate decides.
+    """
     dataset = _dataset(setup, step)
-    prompts = step(FORMAT, "eval", _format(setup, "eval"), dataset=dataset)
-    return _evaluate(setup, step, dataset, prompts, adapter)
+    prompts = step(FORMAT, "eval", _format(setup, "eval", setup.evaluation_prompt), dataset=dataset)
+    base = step(GENERATE, "base", _generate(setup), rows=prompts)
+    before = None
+    if adapter is not None:
+        trained = {"template": adapter.facts["template"], "turns": adapter.identity["config"]["turns"]}
+        asked = setup.candidate(adapter.id)
+        before = asked.model_copy(update=trained) if asked.model_copy(update=trained) != asked else None
+    gate = PromoteSpec(gate=setup.recipe.gate) if gated else None
+    return _judge(setup, step, dataset, prompts, base, adapter, before=before, gate=gate)
+
+
+def _judge(
+    setup: Setup,
+    step: Step,
+    dataset: Input,
+    prompts: Input,
+    base: Input,
+    adapter: Input | None,
+    before: Champion | None = None,
+    gate: PromoteSpec | None = None,
+    seeds: dict[str, Input] | None = None,
+) -> Outcome:
+    """Score the candidate beside base, champion and the prompt before; decide; report."""
+    made = {"base": base}
+    if adapter is not None:
+        made["tuned"] = step(GENERATE, "tuned", _generate(setup), rows=prompts, adapter=adapter)
+        rival = setup.champions.rival(setup.candidate(adapter.id))
+        if rival is not None:
+            made["champion"] = _as_asked(setup, step, dataset, "champion", rival)
+        if before is not None and before != rival:
+            made["before"] = _as_asked(setup, step, dataset, "before", before)
+    scores = step(SCORE, None, setup.recipe.score, dataset=dataset, **made)
+    more = {"adapter": adapter} if adapter is not None else {}
+    if gate is not None:
+        more["decision"] = step(PROMOTE, None, gate, scores=scores)
+    spec = ReportSpec(report=setup.recipe.report, history=evaluations_before(scores.id, setup.model.revision))
+    more |= seeds or {}
+    report = step(REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **made, **more)
+    return Outcome(scores, report, adapter, more.get("decision"), tuple((seeds or {}).values()))
+
+
+def _as_asked(setup: Setup, step: Step, dataset: Input, of: str, asked: Champion) -> Input:
+    """Predictions of another adapter on the same dialogues, under the prompt and decoding it was judged by."""
+    prompts = step(FORMAT, of, _format(setup, "eval", asked.template), dataset=dataset)
+    decoding = GenerateConfig.model_validate(asked.generate | {"limit": setup.recipe.generate.limit})
+    spec = GenerateSpec(model=setup.model, turns=asked.turns, generate=decoding)  # type: ignore[arg-type]
+    return step(GENERATE, of, spec, rows=prompts, adapter=Store.current().by_id(asked.adapter))
 
 
 def _dataset(setup: Setup, step: Step) -> Input:
     return step(DOWNLOAD, None, DownloadSpec(data=setup.data))
 
 
-def _evaluate(setup: Setup, step: Step, dataset: Input, prompts: Input, adapter: Input | None) -> Input:
-    base = step(GENERATE, "base", _generate(setup), rows=prompts)
-    made = {"base": base}
-    if adapter is not None:
-        made["tuned"] = step(GENERATE, "tuned", _generate(setup), rows=prompts, adapter=adapter)
-    scores = step(SCORE, None, setup.recipe.score, dataset=dataset, **made)
-    trained = {"adapter": adapter} if adapter is not None else {}
-    return step(REPORT, None, setup.recipe.report, dataset=dataset, prompts=prompts, scores=scores, **made, **trained)
-
-
-def _format(setup: Setup, rows: str) -> Record:
-    template = setup.prompt if rows == "train" else setup.evaluation_prompt
+def _format(setup: Setup, rows: str, template: str) -> Record:
     return FormatSpec(rows=rows, template=template, allow_overlap=setup.recipe.data.allow_overlap)  # type: ignore[arg-type]
 
 
-def _train(setup: Setup) -> Record:
-    model = setup.recipe.model
-    return TrainSpec(model=setup.model, turns=model.turns, quantization=model.quantization, train=setup.recipe.train)
+def _train(setup: Setup, seed: int | None = None) -> Record:
+    model, train = setup.recipe.model, setup.recipe.train
+    if seed is not None:
+        train = train.model_copy(update={"seed": seed})
+    return TrainSpec(model=setup.model, turns=model.turns, quantization=model.quantization, train=train)
 
 
 def _generate(setup: Setup) -> Record:
-    turns = setup.recipe.evaluation.turns or setup.recipe.model.turns
-    return GenerateSpec(model=setup.model, turns=turns, generate=setup.recipe.generate)
+    return GenerateSpec(model=setup.model, turns=setup.turns, generate=setup.recipe.generate)  # type: ignore[arg-type]

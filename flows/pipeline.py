@@ -1,48 +1,56 @@
 """The flows: the graph with every step a cached Prefect task.
 
-retrain    everything from the data to the report
+retrain    everything from the data to the decision and the report; moves the champion pointer
 evaluate   an adapter that is there, or the base model alone
+promote    an adapter that is there, past the gate
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 
-from artifacts.manifest import Record
+from artifacts.errors import RequestError, StageError
+from artifacts.manifest import Manifest, Record
 from artifacts.refs import Ref
 from artifacts.store import Store
-from flows import graph
+from flows import graph, telling
 from flows.adapters import find_adapter
+from flows.graph import Outcome, Setup
 from flows.planning import describe
-from flows.recipe import Recipe, load_recipe
+from flows.recipe import load_recipe
 from tasks.shell import run_stage, terminal
 from tasks.stage import Job, Stage, decide
+
+TRIES = 5
+"""How often a decision is made again because another run changed the champion meanwhile."""
 
 
 class Run:
     """Steps through the graph, each step a Prefect task, and keeps what there is to say about it."""
 
-    def __init__(self, recipe: Recipe, refresh: list[str]) -> None:
-        self.recipe, self.refresh = recipe, refresh
+    def __init__(self, setup: Setup, refresh: list[str]) -> None:
+        self.setup, self.refresh = setup, refresh
         self.id = str(flow_run.id or uuid4())
         self.stages: list[dict[str, Any]] = []
         Store.current().check_writable()
 
-    def step(self, stage: Stage, of: str | None, spec: Record, **inputs: Ref) -> Ref:
+    def step(self, stage: Stage, of: str | None, spec: Record, **given: Ref | Manifest) -> Ref:
         """Run one stage, or take its artifact from the store."""
         started = time.perf_counter()
+        inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in given.items()}
         decision = decide(stage, of, spec, inputs, stage.name in self.refresh)
-        label = " ".join(filter(None, [stage.name, of]))
+        label, recipe = " ".join(filter(None, [stage.name, of])), self.setup.recipe
         get_run_logger().info("%s: %s, %s", label, decision.status, decision.reason)
         listener = terminal.get()
         listener.stage(label, decision.status, decision.reason)
         job = Job(
             stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=decision.identity, run=self.id,
-            refresh=decision.status == "run" and stage.name in self.refresh, runtime=self.recipe.runtime,
+            recipe=f"{recipe.name} {recipe.revision}",
+            refresh=decision.status == "run" and stage.name in self.refresh, runtime=recipe.runtime,
         )  # fmt: skip
         ref = run_stage(job)
         manifest = Store.current().verified(ref.path)
@@ -54,32 +62,30 @@ class Run:
         listener.finished(entry)
         return ref
 
-    def summary(self, report: Ref) -> dict[str, Any]:
-        """What `run --json` prints; the same into the Prefect UI as Markdown and table."""
-        store = Store.current()
-        folder = store.payload(report.path)
-        scores = next(e for e in self.stages if e["stage"] == "score")
-        found = store.by_id(scores["artifact"])
-        create_markdown_artifact(
-            (folder / "report.md").read_text(), key="report", description=f"{self.recipe.name}: report"
-        )
-        create_table_artifact(
-            [
-                {k: e[k] for k in ("stage", "of", "status", "reason", "artifact", "rows", "seconds")}
-                for e in self.stages
-            ],
-            key="stages",
-            description=f"{self.recipe.name}: what ran, what was reused, and why",
-        )
-        ran = sum(e["status"] == "run" for e in self.stages)
-        get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(self.stages))
-        return {
-            "recipe": self.recipe.name,
-            "store": str(store.root),
-            "stages": self.stages,
-            "scores": found.facts["headline"],
-            "report": f"{store.absolute(report.path)}/payload/report.html",
-        }
+    def through(self, walk: Callable[[Setup, Any], Outcome], moves: bool) -> dict[str, Any]:
+        """Walk the graph and act on its decision. If the champion changes meanwhile, walk again: it is compared anew.
+
+        Returns what `run --json` prints.
+        """
+        for _ in range(TRIES):
+            self.stages.clear()
+            outcome = walk(self.setup, self.step)
+            if self._settled(outcome, moves):
+                return telling.tell(self.setup, self.stages, outcome)
+            get_run_logger().warning("the champion changed meanwhile: comparing again")
+            self.setup = graph.set_up(self.setup.recipe)
+        raise StageError(f"the champion changed {TRIES} times while this run compared with it: run again")
+
+    def _settled(self, outcome: Outcome, moves: bool) -> bool:
+        """Move the champion pointer if the gate says so; False if somebody else was first."""
+        if outcome.decision is None or outcome.adapter is None or not moves:
+            return True
+        if not Store.current().by_id(outcome.decision.id).facts["passed"]:
+            return True
+        candidate = self.setup.candidate(outcome.adapter.id)
+        if candidate == self.setup.champions.current:
+            return True
+        return self.setup.champions.promote(candidate, outcome.scores.id, self.id)
 
 
 @flow(name="retrain", flow_run_name="retrain {recipe}", persist_result=False)
@@ -94,8 +100,7 @@ def retrain(
         refresh: stages to run again although nothing changed.
     """
     setup = graph.set_up(load_recipe(recipe, overrides or []))
-    run = Run(setup.recipe, refresh or [])
-    return run.summary(graph.retrain(setup, run.step))  # type: ignore[arg-type]
+    return Run(setup, refresh or []).through(graph.retrain, moves=setup.recipe.gate.automatic)
 
 
 @flow(name="evaluate", flow_run_name="evaluate {adapter} by {recipe}", persist_result=False)
@@ -115,5 +120,26 @@ def evaluate(
     """
     setup = graph.set_up(load_recipe(recipe, overrides or []))
     found = find_adapter(adapter, setup.model)
-    run = Run(setup.recipe, refresh or [])
-    return run.summary(graph.evaluate(setup, run.step, Ref.of_manifest(found) if found else None))  # type: ignore[arg-type]
+    return Run(setup, refresh or []).through(lambda s, step: graph.evaluate(s, step, found), moves=False)
+
+
+@flow(name="promote", flow_run_name="promote {adapter} by {recipe}", persist_result=False)
+def promote(
+    recipe: str = "quickstart",
+    adapter: str = "latest",
+    overrides: list[str] | None = None,
+    refresh: list[str] | None = None,
+) -> dict[str, Any]:
+    """Compare an adapter that is there with base and champion; it becomes champion if the gate passes.
+
+    Args:
+        recipe: a name in flows/recipes, or a file.
+        adapter: an artifact id, or `latest`.
+        overrides: `section.key=value`, such as `gate.probability=0.99`.
+        refresh: stages to run again although nothing changed.
+    """
+    setup = graph.set_up(load_recipe(recipe, overrides or []))
+    found = find_adapter(adapter, setup.model)
+    if found is None:
+        raise RequestError("`none` cannot be promoted: name an adapter, or `latest`")
+    return Run(setup, refresh or []).through(lambda s, step: graph.evaluate(s, step, found, gated=True), moves=True)

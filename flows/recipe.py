@@ -7,11 +7,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from artifacts.errors import RequestError, nearest, one_line
+from artifacts.identity import identity_of, sha256
 from artifacts.manifest import Record
 from artifacts.paths import user_path
 from tasks.config import (
+    Count,
     DataConfig,
     EvaluationConfig,
+    GateConfig,
     GenerateConfig,
     ModelConfig,
     ReportConfig,
@@ -36,7 +39,17 @@ class Recipe(Record):
     evaluation: EvaluationConfig = EvaluationConfig()
     generate: GenerateConfig = GenerateConfig()
     score: ScoreConfig = ScoreConfig()
+    gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
+    seeds: Count = 1
+    """Training seeds, from train.seed upward. The first is the candidate; the others show how much chance there is."""
+
+    @property
+    def revision(self) -> str:
+        """8 hex digits of all settings that can change a score."""
+        settings = identity_of(self)
+        return sha256({name: value for name, value in settings.items() if name not in ("name", "report", "gate")})[:8]
+
     runtime: Runtime = Runtime()
 
 

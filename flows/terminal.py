@@ -77,16 +77,32 @@ class Terminal:
         self.answers.print(table)
 
     def scores(self, summary: dict[str, Any]) -> None:
-        """Table of the headline scores, and where the report is."""
+        """Table of the headline scores, the gate's decision, and where the report is."""
         table = Table(box=None, pad_edge=False)
         table.add_column("F1 x 100")
         systems = summary["scores"]
-        for kind in next(iter(systems.values())):
+        kinds = list(systems["base"])
+        for kind in kinds:
             table.add_column(kind, justify="right")
-        for name, found in systems.items():
-            table.add_row(name, *[f"{value:.2f}" for value in found.values()])
-        if len(systems) == 2:
-            gains = [systems["tuned"][kind] - systems["base"][kind] for kind in systems["base"]]
-            table.add_row("difference", *[f"{gain:+.2f}" for gain in gains])
+        for name in (name for name in ("base", "before", "champion", "tuned") if name in systems):
+            table.add_row(name, *[f"{systems[name][kind]:.2f}" for kind in kinds])
+        for name in (name for name in ("base", "before", "champion") if name in systems and "tuned" in systems):
+            gains = [systems["tuned"][kind] - systems[name][kind] for kind in kinds]
+            table.add_row(f"tuned - {name}", *[f"{gain:+.2f}" for gain in gains])
+        for number, found in enumerate(summary.get("seeds", [])):
+            table.add_row(f"seed {number + 1}", *[f"{found[kind]:.2f}" for kind in kinds])
         self.answers.print(table)
+        if decision := summary.get("decision"):
+            self._decision(decision)
         self.answers.print(f"report: {escape(summary['report'])}", soft_wrap=True)
+
+    def _decision(self, decision: dict[str, Any]) -> None:
+        said = {
+            "promoted": "[green]champion[/green]",
+            "passed": "passes the gate, not made champion (gate.automatic is off)",
+            "rejected": "[red]rejected[/red]",
+        }
+        self.answers.print(f"{decision['adapter']}: {said[decision['state']]}")
+        for check in decision["checks"]:
+            mark = "[green]yes[/green]" if check["passed"] else "[red]no [/red]"
+            self.answers.print(f"  {mark}  {escape(check['name'])}: {escape(check['got'])}, wanted {escape(check['wanted'])}", soft_wrap=True)  # fmt: skip

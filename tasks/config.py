@@ -99,9 +99,33 @@ class ScoreConfig(Record):
     bootstrap_resamples: Count = 10_000
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class GateConfig(Record):
+    """When a candidate may replace the champion."""
+
+    probability: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of being better than the champion and than the base model, by the paired bootstrap."""
+    measure: Literal["rouge1", "rouge2", "rougeL", "rougeLsum"] = "rouge1"
+    """F1 under the headline protocol."""
+    least_rows: Count = 30
+    """Test dialogues, without which a bootstrap says little."""
+    length_ratio: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] = (0.5, 2.0)
+    """Words of the summaries to words of the references."""
+    most_at_limit: Share = 0.1
+    most_empty: Share = 0.01
+    most_speaker_errors: Share = 0.15
+    """Summaries with a speaker tag or name that the dialogue has not."""
+    automatic: Annotated[bool, NotIdentity("the decision is the same; it says whether `run` acts on it")] = True
+    """Whether `run` moves the champion pointer by itself; `dialogsum promote` always does when the gate passes."""
+
+
 class ReportConfig(Record):
-    examples: Annotated[int, Field(ge=0, le=500)] = 12
-    """Worked examples, base against tuned, evenly spread over the test rows."""
+    examples: Annotated[int, Field(ge=0, le=10_000)] = 500
+    """Worked examples: those that moved most, then others evenly spread over the test rows; as many as fit 3 MB."""
+    price_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
+    """In your currency; the report then shows what each stage on the GPU cost."""
 
 
 class Runtime(Record):
@@ -181,3 +205,32 @@ class GenerateSpec(Record):
     model: ResolvedModel
     turns: TurnsName
     generate: GenerateConfig
+
+
+class Evaluation(Record):
+    """One earlier evaluation, as the history in a report shows it."""
+
+    at: str
+    """UTC time, ISO 8601."""
+    recipe: str
+    data: str
+    scores: str
+    """Id of the score artifact."""
+    adapter: str | None
+    headline: dict[str, float]
+    """System -> ROUGE-1 F1 x 100."""
+    interval: tuple[float, float]
+    """95 %, of the candidate, or of the base model where there is none."""
+    decision: Literal["promoted", "passed", "rejected"] | None
+
+
+class PromoteSpec(Record):
+    gate: GateConfig
+    withdrawn_at: str | None = None
+    """When this adapter was rolled back, if it was."""
+
+
+class ReportSpec(Record):
+    report: ReportConfig
+    history: tuple[Evaluation, ...] = ()
+    """Earlier evaluations, oldest first."""

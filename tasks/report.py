@@ -1,68 +1,96 @@
-"""report: everything before it -> one HTML file to read and send on, and the same in short as Markdown.
+"""report: everything before it -> one HTML file to read and send on, and its first screen as Markdown.
 
-Reads   dataset, prompts (format, eval), scores, base; tuned and adapter unless only the base is evaluated
-Writes  report.html (no request to the network, no script), report.md
+Reads   dataset, prompts (format, eval), scores, base; unless only the base is evaluated: tuned, adapter and, where there
+        are any, champion, before, decision, and the scores of further seeds as seed_<n>
+Writes  report.html (no request to the network; one script of its own, allowed by its hash), report.md
 Rerun   dialogsum run RECIPE --refresh report
 
-Dialogues and summaries are untrusted text: Jinja2 escapes them in HTML, `plain` in Markdown.
+What it says is in verdict.py, what it draws in plots.py, which dialogues it shows in examples.py. Dialogues and summaries
+are untrusted text: Jinja2 escapes them in HTML, `plain` in Markdown.
 """
 
-import io
+import base64
+import hashlib
 import json
-import re
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from artifacts.manifest import Manifest
-from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL, PREDICTIONS, read_table
-from tasks.config import ReportConfig
+from artifacts.schemas import CURVE, FORMATTED_EVAL, read_table
+from tasks.config import ReportSpec
+from tasks.examples import examples
+from tasks.plots import curve_plot, history_plot, length_plot, score_plot, slice_plot
 from tasks.rouge import TYPES
 from tasks.score import ROWS
 from tasks.stage import Artifact, Context, Done, Stage
+from tasks.untrusted import plain, visible
+from tasks.verdict import verdict
 
-ORDER = ("constant sentence", "first three utterances", "base", "tuned", "human")
+ORDER = ("constant sentence", "first three utterances", "base", "before", "champion", "tuned", "human")
 TEMPLATES = Path(__file__).resolve().parent
-INKS = {"#111111": "var(--ink)", "#222222": "var(--line)", "#333333": "var(--tuned)", "#444444": "var(--base)"}
-"""Colours a plot is drawn in -> the page's own, so that one drawing serves light and dark."""
+ON_GPU = ("adapter", "base", "tuned", "champion", "before")
 
 
 def report(
-    spec: ReportConfig,
+    spec: ReportSpec,
     context: Context,
     dataset: Artifact,
     prompts: Artifact,
     scores: Artifact,
     base: Artifact,
     tuned: Artifact | None = None,
+    champion: Artifact | None = None,
+    before: Artifact | None = None,
     adapter: Artifact | None = None,
+    decision: Artifact | None = None,
+    **seeds: Artifact,
 ) -> Done:
-    """Render the report. All figures come from the inputs' files and manifests."""
+    """Render the report. All figures come from the inputs' files and manifests, and from the history in `spec`."""
     found = json.loads((scores.payload / "scores.json").read_text())
+    decided = json.loads((decision.payload / "decision.json").read_text()) if decision else None
+    outputs = _there(base=base, before=before, champion=champion, tuned=tuned)
     artifacts = {
         name: artifact.manifest
-        for name, artifact in (
-            ("dataset", dataset), ("adapter", adapter), ("prompts", prompts), ("base", base), ("tuned", tuned), ("scores", scores),
-        )
-        if artifact
-    }  # fmt: skip
+        for name, artifact in _there(
+            dataset=dataset, adapter=adapter, prompts=prompts, **outputs, scores=scores, decision=decision
+        ).items()
+    }
+    headline = found["protocols"][found["headline"]]
+    order = [name for name in ORDER if name in headline["systems"]]
+    same_prompt = _same_prompt(adapter, prompts, base)
+    spread = _spread(scores, seeds)
+    said = verdict(found, decided, [row["rouge1"] for row in spread["rows"]], same_prompt is False)
+    script = Markup((TEMPLATES / "report.js").read_text())  # noqa: S704  # our own file
     page = {
+        "verdict": said,
         "scores": found,
+        "headline": headline,
         "types": TYPES,
-        "bounds": [name for name in ORDER if name in found["protocols"][found["protocol"]["name"]]],
-        "verdict": verdict(found),
-        "examples": examples(spec, dataset, scores, base, tuned),
+        "order": order,
+        "models": [name for name in order if name in outputs],
+        "rival": next((name for name in ("champion", "base") if name in found["differences"]), None),
+        "score_plots": {kind: score_plot(headline["systems"], kind, order) for kind in TYPES[:3]},
+        "decision": decided,
+        "spread": spread,
         "curve": learning_curve(adapter) if adapter else None,
         "checks": json.loads((adapter.payload / "checks.json").read_text()) if adapter else [],
+        "lengths": length_plot(_words(scores)),
+        "slice_plot": _slice_plot(found),
+        "history": spec.history,
+        "history_plot": history_plot(list(spec.history)) if len(spec.history) > 1 else None,
+        "examples": examples(spec.report.examples, dataset, scores, outputs),
         "settings": settings(artifacts),
-        "prompt": {"same": _same_prompt(adapter, prompts, base), "example": _first_prompt(prompts)},
-        "artifacts": artifacts,
-        "stages": [{"name": name, "manifest": m, "measured": _measured(m)} for name, m in artifacts.items()],
+        "prompt": _first_prompt(prompts),
+        "stages": stages(artifacts, spec.report.price_per_gpu_hour),
+        "scores_id": scores.manifest.id,
         "model": base.manifest.made.origin.get("model", "base model"),
         "data": dataset.manifest.made.origin.get("data", "dataset"),
-        "generation": {name: a.manifest.facts for name, a in (("base", base), ("tuned", tuned)) if a},
+        "script": script,
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
@@ -70,71 +98,13 @@ def report(
     )  # fmt: skip
     environment.filters |= {"plain": plain, "visible": visible}
     for name in ("report.html", "report.md"):
-        (context.out / name).write_text(
-            environment.get_template(f"{name}.j2").render(page), encoding="utf-8", errors="replace"
-        )
-    return Done(rows=len(page["examples"]), facts={"verdict": page["verdict"]})
+        text = environment.get_template(f"{name}.j2").render(page)
+        (context.out / name).write_text(text, encoding="utf-8", errors="replace")
+    return Done(rows=sum(map(len, page["examples"].values())), facts={"verdict": said})
 
 
-def verdict(scores: dict[str, Any]) -> dict[str, str]:
-    """Is it better, by how much, can it be trusted: three sentences."""
-    protocol = scores["protocol"]
-    part = (
-        f"{protocol['rows']} of {protocol['rows_in_split']}"
-        if protocol["rows"] < protocol["rows_in_split"]
-        else protocol["rows"]
-    )
-    rows = f"{part} test dialogues with {protocol['references_per_row']} references each"
-    if "difference" not in scores:
-        base = scores["systems"]["base"]["rouge1"]
-        return {
-            "state": "alone",
-            "head": f"The base model scores {base['f1']:.1f} ROUGE-1.",
-            "much": f"95 % interval {base['interval'][0]:.1f} to {base['interval'][1]:.1f}.",
-            "trust": f"Measured on {rows}.",
-        }
-    gain = scores["difference"]["rouge1"]
-    low, high = gain["interval"]
-    state = "better" if low > 0 else "worse" if high < 0 else "even"
-    head = {
-        "better": "The tuned model is better than the base model.",
-        "worse": "The tuned model is worse than the base model.",
-        "even": "No difference between tuned and base model is established.",
-    }[state]
-    tuned, base = (scores["systems"][name]["rouge1"]["f1"] for name in ("tuned", "base"))
-    return {
-        "state": state,
-        "head": head,
-        "much": f"ROUGE-1 {tuned:.1f} against {base:.1f}: {gain['mean']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}).",
-        "trust": f"Measured on the same {rows}; better in {100 * gain['better']:.1f} % of {scores['protocol']['interval'].split(', ')[-1]}.",
-    }
-
-
-def examples(
-    spec: ReportConfig, dataset: Artifact, scores: Artifact, base: Artifact, tuned: Artifact | None
-) -> list[dict[str, Any]]:
-    """Dialogues evenly spread over the rows, with references and predictions and their ROUGE-1."""
-    test = {row["id"]: row for row in read_table(dataset.payload / "test.parquet", DATASET)}
-    rouge = {
-        (row["system"], row["id"]): row["rouge1"] * 100 for row in read_table(scores.payload / "rows.parquet", ROWS)
-    }
-    outputs = {
-        name: {row["id"]: row for row in read_table(artifact.payload / "predictions.parquet", PREDICTIONS)}
-        for name, artifact in (("base", base), ("tuned", tuned))
-        if artifact
-    }
-    ids = list(outputs["base"])
-    picked = [ids[i * len(ids) // spec.examples] for i in range(spec.examples)] if spec.examples < len(ids) else ids
-    return [
-        {
-            "id": name,
-            "dialogue": test[name]["dialogue"],
-            "topic": next(iter(test[name]["topics"]), ""),
-            "references": test[name]["references"],
-            "outputs": {system: rows[name] | {"rouge1": rouge[system, name]} for system, rows in outputs.items()},
-        }
-        for name in picked
-    ]
+def _there(**artifacts: Artifact | None) -> dict[str, Artifact]:
+    return {name: artifact for name, artifact in artifacts.items() if artifact is not None}
 
 
 def learning_curve(adapter: Artifact) -> dict[str, Any]:
@@ -146,45 +116,23 @@ def learning_curve(adapter: Artifact) -> dict[str, Any]:
     if validation:
         best = min(validation, key=lambda point: point[1])
         words += f" Validation loss from {validation[0][1]:.2f} to {validation[-1][1]:.2f}, lowest {best[1]:.2f} at step {best[0]}."
-    return {"svg": _draw(train, validation), "words": words}
+    return {"svg": curve_plot(train, validation), "words": words}
 
 
-def _draw(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -> Markup:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+def stages(artifacts: dict[str, Manifest], price: float | None) -> list[dict[str, Any]]:
+    """Time, share of the whole and, where a price is known, cost of every stage behind this report."""
+    total = sum(m.made.seconds for m in artifacts.values()) or 1.0
 
-    with rc_context(
-        {"svg.fonttype": "none", "svg.hashsalt": "dialogsum", "font.family": "sans-serif", "font.size": 10}
-    ):
-        figure = Figure(figsize=(7.2, 3.0))
-        axes = figure.add_subplot()
-        axes.plot(*zip(*train, strict=True), color="#333333", linewidth=1.2, alpha=0.45, label="training loss")
-        if validation:
-            axes.plot(
-                *zip(*validation, strict=True),
-                color="#444444",
-                linewidth=2,
-                marker="o",
-                markersize=4,
-                label="validation loss",
-            )
-        axes.set_xlabel("optimizer step", color="#111111")
-        axes.tick_params(colors="#111111")
-        axes.grid(axis="y", color="#222222", linewidth=0.5)
-        axes.spines[["top", "right", "left"]].set_visible(False)
-        axes.spines["bottom"].set_color("#222222")
-        axes.legend(frameon=False, labelcolor="#111111")
-        figure.tight_layout()
-        file = io.StringIO()
-        figure.savefig(
-            file, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Type", "Format"))
-        )
-    svg = file.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for ink, variable in INKS.items():
-        svg = svg.replace(ink, variable)
-    # only numbers and our own words are in it
-    return Markup(re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2))  # noqa: S704
+    def cost(name: str, m: Manifest) -> float | None:
+        on_gpu = name in ON_GPU and not str(m.made.measured.get("device", "CPU")).startswith("CPU")
+        if price is None or not on_gpu:
+            return None
+        return m.made.seconds / 3600 * price * int(m.made.measured.get("processes") or 1)
+
+    return [
+        {"name": name, "manifest": m, "share": 100 * m.made.seconds / total, "measured": _measured(m), "cost": cost(name, m)}
+        for name, m in artifacts.items()
+    ]  # fmt: skip
 
 
 def settings(artifacts: dict[str, Manifest]) -> list[tuple[str, str, str]]:
@@ -215,25 +163,35 @@ def _first_prompt(prompts: Artifact) -> str:
     return str(read_table(prompts.payload / "test.parquet", FORMATTED_EVAL)[0]["prompt"])
 
 
-def visible(text: str) -> str:
-    """Control characters (NUL, escape codes, direction overrides) as their Unicode pictures or code points."""
-    return "".join(
-        c
-        if c in "\n\t" or c.isprintable() or c == "\u200d"
-        else chr(0x2400 + ord(c))
-        if ord(c) < 32
-        else f"⟨U+{ord(c):04X}⟩"
-        for c in text
-    )
+def _spread(scores: Artifact, seeds: dict[str, Artifact]) -> dict[str, Any]:
+    """Headline F1 of every training seed, with mean and standard deviation; no rows where only one was trained."""
+    if not seeds:
+        return {"rows": []}
+    every = [scores, *(seeds[name] for name in sorted(seeds, key=lambda name: int(name.split("_")[1])))]
+    rows = [artifact.manifest.facts["headline"]["tuned"] for artifact in every]
+    return {
+        "rows": rows,
+        "mean": {kind: fmean(row[kind] for row in rows) for kind in TYPES},
+        "deviation": {kind: stdev(row[kind] for row in rows) for kind in TYPES},
+    }
 
 
-def plain(text: str) -> str:
-    """Text that Markdown, and HTML inside Markdown, leave as it is, on one line."""
-    line = " ".join(visible(text).split())
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>&~:/@$^=\"'])", lambda m: f"&#{ord(m[1])};", line)
+def _words(scores: Artifact) -> dict[str, list[float]]:
+    """Words of every summary by system, and of the references in the mean."""
+    found: dict[str, list[float]] = {}
+    for row in read_table(scores.payload / "rows.parquet", ROWS):
+        found.setdefault(row["system"], []).append(row["words"])
+        if row["system"] == "base":
+            found.setdefault("human", []).append(row["reference_words"])
+    return found
+
+
+def _slice_plot(scores: dict[str, Any]) -> Markup | None:
+    rival = "champion" if "champion" in scores["differences"] else "base"
+    return slice_plot(scores["slices"], rival, "rouge1") if scores["slices"] and scores["differences"] else None
 
 
 REPORT = Stage(
-    name="report", version=1, function=report, spec=ReportConfig, label=lambda spec: "report",
-    resources=("report.html.j2", "report.md.j2"), packages=("jinja2", "matplotlib"),
+    name="report", version=1, function=report, spec=ReportSpec, label=lambda spec: "report",
+    resources=("report.html.j2", "report.md.j2", "report.js", "report.css"), packages=("jinja2", "matplotlib"),
 )  # fmt: skip

@@ -3,13 +3,11 @@
 Prefect-free, so that `plan` and the tests need no server; tasks/shell.py puts the Prefect task around it.
 """
 
-import inspect
 import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -97,11 +95,6 @@ class Stage:
         found = fingerprint(self.function.__module__, self.resources)
         return found | (fingerprint(self.worker) if self.worker else {})
 
-    @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs, as the function has them."""
-        return tuple(inspect.signature(self.function).parameters)[2:]
-
 
 class Job(Record):
     """One stage with all that it needs: what a Prefect task or a worker receives."""
@@ -113,6 +106,8 @@ class Job(Record):
     identity: Identity
     """As it was when it was decided to run: code edited since then makes another artifact."""
     run: str
+    recipe: str = ""
+    """Name and revision of the recipe, for people."""
     refresh: bool = False
     runtime: Runtime = Runtime()
 
@@ -208,7 +203,7 @@ def perform(stage: Stage, job: Job, events: Events) -> tuple[Manifest, bool]:
             identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in job.inputs.items()},
             facts=done.facts,
-            made=Made(at=now(), seconds=round(time.perf_counter() - started, 3), run=job.run, origin=_origins(spec),
+            made=Made(at=now(), seconds=round(time.perf_counter() - started, 3), run=job.run, origin=_origins(spec) | {"recipe": job.recipe},
                       versions=_versions(), measured=done.measured),
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,72 @@
+"""promote: the gate. Scores of candidate, base and champion -> a decision with its reasons.
+
+Reads   scores
+Writes  decision.json
+Rerun   dialogsum promote [RECIPE] --adapter ID
+
+The stage decides only; the flow moves the champion pointer (artifacts/champions.py) when the decision is a yes.
+"""
+
+import json
+from typing import Any
+
+from tasks.config import GateConfig, PromoteSpec
+from tasks.stage import Artifact, Context, Done, Stage
+
+
+def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> Done:
+    """Decide whether the candidate may replace the champion."""
+    content = json.loads((scores.payload / "scores.json").read_text())
+    checks = gate(spec.gate, content)
+    if spec.withdrawn_at:
+        checks.append(_check("not rolled back", False, f"by hand, {spec.withdrawn_at[:16].replace('T', ' ')} UTC", "only `dialogsum promote` puts it back"))  # fmt: skip
+    passed = all(check["passed"] for check in checks)
+    failed = [check for check in checks if not check["passed"]]
+    reasons = [f"{check['name']}: {check['got']} (wanted: {check['wanted']})" for check in failed or checks]
+    decision = {"passed": passed, "checks": checks, "reasons": reasons}
+    (context.out / "decision.json").write_text(json.dumps(decision, indent=1, sort_keys=True) + "\n")
+    context.events.log("the gate is passed" if passed else f"the gate is not passed: {reasons[0]}")
+    return Done(rows=len(checks), facts={"passed": passed, "reasons": reasons})
+
+
+def gate(config: GateConfig, scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every condition with what was found and what was wanted."""
+    acted = scores["behaviour"]["tuned"]
+    rows = scores["protocols"][scores["headline"]]["protocol"]["rows"]
+    low, high = config.length_ratio
+    checks = [
+        _better(config, scores["differences"][name][config.measure], name)
+        for name in ("base", "champion")
+        if name in scores["differences"]
+    ]
+    return [
+        *checks,
+        _check("test dialogues", rows >= config.least_rows, f"{rows}", f"at least {config.least_rows}"),
+        _check("length ratio", low <= acted["length_ratio"] <= high, f"{acted['length_ratio']:.2f}", f"{low:g} to {high:g} of the references"),
+        _share("cut at the token limit", acted["at_limit"], config.most_at_limit),
+        _share("empty", acted["empty"], config.most_empty),
+        _share("speaker errors", acted["speaker_errors"], config.most_speaker_errors),
+    ]  # fmt: skip
+
+
+def _better(config: GateConfig, found: dict[str, Any], name: str) -> dict[str, Any]:
+    low, high = found["interval"]
+    return _check(
+        f"better than {'the champion' if name == 'champion' else 'the base model'}",
+        found["better"] >= config.probability,
+        f"probability {100 * found['better']:.1f} %, {config.measure} {found['mean']:+.2f} ({low:+.2f} to {high:+.2f})",
+        f"at least {100 * config.probability:g} %",
+    )
+
+
+def _share(name: str, share: float, most: float) -> dict[str, Any]:
+    return _check(name, share <= most, f"{100 * share:.1f} %", f"at most {100 * most:g} %")
+
+
+def _check(name: str, passed: bool, got: str, wanted: str) -> dict[str, Any]:
+    return {"name": name, "passed": bool(passed), "got": got, "wanted": wanted}
+
+
+PROMOTE = Stage(
+    name="promote", version=1, function=promote, spec=PromoteSpec, label=lambda spec: "decision",
+)  # fmt: skip

@@ -1,0 +1,29 @@
+// Filter and search over the dialogues of the report. Without a script all of them are shown.
+(() => {
+  "use strict";
+  const form = document.getElementById("find");
+  const cards = [...document.querySelectorAll(".example")];
+  const text = form.querySelector("input");
+  const only = form.querySelector("select");
+  const count = document.getElementById("count");
+  const contents = cards.map((card) => card.textContent.toLowerCase());
+  const show = () => {
+    const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    cards.forEach((card, i) => {
+      const fits = words.every((word) => contents[i].includes(word))
+        && (!only.value || card.dataset.flags.split(" ").includes(only.value));
+      card.hidden = !fits;
+      shown += fits;
+    });
+    document.querySelectorAll(".group").forEach((group) => {
+      group.hidden = !group.querySelector(".example:not([hidden])");
+    });
+    count.textContent = `${shown} of ${cards.length} dialogues`;
+  };
+  form.hidden = false;
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", show);
+  form.addEventListener("reset", () => setTimeout(show));
+  show();
+})();

@@ -22,11 +22,12 @@ class NotIdentity:
 def identity_of(config: BaseModel) -> Identity:
     """The fields of a config that make its identity, nested models included, as plain JSON values."""
     found: Identity = {}
+    plain = config.model_dump(mode="json")
     for name, field in type(config).model_fields.items():
         if any(isinstance(mark, NotIdentity) for mark in field.metadata):
             continue
         value = getattr(config, name)
-        found[name] = identity_of(value) if isinstance(value, BaseModel) else json.loads(canonical(value))
+        found[name] = identity_of(value) if isinstance(value, BaseModel) else json.loads(canonical(plain[name]))
     return found
 
 

@@ -127,6 +127,8 @@ def _judge(
     if adapter is not None:
         made["tuned"] = step(GENERATE, "tuned", _generate(setup), rows=prompts, adapter=adapter)
         rival = setup.champions.rival(setup.candidate(adapter.id))
+        if gate is None and rival is not None and rival.adapter == adapter.id:
+            before, rival = before or rival, None  # another prompt, not another model
         if rival is not None:
             made["champion"] = _as_asked(setup, step, dataset, "champion", rival)
         if before is not None and before != rival:

@@ -1,6 +1,7 @@
 """history: every evaluation that the store has, and who became champion."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def history(base: str, as_json: bool, plot: Path | None) -> None:
         rows = [evaluation.model_dump(mode="json") for evaluation in found]
         print(json.dumps({"evaluations": rows, "champions": changes}, ensure_ascii=False))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     if not found:
         console.print("no evaluations of this base model yet: `dialogsum run` makes one")
         return

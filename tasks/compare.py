@@ -76,7 +76,8 @@ def slices(dialogues: Sequence[str], topics: Sequence[Sequence[str]]) -> list[tu
     ]
     speakers = np.asarray([len(set(_SPEAKER.findall(dialogue))) for dialogue in dialogues])
     found += [
-        ("speakers", f"{count} speaker{'s' * (count != 1)}", speakers == count) for count in sorted(set(speakers))
+        ("speakers", f"{count} speaker{'s' * (count != 1)}", speakers == count)
+        for count in sorted({int(n) for n in speakers})
     ]
     named = [{topic.strip().casefold() for topic in row if topic.strip()} for row in topics]
     often = Counter(topic for row in named for topic in row)

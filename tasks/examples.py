@@ -14,12 +14,14 @@ MOVERS = 5
 MOST_BYTES = 2_300_000
 """Of all texts together, as they stand in the page: a report stays below 3 MB."""
 MEASURE = "rouge1"
+RIVALS = ("before", "champion", "base")
+"""Whom the tuned model is held against."""
 
 
 def examples(
     count: int, dataset: Artifact, scores: Artifact, outputs: dict[str, Artifact]
 ) -> dict[str, list[dict[str, Any]]]:
-    """`improved`, `regressed` (against champion or base, by ROUGE-1, strongest first) and `others`: `count` in all.
+    """`improved`, `regressed` (against the first of RIVALS there is, by ROUGE-1, strongest first) and `others`: `count` in all.
 
     outputs: predictions by system. Without a tuned model nothing has moved.
     """
@@ -30,7 +32,7 @@ def examples(
         for name, a in outputs.items()
     }
     ids = list(said["base"])
-    rival = next((name for name in ("champion", "base") if name in said and "tuned" in said), None)
+    rival = next((name for name in RIVALS if name in said and "tuned" in said), None)
     change = {name: (rows["tuned", name][MEASURE] - rows[rival, name][MEASURE]) * 100 if rival else 0.0 for name in ids}
     by_change = sorted(ids, key=lambda name: -change[name])
     improved = [name for name in by_change[:MOVERS] if change[name] > 0][:count]

@@ -22,10 +22,10 @@ from markupsafe import Markup
 from artifacts.manifest import Manifest
 from artifacts.schemas import CURVE, FORMATTED_EVAL, read_table
 from tasks.config import ReportSpec
-from tasks.examples import examples
+from tasks.examples import RIVALS, examples
 from tasks.plots import curve_plot, history_plot, length_plot, score_plot, slice_plot
 from tasks.rouge import TYPES
-from tasks.score import ROWS
+from tasks.score import PROTOCOLS, ROWS
 from tasks.stage import Artifact, Context, Done, Stage
 from tasks.untrusted import plain, visible
 from tasks.verdict import verdict
@@ -61,6 +61,7 @@ def report(
     }
     headline = found["protocols"][found["headline"]]
     order = [name for name in ORDER if name in headline["systems"]]
+    rival = next((name for name in RIVALS if name in found["differences"]), None)
     same_prompt = _same_prompt(adapter, prompts, base)
     spread = _spread(scores, seeds)
     said = verdict(found, decided, [row["rouge1"] for row in spread["rows"]], same_prompt is False)
@@ -71,15 +72,17 @@ def report(
         "headline": headline,
         "types": TYPES,
         "order": order,
+        "protocols": list(PROTOCOLS),
+        "acted": [name for name in order if name in found["behaviour"]],
         "models": [name for name in order if name in outputs],
-        "rival": next((name for name in ("champion", "base") if name in found["differences"]), None),
+        "rival": rival,
         "score_plots": {kind: score_plot(headline["systems"], kind, order) for kind in TYPES[:3]},
         "decision": decided,
         "spread": spread,
         "curve": learning_curve(adapter) if adapter else None,
         "checks": json.loads((adapter.payload / "checks.json").read_text()) if adapter else [],
         "lengths": length_plot(_words(scores)),
-        "slice_plot": _slice_plot(found),
+        "slice_plot": _slice_plot(found, rival),
         "history": spec.history,
         "history_plot": history_plot(list(spec.history)) if len(spec.history) > 1 else None,
         "examples": examples(spec.report.examples, dataset, scores, outputs),
@@ -186,9 +189,10 @@ def _words(scores: Artifact) -> dict[str, list[float]]:
     return found
 
 
-def _slice_plot(scores: dict[str, Any]) -> Markup | None:
-    rival = "champion" if "champion" in scores["differences"] else "base"
-    return slice_plot(scores["slices"], rival, "rouge1") if scores["slices"] and scores["differences"] else None
+def _slice_plot(scores: dict[str, Any], rival: str | None) -> Markup | None:
+    if not scores["slices"] or rival is None:
+        return None
+    return slice_plot(scores["slices"], rival, "rouge1")
 
 
 REPORT = Stage(

@@ -2,13 +2,16 @@
 
 from typing import Any
 
-MEASURE, NAME = "rouge1", "ROUGE-1"
+from tasks.examples import MEASURE, RIVALS
+
+NAME = "ROUGE-1"
+WORDS = {"before": "the prompt before", "champion": "the champion", "base": "the base model"}
 
 
 def verdict(
     scores: dict[str, Any], decision: dict[str, Any] | None, seeds: list[float], other_prompt: bool | None
 ) -> dict[str, Any]:
-    """`state` (better, worse, even, alone) and sentences: `head`, `much`, `champion`, `gate`, `trust`.
+    """`state` (better, worse, even, alone) and sentences: `head`, `much`, `others`, `gate`, `trust`.
 
     seeds: ROUGE-1 of every training seed, the candidate's first; empty or one figure where only one was trained.
     """
@@ -20,37 +23,33 @@ def verdict(
             "state": "alone",
             "head": f"The base model scores {base['f1']:.1f} {NAME}.",
             "much": f"95 % interval {base['interval'][0]:.1f} to {base['interval'][1]:.1f}.",
-            "champion": "", "gate": "", "trust": f"Measured on {rows}.",
+            "others": [], "gate": "", "trust": f"Measured on {rows}.",
         }  # fmt: skip
-    rival = "champion" if "champion" in scores["differences"] else "base"
+    rival = next(name for name in RIVALS if name in scores["differences"])
     gain, system = scores["differences"][rival][MEASURE], found["systems"]
     low, high = gain["interval"]
     state = "better" if low > 0 else "worse" if high < 0 else "even"
-    against = {"champion": "the champion", "base": "the base model"}[rival]
-    resamples = found["protocol"]["interval"].split(", ")[-1]
+    ours, theirs = "The new prompt" if rival == "before" else "The tuned model", WORDS[rival]
+    others = [name for name in RIVALS if name != rival and name in scores["differences"]]
+    trust = [
+        f"Measured on the same {rows}; probability of being better {_percent(gain['better'])}.",
+        _chance(seeds),
+        "The prompt is another than the adapter was trained on." if other_prompt else "",
+    ]
     return {
         "state": state,
         "head": {
-            "better": f"The tuned model is better than {against}.",
-            "worse": f"The tuned model is worse than {against}.",
-            "even": f"No difference between the tuned model and {against} is established.",
+            "better": f"{ours} is better than {theirs}.",
+            "worse": f"{ours} is worse than {theirs}.",
+            "even": f"No difference between {ours[0].lower()}{ours[1:]} and {theirs} is established.",
         }[state],
         "much": _against(system["tuned"], system[rival], gain),
-        "champion": f"Against the base model: {_against(system['tuned'], system['base'], scores['differences']['base'][MEASURE])}"
-        if rival == "champion"
-        else "",
+        "others": [
+            f"Against {WORDS[name]}: {_against(system['tuned'], system[name], scores['differences'][name][MEASURE])}"
+            for name in others
+        ],
         "gate": _gate(decision),
-        "trust": " ".join(
-            filter(
-                None,
-                [
-                    f"Measured on the same {rows}; better in {100 * gain['better']:.1f} % of {resamples}.",
-                    _before(scores),
-                    _chance(seeds),
-                    "Evaluated with another prompt than the adapter was trained on." if other_prompt else "",
-                ],
-            )
-        ),
+        "trust": " ".join(filter(None, trust)),
     }
 
 
@@ -68,22 +67,16 @@ def _against(ours: dict[str, Any], theirs: dict[str, Any], gain: dict[str, Any])
     )
 
 
+def _percent(share: float) -> str:
+    return "above 99.9 %" if share > 0.999 else "below 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
+
+
 def _gate(decision: dict[str, Any] | None) -> str:
     if decision is None:
         return ""
     if decision["passed"]:
         return "It passes the gate."
     return "It does not pass the gate. " + "; ".join(decision["reasons"]) + "."
-
-
-def _before(scores: dict[str, Any]) -> str:
-    if "before" not in scores["differences"]:
-        return ""
-    gain = scores["differences"]["before"][MEASURE]
-    return (
-        f"The new prompt moves {NAME} by {gain['mean']:+.1f} points against the prompt it was trained on "
-        f"({gain['interval'][0]:+.1f} to {gain['interval'][1]:+.1f})."
-    )
 
 
 def _chance(seeds: list[float]) -> str:

@@ -63,6 +63,10 @@ class Champions:
         """Who is in force."""
         return self.stack[-1][0] if self.stack else None
 
+    def withdrawn_at(self, candidate: Champion) -> str | None:
+        """When a candidate's adapter was rolled back; None if it was not, or is in force all the same, as it was before."""
+        return None if candidate == self.current else self.withdrawn.get(candidate.adapter)
+
     def rival(self, candidate: Champion) -> Champion | None:
         """Whom a candidate has to beat: the champion, or the one it replaced if the candidate is champion already.
 

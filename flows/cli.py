@@ -23,6 +23,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+bench = typer.Typer(help="The project's own benchmarks, each beside its baseline in one run.", rich_markup_mode=None)
+app.add_typer(bench, name="bench")
+
 RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", show_default=True)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.")]
 Refresh = Annotated[
@@ -76,7 +79,13 @@ def promote(
     debug: Debug = False,
 ) -> None:
     """Compare an adapter with base model and champion; make it champion if the gate passes."""
-    _execute("promote", recipe, overrides, refresh, as_json, debug, adapter=adapter)
+    summary = _execute("promote", recipe, overrides, refresh, as_json, debug, adapter=adapter)
+    if not as_json:
+        from flows.comparing import compare
+        from flows.terminal import Terminal
+
+        scores = next(e for e in summary["stages"] if e["stage"] == "score")
+        compare(scores["artifact"], Terminal().answers)
 
 
 @app.command()
@@ -163,6 +172,31 @@ def doctor(
     checkup.doctor(loaded, as_json)
 
 
+@bench.command()
+def score(
+    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")] = "sample",
+    predictions: Annotated[
+        str | None, typer.Option("--predictions", metavar="FILE", help="Text, one line a test dialogue.")
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", min=1)] = 3,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Scoring: ours beside rouge_score's own loop."""
+    from flows.benchmarks.score import bench_score
+
+    _print_table(*bench_score(data, predictions, repeats), as_json)
+
+
+def _print_table(rows: list[dict[str, Any]], remark: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"rows": rows, "remark": remark}, ensure_ascii=False))
+        return
+    from flows.terminal import Terminal
+
+    Terminal().table(rows, remark)
+
+
 def _execute(
     flow: str,
     recipe: str,
@@ -171,7 +205,7 @@ def _execute(
     as_json: bool,
     debug: bool,
     **more: str,
-) -> None:
+) -> dict[str, Any]:
     load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
     names = _stage_names(refresh)
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -187,6 +221,7 @@ def _execute(
         print(json.dumps(summary, ensure_ascii=False))
     else:
         listener.scores(summary)
+    return summary  # type: ignore[no-any-return]
 
 
 def _base(recipe: str, overrides: list[str] | None) -> str:

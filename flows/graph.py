@@ -89,7 +89,7 @@ def retrain(setup: Setup, step: Step) -> Outcome:
         other = step(TRAIN, f"seed {seed}", _train(setup, seed), rows=rows)
         tuned = step(GENERATE, f"seed {seed}", _generate(setup), rows=prompts, adapter=other)
         seeds[f"seed_{seed}"] = step(SCORE, f"seed {seed}", setup.recipe.score, dataset=dataset, base=base, tuned=tuned)
-    withdrawn = setup.champions.withdrawn.get(adapter.id)
+    withdrawn = setup.champions.withdrawn_at(setup.candidate(adapter.id))
     gate = PromoteSpec(gate=setup.recipe.gate, withdrawn_at=withdrawn)
     return _judge(setup, step, dataset, prompts, base, adapter, gate=gate, seeds=seeds)
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from artifacts.champions import Champions
+from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from tasks.config import Evaluation
@@ -29,7 +30,8 @@ def evaluations(base: str) -> list[Evaluation]:
         made = outputs.get(m.inputs["base"].id)
         if "intervals" not in m.facts:  # written before there was a history
             continue
-        if m.of is None and made is not None and made.identity["config"]["model"]["revision"] == base:
+        judged = m.of is None or m.id in decisions  # what was made for a further seed may become a candidate later
+        if judged and made is not None and made.identity["config"]["model"]["revision"] == base:
             found.append(_evaluation(m, outputs, datasets, decisions, promoted))
     return found
 
@@ -70,7 +72,10 @@ def history(base: str, as_json: bool, plot: Path | None) -> None:
     if plot is not None:
         from tasks.plots import history_plot
 
-        plot.write_text(history_plot(found, standalone=True), encoding="utf-8")
+        try:
+            plot.write_text(history_plot(found, standalone=True), encoding="utf-8")
+        except OSError as error:
+            raise RequestError(f"--plot {one_line(plot, 80)}: cannot be written ({one_line(error.strerror, 80)})") from error
     if as_json:
         changes = [change.model_dump(mode="json") for change in champions.changes]
         rows = [evaluation.model_dump(mode="json") for evaluation in found]

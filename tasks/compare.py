@@ -68,10 +68,10 @@ def difference(gains: np.ndarray, draws: np.ndarray, columns: Sequence[str]) -> 
 def slices(dialogues: Sequence[str], topics: Sequence[Sequence[str]]) -> list[tuple[str, str, np.ndarray]]:
     """(kind, name, mask over the rows): dialogue length in thirds, number of speakers, the most frequent topics."""
     length = np.asarray([len(dialogue.split()) for dialogue in dialogues])
-    low, high = np.quantile(length, [1 / 3, 2 / 3])
+    low, high = np.floor(np.quantile(length, [1 / 3, 2 / 3]))  # whole words, so that the names are true of the slices
     found = [
         ("length", f"up to {low:.0f} words", length <= low),
-        ("length", f"up to {high:.0f} words", (length > low) & (length <= high)),
+        ("length", f"{low + 1:.0f} to {high:.0f} words", (length > low) & (length <= high)),
         ("length", f"over {high:.0f} words", length > high),
     ]
     speakers = np.asarray([len(set(_SPEAKER.findall(dialogue))) for dialogue in dialogues])

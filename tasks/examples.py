@@ -7,7 +7,7 @@ from markupsafe import escape
 from artifacts.schemas import DATASET, PREDICTIONS, read_table
 from tasks.score import ROWS
 from tasks.stage import Artifact
-from tasks.untrusted import marked
+from tasks.untrusted import marked, visible
 
 MOVERS = 5
 """Shown first, of those that improved and of those that regressed."""
@@ -35,7 +35,7 @@ def examples(
     rival = next((name for name in RIVALS if name in said and "tuned" in said), None)
     change = {name: (rows["tuned", name][MEASURE] - rows[rival, name][MEASURE]) * 100 if rival else 0.0 for name in ids}
     by_change = sorted(ids, key=lambda name: -change[name])
-    improved = [name for name in by_change[:MOVERS] if change[name] > 0][:count]
+    improved = [name for name in by_change[:MOVERS] if change[name] > 0][: (count + 1) // 2]
     regressed = [name for name in by_change[::-1][:MOVERS] if change[name] < 0][: count - len(improved)]
     rest = [name for name in ids if name not in {*improved, *regressed}]
     left = min(count - len(improved) - len(regressed), len(rest))
@@ -75,10 +75,6 @@ def examples(
 
 
 def _size(made: dict[str, Any]) -> int:
-    texts = [
-        made["dialogue"],
-        *made["references"],
-        *made["topics"],
-        *(row["marked"] for row in made["outputs"].values()),
-    ]
-    return 1500 + sum(len(escape(text).encode("utf-8", "replace")) for text in texts)
+    texts = [escape(visible(text)) for text in (made["dialogue"], *made["references"], *made["topics"])]
+    texts += [row["marked"] for row in made["outputs"].values()]
+    return 1500 + sum(len(text.encode("utf-8", "replace")) for text in texts)

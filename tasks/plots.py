@@ -6,6 +6,7 @@ them, but for slice names, which are escaped by matplotlib and made visible here
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -131,7 +132,7 @@ def _svg(draw: Callable[[Any], None], height: float, salt: str, colours: dict[st
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
         "font.family": "sans-serif",
-        "font.size": 10,
+        "font.size": 12,
         "text.parse_math": False,
     }
     with rc_context(style):
@@ -143,7 +144,9 @@ def _svg(draw: Callable[[Any], None], height: float, salt: str, colours: dict[st
         axes.spines["bottom"].set_color(INKS["line"])
         file = io.StringIO()
         nothing = dict.fromkeys(("Date", "Creator", "Type", "Format"))
-        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # the page's fonts are the browser's
+            figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     for name, ink in INKS.items():

@@ -6,7 +6,8 @@
   const text = form.querySelector("input");
   const only = form.querySelector("select");
   const count = document.getElementById("count");
-  const contents = cards.map((card) => card.textContent.toLowerCase());
+  const texts = (card) => [...card.querySelectorAll("h4, pre, li, dd")].map((part) => part.textContent);
+  const contents = cards.map((card) => texts(card).join("\n").toLowerCase());
   const show = () => {
     const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;

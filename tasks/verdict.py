@@ -76,7 +76,7 @@ def _gate(decision: dict[str, Any] | None) -> str:
         return ""
     if decision["passed"]:
         return "It passes the gate."
-    return "It does not pass the gate. " + "; ".join(decision["reasons"]) + "."
+    return f"It does not pass the gate: {'; '.join(decision['reasons'])}."
 
 
 def _chance(seeds: list[float]) -> str:

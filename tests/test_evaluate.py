@@ -1,24 +1,93 @@
-"""evaluate: which adapter is meant, and that nothing is trained for it."""
+"""evaluate, promote, rollback: which adapter is meant, who becomes champion, and that nothing is trained for it."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
+from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
+from artifacts.store import Store
 from flows.adapters import find_adapter
-from tests.conftest import shrunk
+from tasks.config import ResolvedModel
+from tests.conftest import read_csv, shrunk, write_csv
 
 pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
+SUMMARY = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
+
+
+def known_answers(patch: pytest.MonkeyPatch, data: Path) -> None:
+    """Make quality known: the base says 3 of the 10 words that every reference has, an adapter 4 + its rank + its seed.
+
+    The adapters themselves are trained for real.
+    """
+    from tasks import generate
+
+    rows = read_csv(data / "test.csv")
+    write_csv(data / "test.csv", [row | {"summary": SUMMARY} for row in rows])
+
+    def worker(command: Any, config: dict[str, Any], folder: Path, events: Any) -> dict[str, Any]:
+        words = 3
+        if config["adapter"]:
+            train = json.loads((Path(config["adapter"]) / "settings.json").read_text())["train"]
+            words = 4 + train["lora"]["rank"] + train["seed"]
+        text = " ".join(SUMMARY.split()[:words])
+        ids = [row["id"] for row in read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)]
+        parts = Path(config["parts"])
+        parts.mkdir()
+        made = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
+        write_table(made, PREDICTIONS, parts / "0.parquet")
+        return {}
+
+    patch.setattr(generate, "run_worker", worker)
+
+
+def f1(words: int) -> float:
+    """F1 x 100 of so many of the ten words: precision 1, recall words / 10."""
+    return 100 * 2 * (words / 10) / (1 + words / 10)
+
+
+def flows_of(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
+    """`run("retrain", rank, overrides…, adapter=…)`: a real flow of the tiny llama, shortened."""
+
+    def call(flow: str, rank: int, *more: str, **options: Any) -> dict[str, Any]:
+        from flows import cli, pipeline
+
+        wanted = shrunk("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
+        if flow == "rollback":
+            cli.rollback("smollm2-135m", wanted, as_json=True)
+            return {}
+        found: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=wanted, **options)
+        return found
+
+    return call
 
 
 @pytest.fixture
-def trained(models: dict[str, Path], data: Path) -> dict[str, Any]:
-    """A finished run of the tiny llama."""
-    from flows.pipeline import retrain
+def run(models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Flows in which a higher rank is a better adapter."""
+    known_answers(monkeypatch, data)
+    return flows_of(models["llama"], data)
 
-    found: dict[str, Any] = retrain(recipe="smollm2-135m", overrides=shrunk("smollm2-135m", models["llama"], data))
-    return found
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Callable[[], list[tuple[str, str]]]:
+    """`events()`: (event, adapter) of ours that were sent since the last call, as Prefect's own tests capture them."""
+    from prefect.events.clients import AssertingEventsClient
+    from prefect.events.worker import EventsWorker
+
+    worker = EventsWorker.instance(AssertingEventsClient)
+    monkeypatch.setattr(EventsWorker, "instance", lambda *_: worker)
+
+    def take() -> list[tuple[str, str]]:
+        worker.wait_until_empty()
+        client: Any = worker._client
+        return [(e.event, e.resource.name) for e in client.pop_events() if e.event.startswith("dialogsum.")]
+
+    return take
 
 
 def entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[str, Any]:
@@ -26,47 +95,166 @@ def entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[st
     return found
 
 
+def adapter(summary: dict[str, Any]) -> str:
+    return str(entry(summary, "train")["artifact"])
+
+
+def ran(summary: dict[str, Any]) -> list[str]:
+    return [" ".join(filter(None, [e["stage"], e["of"]])) for e in summary["stages"] if e["status"] == "run"]
+
+
+def log(summary: dict[str, Any]) -> Champions:
+    revision = Store.current().by_id(adapter(summary)).identity["config"]["model"]["revision"]
+    return Champions(revision)
+
+
+def in_force(summary: dict[str, Any]) -> list[str | None]:
+    """The adapter in force after each change of the log."""
+    return [change.champion and change.champion.adapter for change in log(summary).changes]
+
+
+def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_everything(
+    run: Any, events: Any
+) -> None:
+    """First of all, then better than the champion, then worse; each decision is told once, and a rerun touches nothing."""
+    first = run("retrain", 1)
+    assert first["decision"]["state"] == "promoted"
+    assert events() == [("dialogsum.model.promoted", adapter(first))]
+    assert ran(run("retrain", 1)) == []
+
+    second = run("retrain", 2)
+    assert {"generate champion", "score", "promote"} - set(ran(second)) == {"generate champion"}  # there from before
+    assert entry(second, "generate", "champion")["artifact"] == entry(first, "generate", "tuned")["artifact"]
+    found = {name: second["scores"][name]["rouge1"] for name in second["scores"]}
+    assert found == pytest.approx({"base": f1(3), "champion": f1(5), "tuned": f1(6)}, abs=1e-3)
+    assert events() == [("dialogsum.model.promoted", adapter(second))]
+    again = run("retrain", 2)
+    assert (ran(again), again["decision"], events()) == ([], second["decision"], [])
+
+    worse = run("retrain", 1, "train.learning_rate=1e-3")
+    assert worse["decision"]["state"] == "rejected"
+    assert [reason.split(":")[0] for reason in worse["decision"]["reasons"]] == ["better than the champion"]
+    assert events() == [("dialogsum.model.rejected", adapter(worse))]
+    assert (ran(run("retrain", 1, "train.learning_rate=1e-3")), events()) == ([], [])
+    assert in_force(worse) == [adapter(first), adapter(second)]
+
+
+def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events: Any) -> None:
+    """The artifact `decision`: promoted with every condition, rejected with the one that is not met."""
+    from prefect.artifacts import Artifact
+
+    for rank, head in ((2, "is champion"), (1, "is rejected")):
+        told = run("retrain", rank)["decision"]
+        found: Any = Artifact.get(key="decision")
+        assert f"`{told['adapter']}` {head}" in found.data
+        rows = [line for line in found.data.splitlines() if "passed |" in line or "passed** |" in line]
+        assert len(rows) == len(told["checks"])
+        assert sum("**not passed**" in row for row in rows) == (rank == 1)
+        assert all(check["name"] in row and "%" in rows[0] for check, row in zip(told["checks"], rows, strict=True))
+
+
+def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, capsys: Any) -> None:
+    """Rolled back, an unchanged retraining rejects it; `promote --adapter` puts it in force, and reruns are unmoved."""
+    first, second = run("retrain", 1), run("retrain", 2)
+    capsys.readouterr()
+    run("rollback", 2)
+    assert json.loads(capsys.readouterr().out) == {"champion": adapter(first), "withdrawn": adapter(second)}
+    events()
+    refused = run("retrain", 2)
+    assert ran(refused) == ["promote", "report"]
+    assert "not rolled back" in refused["decision"]["reasons"][0]
+    assert events() == [("dialogsum.model.rejected", adapter(second))]
+    assert (ran(run("retrain", 2)), events()) == ([], [])
+    assert in_force(second) == [adapter(first), adapter(second), adapter(first)]
+
+    back = run("promote", 2, adapter=adapter(second))
+    assert (back["decision"]["state"], "train" in ran(back)) == ("promoted", False)
+    assert events() == [("dialogsum.model.promoted", adapter(second))]
+    assert run("retrain", 2)["decision"]["state"] == "promoted"
+    assert (ran(run("retrain", 2)), events()) == ([], [])
+    assert in_force(second) == [adapter(first), adapter(second), adapter(first), adapter(second)]
+
+
+@pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), (3, "rejected")])
+def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
+    run: Any, events: Any, monkeypatch: pytest.MonkeyPatch, intruder: int, state: str
+) -> None:
+    """Another run promotes between decision and move: the candidate then has to beat that one, whichever is better."""
+    from flows import pipeline
+
+    other = run("retrain", intruder, "gate.automatic=false")
+    assert (other["decision"]["state"], log(other).changes, events()) == ("passed", [], [])
+    scores, run_stage = entry(other, "score")["artifact"], pipeline.run_stage
+
+    def meanwhile(job: Any) -> Any:
+        made = run_stage(job)
+        if job.stage == "promote" and not log(other).changes:
+            decoding = {"max_new_tokens": 6, "max_prompt_tokens": 2048, "beams": 1, "length_penalty": 1.0}
+            manifest = Store.current().by_id(adapter(other))
+            asked = {"template": manifest.facts["template"], "turns": "chatml", "generate": decoding}
+            assert log(other).promote(Champion(adapter=adapter(other), **asked), scores, "another run")
+        return made
+
+    monkeypatch.setattr(pipeline, "run_stage", meanwhile)
+    found = run("retrain", 2)
+    assert found["decision"]["state"] == state
+    assert found["scores"]["champion"] == other["scores"]["tuned"]
+    assert events() == [(f"dialogsum.model.{state}", adapter(found))]
+    assert in_force(found) == [adapter(other), adapter(found)][: 2 if state == "promoted" else 1]
+
+
+def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
+    """`evaluate` never, `gate.automatic=false` decides only, `promote` does."""
+    decided = run("retrain", 2, "gate.automatic=false")
+    evaluated = run("evaluate", 2, adapter="latest")
+    assert "decision" not in evaluated
+    assert (ran(evaluated), evaluated["scores"]) == (["report"], decided["scores"])
+    assert (log(decided).changes, events()) == ([], [])
+    promoted = run("promote", 2, "gate.automatic=false")
+    assert (ran(promoted), promoted["decision"]["state"]) == ([], "promoted")
+    assert events() == [("dialogsum.model.promoted", adapter(decided))]
+    assert find_adapter("champion", _model(decided)).id == adapter(decided)  # type: ignore[union-attr]
+
+
+def _model(summary: dict[str, Any]) -> ResolvedModel:
+    revision = Store.current().by_id(adapter(summary)).identity["config"]["model"]["revision"]
+    return ResolvedModel(revision=revision, location="/nowhere", origin="llama")
+
+
 def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
-    trained: dict[str, Any], models: dict[str, Path], data: Path, store: Any
+    run: Any, models: dict[str, Path], data: Path
 ) -> None:
     """By id and `latest` the same; `none` scores the base model alone; a base of other weights is refused by name."""
     from flows.pipeline import evaluate
 
-    settings = shrunk("smollm2-135m", models["llama"], data)
-    adapter = entry(trained, "train")["artifact"]
-    by_id = evaluate(recipe="smollm2-135m", adapter=adapter, overrides=settings)
-    latest = evaluate(recipe="smollm2-135m", adapter="latest", overrides=settings)
-    assert {e["status"] for e in by_id["stages"]} == {e["status"] for e in latest["stages"]} == {"reused"}
+    trained = run("retrain", 1, "seeds=2")
+    by_id, latest = run("evaluate", 1, adapter=adapter(trained)), run("evaluate", 1, adapter="latest")
+    assert (ran(by_id), ran(latest)) == (["report"], [])  # one without a decision in it; not the second seed's adapter
     assert by_id["scores"] == latest["scores"] == trained["scores"]
-
-    alone = evaluate(recipe="smollm2-135m", adapter="none", overrides=settings)
-    assert [(e["stage"], e["of"]) for e in alone["stages"]][-3:] == [
-        ("generate", "base"),
-        ("score", None),
-        ("report", None),
-    ]
+    alone = run("evaluate", 1, adapter="none")
+    assert [e["stage"] for e in alone["stages"]] == ["download", "format", "generate", "score", "report"]
     assert alone["scores"] == {"base": trained["scores"]["base"]}
-
+    gemma = shrunk("gemma-2b", models["gemma"], data)
     with pytest.raises(RequestError, match=r"was trained on llama, the recipe's base model is gemma"):
-        evaluate(recipe="gemma-2b", adapter=adapter, overrides=shrunk("gemma-2b", models["gemma"], data))
+        evaluate(recipe="gemma-2b", adapter=adapter(trained), overrides=gemma)
     with pytest.raises(RequestError, match=r"no adapter of gemma"):
-        evaluate(recipe="gemma-2b", adapter="latest", overrides=shrunk("gemma-2b", models["gemma"], data))
+        evaluate(recipe="gemma-2b", adapter="latest", overrides=gemma)
 
 
-def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(trained: dict[str, Any], store: Any) -> None:
-    """No champion yet, a broken pointer, an id of something else, a damaged adapter."""
-    from tasks.config import ResolvedModel
-
-    manifest = store.by_id(entry(trained, "train")["artifact"])
-    revision = manifest.identity["config"]["model"]["revision"]
-    model = ResolvedModel(revision=revision, location="/nowhere", origin="llama")
-    with pytest.raises(RequestError, match="no champion yet"):
+def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, store: Store) -> None:
+    """No champion yet, a broken log, an id of something else, a damaged adapter; nobody cannot be promoted."""
+    trained = run("retrain", 1, "gate.automatic=false")
+    model = _model(trained)
+    with pytest.raises(RequestError, match="is champion yet"):
         find_adapter("champion", model)
-    store.write(b"{", "pointers", "champion.json")
+    with pytest.raises(RequestError, match="cannot be promoted"):
+        run("promote", 1, adapter="none")
+    store.write(b"{", "champions", model.revision[:12], "000001.json")
     with pytest.raises(RequestError, match="does not read"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match="not an adapter but the work of score"):
         find_adapter(entry(trained, "score")["artifact"], model)
+    manifest = store.by_id(adapter(trained))
     (Path(store.absolute(manifest.path)) / "payload" / "adapter_model.safetensors").unlink()
     with pytest.raises(RequestError, match=r"damaged \(payload file adapter_model\.safetensors is missing\)"):
         find_adapter("latest", model)

@@ -1,45 +1,63 @@
 """The report tells what the scores say, and no text in it can be anything but text."""
 
+import base64
+import hashlib
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 import pytest
 from markdown_it import MarkdownIt
+from rouge_score import rouge_scorer
 
 from artifacts.manifest import Made
 from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL
 from artifacts.store import Store
-from tasks.config import ReportConfig, ScoreConfig
+from tasks.config import Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreConfig
+from tasks.promote import promote
 from tasks.report import report
 from tasks.score import score
 from tasks.stage import Artifact
-from tests.conftest import SAMPLE, read_csv
-from tests.test_score import Bench
+from tests.conftest import ROOT, SAMPLE, Bench, read_csv
 
 TEMPLATE = "Summarize this dialogue.\n\n{dialogue}"
 HOSTILE = (
-    "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>",
-    "</pre></dd></article></body><iframe src=javascript:alert(1)>",
-    '" onmouseover="alert(1)',
-    "' onfocus='alert(1)' autofocus='",
+    "<script>alert(1); window.__hit = 1</script>",
+    "<img src=x onerror=alert(window.__hit=1)>",
+    "</pre></dd></article></body><iframe src=javascript:alert(window.__hit=1)>",
+    '" onmouseover="alert(window.__hit=1)',
+    "' onfocus='alert(window.__hit=1)' autofocus='",
     "[x](javascript:alert(1))",
     "![x](https://tracker.example/pixel.png) <https://tracker.example> https://tracker.example",
     "{{ 7*7 }} {% raw %} ${7*7} {{ self.__init__.__globals__ }}",
     "# heading\n- item\n> quote\n| a | b |\n|---|---|\n\n    code\n***\n`code` ~~gone~~ **bold** _slant_",
-    "&lt;script&gt; &#60;b&#62; &amp;",
+    "&lt;script&gt; &#60;b&#62; &amp; </script><svg onload=alert(window.__hit=1)>",
     "\u202egnp.exe \u2066isolate",
     "family \U0001f468\u200d\U0001f469\u200d\U0001f467 and \U0001f600",
     "nul \x00 escape \x1b[31mred\x1b[0m \x07 \x7f \x9b31m",
     "long " + "x" * 100_000,
 )
-ACTIVE = {"script", "img", "iframe", "object", "embed", "link", "base", "form", "input", "a", "foreignobject"}
+FOREIGN = {"img", "iframe", "object", "embed", "link", "base", "foreignobject", "audio", "video", "image", "animate"}
 PRINTABLE = [text for text in HOSTILE if all(c.isprintable() or c in "\n\u200d" for c in text)]
+DECISIONS: tuple[tuple[int, Literal["promoted", "rejected"] | None], ...] = (
+    (1, "promoted"),
+    (2, "rejected"),
+    (3, None),
+)
+HISTORY = [
+    Evaluation(
+        at=f"2026-01-0{day}T06:00:00", recipe=f"recipe {HOSTILE[0]}", data=f"data {HOSTILE[1]}", scores=f"score-{day:08x}",
+        adapter=f"train-{day:08x}", headline={"base": 20.0, "tuned": 24.0 + day, "champion": 25.0}, interval=(23.0, 27.5),
+        decision=decision,
+    )
+    for day, decision in DECISIONS
+]  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -57,7 +75,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag != "meta":
+        if tag not in ("meta", "input"):
             self.open.append((tag, []))
             self.elements.append(self.open[-1])
 
@@ -73,51 +91,77 @@ class Page(HTMLParser):
         """The whole text in each element of this name."""
         return ["".join(texts) for name, texts in self.elements if name == tag]
 
+    def values(self, attribute: str) -> list[str]:
+        return [attributes[attribute] for _, attributes in self.tags if attribute in attributes]
+
+    def shown(self) -> dict[str, list[str]]:
+        """Group of dialogues -> the ids in it, in order."""
+        found: dict[str, list[str]] = {}
+        title = ""
+        for tag, texts in self.elements:
+            title = "".join(texts) if tag == "h3" else title
+            if tag == "article":
+                found.setdefault(title, []).append("".join(texts).split()[0])
+        return found
+
 
 class Desk:
     """Builds what a report needs, and renders it."""
 
     def __init__(self, bench: Bench, rows: list[dict[str, Any]]) -> None:
-        self.bench, self.rows = bench, rows
-        self.template, self.trained_on, self.model = TEMPLATE, TEMPLATE, "tiny-model"
+        self.bench, self.rows, self.cut = bench, rows, set[int]()
+        self.template, self.trained_on, self.model, self.data = TEMPLATE, TEMPLATE, "tiny-model", "folder"
         self.checks = [{"name": "rows", "state": "ok", "detail": "3 of 3 rows reach the trainer"}]
+        self.history: list[Evaluation] = []
 
     def told(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
         """The same payload with what a real stage would have said of it."""
-        origin = {"model": self.model, "data": "folder"}
+        origin = {"model": self.model, "data": self.data}
         made = Made(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
         said = {"facts": facts, "identity": {"config": config}, "made": made}
         return replace(artifact, manifest=artifact.manifest.model_copy(update=said))
 
-    def inputs(self, *systems: list[str]) -> dict[str, Artifact]:
-        """Everything before the report, with the predictions of base and, if given, tuned; really scored."""
+    def inputs(
+        self, base: list[str], tuned: list[str] | None = None, gate: dict[str, Any] | None = None, **rivals: list[str]
+    ) -> dict[str, Artifact]:
+        """Everything before the report, with the predictions of base and, if given, tuned, champion, before; really scored.
+
+        With `gate` also the decision.
+        """
         table, context = self.bench.artifact, self.bench.context()
         dataset = self.told(table("download", "test", self.rows, DATASET), {"data": {"revision": "0"}})
         before, after = self.template.split("{dialogue}")
         filled = [{"id": row["id"], "prompt": before + row["dialogue"] + after} for row in self.rows]
         prompts = self.told(table("format", "test", filled, FORMATTED_EVAL), {"template": self.template})
+        texts = {"base": base} | ({"tuned": tuned} if tuned is not None else {}) | rivals
         outputs = {
-            name: self.told(self.bench.predictions(texts), {"turns": "gemma"}, mean_tokens=1.0, at_limit=0)
-            for name, texts in zip(("base", "tuned"), systems, strict=False)
+            name: self.told(self.predictions(found, self.cut if name == "tuned" else set()), {"turns": "gemma"})
+            for name, found in texts.items()
         }
-        score(ScoreConfig(bootstrap_resamples=500), context, dataset, **outputs)
-        scores = replace(outputs["base"], payload=context.out)
+        done = score(ScoreConfig(bootstrap_resamples=500), context, dataset, **outputs)
+        scores = self.told(replace(outputs["base"], payload=context.out), {}, **done.facts)
         made = {"dataset": dataset, "prompts": prompts, "scores": scores, **outputs}
-        if "tuned" in outputs:
-            curve = [
-                {"step": 0, "validation_loss": 3.5},
-                {"step": 1, "train_loss": 3.0},
-                {"step": 2, "train_loss": 1.5},
-            ]
-            adapter = table("train", "curve", curve, CURVE)
+        if gate is not None:
+            decided = self.bench.context()
+            promote(PromoteSpec(gate=GateConfig(**gate)), decided, scores)
+            made["decision"] = replace(scores, payload=decided.out)
+        if tuned is not None:
+            losses: list[dict[str, Any]] = [{"step": 0, "validation_loss": 3.5}]
+            losses += [{"step": i, "train_loss": 3.0 / i} for i in (1, 2)]
+            adapter = table("train", "curve", losses, CURVE)
             (adapter.payload / "checks.json").write_text(json.dumps(self.checks))
             made["adapter"] = self.told(adapter, {"turns": "gemma", "train": {"seed": 0}}, template=self.trained_on)
         return made
 
-    def render(self, inputs: dict[str, Artifact], **settings: int) -> tuple[Path, dict[str, str]]:
+    def predictions(self, texts: list[str], cut: set[int]) -> Artifact:
+        made = self.bench.predictions(texts, cut)
+        assert [row["id"] for row in self.rows] == [f"test_{i}" for i in range(len(texts))]
+        return made
+
+    def render(self, inputs: dict[str, Artifact], **settings: Any) -> tuple[Path, dict[str, Any]]:
         """The folder with the pages, and the verdict."""
         context = self.bench.context()
-        done = report(ReportConfig(**settings), context, **inputs)
+        done = report(ReportSpec(report=ReportConfig(**settings), history=tuple(self.history)), context, **inputs)
         return context.out, done.facts["verdict"]
 
     def constant(self) -> list[str]:
@@ -131,8 +175,7 @@ def html(folder: Path) -> Page:
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-@pytest.fixture
-def desk(tmp_path: Path, store: Store) -> Desk:
+def sample_desk(folder: Path, store: Store) -> Desk:
     """24 dialogues of the sample with three references each."""
     source = read_csv(SAMPLE / "test.csv")
     groups = [source[i : i + 3] for i in range(0, 72, 3)]
@@ -140,45 +183,102 @@ def desk(tmp_path: Path, store: Store) -> Desk:
         {"id": f"test_{i}", "dialogue": g[0]["dialogue"], "references": [r["summary"] for r in g], "topics": ["talk"]}
         for i, g in enumerate(groups)
     ]
-    return Desk(Bench(tmp_path, store), rows)
+    return Desk(Bench(folder, store), rows)
+
+
+def hostile_folder(desk: Desk, texts: tuple[str, ...]) -> Path:
+    """A report of dialogues, summaries, topics, slices, predictions, prompt, checks, history and names of these texts.
+
+    Three plain dialogues, in which nothing changes, stand beside them, so that every text names a slice.
+    """
+    desk.template, desk.model, desk.data = (
+        f"{texts[0]} {HOSTILE[7]}\n{{dialogue}}",
+        f"model {texts[0]}",
+        f"data {texts[-1]}",
+    )
+    desk.checks = [{"name": text, "state": "ok", "detail": text} for text in texts]
+    desk.history = HISTORY
+    rows = [*texts, "A: a plain one", "A: a second", "A: a third"]
+    desk.rows = [
+        {"id": f"test_{i}", "dialogue": text, "references": [text, f"b {text}", f"c {text}"], "topics": list(texts)}
+        for i, text in enumerate(rows)
+    ]
+    tuned = [f"tuned {text}" if i < len(texts) else text for i, text in enumerate(rows)]
+    return desk.render(desk.inputs(rows, tuned, gate={}, champion=rows), examples=6)[0]
 
 
 @pytest.fixture
-def hostile(desk: Desk) -> list[Path]:
-    """Reports whose dialogues, summaries, topics, predictions, template, checks and model name are all hostile."""
-    desk.template, desk.model = f"{HOSTILE[0]} {HOSTILE[7]}\n{{dialogue}}", f"model {HOSTILE[1]}"
-    desk.checks = [{"name": text, "state": "ok", "detail": text} for text in HOSTILE[:8]]
-    folders = []
-    for start in range(0, len(HOSTILE), 5):  # Markdown shows five examples
-        texts = HOSTILE[start : start + 5]
-        desk.rows = [
-            {"id": f"test_{i}", "dialogue": text, "references": [text, f"b {text}", f"c {text}"], "topics": [text] * 3}
-            for i, text in enumerate(texts)
-        ]
-        inputs = desk.inputs(list(texts), [f"tuned {text}" for text in texts])
-        folders.append(desk.render(inputs, examples=5)[0])
-    return folders
+def desk(tmp_path: Path, store: Store) -> Desk:
+    return sample_desk(tmp_path, store)
 
 
-def test_hostile_text_makes_no_element_and_no_attribute(hostile: list[Path]) -> None:
-    """Whatever a dialogue holds, the page has the elements of the template and the plot, and no handler or address."""
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Reports of all hostile texts, three in each: as many as the Markdown shows of those that regressed."""
+    folder = tmp_path_factory.mktemp("hostile")
+    desk = Desk(Bench(folder, Store(folder / "store")), [])
+    return [hostile_folder(desk, HOSTILE[i : i + 3]) for i in range(0, len(HOSTILE), 3)]
+
+
+@pytest.fixture(scope="module")
+def harmless(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The same report of three texts that nobody could take for anything else."""
+    folder = tmp_path_factory.mktemp("harmless")
+    return html(
+        hostile_folder(Desk(Bench(folder, Store(folder / "store")), []), ("one word", "two words", "three words"))
+    )
+
+
+def structure(page: Page) -> Counter[str]:
+    """Every element with the names of its attributes, outside the drawings and but for the marks of words."""
+    apart = {"mark", "svg", "defs", "style", "g", "path", "use", "text", "tspan", "clippath", "rect", "metadata", "rdf:rdf", "cc:work"}  # fmt: skip
+    return Counter(f"{tag} {sorted(attributes)}" for tag, attributes in page.tags if tag not in apart)
+
+
+def test_hostile_text_makes_no_element_and_no_attribute(hostile: list[Path], harmless: Page) -> None:
+    """The page is made of the same elements and attributes as that of harmless texts: no handler, address or form more."""
+    assert harmless.unbalanced == []
+    for page in map(html, hostile[:-1]):  # the last has fewer texts
+        assert structure(page) == structure(harmless)
     for page in map(html, hostile):
         assert page.unbalanced == []
-        assert not {tag for tag, _ in page.tags} & ACTIVE
+        tags = Counter(tag for tag, _ in page.tags)
+        assert not tags.keys() & FOREIGN
+        assert (tags["form"], tags["input"], tags["select"], tags["button"], tags["script"]) == (1, 1, 1, 1, 1)
         for tag, attributes in page.tags:
             handlers = {name for name in attributes if name.startswith("on")}
-            assert not handlers | {"src", "action", "srcdoc", "autofocus"} & set(attributes)
+            assert not handlers | ({"src", "action", "srcdoc", "autofocus", "formaction"} & set(attributes))
             addresses = [value for name, value in attributes.items() if name.endswith("href")]
-            assert all(tag == "use" and value.startswith("#") for value in addresses)
+            assert all(tag in ("a", "use") and value.startswith("#") for value in addresses)
+
+
+def test_the_only_script_is_ours_and_its_hash_is_in_the_policy(hostile: list[Path]) -> None:
+    """Byte for byte tasks/report.js; the browser is told to run nothing else and to fetch nothing."""
+    for page in map(html, hostile):
+        (script,) = page.texts("script")
+        assert script == (ROOT / "tasks" / "report.js").read_text()
+        (policy,) = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        values = [(name, value) for _, attributes in page.tags for name, value in attributes.items() if "//" in value]
+        labels = {"aria-label", "content"}
+        assert all(name.startswith("xmlns") or name == "rdf:resource" or name in labels for name, _ in values)
+        assert not re.search(r"//|@import|url\(\s*['\"]?[^#'\")]", "".join(page.texts("style")))
 
 
 def test_hostile_text_is_shown_as_it_is(hostile: list[Path]) -> None:
     """Escaping loses nothing and evaluates nothing: each text stands on the page as its author wrote it."""
-    shown = {text for page in map(html, hostile) for tag in ("pre", "dd") for text in page.texts(tag)}
+    pages = [html(folder) for folder in hostile]
+    shown = {text for page in pages for tag in ("pre", "dd", "li", "th", "td") for text in page.texts(tag)}
     assert len(PRINTABLE) == len(HOSTILE) - 2
     for text in PRINTABLE:
         assert {text, f"b {text}", f"c {text}", f"tuned {text}"} <= shown
-    assert not [text for text in shown if "49" in text]
+        assert text.strip().casefold() in shown  # the name of a slice
+    for page, texts in zip(pages, (HOSTILE[i : i + 3] for i in range(0, len(HOSTILE), 3)), strict=True):
+        if texts[0] in PRINTABLE and texts[-1] in PRINTABLE:
+            assert page.texts("title") == [f"Summaries of data {texts[-1]} by model {texts[0]}"]
+    assert {HISTORY[0].recipe, HISTORY[0].data} <= shown
+    assert not [text for text in shown if re.match(r"(tuned |b |c )?49 ", text)]
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md"])
@@ -203,77 +303,217 @@ def test_hostile_text_is_dead_in_markdown(hostile: list[Path]) -> None:
         page = Page(markdown.render(source))
         assert {tag for tag, _ in page.tags} <= ours
         assert not any(attributes for _, attributes in page.tags)
-        assert page.texts("h2") == ["Artifacts", "Examples"]
+        assert page.texts("h2") == ["Regressed most", "Others", "Artifacts"]
+        assert len(page.texts("table")) == 1
         items += page.texts("li")
     for text in PRINTABLE:
         assert f"reference: {' '.join(text.split())}" in items
 
 
-def test_page_fetches_nothing(hostile: list[Path]) -> None:
-    """No address but names of XML namespaces, and a policy that forbids the browser to ask for any."""
-    for page in map(html, hostile):
-        (policy,) = [a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
-        assert policy == "default-src 'none'; style-src 'unsafe-inline'"
-        values = [(name, value) for _, attributes in page.tags for name, value in attributes.items() if "//" in value]
-        assert all(name.startswith("xmlns") or name == "rdf:resource" for name, _ in values)  # names, not links
-        assert not re.search(r"//|@import", "".join(page.texts("style")))
+@pytest.mark.parametrize("text", ["word ", "<&\"'", "\u200b\u2066", "日本"])
+def test_report_of_five_hundred_long_dialogues_stays_small(desk: Desk, text: str) -> None:
+    """A page that is sent on by mail is under 3 MB, however much longer its texts become by being escaped or shown."""
+    desk.rows = [
+        {
+            "id": f"test_{i}",
+            "dialogue": text * (9000 // len(text)),
+            "references": [f"ref {i} {text * 9}"],
+            "topics": [text],
+        }
+        for i in range(500)
+    ]
+    folder, _ = desk.render(desk.inputs([f"a {text * 5}"] * 500, [f"ref {text * 20}"] * 500))
+    size = (folder / "report.html").stat().st_size
+    assert 1_500_000 < size < 3_000_000
+    assert html(folder).unbalanced == []
+    assert (folder / "report.md").stat().st_size < 500_000
 
 
-def test_report_with_long_texts_stays_small(hostile: list[Path]) -> None:
-    """A page that is sent on by mail is under 3 MB, with a line of 100 kB in every text of a dialogue."""
-    sizes = [(folder / "report.html").stat().st_size for folder in hostile]
-    assert 600_000 < max(sizes) < 3_000_000
+# -- what it says
 
 
 @pytest.mark.parametrize(
-    ("base", "tuned", "state", "words"),
+    ("base", "tuned", "rivals", "state", "words"),
     [
-        (Desk.constant, Desk.references, "better", "The tuned model is better than the base model."),
-        (Desk.references, Desk.constant, "worse", "The tuned model is worse than the base model."),
-        (Desk.references, Desk.references, "even", "No difference between tuned and base model is established."),
+        ("constant", "references", {}, "better", "The tuned model is better than the base model."),
+        ("references", "constant", {}, "worse", "The tuned model is worse than the base model."),
+        ("references", "references", {}, "even", "No difference between the tuned model and the base model is established."),
+        ("constant", "references", {"champion": "constant"}, "better", "The tuned model is better than the champion."),
+        ("constant", "constant", {"champion": "references"}, "worse", "The tuned model is worse than the champion."),
+        ("constant", "references", {"champion": "references"}, "even", "No difference between the tuned model and the champion is established."),
+        ("constant", "references", {"before": "constant", "champion": "references"}, "better", "The new prompt is better than the prompt before."),
+        ("constant", "constant", {"before": "constant"}, "even", "No difference between the new prompt and the prompt before is established."),
+    ],
+)  # fmt: skip
+def test_verdict_is_what_the_predictions_are(
+    desk: Desk, base: str, tuned: str, rivals: dict[str, str], state: str, words: str
+) -> None:
+    """References beat a constant sentence, the other way round they lose, equal outputs establish nothing; the others follow."""
+    texts = {"constant": desk.constant(), "references": desk.references()}
+    inputs = desk.inputs(texts[base], texts[tuned], gate=None, **{name: texts[key] for name, key in rivals.items()})
+    folder, verdict = desk.render(inputs, examples=3)
+    assert verdict["state"] == state
+    page = html(folder)
+    assert page.texts("h1") == [words]
+    assert (folder / "report.md").read_text(encoding="utf-8").startswith(f"# {words}\n")
+    against = {"before": "the prompt before", "champion": "the champion", "base": "the base model"}
+    named = [against[name] for name in ("before", "champion", "base") if name in {*rivals, "base"}][1:]
+    assert [sentence.split(":")[0] for sentence in verdict["others"]] == [f"Against {name}" for name in named]
+    means = {key: fmean(rouge1(rows, desk.rows)) for key, rows in texts.items()}
+    rival = next((rivals[name] for name in ("before", "champion") if name in rivals), base)
+    assert verdict["much"].startswith(f"ROUGE-1 {means[tuned]:.1f} against {means[rival]:.1f}: {means[tuned] - means[rival]:+.1f} points")  # fmt: skip
+    chance = {"better": "above 99.9 %", "worse": "below 0.1 %", "even": "50.0 %"}[state]
+    assert f"same 24 test dialogues with 3 references each; probability of being better {chance}." in verdict["trust"]
+    assert "one seed was trained" in verdict["trust"]
+
+
+def rouge1(texts: list[str], rows: list[dict[str, Any]]) -> list[float]:
+    """ROUGE-1 F1 x 100 of each dialogue, mean over references, by rouge_score."""
+    oracle = rouge_scorer.RougeScorer(["rouge1"], use_stemmer=True)
+    return [
+        100 * fmean(oracle.score(reference, text)["rouge1"].fmeasure for reference in row["references"])
+        for text, row in zip(texts, rows, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ({"least_rows": 24}, "It passes the gate."),
+        ({"least_rows": 25}, "It does not pass the gate: test dialogues: 24 (wanted: at least 25)."),
+        (None, ""),
     ],
 )
-def test_verdict_is_what_the_predictions_are(desk: Desk, base: Any, tuned: Any, state: str, words: str) -> None:
-    """References beat a constant sentence, the other way round they lose, and equal outputs establish nothing."""
-    folder, verdict = desk.render(desk.inputs(base(desk), tuned(desk)))
-    assert verdict["state"] == state
-    assert html(folder).texts("h1") == [words]
-    assert (folder / "report.md").read_text(encoding="utf-8").startswith(f"# {words}\n")
-
-
-def test_report_of_the_base_alone_makes_no_comparison(desk: Desk) -> None:
-    """Without an adapter there are scores and examples, but no curve, checks, second system or prompt note."""
-    folder, verdict = desk.render(desk.inputs(desk.references()))
+def test_gate_is_told_where_there_was_one(desk: Desk, gate: dict[str, Any] | None, words: str) -> None:
+    """Passed, not passed with its reason, or no word of it; and every condition in a table."""
+    folder, verdict = desk.render(desk.inputs(desk.constant(), desk.references(), gate=gate), examples=1)
     page = html(folder)
-    assert verdict["state"] == "alone"
-    assert page.unbalanced == []
-    assert page.texts("h2") == ["Scores", "Worked examples", "Lineage and time", "Settings"]
-    assert not re.search("tuned|prompt than", "".join(page.texts("main") + page.texts("header")))
-    assert "tuned" not in (folder / "report.md").read_text(encoding="utf-8")
+    assert verdict["gate"] == words
+    assert ("Gate" in page.texts("h2")) is bool(words)
+    if words:
+        assert page.texts("p").count(words) == 2  # on the first screen and in its section
+        assert Counter(page.texts("td"))["at least 95 %"] == 1
+        assert words in Page(MarkdownIt().render((folder / "report.md").read_text())).texts("strong")
 
 
-@pytest.mark.parametrize("count", [0, 1, 5, 24, 100])
-def test_as_many_examples_as_asked_for_evenly_spread(desk: Desk, count: int) -> None:
-    """`report.examples` dialogues are shown, each once, in order, none beyond those there are."""
-    shown = html(desk.render(desk.inputs(desk.constant(), desk.references()), examples=count)[0]).texts("article")
-    numbers = [int(text.split("test_")[1].split()[0]) for text in shown]
-    assert len(numbers) == min(count, 24)
-    assert numbers == sorted(set(numbers))
-    assert len({b - a for a, b in pairwise(numbers)}) <= 2
-
-
-def test_rendering_twice_gives_the_same_bytes(desk: Desk) -> None:
-    """The report is a function of its inputs: plot, ids and order included."""
+def test_seeds_are_told_with_mean_and_deviation(desk: Desk) -> None:
+    """By hand: 30, 32 and 34 have the mean 32 and the standard deviation 2."""
     inputs = desk.inputs(desk.constant(), desk.references())
-    one, two = desk.render(inputs)[0], desk.render(inputs)[0]
-    assert sorted(file.name for file in one.iterdir()) == ["report.html", "report.md"]
-    for file in one.iterdir():
-        assert file.read_bytes() == (two / file.name).read_bytes()
+    kinds = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+    for name, value in (("scores", 30.0), ("seed_10", 34.0), ("seed_9", 32.0)):
+        inputs[name] = desk.told(inputs["scores"], {}, headline={"tuned": dict.fromkeys(kinds, value)})
+    folder, verdict = desk.render(inputs, examples=1)
+    cells = html(folder).texts("td")
+    assert cells.count("32.00 ± 2.00") == 4
+    start = cells.index("30.00")
+    assert cells[start : start + 12 : 4] == ["30.00", "32.00", "34.00"]  # in the order of the seeds, 9 before 10
+    assert "Over 3 training seeds ROUGE-1 went from 30.0 to 34.0." in verdict["trust"]
 
 
 @pytest.mark.parametrize(("trained_on", "noted"), [(TEMPLATE, False), ("Other words: {dialogue}", True)])
 def test_another_prompt_than_trained_on_is_noted(desk: Desk, trained_on: str, noted: bool) -> None:
     """A reader learns when the adapter was evaluated with another prompt than it was trained on, and only then."""
     desk.trained_on = trained_on
-    folder, _ = desk.render(desk.inputs(desk.constant(), desk.references()))
-    assert ("another prompt than" in html(folder).texts("header")[0]) is noted
+    folder, _ = desk.render(desk.inputs(desk.constant(), desk.references()), examples=1)
+    assert ("The prompt is another than the adapter was trained on." in html(folder).texts("header")[0]) is noted
+
+
+FULL = ["Scores", "Gate", "Behaviour", "Slices", "Dialogues", "Training", "History", "Time and lineage", "Settings"]
+
+
+@pytest.mark.parametrize(
+    ("tuned", "gate", "history", "missing"),
+    [
+        (False, None, 0, {"Gate", "Slices", "Training", "History"}),
+        (True, None, 0, {"Gate", "History"}),
+        (True, {}, 1, set()),
+        (True, {}, 3, set()),
+    ],
+)
+def test_sections_are_there_for_what_there_is_and_named_once(
+    desk: Desk, tuned: bool, gate: Any, history: int, missing: set[str]
+) -> None:
+    """Each section is labelled by its own heading, each anchor leads to one element, each id is there once."""
+    desk.history = HISTORY[:history]
+    inputs = desk.inputs(desk.constant(), desk.references() if tuned else None, gate=gate)
+    folder, verdict = desk.render(inputs, examples=3)
+    page = html(folder)
+    sections = [title for title in FULL if title not in missing]
+    assert page.unbalanced == []
+    assert page.texts("h2") == page.texts("a")[1:] == sections
+    ids = Counter(page.values("id"))
+    assert set(ids.values()) == {1}
+    headings = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
+    assert page.values("aria-labelledby") == headings
+    links = [a["href"].removeprefix("#") for tag, a in page.tags if tag == "a"]
+    assert links[1:] == headings
+    assert {value.removeprefix("#") for name in ("href", "xlink:href") for value in page.values(name)} <= set(ids)
+    if not tuned:
+        assert verdict["state"] == "alone"
+        base = fmean(rouge1(desk.constant(), desk.rows))
+        assert page.texts("h1") == [f"The base model scores {base:.1f} ROUGE-1."]
+        assert not re.search("tuned|prompt than|probability", "".join(page.texts("main") + page.texts("header")))
+        assert "tuned" not in (folder / "report.md").read_text(encoding="utf-8")
+
+
+# -- which dialogues it shows
+
+
+def test_movers_are_the_dialogues_that_moved_most_and_the_rest_follows(desk: Desk) -> None:
+    """Seven improved and six regressed by construction: the five strongest of each, strongest first, as rouge_score orders them."""
+    good, poor = desk.references(), desk.constant()
+    better, worse = {1, 4, 7, 10, 13, 16, 19}, {2, 5, 8, 11, 14, 17}
+    base = [good[i] if i in worse else poor[i] for i in range(24)]
+    tuned = [good[i] if i in better else poor[i] for i in range(24)]
+    page = html(desk.render(desk.inputs(base, tuned))[0])
+    change = {i: b - a for i, (a, b) in enumerate(zip(rouge1(base, desk.rows), rouge1(tuned, desk.rows), strict=True))}
+    up, down = sorted(better, key=lambda i: -change[i]), sorted(worse, key=lambda i: change[i])
+    rest = sorted({*range(24)} - {*up[:5], *down[:5]})
+    groups = {"Improved most": up[:5], "Regressed most": down[:5], "Others": rest}
+    assert page.shown() == {title: [f"test_{i}" for i in numbers] for title, numbers in groups.items()}
+    flags = {text.split()[0]: a["data-flags"].split() for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)}  # fmt: skip
+    assert {name for name, found in flags.items() if "improved" in found} == {f"test_{i}" for i in better}
+    assert {name for name, found in flags.items() if "regressed" in found} == {f"test_{i}" for i in worse}
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 7, 24, 100])
+def test_as_many_dialogues_as_asked_for_each_once(desk: Desk, count: int) -> None:
+    """`report.examples` of them: movers first, then others evenly spread; none beyond those there are."""
+    tuned = [desk.references()[i] if i < 2 else "People talk." for i in range(24)]
+    shown = html(desk.render(desk.inputs(desk.constant(), tuned), examples=count)[0]).shown()
+    assert len(shown.get("Improved most", [])) == min(count, 2)
+    others = [int(name.split("_")[1]) for name in shown.get("Others", [])]
+    assert len(others) == min(max(count - 2, 0), 22)
+    assert others == sorted(set(others) - {0, 1})
+    assert len({b - a for a, b in pairwise(others)}) <= 2
+
+
+def test_marked_words_are_those_that_only_one_of_the_two_has(desk: Desk) -> None:
+    """Against the champion where there is one; the base, which is not compared, has no marks; case and order count."""
+    desk.rows = desk.rows[:1]
+    inputs = desk.inputs(["something else"], ["Ann asks the dog to sit down"], champion=["Ann asks a cat to sit"])
+    page = html(desk.render(inputs)[0])
+    assert page.texts("dd") == ["something else", "Ann asks a cat to sit", "Ann asks the dog to sit down"]
+    assert [text.strip() for text in page.texts("mark")] == ["a", "cat", "the", "dog", "down"]
+
+
+def test_flags_are_of_what_the_last_system_wrote(desk: Desk) -> None:
+    """Cut, empty, naming somebody who is not there: by construction one dialogue each, one all of the first two."""
+    tuned = desk.references()
+    desk.cut, tuned[5], tuned[6], tuned[7] = {3, 6}, "", " \n", "#Person9# talks."
+    page = html(desk.render(desk.inputs([*desk.references()], tuned))[0])
+    flags = {text.split()[0]: a["data-flags"].split() for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)}  # fmt: skip
+    assert {name for name, found in flags.items() if "limit" in found} == {"test_3", "test_6"}
+    assert {name for name, found in flags.items() if "empty" in found} == {"test_5", "test_6"}
+    assert "stranger" in flags["test_7"]
+    assert page.texts("dd").count("(empty)") == 2
+
+
+def test_rendering_twice_gives_the_same_bytes(desk: Desk) -> None:
+    """The report is a function of its inputs: drawings, ids and order included."""
+    desk.history = HISTORY
+    inputs = desk.inputs(desk.constant(), desk.references(), gate={})
+    one, two = desk.render(inputs)[0], desk.render(inputs)[0]
+    assert sorted(file.name for file in one.iterdir()) == ["report.html", "report.md"]
+    for file in one.iterdir():
+        assert file.read_bytes() == (two / file.name).read_bytes()

@@ -1,0 +1,176 @@
+"""history and seeds: what earlier evaluations found, and how much chance there is, on answers that are known."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+
+from artifacts.champions import Champions
+from artifacts.errors import RequestError
+from artifacts.store import Store
+from flows import history
+from tests.conftest import put_workers_inline, tiny_data
+from tests.test_evaluate import adapter, entry, f1, flows_of, known_answers, ran
+
+WORDS = [5, 6, 5, 3]
+"""Of ten, that each evaluation below says: rank 1, rank 2, rank 1 trained in another way, the base model alone."""
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], prefect_server: None) -> Any:
+    """(folder, what `run --json` prints of each): promoted; promoted, two seeds; rejected; the base model alone."""
+    folder = tmp_path_factory.mktemp("past")
+    tiny_data(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
+        put_workers_inline(patch)
+        known_answers(patch, folder / "data")
+        run = flows_of(models["llama"], folder / "data")
+        found = [
+            run("retrain", 1), run("retrain", 2, "seeds=2"), run("retrain", 1, "train.learning_rate=1e-3"),
+            run("evaluate", 1, adapter="none"),
+        ]  # fmt: skip
+    assert [summary.get("decision", {}).get("state") for summary in found] == ["promoted", "promoted", "rejected", None]
+    return folder, found
+
+
+@pytest.fixture
+def again(past: Any, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Flows in a copy of that store."""
+    folder, _ = past
+    shutil.copytree(folder / "store", tmp_path / "store")
+    shutil.copytree(folder / "data", tmp_path / "data")
+    put_workers_inline(monkeypatch)
+    known_answers(monkeypatch, tmp_path / "data")
+    return flows_of(models["llama"], tmp_path / "data")
+
+
+def base_of(past: Any) -> str:
+    train = Store.current().by_id(adapter(past[1][0]))
+    return str(train.identity["config"]["model"]["revision"])
+
+
+def told(past: Any, capsys: pytest.CaptureFixture[str], as_json: bool = True, plot: Path | None = None) -> Any:
+    capsys.readouterr()
+    history.history(base_of(past), as_json, plot)
+    out = capsys.readouterr().out
+    return json.loads(out) if as_json else out
+
+
+@pytest.mark.usefixtures("again")
+def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past: Any, capsys: Any) -> None:
+    """Four evaluations; the champion's scores inside another one and the second seed's are none of their own."""
+    found = told(past, capsys)
+    rows = found["evaluations"]
+    assert [row["scores"] for row in rows] == [entry(run, "score")["artifact"] for run in past[1]]
+    assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
+    assert [row["adapter"] for row in rows] == [*(adapter(run) for run in past[1][:3]), None]
+    assert [row["decision"] for row in rows] == ["promoted", "promoted", "rejected", None]
+    for row, words in zip(rows, WORDS, strict=True):
+        assert row["interval"] == pytest.approx([f1(words)] * 2, abs=1e-3)  # all dialogues score the same
+        assert row["headline"]["tuned" if row["adapter"] else "base"] == pytest.approx(f1(words), abs=1e-3)
+        assert row["recipe"].startswith("smollm2-135m ")
+    assert [row["headline"].get("champion") for row in rows] == pytest.approx([None, f1(5), f1(6), None], abs=1e-3)
+    log = [(change["action"], change["champion"]["adapter"], change["scores"]) for change in found["champions"]]
+    assert log == [("promoted", row["adapter"], row["scores"]) for row in rows[:2]]
+    assert len(Store.current().manifests("score")) == 5
+
+
+@pytest.mark.usefixtures("again")
+def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> None:
+    """One line an evaluation in the same order, with figures and decision; then the champion and who was rolled back."""
+    one, two, three, _ = past[1]
+    lines = told(past, capsys, as_json=False).splitlines()
+    expected = zip(
+        [adapter(one), adapter(two), adapter(three), "none"], WORDS, ["promoted", "promoted", "rejected", "-"], strict=True
+    )  # fmt: skip
+    for line, (name, words, decision) in zip(lines[1:5], expected, strict=True):
+        assert name in line
+        assert f"{f1(words):.2f}" in line
+        assert line.split()[-1] == decision
+        assert line.count("●") == 1
+    assert lines[5:] == [f"champion: {adapter(two)}"]
+    change = Champions(base_of(past))
+    change.roll_back("by hand")
+    lines = told(past, capsys, as_json=False).splitlines()
+    assert lines[5] == f"champion: {adapter(one)}"
+    assert lines[6].startswith(f"rolled back: {adapter(two)}, 20")
+
+
+@pytest.mark.usefixtures("again")
+def test_the_plot_is_an_svg_with_a_mark_for_every_evaluation(past: Any, capsys: Any, tmp_path: Path) -> None:
+    """It parses as XML and stands alone: no variable of a page is left in it."""
+    file = tmp_path / "moved.svg"
+    assert told(past, capsys, plot=file) == told(past, capsys)
+    root = ET.parse(file).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(--" not in file.read_text(encoding="utf-8")
+    texts = " ".join("".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert "ROUGE-1" in texts
+    assert all(str(number) in texts.split() for number in range(1, 5))
+    with pytest.raises(RequestError, match="--plot .* cannot be written"):
+        told(past, capsys, plot=tmp_path / "nowhere" / "x.svg")
+
+
+def test_without_evaluations_there_is_one_line_and_an_empty_list(capsys: Any, tmp_path: Path, store: Store) -> None:
+    """Also of another base model than the one that was evaluated; the plot is drawn all the same."""
+    history.history("f" * 64, False, None)
+    assert capsys.readouterr().out.startswith("no evaluations of this base model yet")
+    history.history("f" * 64, True, tmp_path / "empty.svg")
+    assert json.loads(capsys.readouterr().out) == {"evaluations": [], "champions": []}
+    ET.parse(tmp_path / "empty.svg")
+
+
+def shown_history(summary: dict[str, Any]) -> str:
+    page = Path(summary["report"]).read_text(encoding="utf-8")
+    return page.split('id="history"')[1].split("</section>")[0] if 'id="history"' in page else ""
+
+
+def test_the_report_of_a_later_run_shows_the_earlier_ones(past: Any) -> None:
+    """In order, with figures and decision; none of those that came after, nor itself."""
+    reports = [shown_history(run) for run in past[1]]
+    names = [adapter(run) for run in past[1][:3]]
+    assert [[name for name in names if name in report] for report in reports] == [[], names[:1], names[:2], names]
+    last = reports[-1]
+    assert sorted(names, key=last.index) == names
+    assert [f"{f1(words):.2f}" in last for words in WORDS[:3]] == [True] * 3
+    assert (last.count(">promoted<"), last.count(">rejected<")) == (2, 1)
+
+
+def test_a_later_evaluation_changes_no_earlier_report(past: Any, again: Any) -> None:
+    """With four evaluations and two champions in the store, each of the runs given again reuses every stage."""
+    assert ran(again("retrain", 2, "seeds=2")) == []
+    assert ran(again("evaluate", 1, adapter="none")) == []
+    assert ran(again("retrain", 1, "train.learning_rate=1e-3")) == []
+
+
+def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: Any) -> None:
+    """A third seed leaves two as they are; JSON and report have each one's score, mean and standard deviation."""
+    two = past[1][1]
+    three = again("retrain", 2, "seeds=3")
+    assert ran(three) == ["train seed 2", "generate seed 2", "score seed 2", "report"]
+    for stage in ("train", "generate", "score"):
+        assert entry(three, stage, "seed 1")["artifact"] == entry(two, stage, "seed 1")["artifact"]
+    adapters = {entry(three, "train", of)["artifact"] for of in (None, "seed 1", "seed 2")}
+    assert len(adapters) == 3
+    assert three["decision"] == two["decision"]  # the first seed is the candidate
+    expected = [f1(6), f1(7), f1(8)]
+    assert [seed["rouge1"] for seed in three["seeds"]] == pytest.approx(expected, abs=1e-3)
+    assert "seeds" not in past[1][0]
+    page = Path(three["report"]).read_text(encoding="utf-8").split("Training seeds</h3>")[1].split("</table>")[0]
+    assert f"{fmean(expected):.2f} ± {stdev(expected):.2f}" in page
+    assert [f">{value:.2f}<" in page for value in expected] == [True] * 3
+    assert ran(again("retrain", 2, "seeds=3")) == []
+    assert ran(again("retrain", 2)) == ["report"]  # one without the other seeds
+
+
+def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(past: Any, again: Any, capsys: Any) -> None:
+    """Its scores were made already; with its own decision it enters the history, and `latest` never means a seed."""
+    alone = again("retrain", 2, "seeds=2", "gate.automatic=false", "generate.limit=3")
+    seed = again("retrain", 2, "train.seed=1", "gate.automatic=false", "generate.limit=3")
+    assert adapter(seed) == entry(alone, "train", "seed 1")["artifact"]
+    assert entry(seed, "score")["artifact"] in [row["scores"] for row in told(past, capsys)["evaluations"]]

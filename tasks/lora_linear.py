@@ -55,7 +55,10 @@ class Weight:
         device = self.packed[0].device
         stack = torch.empty(sum(self.sizes), self.columns, dtype=self.dtype, device=device)
         for weight, rows in zip(self.packed, stack.split(self.sizes), strict=True):
-            dequantize_4bit(weight.data, weight.quant_state, out=rows)
+            if device.type == "cuda":
+                dequantize_4bit(weight.data, weight.quant_state, out=rows)
+            else:  # bitsandbytes writes into given memory on GPUs only
+                rows.copy_(dequantize_4bit(weight.data, weight.quant_state))
         return stack
 
 

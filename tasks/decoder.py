@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tasks.config import SEVEN_LINEARS
 from tasks.flat_adapter import FlatAdapter
 from tasks.layer_functions import AddNorm, GatedMlp, HeadLoss, Linear, Rotate
 from tasks.lora_linear import Site, adapter_order
@@ -34,7 +35,7 @@ def unsupported(model: Any) -> str | None:
         "attention in both directions": bool(getattr(config, "use_bidirectional_attention", False)),
     }
     trained = {name.split(".")[-4] for name, p in model.named_parameters() if p.requires_grad and "lora_" in name}
-    reasons["adapters elsewhere"] = not trained <= set("q_proj k_proj v_proj o_proj gate_proj up_proj down_proj".split())
+    reasons["adapters elsewhere"] = not trained <= set(SEVEN_LINEARS)
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 

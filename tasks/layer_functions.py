@@ -12,8 +12,6 @@ from torch.autograd import Function
 from tasks.lora_linear import Site
 from tasks.pointwise import Pointwise
 
-# mypy: Function has no types, and forward takes other arguments in each
-
 
 class AddNorm(Function):
     """(stream, delta) -> (stream + delta, norm of it)."""

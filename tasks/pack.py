@@ -79,7 +79,8 @@ def micro_batches(lengths: Sequence[int], most_tokens: int, most_rows: int | Non
     while True:
         groups = [group for group in shares(lengths, count) if group]
         fits = all(
-            len(group) == 1 or (sum(lengths[i] for i in group) <= most_tokens and len(group) <= (most_rows or len(group)))
+            len(group) == 1
+            or (sum(lengths[i] for i in group) <= most_tokens and len(group) <= (most_rows or len(group)))
             for group in groups
         )
         if fits:

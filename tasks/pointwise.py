@@ -48,7 +48,9 @@ class Pointwise:
     cross_entropy: Callable[..., Any]
 
     @staticmethod
-    def of(activation: str, eps: float, heads: tuple[int, int, int], dtype: torch.dtype, device: torch.device) -> "Pointwise":
+    def of(
+        activation: str, eps: float, heads: tuple[int, int, int], dtype: torch.dtype, device: torch.device
+    ) -> "Pointwise":
         """`heads`: of queries, of keys, and their size. `dtype`: of products."""
         # Numbers are bound here: as arguments of a compiled function they would become symbols.
         functions = _norm(eps, dtype) + _gate(*ACTIVATIONS[activation], dtype) + _rotate(*heads, dtype)

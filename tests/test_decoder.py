@@ -9,7 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from tasks.config import SEVEN_LINEARS
-from tasks.decoder import Decoder, unsupported
+from tasks.decoder import LOGITS_AT_ONCE, Decoder, unsupported
 from tasks.pack import IGNORED, Row, micro_batches, pack, shares, targets
 
 
@@ -123,7 +123,7 @@ def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pyt
     rows = some_rows()
     found = []
     for logits in (1 << 25, 1500):
-        monkeypatch.setitem(__import__("tasks.decoder").decoder.LOGITS_AT_ONCE, "cpu", logits)
+        monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", logits)
         decoder = Decoder(peft_model(models["llama"]), torch.float32)
         loss = decoder.loss(pack(rows))
         loss.backward()
@@ -134,7 +134,11 @@ def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("lora", "reason"),
-    [({"lora_dropout": 0.1}, "dropout"), ({"use_dora": True}, "another kind"), ({"target_modules": ["embed_tokens"]}, "elsewhere")],
+    [
+        ({"lora_dropout": 0.1}, "dropout"),
+        ({"use_dora": True}, "another kind"),
+        ({"target_modules": ["embed_tokens"]}, "elsewhere"),
+    ],
 )
 def test_what_the_decoder_does_not_know_is_told(models: dict[str, Path], lora: dict[str, Any], reason: str) -> None:
     assert reason in str(unsupported(peft_model(models["llama"], **lora)))

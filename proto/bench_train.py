@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Training speed of tasks/decoder.py on Gemma-2B's shape with random weights, and of transformers + peft beside it.
+"""Training speed of tasks/training/model.py on Gemma-2B's shape with random weights, and of transformers + peft beside it.
 
     PYTHONPATH=. python3 proto/bench_train.py [--variants a,b,…] [--steps 20] [--profile] [--parity 200] [--tiny]
 
@@ -28,12 +28,12 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from transformers import AttentionInterface, AutoTokenizer, GemmaConfig, GemmaForCausalLM
 
-from tasks import decoder as decoder_module
-from tasks import pointwise, varlen
-from tasks.decoder import Decoder, sites_of, unsupported
-from tasks.flat_adapter import FlatAdapter
-from tasks.lora_linear import adapter_order, lora_of
-from tasks.pack import IGNORED, Pack, micro_batches, pack, targets
+from tasks.training import model as decoder_module
+from tasks.training import pointwise, varlen
+from tasks.training.model import Decoder, sites_of, unsupported
+from tasks.training.flat_adapter import FlatAdapter
+from tasks.training.lora_linear import adapter_order, lora_of
+from tasks.training.pack import IGNORED, Pack, micro_batches, pack, targets
 
 print = functools.partial(print, flush=True)
 CUDA = torch.cuda.is_available()

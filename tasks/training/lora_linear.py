@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tasks.flat_adapter import FlatAdapter
+from tasks.training.flat_adapter import FlatAdapter
 
 
 def lora_of(module: Any) -> tuple[torch.nn.Parameter, torch.nn.Parameter] | None:

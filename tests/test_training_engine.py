@@ -9,8 +9,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from tasks.config import SEVEN_LINEARS
-from tasks.decoder import LOGITS_AT_ONCE, Decoder, unsupported
-from tasks.pack import IGNORED, Row, micro_batches, pack, shares, targets
+from tasks.training.model import LOGITS_AT_ONCE, Decoder, unsupported
+from tasks.training.pack import IGNORED, Row, micro_batches, pack, shares, targets
 
 
 def peft_model(folder: Path, **lora: Any) -> Any:

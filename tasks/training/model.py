@@ -1,7 +1,7 @@
 """Gemma's and Llama's decoder for training LoRA: rows without padding, fused between the products, no gradient checkpointing.
 
-It computes what transformers and peft compute (tests/test_decoder.py) with the parameters of their modules, which go on
-working beside it. Other architectures train through those modules themselves (tasks/padded.py).
+It computes what transformers and peft compute (tests/test_training_engine.py) with the parameters of their modules, which go on
+working beside it. Other architectures train through those modules themselves (tasks/training/padded.py).
 """
 
 from typing import Any
@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 
 from tasks.config import SEVEN_LINEARS
-from tasks.flat_adapter import FlatAdapter
-from tasks.layer_functions import AddNorm, GatedMlp, HeadLoss, Linear, Rotate
-from tasks.lora_linear import Site, adapter_order
-from tasks.pack import Pack
-from tasks.pointwise import ACTIVATIONS, Pointwise
-from tasks.varlen import attend
+from tasks.training.flat_adapter import FlatAdapter
+from tasks.training.layer_functions import AddNorm, GatedMlp, HeadLoss, Linear, Rotate
+from tasks.training.lora_linear import Site, adapter_order
+from tasks.training.pack import Pack
+from tasks.training.pointwise import ACTIVATIONS, Pointwise
+from tasks.training.varlen import attend
 
 NORM_OFFSET = {"gemma": 1.0, "llama": 0.0}
 """What is added to a norm's weight, by architecture."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from tasks.lora_linear import Site
-from tasks.pointwise import Pointwise
+from tasks.training.lora_linear import Site
+from tasks.training.pointwise import Pointwise
 
 
 class AddNorm(Function):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention.varlen import varlen_attn
 
-from tasks.pack import Pack
+from tasks.training.pack import Pack
 
 # torch 2.11 shares key heads among query heads without being told to; later it wants to be told
 _SHARED: dict[str, Any] = {"enable_gqa": True} if "enable_gqa" in signature(varlen_attn).parameters else {}

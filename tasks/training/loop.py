@@ -106,6 +106,7 @@ class Loop:
                 self._validate(step + 1)
                 if self._due():
                     self._save()
+            self._refuse("the adapter's norm", self.model.adapter.values.data.norm().item(), self.plan.steps - 1)
             self.timing.training = time.perf_counter() - started
         finally:
             if before is not None:
@@ -193,17 +194,11 @@ class Loop:
         if copied is not None:
             copied.synchronize()
         loss, norm, stop = host.tolist()
-        rate = self.plan.rate(step)
-        for name, value in (("loss", loss), ("gradient norm", norm)):
-            if not math.isfinite(value):
-                rows = ", ".join(self.train.ids[i] for i in self.plan.rows(step))
-                raise StageError(
-                    f"{name} is {value} at step {step + 1} of {self.plan.steps} (learning rate {rate:.3g}): "
-                    f"lower train.learning_rate; no adapter was written; rows of the step: {rows}"
-                )
+        self._refuse("loss", loss, step)
+        self._refuse("gradient norm", norm, step)
         self.progress.done = step + 1
         self.progress.curve.append(
-            {"step": step + 1, "epoch": (step + 1) / self.plan.per_epoch, "learning_rate": rate,
+            {"step": step + 1, "epoch": (step + 1) / self.plan.per_epoch, "learning_rate": self.plan.rate(step),
              "gradient_norm": norm, "train_loss": loss}
         )  # fmt: skip
         now = time.monotonic()
@@ -211,6 +206,15 @@ class Loop:
         self._told = now
         self.events.progress(step + 1, self.plan.steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s")
         self.stopping |= bool(stop)
+
+    def _refuse(self, name: str, value: float, step: int) -> None:
+        """StageError if a figure of a step is no number."""
+        if not math.isfinite(value):
+            rows = ", ".join(self.train.ids[i] for i in self.plan.rows(step))
+            raise StageError(
+                f"{name} is {value} at step {step + 1} of {self.plan.steps} (learning rate {self.plan.rate(step):.3g}): "
+                f"lower train.learning_rate; no adapter was written; rows of the step: {rows}"
+            )
 
     def _validate(self, done: int) -> None:
         """If it is due after `done` steps, and was not done: the mean loss over the labelled tokens of the validation rows."""
@@ -228,8 +232,7 @@ class Loop:
                 total += self.model.loss(pack(rows).to(self.model.device)).double()
         self.group.add(total)
         loss = total.item() / count
-        if not math.isfinite(loss):
-            raise StageError(f"validation loss is {loss} after step {done}; no adapter was written")
+        self._refuse("validation loss", loss, max(0, done - 1))
         if not done:
             curve.append({"step": 0, "epoch": 0.0})
         curve[-1]["validation_loss"] = loss

@@ -58,4 +58,4 @@ def _flops(base: Any, tokens: int, labelled: int) -> float:
         for module in base.modules()
         if isinstance(module, torch.nn.Linear) and module is not base.get_output_embeddings()
     )
-    return 4.0 * (linears * tokens + head * labelled)
+    return 4.0 * float(linears * tokens + head * labelled)

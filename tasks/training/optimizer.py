@@ -20,7 +20,7 @@ class Optimizer:
         how: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
         # bitsandbytes pages optimizer state between GPU and host: without a GPU it is AdamW
         if settings.optimizer == "paged_adamw_8bit" and device.type == "cuda":
-            from bitsandbytes.optim import PagedAdamW8bit
+            from bitsandbytes.optim.adamw import PagedAdamW8bit
 
             self.inner: Any = PagedAdamW8bit(values, **how)
         else:
@@ -30,7 +30,7 @@ class Optimizer:
         """Update from the gradients of summed losses over `tokens` tokens, and clear them. Returns their norm as a mean."""
         grads = self.adapter.grads
         grads.div_(tokens)
-        norm = grads.norm()
+        norm: torch.Tensor = grads.norm()
         grads.mul_((self.settings.max_gradient_norm / (norm + TINY)).clamp(max=1.0))
         self.inner.param_groups[0]["lr"] = rate
         self.inner.step()

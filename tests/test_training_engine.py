@@ -9,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 from tasks.config import SEVEN_LINEARS
+from tasks.training.graphs import GraphedDecoder, filled, key_of
 from tasks.training.model import LOGITS_AT_ONCE, Decoder, unsupported
 from tasks.training.pack import IGNORED, Row, micro_batches, pack, shares, targets
 
@@ -153,3 +154,22 @@ def test_rows_are_shared_out_by_their_tokens() -> None:
     assert micro_batches([5000, 10], 1000) == [[0], [1]]
     assert {len(group) for group in micro_batches([10] * 8, 1000, 2)} == {2}
     assert micro_batches([], 10) == []
+
+
+@pytest.mark.parametrize("name", ["gemma", "llama"])
+def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> None:
+    """Packs filled up to a fixed size, through the code that replays graphs: same losses, same sums of gradients."""
+    plain, graphed = Decoder(peft_model(models[name]), torch.float32), Decoder(peft_model(models[name]), torch.float32)
+    replayed = GraphedDecoder(graphed, step=64)
+    packs = [pack(some_rows(count, seed)) for count, seed in ((5, 0), (5, 1), (4, 2), (6, 3), (5, 0), (5, 1), (4, 2))]
+    for one in packs:
+        wanted, found = plain.loss(one), replayed.loss(one)
+        wanted.backward()
+        found.backward()
+        assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
+    assert replayed.graphs
+    assert torch.allclose(graphed.adapter.grads, plain.adapter.grads, rtol=1e-4, atol=1e-4)
+    tokens, rows, longest = key = key_of(packs[0], 64)
+    whole = filled(packs[0], key)
+    assert (len(whole.ids), len(whole.bounds), int(whole.bounds[-1])) == (tokens, rows + 1, tokens)
+    assert longest >= max(whole.lengths)

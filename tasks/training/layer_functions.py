@@ -83,6 +83,21 @@ class GatedMlp(Function):
         return back, None, None, None
 
 
+def head_loss(
+    hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor, most_logits: int, math: Pointwise, wanted: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum of the losses, and its gradient if it is wanted."""
+    total = torch.zeros((), device=hidden.device)
+    gradient = torch.empty_like(hidden)
+    rows = max(1, most_logits // head.shape[0])
+    for part, target, slot in zip(hidden.split(rows), labels.split(rows), gradient.split(rows), strict=True):
+        losses, grad = math.cross_entropy(part @ head.t(), target)
+        total += losses.sum()
+        if wanted:
+            torch.mm(grad, head, out=slot)
+    return total, gradient
+
+
 class HeadLoss(Function):
     """Hidden states [L, d], head [vocabulary, d] and labels [L, 1] -> the sum of their losses, fp32.
 
@@ -92,14 +107,7 @@ class HeadLoss(Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Any, head: Any, labels: Any, most_logits: int, math: Pointwise) -> Any:
-        total = torch.zeros((), device=hidden.device)
-        gradient = torch.empty_like(hidden)
-        rows = max(1, most_logits // head.shape[0])
-        for part, target, slot in zip(hidden.split(rows), labels.split(rows), gradient.split(rows), strict=True):
-            losses, grad = math.cross_entropy(part @ head.t(), target)
-            total += losses.sum()
-            if ctx.needs_input_grad[0]:
-                torch.mm(grad, head, out=slot)
+        total, gradient = head_loss(hidden, head, labels, most_logits, math, ctx.needs_input_grad[0])
         ctx.save_for_backward(gradient)
         return total
 

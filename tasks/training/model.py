@@ -78,12 +78,22 @@ class Decoder:
         self.head = causal.get_output_embeddings().weight.data.to(dtype)
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = (config.num_attention_heads, config.num_key_value_heads, size)
+        self.most_logits = LOGITS_AT_ONCE[self.device.type]
         self.math = Pointwise.of(config.hidden_act, config.rms_norm_eps, heads, dtype, self.device)
 
     def loss(self, pack: Pack) -> torch.Tensor:
         """Sum over the labelled tokens, fp32. `pack` is on the model's device."""
-        delta = self.body.embed_tokens(pack.ids[None])[0].detach()
-        delta.requires_grad_(torch.is_grad_enabled())  # or nothing after it would be recorded
+        hidden = F.embedding(pack.picked, self.states(self.embedded(pack), pack))
+        loss: torch.Tensor = HeadLoss.apply(hidden, self.head, pack.labels[:, None], self.most_logits, self.math)
+        return loss
+
+    def embedded(self, pack: Pack) -> torch.Tensor:
+        """[T, d]."""
+        found: torch.Tensor = self.body.embed_tokens(pack.ids[None])[0].detach()
+        return found.requires_grad_(torch.is_grad_enabled())  # or nothing after it would be recorded
+
+    def states(self, delta: torch.Tensor, pack: Pack) -> torch.Tensor:
+        """[T, d], what the head reads."""
         stream = torch.zeros_like(delta)
         angles = [table[0] for table in self.body.rotary_emb(stream, pack.positions[None])]
         for layer in self.layers:
@@ -92,8 +102,5 @@ class Decoder:
             delta = Linear.apply(attend(q, k, v, pack).flatten(1), layer.o)
             stream, normed = AddNorm.apply(stream, delta, layer.norm_mid, self.math)
             delta = GatedMlp.apply(normed, layer.into, layer.out, self.math)
-        _, normed = AddNorm.apply(stream, delta, self.norm_out, self.math)
-        hidden = F.embedding(pack.picked, normed)
-        most = LOGITS_AT_ONCE[self.device.type]
-        loss: torch.Tensor = HeadLoss.apply(hidden, self.head, pack.labels[:, None], most, self.math)
-        return loss
+        normed = AddNorm.apply(stream, delta, self.norm_out, self.math)[1]
+        return normed

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Training speed of tasks/training/model.py on Gemma-2B's shape with random weights, and of transformers + peft beside it.
+"""Training speed of tasks/training on Gemma-2B's shape with random weights, and of transformers + peft beside it.
 
-    PYTHONPATH=. python3 proto/bench_train.py [--variants a,b,…] [--steps 20] [--profile] [--parity 200] [--tiny]
+    PYTHONPATH=. python3 proto/bench_train.py [--variants a,b,…] [--steps 20] [--profile a,b] [--parity 200] [--tiny]
+    PYTHONPATH=. python3 proto/bench_train.py --loop plain,graphs,joined,graphs-joined [--steps 60]      the real loop
+    PYTHONPATH=. python3 -m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 \\
+        --mixed_precision no --dynamo_backend no proto/bench_train.py --loop plain,graphs                the same, 2 GPUs
 
 Reads $GPU_FILES/dialogsum/train.csv and $GPU_FILES/gemma-tokenizer (else ../shared). One process, one model: each variant
 runs for itself, and one that fails does not stop the rest. Tokens count no padding; steps count the optimizer and the
@@ -33,10 +36,17 @@ from tasks.training import pointwise, varlen
 from tasks.training.model import Decoder, sites_of, unsupported
 from tasks.training.flat_adapter import FlatAdapter
 from tasks.training.lora_linear import adapter_order, lora_of
+from tasks.training.graphs import GraphedDecoder
+from tasks.training.group import Group
+from tasks.training.loop import Loop as RealLoop
+from tasks.training.loop import Rows
+from tasks.training.memory import budget
 from tasks.training.pack import IGNORED, Pack, micro_batches, pack, targets
 
 print = functools.partial(print, flush=True)
 CUDA = torch.cuda.is_available()
+if CUDA:
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 DEVICE = torch.device("cuda" if CUDA else "cpu")
 HALF = torch.bfloat16
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -144,13 +154,13 @@ except ImportError:
     traceback.print_exc()
 
 
-def engine(model: Any, fused: bool = True) -> Decoder:
+def engine(model: Any, fused: bool = True, joined: bool = False) -> Decoder:
     assert (why := unsupported(model)) is None, why
     original = pointwise.fuse
     try:
         if not fused:
             pointwise.fuse = lambda function, device: function
-        return Decoder(model, HALF if CUDA else torch.float32)
+        return Decoder(model, HALF if CUDA else torch.float32, joined)
     finally:
         pointwise.fuse = original
 
@@ -161,6 +171,13 @@ VARIANTS = {  # name: (what computes, rows of a step, rows of a micro-batch)
     "engine-64": (engine, 64, 64),
     "engine-16": (engine, 16, 16),  # a process's share of 32 on two GPUs
     "engine-2x16": (engine, 32, 16),
+    "joined": (lambda m: engine(m, joined=True), 32, 32),
+    "graphs": (lambda m: GraphedDecoder(engine(m)), 32, 32),
+    "graphs-256": (lambda m: GraphedDecoder(engine(m), 256), 32, 32),
+    "graphs-joined": (lambda m: GraphedDecoder(engine(m, joined=True)), 32, 32),
+    "graphs-joined-64": (lambda m: GraphedDecoder(engine(m, joined=True)), 64, 64),
+    "graphs-16": (lambda m: GraphedDecoder(engine(m), 256), 16, 16),
+    "graphs-joined-16": (lambda m: GraphedDecoder(engine(m, joined=True), 256), 16, 16),
     "engine-nf4": (engine, 32, 32),
     "hf-varlen": (lambda m: Hf(m, False), 32, 32),
     "hf-varlen-compiled": (lambda m: Hf(m, False, True), 32, 32),
@@ -219,6 +236,9 @@ def measure(name: str, model: Any, rows: list[Any], steps: int) -> tuple[float, 
     first = time.perf_counter() - started
     for step in batches(rows, size, 4, seed=1):
         loop.step(step, most)
+    if name.startswith("graphs"):  # each size twice: the second time it is recorded
+        for step in todo + todo:
+            loop.step(step, most)
     sync()
     warm = time.perf_counter() - started
     started, waits = time.perf_counter(), []
@@ -352,12 +372,69 @@ def parity(model: Any, rows: list[Any], steps: int) -> None:
     )
 
 
+class Quiet:
+    def progress(self, done: int, total: int, note: str = "") -> None: ...
+    def log(self, line: str) -> None:
+        print(f"  {line}")
+
+
+def real_loop(model: Any, rows: list[Any], names: list[str], steps: int, batch: int) -> None:
+    """The loop of the worker, with its checkpoints and validation; all processes of the launcher."""
+    import tempfile
+
+    from tasks.config import TrainConfig
+    from tasks.training.measures import _flops
+
+    group = Group.join("auto")
+    start = {n: p.data.clone() for n, p in model.named_parameters() if p.requires_grad}
+    data, held = (Rows(part, [str(i) for i in range(len(part))]) for part in (rows[200:], rows[:200]))
+    for name in names:
+        for n, p in model.named_parameters():
+            if p.requires_grad:
+                p.data, p.grad = start[n].clone(), None
+        clean()
+        base = engine(model, joined="joined" in name)
+        trained = GraphedDecoder(base, 256 if "256" in name or group.size > 1 else 512) if "graphs" in name else base
+        settings = TrainConfig(max_steps=steps, batch_size=batch, learning_rate=2e-4, evaluations=1, seed=1)
+        tokens = budget(group.device, model.config, 2, False)
+        with tempfile.TemporaryDirectory() as work:
+            loop = RealLoop(trained, settings, data, held, group, Quiet(), tokens, None, Path(work), "bench")
+            loop.checkpoint_seconds = 5.0
+            marks: list[tuple[int, float]] = []
+            loop.events.progress = lambda done, total, note="", m=marks: m.append((done, time.perf_counter()))  # type: ignore[method-assign]
+            try:
+                loop.run()
+            except Exception:
+                print(f"FAILED loop {name}")
+                traceback.print_exc()
+                continue
+        timing = loop.timing
+        late = [(d, t) for d, t in marks if d >= steps // 2 and d < steps]  # the second half: graphs are there
+        count = sum(data.lengths[i] for step in range(late[0][0], late[-1][0]) for i in loop.plan.rows(step))
+        labelled = sum(data.targets[i] for step in range(late[0][0], late[-1][0]) for i in loop.plan.rows(step))
+        speed = count / (late[-1][1] - late[0][1])
+        mfu = _flops(model.get_base_model(), count, labelled) / (late[-1][1] - late[0][1]) / (989e12 * group.size)
+        if group.rank == 0:
+            graphs = len(trained.graphs) if isinstance(trained, GraphedDecoder) else 0
+            print(
+                f"LOOP {name}, {group.size} processes, {batch} rows a step: {speed:,.0f} real tok/s in the second half, "
+                f"{timing.tokens / (timing.training - timing.validation):,.0f} over all {steps} steps, MFU {mfu:.1%} of 989 TFLOP/s, "
+                f"warm-up {timing.warm:.1f} s, validation of {len(held.rows)} rows twice {timing.validation:.2f} s, {graphs} graphs, "
+                f"budget {tokens} tokens, largest {loop.largest}, peak {torch.cuda.max_memory_allocated() / 2**30 if CUDA else 0:.1f} GiB, "
+                f"last loss {loop.progress.curve[-1]['train_loss']:.4f}, validation {loop.progress.curve[-1].get('validation_loss')}"
+            )
+        del loop, trained, base
+    group.leave()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--variants", default=",".join(v for v in VARIANTS if v != "hf-varlen-compiled"))
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--parity", type=int, default=0)
     parser.add_argument("--profile", default="", help="variants to profile")
+    parser.add_argument("--loop", default="", help="the real loop, with these: plain, graphs, joined, graphs-joined")
+    parser.add_argument("--batch", type=int, default=32, help="rows of a step of --loop")
     parser.add_argument("--tiny", action="store_true")
     arguments = parser.parse_args()
     started = time.perf_counter()
@@ -381,6 +458,9 @@ def main() -> None:
     model = build(arguments.tiny)
     sync()
     print(f"model built at {time.perf_counter() - started:.0f} s; linears without lora: {sum(lora_of(m) is None for l in layers_of(model) for s in sites_of(l) for m in s)}")
+    if arguments.loop:
+        rows = rows if not arguments.tiny else rows * 10
+        return real_loop(model, rows, arguments.loop.split(","), arguments.steps, arguments.batch)
     shared = False
     with part("attention"):
         check_attention()

@@ -18,6 +18,7 @@ class FlatAdapter:
         self.grads = torch.zeros_like(self.values.data)
         self.values.grad = self.grads
         self.half = self.values.data if dtype == torch.float32 else torch.empty_like(self.grads, dtype=dtype)
+        self._copies: list[tuple[torch.Tensor, torch.Tensor, float]] = []
         self._start: dict[torch.nn.Parameter, int] = {}
         start = 0
         for parameter in parameters:
@@ -32,6 +33,13 @@ class FlatAdapter:
         """Bring `half` up to date with `values`: after each change of them."""
         if self.half.dtype != torch.float32:
             self.half.copy_(self.values.data)
+        if self._copies:
+            sources, places, factors = map(list, zip(*self._copies, strict=True))
+            torch._foreach_copy_(places, torch._foreach_mul(sources, factors))
+
+    def copied_to(self, view: torch.Tensor, place: torch.Tensor, factor: float) -> None:
+        """Keep `factor` times a view of the values in `place` as well, from each refresh to the next."""
+        self._copies.append((view, place, factor))
 
     def views(self, parameters: Sequence[torch.nn.Parameter]) -> tuple[torch.Tensor, torch.Tensor]:
         """Values in the dtype of products, and gradients in fp32, of neighbours stacked along their rows."""

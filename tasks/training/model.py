@@ -42,8 +42,8 @@ def unsupported(model: Any) -> str | None:
 class Layer:
     """One layer's sites, and its norms' weights in fp32."""
 
-    def __init__(self, module: Any, adapter: FlatAdapter, dtype: torch.dtype, offset: float) -> None:
-        self.qkv, self.o, self.into, self.out = (Site(site, adapter, dtype) for site in sites_of(module))
+    def __init__(self, module: Any, adapter: FlatAdapter, dtype: torch.dtype, offset: float, joined: bool) -> None:
+        self.qkv, self.o, self.into, self.out = (Site(site, adapter, dtype, joined) for site in sites_of(module))
         self.norm_in = module.input_layernorm.weight.data.float() + offset
         self.norm_mid = module.post_attention_layernorm.weight.data.float() + offset
 
@@ -62,8 +62,8 @@ def sites_of(layer: Any) -> list[list[Any]]:
 class Decoder:
     """Computes the loss of a pack; `backward` on it adds the gradients to `adapter.grads`."""
 
-    def __init__(self, model: Any, dtype: torch.dtype) -> None:
-        """`model`: a peft model for which `unsupported` is None. `dtype`: of products.
+    def __init__(self, model: Any, dtype: torch.dtype, joined: bool = False) -> None:
+        """`model`: a peft model for which `unsupported` is None. `dtype`: of products. `joined`: as in lora_linear.Site.
 
         The frozen linears are cast to `dtype` in place. The residual stream has the dtype of the embedding.
         """
@@ -73,7 +73,8 @@ class Decoder:
         parameters = adapter_order([site for layer in self.body.layers for site in sites_of(layer)])
         self.adapter = FlatAdapter(parameters, dtype)
         offset = NORM_OFFSET[config.model_type]
-        self.layers = [Layer(layer, self.adapter, dtype, offset) for layer in self.body.layers]
+        self.layers = [Layer(layer, self.adapter, dtype, offset, joined) for layer in self.body.layers]
+        self.adapter.refresh()
         self.norm_out = self.body.norm.weight.data.float() + offset
         self.head = causal.get_output_embeddings().weight.data.to(dtype)
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -11,9 +11,14 @@ from transformers import BitsAndBytesConfig, set_seed
 from tasks.base_model import load_model
 from tasks.config import TrainSpec
 from tasks.training.flat_adapter import FlatAdapter
+from tasks.training.graphs import GraphedDecoder
 from tasks.training.model import Decoder, unsupported
 from tasks.training.pack import Pack
 from tasks.training.padded import PaddedModel
+
+
+GRAPHS, JOINED = False, False
+"""Ways of the decoder on a GPU (graphs.py; lora_linear.Site), off until they are measured there."""
 
 
 class Trainable(Protocol):
@@ -51,7 +56,10 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
 def trainable(model: Any, dtype: torch.dtype) -> tuple[Trainable, str | None]:
     """What trains a peft model, and why it is not the decoder if it is not."""
     reason = unsupported(model)
-    return (PaddedModel(model, dtype) if reason else Decoder(model, dtype)), reason
+    if reason:
+        return PaddedModel(model, dtype), reason
+    decoder = Decoder(model, dtype, JOINED)
+    return (GraphedDecoder(decoder) if GRAPHS and decoder.device.type == "cuda" else decoder), None
 
 
 def product_dtype(device: torch.device) -> tuple[torch.dtype, str]:

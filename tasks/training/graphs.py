@@ -54,8 +54,9 @@ class Recorded:
 
     def __init__(self, decoder: Decoder, sample: Pack, key: Key, pool: Any) -> None:
         self.decoder, cuda = decoder, sample.ids.is_cuda
-        self.pack = Pack(*(x.clone() for x in (sample.ids, sample.positions, sample.bounds)),
-                         sample.picked, sample.labels, (key[2],) if cuda else sample.lengths)  # fmt: skip
+        ids, positions, bounds = sample.ids.clone(), sample.positions.clone(), sample.bounds.clone()
+        lengths = (key[2],) if cuda else sample.lengths
+        self.pack = Pack(ids, positions, bounds, sample.picked, sample.labels, lengths)
         self.delta = self.normed = torch.empty(0)
         if cuda:  # once without recording: compiles what is left to compile
             side = torch.cuda.Stream()

@@ -103,5 +103,5 @@ class Decoder:
             delta = Linear.apply(attend(q, k, v, pack).flatten(1), layer.o)
             stream, normed = AddNorm.apply(stream, delta, layer.norm_mid, self.math)
             delta = GatedMlp.apply(normed, layer.into, layer.out, self.math)
-        normed: torch.Tensor = AddNorm.apply(stream, delta, self.norm_out, self.math)[1]
-        return normed
+        states: torch.Tensor = AddNorm.apply(stream, delta, self.norm_out, self.math)[1]
+        return states

@@ -5,12 +5,13 @@ Writes  adapter_model.safetensors and adapter_config.json (fp32, for plain peft)
         settings.json, checks.json
 Rerun   dialogsum run RECIPE --refresh train
 
-The work is done by tasks/lora_worker.py in a process of its own, started by accelerate.
+The work is done by tasks/lora_worker.py in a process of its own; with several GPUs accelerate starts one for each.
 """
 
 from typing import Any
 
-from tasks.config import TrainSpec
+from tasks.config import Runtime, TrainSpec
+from tasks.hardware import visible_gpus
 from tasks.launch import run_worker
 from tasks.stage import Artifact, Context, Done, Stage
 
@@ -33,12 +34,19 @@ def run_trainer(spec: TrainSpec, context: Context, rows: Artifact, check_only: b
         "work": str(context.work),
         "check_only": check_only,
     }
-    processes = 1 if check_only else max(1, context.runtime.gpus or 1)
-    command = ["-m", "accelerate.commands.launch", "--num_processes", str(processes), "--num_machines", "1"]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    command += ["--multi_gpu"] if processes > 1 else []
-    command += ["--cpu"] if context.runtime.device == "cpu" else []
-    return run_worker([*command, "-m", "tasks.lora_worker"], config, context.work, context.events)
+    processes = 1 if check_only else _processes(context.runtime, spec.train.batch_size)
+    command = ["-m", "tasks.lora_worker"]
+    if processes > 1:
+        launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
+        command = [*launch, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *command]
+    return run_worker(command, config, context.work, context.events)
+
+
+def _processes(runtime: Runtime, rows: int) -> int:
+    """One a GPU, as many as asked for or visible, and no more than a step has rows."""
+    if runtime.device == "cpu":
+        return 1
+    return max(1, min(visible_gpus() if runtime.gpus is None else runtime.gpus, rows))
 
 
 def _label(spec: TrainSpec) -> str:

@@ -209,7 +209,9 @@ APART = {
     "artifacts.champions": "the flow's",
 }
 MODULES = {
-    f"{file.parent.name}.{file.stem}" for folder in ("artifacts", "tasks") for file in (ROOT / folder).glob("[!_]*.py")
+    ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    for folder in ("artifacts", "tasks")
+    for file in (ROOT / folder).rglob("[!_]*.py")
 }
 
 

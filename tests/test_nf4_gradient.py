@@ -1,3 +1,5 @@
+"""Gradients through NF4 weights, by either way of training."""
+
 from pathlib import Path
 from typing import Any
 
@@ -5,50 +7,56 @@ import bitsandbytes as bnb
 import pytest
 import torch
 from bitsandbytes.functional import dequantize_4bit
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from artifacts.schemas import FORMATTED_TRAIN, read_table
 from tasks import lora_worker
 from tasks.base_model import load_tokenizer
-from tasks.config import Runtime
+from tasks.training import build
+from tasks.training.model import Decoder
+from tasks.training.pack import pack, targets
+from tasks.training.padded import PaddedModel
 from tasks.turns import TurnEncoder
 from tests.test_train import formatted, spec_of
 
 pytestmark = pytest.mark.usefixtures("workers_inline")
 
 
+@pytest.mark.parametrize("kind", [Decoder, PaddedModel])
 @pytest.mark.parametrize("evaluated", [False, True])
 def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
-    models: dict[str, Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluated: bool
+    models: dict[str, Any], data: Path, kind: Any, evaluated: bool
 ) -> None:
     """Quantization changes how weights are stored, not where the gradient goes; a validation before does neither."""
-    monkeypatch.setattr(lora_worker, "_cpu_has_bf16", lambda: False)
     spec, rows = spec_of(models["gemma"], "nf4"), read_table(formatted(data).payload / "train.parquet", FORMATTED_TRAIN)
-    tokenizer = load_tokenizer(spec.model)
-    ready, _ = lora_worker.prepare(spec, TurnEncoder(tokenizer, spec.turns), rows, len(rows))
-    trainer = lora_worker.build_trainer(
-        spec, Runtime(device="cpu"), torch.device("cpu"), 4, tokenizer, ready, ready, tmp_path
-    )
-    model = lora_worker.model_of(trainer)
-    plain = AutoModelForCausalLM.from_pretrained(models["gemma"], dtype=torch.float32)
+    encoder = TurnEncoder(load_tokenizer(spec.model), spec.turns)
+    ready = lora_worker.prepare(spec, encoder, rows, len(rows))[0].rows[:4]
+    model = build.load_peft_model(spec, torch.device("cpu"), torch.float32)
+    plain: Any = AutoModelForCausalLM.from_pretrained(models["gemma"], dtype=torch.float32)
     weights = {name: module for name, module in plain.named_modules() if isinstance(module, torch.nn.Linear)}
+    packed = 0
     for name, module in model.get_base_model().named_modules():
         if isinstance(module, bnb.nn.Linear4bit):
             target = weights[name.removesuffix(".base_layer")].weight
             target.data = dequantize_4bit(module.weight.data, module.weight.quant_state).float()
-    from peft import get_peft_model
-
+            packed += 1
+    assert packed == 14
     plain = get_peft_model(plain, model.peft_config["default"])
     same = dict(plain.named_parameters())
     for name, parameter in model.named_parameters():
+        assert parameter.requires_grad == ("lora_" in name)
         if "lora_" in name:
             torch.nn.init.normal_(parameter.data, std=0.05)
             same[name].data = parameter.data.clone()
+    trained = kind(model, torch.float32)
     if evaluated:
-        trainer.evaluate()
-    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-    trainer.compute_loss(model.train(), dict(batch)).backward()
-    plain(**batch).loss.backward()
+        with torch.no_grad():
+            trained.loss(pack(ready))
+    trained.loss(pack(ready)).backward()
+    for ids, labels in ready:
+        loss = plain(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss
+        (loss * targets((ids, labels))).backward()
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             wanted = same[name].grad

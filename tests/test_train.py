@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
+from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from artifacts.errors import StageError
@@ -26,6 +28,8 @@ from tasks.format import FORMAT
 from tasks.sources import resolve_data, resolve_model
 from tasks.stage import Artifact, Job, Stage, identity, perform
 from tasks.train import TRAIN
+from tasks.training import build
+from tasks.training.plan import Plan
 from tasks.turns import TurnEncoder
 from tests.conftest import ROOT, read_csv, write_csv
 
@@ -126,7 +130,7 @@ def test_micro_batch_does_not_change_the_adapter(
     models: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`runtime.train_batch_size` is no identity: rows one, two or four at a time give one adapter, in fp32."""
-    monkeypatch.setattr(lora_worker, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(build, "cpu_has_bf16", lambda: False)
     rows = formatted(data)
     one, two, four = (adapter(train(spec_of(models["llama"]), rows, train_batch_size=size)) for size in (1, 2, 4))
     for name, tensor in four.items():
@@ -134,47 +138,80 @@ def test_micro_batch_does_not_change_the_adapter(
         assert torch.allclose(two[name], tensor, rtol=0, atol=1e-5)
 
 
+class InOrder(SFTTrainer):
+    """TRL's trainer, given the rows in the order of our plan."""
+
+    order: list[int]
+
+    def _get_train_sampler(self, dataset: Any = None) -> Any:
+        return self.order
+
+
 @pytest.mark.parametrize("loss_on", ["completion", "all"])
-def test_loss_is_that_of_transformers_and_trl(
-    models: dict[str, Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss_on: str
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_training_is_that_of_trl(
+    models: dict[str, Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss_on: str, schedule: str
 ) -> None:
-    """Leaving masked positions out of the head changes neither loss nor gradient, by either way of averaging."""
-    monkeypatch.setattr(lora_worker, "_cpu_has_bf16", lambda: False)
-    spec, rows = spec_of(models["llama"], loss_on=loss_on), formatted(data)
+    """Rates, losses, gradient norms, validation and the adapter of five steps: TRL's SFTTrainer finds the same in fp32.
+
+    Over an epoch's end, with a last batch of fewer rows, weight decay and a norm that is clipped.
+    """
+    monkeypatch.setattr(build, "cpu_has_bf16", lambda: False)
+    settings = {"batch_size": 5, "max_steps": 5, "weight_decay": 0.1, "max_gradient_norm": 0.05, "warmup": 0.3}
+    spec = spec_of(models["llama"], loss_on=loss_on, schedule=schedule, evaluations=1, **settings)
+    rows = formatted(data)
+    trained = train(spec, rows)
+    ours = read_table(trained.payload / "curve.parquet", CURVE)
+
     tokenizer = load_tokenizer(spec.model)
     source = read_table(rows.payload / "train.parquet", FORMATTED_TRAIN)
     ready, _ = lora_worker.prepare(spec, TurnEncoder(tokenizer, spec.turns), source, len(source))
-    trainer = lora_worker.build_trainer(
-        spec, Runtime(device="cpu"), torch.device("cpu"), 4, tokenizer, ready, ready, tmp_path
-    )
-    model = lora_worker.model_of(trainer).eval()
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter.data, std=0.05)
-    batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-    assert (batch["attention_mask"] == 0).any()  # rows of several lengths
+    plan = Plan(len(source), spec.train)
+    assert [len(plan.rows(step)) for step in range(5)] == [5, 5, 2, 5, 5]
+    model = build.load_peft_model(spec, torch.device("cpu"), torch.float32)
+    trl: Any = InOrder(
+        model=model,
+        args=SFTConfig(
+            output_dir=str(tmp_path / "trl"), per_device_train_batch_size=5, max_steps=5, logging_steps=1, bf16=False,
+            learning_rate=spec.train.learning_rate, lr_scheduler_type=schedule, warmup_steps=plan.warmup,
+            weight_decay=0.1, max_grad_norm=0.05, optim="adamw_torch", use_cpu=True, gradient_checkpointing=False,
+            max_length=None, dataset_kwargs={"skip_prepare_dataset": True}, save_strategy="no", report_to=[],
+            disable_tqdm=True,
+        ),
+        train_dataset=Dataset.from_dict(
+            {"input_ids": [ids for ids, _ in ready.rows], "labels": [labels for _, labels in ready.rows]}
+        ),
+        processing_class=tokenizer,
+    )  # fmt: skip
+    epochs = [[i for step in range(first, first + 3) for i in plan.rows(step)] for first in (0, 3)]
+    orders = iter(epochs)
 
-    def found(loss: torch.Tensor) -> tuple[float, torch.Tensor]:
-        model.zero_grad()
-        loss.backward()
-        return loss.item(), torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    class Epochs:
+        def __iter__(self) -> Any:
+            return iter(next(orders))
 
-    for count in (None, torch.tensor(123)):
-        ours, ours_gradient = found(trainer.compute_loss(model, dict(batch), num_items_in_batch=count))
-        trl, trl_gradient = found(SFTTrainer.compute_loss(trainer, model, dict(batch), num_items_in_batch=count))
-        averaged = {} if count is None else {"num_items_in_batch": count}
-        plain, plain_gradient = found(model(**batch, **averaged).loss)
-        assert ours == pytest.approx(plain, abs=1e-5)
-        assert ours == pytest.approx(trl, abs=1e-5)
-        assert torch.allclose(ours_gradient, plain_gradient, atol=1e-5)
-        assert torch.allclose(ours_gradient, trl_gradient, atol=1e-5)
+        def __len__(self) -> int:
+            return len(source)
+
+    trl.order = Epochs()
+    trl.train()
+    history = [entry for entry in trl.state.log_history if "loss" in entry]
+    assert len(history) == 5
+    for entry, row in zip(history, ours[1:], strict=True):
+        assert row["learning_rate"] == pytest.approx(entry["learning_rate"], rel=1e-6)
+        assert row["train_loss"] == pytest.approx(entry["loss"], abs=2e-4)
+        assert row["gradient_norm"] == pytest.approx(entry["grad_norm"], rel=2e-3)
+        assert row["epoch"] == pytest.approx(entry["epoch"], abs=1e-3)
+    wanted = {name.replace(".default", ""): p for name, p in model.named_parameters() if "lora_" in name}
+    for name, tensor in adapter(trained).items():
+        assert torch.allclose(tensor, wanted[name], rtol=0, atol=2e-4), name
 
 
 def test_first_validation_loss_is_that_of_the_base_model(
     models: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The curve begins at the untrained model: transformers alone finds the same loss on the validation rows."""
-    monkeypatch.setattr(lora_worker, "_cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(build, "cpu_has_bf16", lambda: False)
     trained = train(spec_of(models["llama"], validation_limit=3), formatted(data))
     base = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
     tokenizer = load_tokenizer(resolve_model(ModelConfig(source=str(models["llama"]))))
@@ -201,10 +238,10 @@ def test_prompt_and_nothing_else_is_masked(models: dict[str, Any], data: Path, l
     encoder = TurnEncoder(load_tokenizer(spec.model), spec.turns)
     ready, _ = lora_worker.prepare(spec, encoder, source, len(source))
     prompts, _ = encoder.prompts([row["prompt"] for row in source], 1 << 20)
-    for row, prompt in zip(ready, prompts, strict=True):
+    for (ids, labels), prompt in zip(ready.rows, prompts, strict=True):
         hidden = len(prompt) if masked else 0
-        assert row["labels"] == [-100] * hidden + row["input_ids"][hidden:]
-        assert row["labels"][-1] == encoder.stop_id
+        assert labels == [-100] * hidden + ids[hidden:]
+        assert labels[-1] == encoder.stop_id
 
 
 @pytest.mark.parametrize(
@@ -230,7 +267,7 @@ def test_stride_and_limit_take_the_rows_they_say(
 def test_loss_that_is_not_a_number_ends_the_run(models: dict[str, Any], data: Path) -> None:
     """A training that diverges fails and says so; no adapter of it is left in the store."""
     rows = formatted(data)
-    with pytest.raises(StageError, match=r"(nan|inf) at step \d of 4.*learning_rate"):
+    with pytest.raises(StageError, match=r"(nan|inf) at step \d of 4 .learning rate .*rows of the step: train_"):
         train(spec_of(models["llama"], learning_rate=1e30), rows)
     assert Store.current().manifests("train") == []
 

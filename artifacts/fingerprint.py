@@ -26,6 +26,7 @@ PLUMBING = {
     "tasks.stages": "lists the stages, computes nothing",
     "tasks.launch": "starts the worker process and reads what it says",
     "tasks.events": "what a worker says about its progress",
+    "tasks.hardware": "counts GPUs; how many share the work changes no result",
 }
 
 

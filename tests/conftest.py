@@ -6,7 +6,7 @@ Nothing here touches the network, and no test sees the user's store or Prefect p
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,11 +139,14 @@ def workers_inline(monkeypatch: pytest.MonkeyPatch) -> None:
     from tasks import generate, generate_worker, lora_worker, train
     from tasks.events import Silent
 
-    def inline(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-        return lambda command, config, folder, events: work(json.loads(json.dumps(config)), Silent())
+    def trained(command: Any, config: Any, folder: Any, events: Any) -> dict[str, Any]:
+        return lora_worker.work(json.loads(json.dumps(config)), Silent())
 
-    monkeypatch.setattr(train, "run_worker", inline(lora_worker.work))
-    monkeypatch.setattr(generate, "run_worker", inline(generate_worker.work))
+    def generated(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
+        return [generate_worker.work(json.loads(json.dumps(config)), Silent()) for config in configs]
+
+    monkeypatch.setattr(train, "run_worker", trained)
+    monkeypatch.setattr(generate, "run_workers", generated)
 
 
 def run_cli(*arguments: str, root: Path = ROOT, **environment: str) -> Any:

@@ -66,7 +66,11 @@ def inline(patch: pytest.MonkeyPatch) -> None:
         train, "run_worker", lambda c, config, f, e: lora_worker.work(json.loads(json.dumps(config)), Silent())
     )
     patch.setattr(
-        generate, "run_worker", lambda c, config, f, e: generate_worker.work(json.loads(json.dumps(config)), Silent())
+        generate,
+        "run_workers",
+        lambda c, configs, f, e, environments: [
+            generate_worker.work(json.loads(json.dumps(x)), Silent()) for x in configs
+        ],
     )
 
 
@@ -150,7 +154,7 @@ TABLE: list[tuple[str, Change, list[str]]] = [
     ("workers and threads", settings("runtime.workers=1", "runtime.threads=1", "runtime.gpus=0"), []),
     ("one byte of the dataset", one_byte_of_the_dataset, ALL),
     ("helper of scoring", edited("tasks/rouge.py", ".score(reference, prediction)", ".score(prediction, reference)"), ["score", "report"]),
-    ("helper of generation", edited("tasks/generate_worker.py", "do_sample=False", "do_sample=0"), ["generate base", "generate tuned"]),
+    ("helper of generation", edited("tasks/decoding/plain.py", "do_sample=False", "do_sample=0"), ["generate base", "generate tuned"]),
     ("a comment", edited("tasks/rouge.py", "# as in rouge_score", "# just as in rouge_score"), []),
     ("a docstring", edited("tasks/lora_worker.py", "Check, train, save.", "Check, then train and save."), []),
     ("the report's template", edited("tasks/report.html.j2", "Worked examples", "Examples"), ["report"]),

@@ -2,7 +2,7 @@
 
 A row owns consecutive slots of one long buffer a layer, from its first prompt token to the last token it may say. The
 model hands its rotated queries, keys and values to `attend`, which transformers knows as the attention NAME; it stores
-them in the cache that the decoder passes along, and answers from there. Two caches: `FlashCache` (tasks/flash_cache.py)
+them in the cache that the decoder passes along, and answers from there. Two caches: `FlashCache` (tasks/decoding/flash_cache.py)
 on a GPU in half precision, and `EvenCache` everywhere else.
 """
 
@@ -76,8 +76,12 @@ class Cache(ABC):
         """
 
     @abstractmethod
-    def keep(self, rows: Tensor) -> None:
-        """Make row `rows[i]` the new row i; `rows` [kept] rises, the others are dropped."""
+    def keep(self, rows: list[int]) -> None:
+        """Make row `rows[i]` the new row i; `rows` rises, the others are dropped."""
+
+    @abstractmethod
+    def restore(self) -> None:
+        """Undo every `keep` since `place`: the prompts are there again."""
 
     @abstractmethod
     def begin_step(self, used: Tensor, width: int) -> None:
@@ -139,14 +143,28 @@ class EvenCache(Cache):
         self.room = len(self.keys[0]) // rows
         if max(*rooms, spare) > self.room or len(rooms) > rows:
             raise ValueError(f"{len(rooms)} rows of at most {max(rooms)} tokens in {rows} rooms for {self.room}")
+        self.order = list(range(rows))
         starts = range(0, (rows + 1) * self.room, self.room)
         self.starts.copy_(torch.tensor(starts, device=self.starts.device))
         return list(starts[: len(rooms)])
 
-    def keep(self, rows: Tensor) -> None:
-        for layer in (*self.keys, *self.values):
-            table = layer.view(-1, self.room, *layer.shape[1:])
-            table[: len(rows)] = table[rows]
+    def keep(self, rows: list[int]) -> None:
+        kept = set(rows)
+        self._move([*rows, *(row for row in range(len(self.order)) if row not in kept)])
+
+    def restore(self) -> None:
+        self._move(sorted(range(len(self.order)), key=self.order.__getitem__))
+
+    def _move(self, rows: list[int]) -> None:
+        """Make row `rows[i]` the new row i; every row goes somewhere."""
+        moved = [new for new, old in enumerate(rows) if new != old]
+        if moved:
+            part = slice(moved[0], moved[-1] + 1)
+            index = torch.tensor(rows[part], device=self.starts.device)
+            for layer in (*self.keys, *self.values):
+                table = layer.view(-1, self.room, *layer.shape[1:])
+                table[part] = table[index]
+            self.order = [self.order[row] for row in rows]
 
     def begin_step(self, used: Tensor, width: int) -> None:
         mask = torch.arange(width, device=used.device) < used[:, None]

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tasks.kv_cache import Cache, Prompts, Step, head_size
+from tasks.decoding.kv_cache import Cache, Prompts, Step, head_size
 
 
 class FlashCache(Cache):
@@ -27,12 +27,17 @@ class FlashCache(Cache):
         # rows that only fill a graph's batch share the last slots: what they say is nobody's
         self.nobody = starts[-1]
         filled = starts + [self.nobody] * (len(self.starts) - len(starts))
-        self.starts.copy_(torch.tensor(filled, device=self.starts.device))
+        self.placed = torch.tensor(filled, device=self.starts.device)
+        self.restore()
         return starts[:-1]
 
-    def keep(self, rows: Tensor) -> None:
-        self.starts[: len(rows)] = self.starts[rows]  # still rising, as flash attention wants its edges
+    def keep(self, rows: list[int]) -> None:
+        index = torch.tensor(rows, device=self.starts.device)
+        self.starts[: len(rows)] = self.starts[index]  # still rising, as flash attention wants its edges
         self.starts[len(rows) :] = self.nobody
+
+    def restore(self) -> None:
+        self.starts.copy_(self.placed)
 
     def begin_step(self, used: Tensor, width: int) -> None:
         rows = len(used)

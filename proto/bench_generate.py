@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Generation on one GPU: transformers' generate against tasks/decoder.py, side by side, with parity and profiles.
+"""Generation on GPUs: transformers' generate against the engine that the worker runs, the whole stage, and candidates.
 
-    GPU_FILES=/path python proto/bench_generate.py [--tiny] [--only flash,hf,decoder,ends,parity,profile]
+    GPU_FILES=/path python proto/bench_generate.py [--tiny] [--only flash,hf,engine,ends,mbr,parity,stage]
 
 Gemma-2B's exact shape with random weights, the 500 DialogSum test dialogues in the real prompt. $GPU_FILES holds
 gemma-tokenizer/ and dialogsum/. --tiny runs every section on the CPU with a tiny model.
@@ -12,11 +12,12 @@ import csv
 import gc
 import os
 import random
+import shutil
 import statistics
 import sys
+import tempfile
 import time
 import traceback
-from contextlib import nullcontext
 from pathlib import Path
 
 START = time.perf_counter()
@@ -27,15 +28,18 @@ import torch
 from transformers import AutoTokenizer, GemmaConfig, GemmaForCausalLM, GenerationConfig
 from transformers.utils import logging
 
-from tasks.decoder import Decoder
-from tasks.flash_cache import FlashCache
-from tasks.kv_cache import EvenCache
+from tasks.config import GenerateConfig, GenerateSpec, ResolvedModel, Runtime
+from tasks.decoding.batches import ON_GPU, deal, shape
+from tasks.decoding.decoder import Decoder
+from tasks.decoding.engine import Engine
+from tasks.decoding.flash_cache import FlashCache
+from tasks.decoding.kv_cache import EvenCache
 from tasks.turns import TurnEncoder
 
 logging.set_verbosity_error()
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--tiny", action="store_true")
-arguments.add_argument("--only", default="flash,hf,decoder,ends,parity,profile")
+arguments.add_argument("--only", default="flash,hf,engine,ends,mbr,parity,stage")
 arguments = arguments.parse_args()
 TINY, CUDA = arguments.tiny, torch.cuda.is_available()
 DEVICE = torch.device("cuda" if CUDA else "cpu")
@@ -93,57 +97,74 @@ def build(dtype):
 
 
 def load_prompts():
+    global tokenizer, texts
     files = Path(os.environ.get("GPU_FILES", ROOT.parent / "shared"))
-    tokenizer = next(p for p in (files / "gemma-tokenizer", files / "models" / "gemma-tokenizer") if p.is_dir())
+    folder = next(p for p in (files / "gemma-tokenizer", files / "models" / "gemma-tokenizer") if p.is_dir())
     data = next(p for p in (files / "dialogsum", files / "data" / "dialogsum") if p.is_dir())
     with (data / "test.csv").open(newline="", encoding="utf-8") as f:
         dialogues = list(dict.fromkeys(row["dialogue"] for row in csv.DictReader(f)))[:ROWS]
-    encoder = TurnEncoder(AutoTokenizer.from_pretrained(tokenizer), "gemma")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    encoder = TurnEncoder(tokenizer, "gemma")
     ask = "Summarize the following dialogue in one or two sentences.\n\n"
-    return sorted(encoder.prompts([ask + text for text in dialogues], 2048)[0], key=len, reverse=True)
-
-
-def dealt(prompts, size):
-    """Batches of equal size with the same mixture of lengths, longest first: what a worker on a GPU would plan."""
-    count = -(-len(prompts) // size)
-    return [prompts[start::count] for start in range(count)]
+    texts = [ask + text for text in dialogues]
+    return sorted(encoder.prompts(texts, 2048)[0], key=len, reverse=True)
 
 
 class Timed(Decoder):
     """Prefill and decode timed apart (which makes the GPU wait once more a batch)."""
+
+    reading = speaking = 0.0
 
     def _read(self, prompts):
         sync()
         start = time.perf_counter()
         super()._read(prompts)
         sync()
-        self.reading = getattr(self, "reading", 0.0) + time.perf_counter() - start
+        Timed.reading += time.perf_counter() - start
 
-    def _speak(self, rows, longest):
+    def _speak(self, prompts, draws):
         start = time.perf_counter()
-        found = super()._speak(rows, longest)
+        found = super()._speak(prompts, draws)
         sync()
-        self.speaking = getattr(self, "speaking", 0.0) + time.perf_counter() - start
+        Timed.speaking += time.perf_counter() - start
         return found
 
 
 class Ends(Timed):
     """Rows end where `limits` says: random weights do not."""
 
-    def _note(self, rows):
-        super()._note(rows)
-        self.alive[:rows] &= self.limits[:rows] > self.column
+    limits: dict
+
+    def _speak(self, prompts, draws):
+        if not hasattr(self, "left"):
+            self.left = torch.zeros_like(self.lengths)  # one tensor for good: the graphs read it
+        self.left[: len(prompts)] = torch.tensor([Ends.limits[tuple(p)] for p in prompts], device=DEVICE)
+        return super()._speak(prompts, draws)
+
+    def _step(self, rows, width, sampled):
+        super()._step(rows, width, sampled)
+        self.alive[:rows] *= self.left[:rows] > self.column
 
     def _keep(self, rows):
         super()._keep(rows)
-        self.limits[: len(rows)] = self.limits[torch.tensor(rows, device=DEVICE)]
+        self.left[: len(rows)] = self.left[torch.tensor(rows, device=DEVICE)]
 
 
-def make(model, batches, new=NEW, kind=Timed, **options):
-    return kind(
-        model, STOP, max(map(len, batches)), max(sum(map(len, b)) for b in batches), max(len(p) for b in batches for p in b), new,
-        **options,
-    )  # fmt: skip
+def engine_of(model, kind=Timed, **settings):
+    """The worker's engine with a decoder that keeps time."""
+    import tasks.decoding.engine as module
+
+    module.Decoder = kind
+    engine = Engine(model, tokenizer, STOP, GenerateConfig(**{"max_new_tokens": NEW} | settings))
+    said, real = {}, engine._attempt
+
+    def remembering(batch, numbers):
+        passes = real(batch, numbers)
+        said.update({name: tokens for (name, _), tokens in zip(batch, passes[0], strict=True)})
+        return passes
+
+    engine._attempt = remembering
+    return engine, said
 
 
 def hf(model, prompts, size, new=NEW):
@@ -160,50 +181,26 @@ def hf(model, prompts, size, new=NEW):
     return found
 
 
-def fusing(model, wanted):
-    if not wanted:
-        return nullcontext()
-    from tasks.fused_layers import fused
-
-    return fused(model)
-
-
-def measure(name, model, size, fuse=False, repeats=2, **options):
-    """One variant of the decoder over all prompts; returns what it said, in the order of `prompts`."""
-    try:
-        clean()
-        batches = dealt(prompts, size)
-        with fusing(model, fuse):
-            start = time.perf_counter()
-            decoder = make(model, batches, **options)
-            decoder.warm_up()
-            sync()
-            warm, start = time.perf_counter() - start, time.perf_counter()
-            said = [decoder.decode(batch) for batch in batches]
-            sync()
-            first = time.perf_counter() - start
-            for _ in range(repeats):
-                decoder.reading = decoder.speaking = 0.0
-                start = time.perf_counter()
-                said = [decoder.decode(batch) for batch in batches]
-                sync()
-                seconds = time.perf_counter() - start
-        steps = len(batches) * (NEW - 1)
+def measure(name, model, size, repeats=3, kind=Timed, **settings):
+    """The engine over all prompts, as the worker calls it; returns the greedy answers in the order of `prompts`."""
+    clean()
+    engine, said = engine_of(model, kind, **settings)
+    batches = deal([(f"{i:04d}", p) for i, p in enumerate(prompts)], size)
+    for turn in range(repeats):
+        Timed.reading = Timed.speaking = 0.0
+        engine.spent = dict.fromkeys(engine.spent, 0.0)
+        start = time.perf_counter()
+        for batch in batches:
+            engine.predict(batch)
+        sync()
+        seconds = time.perf_counter() - start
         peak = torch.cuda.max_memory_allocated() / 2**30 if CUDA else 0
         say(
-            f"RESULT {name:34s} {seconds:6.3f} s  prefill {decoder.reading:.3f}  decode {decoder.speaking:.3f} "
-            f"({1e3 * decoder.speaking / steps:.2f} ms/step)  {len(prompts) * NEW / seconds:6.0f} tok/s  "
-            f"warm-up {warm:.2f}  first pass {first:.3f}  peak {peak:.1f} GiB  {type(decoder.cache).__name__}"
+            f"RESULT {name:34s} pass {turn}: {seconds:7.3f} s  prefill {Timed.reading:.3f}  decode {Timed.speaking:.3f}  choosing "
+            f"{engine.spent['choosing_seconds']:.3f}  {engine.spent['tokens'] / seconds:7.0f} tok/s  halved {engine.spent['halved']:.0f}  "
+            f"peak {peak:.1f} GiB  {type(engine.decoder.cache).__name__}, {len(batches)} batches"
         )
-        found = [None] * len(prompts)
-        for index, part in enumerate(said):
-            found[index :: len(batches)] = part
-        return found
-    except Exception:
-        say(f"FAILED {name}")
-        traceback.print_exc()
-        sys.stderr.flush()
-        return None
+    return [said[f"{i:04d}"] for i in range(len(prompts))]
 
 
 def compare(name, found, wanted):
@@ -252,7 +249,7 @@ def flash_section():
     for name, keep in (("step", None), ("step after dropping", [0, 3, 4])):
         if keep:
             for cache in caches:
-                cache.keep(torch.tensor(keep, device=DEVICE))
+                cache.keep(keep)
             used = torch.tensor([used[i] for i in keep], device=DEVICE)
         used = used + 1
         for cache in caches:
@@ -274,64 +271,42 @@ def hf_section():
         clean()
 
 
-@section("decoder")
-def decoder_section():
-    whole, half, quarter = ROWS, ROWS // 2, ROWS // 4
-    said["plain 500"] = measure("decoder 500", model, whole)
-    said["plain 250"] = measure("decoder 250", model, half)
-    if CUDA:
-        measure("decoder 500, no graph", model, whole, graphs=False, repeats=1)
-        said["fused 500"] = measure("decoder 500, fused layers", model, whole, fuse=True)
-        said["fused 250"] = measure("decoder 250, fused layers", model, half, fuse=True)
-        measure("decoder 125, fused layers", model, quarter, fuse=True)
-        import tasks.decoder as module
-
-        for tokens in (8_192, 32_768):
-            module.PROMPT_TOKENS["cuda"] = tokens
-            measure(f"decoder 500, fused, prompts {tokens}", model, whole, fuse=True, repeats=1)
-        module.PROMPT_TOKENS["cuda"] = 16_384
+@section("engine")
+def engine_section():
+    """Batches as the worker deals them, and all rows at once."""
+    size = ON_GPU if CUDA else 8
+    said["dealt"] = measure(f"engine, batches of {size}", model, size)
+    said["whole"] = measure(f"engine, one batch of {ROWS}", model, ROWS)
     reference = said.get("hf 64")
-    if f"hf {len(prompts)}" in said:
-        compare("bf16, hf batch 500 against hf batch 64", said[f"hf {len(prompts)}"], reference)
-    for name in ("plain 500", "plain 250", "fused 500", "fused 250"):
-        compare(f"bf16, {name} against hf batch 64", said.get(name), reference)
-    compare("bf16, decoder 250 against 500", said.get("plain 250"), said.get("plain 500"))
-    tokens = [token for row in said["plain 500"] or [] for token in row]
+    compare("bf16, engine against hf batch 64", said["dealt"], reference)
+    compare("bf16, one batch against hf batch 64", said["whole"], reference)
+    compare("bf16, batches against one batch", said["dealt"], said["whole"])
+    compare("bf16, the same again", measure("engine, again", model, size, repeats=1), said["dealt"])
+    tokens = [token for row in said["dealt"] for token in row]
     say(f"distinct tokens said: {len(set(tokens))} of {len(tokens)}")
 
 
 @section("ends")
 def ends_section():
-    """Rows that end as summaries do (mean 30 tokens, limit 96), dropped or not."""
+    """Rows that end as summaries do (mean 30 tokens, limit 96)."""
     limit = 12 if TINY else 96
     dice = random.Random(0)
-    limits = [min(limit, max(3, round(dice.lognormvariate(3.3, 0.45)))) for _ in prompts]
-    for size in (ROWS, ROWS // 2):
-        for shrink in (False, True):
-            for fuse in (False, True) if CUDA else (False,):
-                clean()
-                batches = dealt(prompts, size)
-                ends = [limits[start :: len(batches)] for start in range(len(batches))]
-                with fusing(model, fuse):
-                    decoder = make(model, batches, new=limit, kind=Ends, shrink=shrink)
-                    decoder.limits = torch.full((len(batches[0]),), 0, device=DEVICE)
-                    decoder.warm_up()
-                    times = []
-                    for _ in range(3):
-                        decoder.reading = decoder.speaking = 0.0
-                        start = time.perf_counter()
-                        for batch, end in zip(batches, ends, strict=True):
-                            decoder.limits.zero_()
-                            decoder.limits[: len(end)] = torch.tensor(end, device=DEVICE)
-                            decoder.decode(batch)
-                        sync()
-                        times.append((time.perf_counter() - start, decoder.reading, decoder.speaking))
-                first, last = times[0][0], times[-1]
-                say(
-                    f"RESULT ends, batch {size}, shrink {shrink!s:5}, fused {fuse!s:5}: {last[0]:.3f} s (prefill {last[1]:.3f}, "
-                    f"decode {last[2]:.3f}); first pass, graphs made on the way: {first:.3f}"
-                )
-                del decoder
+    Ends.limits = {tuple(p): min(limit, max(3, round(dice.lognormvariate(3.3, 0.45)))) for p in prompts}
+    measure("ends, batches", model, ON_GPU if CUDA else 8, repeats=2, kind=Ends, max_new_tokens=limit)
+
+
+@section("mbr")
+def mbr_section():
+    """Candidates that run to the limit (the worst case), and that end as summaries do."""
+    size = ON_GPU if CUDA else 8
+    Ends.limits = dict.fromkeys(map(tuple, prompts), NEW)
+    dice = random.Random(0)
+    for candidates in (2, 3) if TINY else (16, 32):
+        # random weights have flat probabilities: epsilon 0.02 would leave the best token alone
+        measure(f"mbr {candidates}, to the limit", model, size, repeats=1, candidates=candidates, epsilon=0.0)
+        limit = 12 if TINY else 96
+        Ends.limits = {tuple(p): min(limit, max(3, round(dice.lognormvariate(3.3, 0.45)))) for p in prompts}
+        measure(f"mbr {candidates}, ends", model, size, repeats=1, kind=Ends, candidates=candidates, epsilon=0.0, max_new_tokens=limit)
 
 
 @section("parity")
@@ -343,7 +318,7 @@ def parity_section():
     wanted = hf(exact, some, 16)
     say(f"transformers in fp32: {time.perf_counter() - start:.1f} s")
     for name, options in {"graphs": {}, "no graphs": {"graphs": False}}.items() if CUDA else {"no graphs": {}}.items():
-        found = make(exact, [some], **options).decode(some)
+        found = Decoder(exact, STOP, *shape(some), NEW, **options).decode(some)[0]
         compare(f"fp32, {name}, {len(some)} rows", found, wanted)
         for prompt, a, b in zip(some, found, wanted, strict=True):
             if a != b:
@@ -355,41 +330,48 @@ def parity_section():
         clean()
 
 
-@section("profile")
-def profile_section():
-    from torch.profiler import ProfilerActivity, profile
+@section("stage")
+def stage_section():
+    """The stage function with its real processes: one GPU, all GPUs; bytes compared."""
+    from artifacts.manifest import Made
+    from artifacts.schemas import FORMATTED_EVAL, write_table
+    from artifacts.store import Store
+    from tasks.events import Silent
+    from tasks.generate import generate
+    from tasks.hardware import visible_gpus
+    from tasks.stage import Artifact, Context
 
-    activities = [ProfilerActivity.CUDA] if CUDA else [ProfilerActivity.CPU]
-
-    def show(title, prof, times):
-        entries = sorted(prof.key_averages(), key=lambda e: -(e.self_device_time_total if CUDA else e.self_cpu_time_total))
-        total = sum(e.self_device_time_total if CUDA else e.self_cpu_time_total for e in entries)
-        say(f"PROFILE {title}: {total / times / 1e3:.3f} ms, {sum(e.count for e in entries) / times:.0f} kernels each")
-        for e in entries[:15]:
-            spent = e.self_device_time_total if CUDA else e.self_cpu_time_total
-            print(f"    {spent / times / 1e3:9.3f} ms {e.count / times:7.1f} x  {e.key[:110]}", flush=True)
-
-    for fuse in (False, True) if CUDA else (False,):
-        with fusing(model, fuse), torch.inference_mode():
-            batches = dealt(prompts, ROWS)
-            decoder = make(model, batches, kind=Decoder)
-            decoder.warm_up()
-            decoder.decode(prompts)
-            part = slice(0, 40)
-            with decoder._attention():
-                with profile(activities=activities) as prof:
-                    decoder._read(prompts[part])
-                    sync()
-                show(f"prefill of {sum(map(len, prompts[part]))} tokens, fused {fuse}", prof, 1)
-                decoder._read(prompts)
-                sync()
-                with profile(activities=activities) as prof:
-                    for _ in range(4):
-                        decoder._replay(ROWS) if CUDA else decoder._step(ROWS, decoder.width)
-                    sync()
-                show(f"decode step of {ROWS} rows, fused {fuse}", prof, 4)
-            del decoder
-            clean()
+    folder = Path(tempfile.mkdtemp())
+    os.environ["DIALOGSUM_STORE"] = str(folder / "store")
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    (folder / "rows").mkdir()
+    write_table([{"id": f"test_{i}", "prompt": text} for i, text in enumerate(texts)], FORMATTED_EVAL, folder / "rows" / "test.parquet")
+    manifest = Store.current().publish(
+        folder / "rows", stage="format", of=None, name="made", key="0" * 64, rows=len(texts), identity={}, inputs={}, facts={},
+        made=Made(at="2026-01-01T00:00:00", seconds=0, run="bench"),
+    )  # fmt: skip
+    rows = Artifact(Store.current().payload(manifest.path), manifest)
+    say(f"{visible_gpus()} GPUs are visible")
+    found = {}
+    for candidates in (1, 2) if TINY else (1, 16):
+        for gpus in (1, 2) if visible_gpus() > 1 or not CUDA else (1,):
+            for name in ("work", "out"):
+                shutil.rmtree(folder / name, ignore_errors=True)
+                (folder / name).mkdir()
+            spec = GenerateSpec(
+                model=ResolvedModel(revision="0" * 64, location=str(folder / "model"), origin="bench"), turns="gemma",
+                generate=GenerateConfig(max_new_tokens=NEW, candidates=candidates, epsilon=0.0),
+            )  # fmt: skip
+            start = time.perf_counter()
+            runtime = Runtime(gpus=gpus, generate_batch_size=None if CUDA else 8)
+            done = generate(spec, Context(folder / "out", folder / "work", runtime, Silent()), rows)
+            seconds = time.perf_counter() - start
+            found[candidates, gpus] = (folder / "out" / "predictions.parquet").read_bytes()
+            say(f"RESULT stage, {candidates} candidates, {gpus} processes: {seconds:.2f} s in all; {done.measured} {done.facts}")
+        if (candidates, 2) in found:
+            say(f"PARITY 1 and 2 processes, {candidates} candidates: bytes equal: {found[candidates, 1] == found[candidates, 2]}")
+    shutil.rmtree(folder)
 
 
 say("done")

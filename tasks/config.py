@@ -4,9 +4,9 @@ Frozen, unknown keys refused. A field marked `NotIdentity` cannot change the res
 the key of the stages that read them. `Runtime` as a whole is not identity: it says how, never what.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from artifacts.identity import NotIdentity
 from artifacts.manifest import Record
@@ -92,6 +92,21 @@ class GenerateConfig(Record):
     beams: Count = 1
     length_penalty: float = 1.0
     """Only with beams."""
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 1
+    """More than 1: so many sampled summaries beside the greedy one; the one that agrees most with the others is taken
+    (minimum Bayes risk by ROUGE)."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """Of the sampled summaries."""
+    epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.02
+    """Tokens less probable than this are not sampled."""
+    seed: Seed = 0
+    """Of the sampled summaries."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.beams > 1 and self.candidates > 1:
+            raise ValueError(f"beams is {self.beams} and candidates is {self.candidates}: one of them has to be 1")
+        return self
 
 
 class ScoreConfig(Record):
@@ -136,7 +151,7 @@ class Runtime(Record):
         NotIdentity("rows in memory at once: gradients are accumulated to train.batch_size and divided by its tokens"),
     ] = None
     generate_batch_size: Annotated[
-        Count | None, NotIdentity("rows decoded together: padding is masked, and greedy decoding takes each row alone")
+        Count | None, NotIdentity("rows decoded together: none sees another, and each is sampled by numbers of its own")
     ] = None
     gpus: Annotated[
         Annotated[int, Field(ge=0, le=10**4)] | None,

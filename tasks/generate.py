@@ -4,43 +4,70 @@ Reads   rows (format, eval); adapter (train) or none
 Writes  predictions.parquet (artifacts.schemas.PREDICTIONS), in the order of the rows
 Rerun   dialogsum run RECIPE --refresh generate
 
-The work is done by tasks/generate_worker.py in a process of its own, one a GPU. It saves every batch, so a run that was
-killed goes on at the batch it had reached.
+The work is done by tasks/generate_worker.py in processes of their own, one a GPU. They save every batch, so a run that was
+killed goes on at the batch it had reached. Batches are decided by the rows alone: the number of GPUs changes no byte.
 """
 
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from artifacts.errors import StageError
+from artifacts.errors import RequestError, StageError
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
-from tasks.config import GenerateSpec
-from tasks.launch import run_worker
+from tasks.config import GenerateSpec, Runtime
+from tasks.decoding.batches import batch_size, count
+from tasks.hardware import gpu_names
+from tasks.launch import run_workers
 from tasks.stage import Artifact, Context, Done, Stage
 
 
 def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> Done:
     """Predict a summary for the first `limit` rows."""
+    wanted = [row["id"] for row in read_table(rows.payload / "test.parquet", FORMATTED_EVAL)][: spec.generate.limit]
+    environments = shards(context.runtime, len(wanted))
     config = {
         "spec": spec.model_dump(mode="json"),
         "runtime": context.runtime.model_dump(mode="json"),
         "rows": str(rows.payload),
         "adapter": str(adapter.payload) if adapter else None,
         "parts": str(context.work / "parts"),
+        "shards": len(environments),
     }
-    measured = run_worker(["-m", "tasks.generate_worker"], config, context.work, context.events)
-    wanted = [row["id"] for row in read_table(rows.payload / "test.parquet", FORMATTED_EVAL)][: spec.generate.limit]
+    configs = [config | {"shard": shard} for shard in range(len(environments))]
+    measured = run_workers(["-m", "tasks.generate_worker"], configs, context.work, context.events, environments)
     made = {row["id"]: row for row in read_parts(context.work / "parts")}
     if missing := [name for name in wanted if name not in made]:
         raise StageError(f"{len(missing)} of {len(wanted)} rows have no prediction, the first is {missing[0]!r}")
     predictions = [made[name] for name in wanted]
     write_table(predictions, PREDICTIONS, context.out / "predictions.parquet")
-    return Done(rows=len(predictions), facts=_facts(predictions), measured=measured)
+    return Done(rows=len(predictions), facts=_facts(predictions), measured=_together(measured))
+
+
+def shards(runtime: Runtime, rows: int) -> list[dict[str, str]]:
+    """The environment of each worker: one a GPU, none without a batch. RequestError if there are fewer GPUs."""
+    gpus = [] if runtime.device == "cpu" else gpu_names()
+    wanted = max(1, len(gpus) if runtime.gpus is None else runtime.gpus)
+    if gpus and wanted > len(gpus):
+        raise RequestError(f"runtime.gpus is {wanted}, but {len(gpus)} can be seen here")
+    useful = min(wanted, max(1, count(rows, batch_size(runtime, "cuda" if gpus else "cpu"))))
+    return [{"CUDA_VISIBLE_DEVICES": gpus[i]} if gpus else {} for i in range(useful)]
 
 
 def read_parts(folder: Path) -> list[dict[str, Any]]:
     """Predictions of the batches that are finished."""
     return [row for file in sorted(folder.glob("*.parquet")) for row in read_table(file, PREDICTIONS)]
+
+
+def _together(measured: list[dict[str, Any]]) -> dict[str, Any]:
+    """Measurements of all workers: sums of what adds up, the largest of what happens at once."""
+    whole = dict(measured[0]) | {"processes": len(measured)}
+    for name, value in whole.items():
+        values = [found[name] for found in measured if found.get(name) is not None]
+        if name.endswith("_seconds") or name == "peak_gib":
+            whole[name] = max(values, default=None)
+        elif name in ("tokens", "halved") or name == "tokens_per_second":
+            whole[name] = round(sum(values), 1) if values else value
+    return whole
 
 
 def _facts(predictions: list[dict[str, Any]]) -> dict[str, Any]:
@@ -49,7 +76,9 @@ def _facts(predictions: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _label(spec: GenerateSpec) -> str:
-    decoding = f" beam{spec.generate.beams}" if spec.generate.beams > 1 else ""
+    settings = spec.generate
+    decoding = f" beam{settings.beams}" if settings.beams > 1 else ""
+    decoding += f" of{settings.candidates}" if settings.candidates > 1 else ""
     return f"{spec.model.name}{decoding}"
 
 

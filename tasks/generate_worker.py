@@ -1,4 +1,4 @@
-"""The generation process: batched, left-padded, longest rows first, every batch saved.
+"""The generation process: its share of the batches, the longest rows first, every batch saved.
 
 python -m tasks.generate_worker CONFIG.json        (CONFIG.json is written by tasks/generate.py)
 """
@@ -11,72 +11,66 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import GenerationConfig
 
-from artifacts.errors import StageError
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
 from tasks.base_model import half_precision, load_model, load_tokenizer, pick_device
-from tasks.config import GenerateConfig, GenerateSpec, ResolvedModel, Runtime
+from tasks.config import GenerateSpec, ResolvedModel, Runtime
+from tasks.decoding.batches import batch_size, deal
+from tasks.decoding.engine import Engine
 from tasks.events import Events
 from tasks.generate import read_parts
 from tasks.launch import be_worker
 from tasks.turns import TurnEncoder
 
-ON_CPU, ON_GPU = 16, 64
-"""Rows decoded together unless the recipe's runtime says otherwise."""
-
 
 def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
-    """Predict the rows that no finished batch has yet. Returns measurements."""
+    """Predict the rows of batches `shard`, `shard + shards`, … that are not done yet. Returns measurements."""
     spec, runtime = GenerateSpec.model_validate(config["spec"]), Runtime.model_validate(config["runtime"])
+    shard, shards = config["shard"], config["shards"]
     device = pick_device(runtime.device)
     if device.type == "cpu":
-        torch.set_num_threads(runtime.threads or os.cpu_count() or 1)
+        torch.set_num_threads(runtime.threads or max(1, (os.cpu_count() or 1) // shards))
     started = time.perf_counter()
     rows = read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)[: spec.generate.limit]
     parts = Path(config["parts"])
     parts.mkdir(parents=True, exist_ok=True)
     done = {row["id"] for row in read_parts(parts)}
-    if done:
+    if done and shard == 0:
         events.log(f"{len(done)} of {len(rows)} rows were predicted before the last run ended; going on")
     tokenizer = load_tokenizer(spec.model)
     encoder = TurnEncoder(tokenizer, spec.turns)
     prompts, cut = encoder.prompts([row["prompt"] for row in rows], spec.generate.max_prompt_tokens)
-    if cut:
+    if cut and shard == 0:
         events.log(f"{cut} of {len(rows)} prompts lose their end at {spec.generate.max_prompt_tokens} tokens")
-    size = runtime.generate_batch_size or (ON_CPU if device.type == "cpu" else ON_GPU)
-    batches = plan_batches([row["id"] for row in rows], prompts, size)
-    events.progress(len(done), len(rows), "loading the model")
-    model = merged(spec.model, Path(config["adapter"]) if config["adapter"] else None, device)
+    size = batch_size(runtime, device.type)
+    mine = deal([(row["id"], ids) for row, ids in zip(rows, prompts, strict=True)], size)[shard::shards]
+    todo = [[row for row in batch if row[0] not in done] for batch in mine]
+    total, finished = sum(map(len, mine)), sum(map(len, mine)) - sum(map(len, todo))
+    events.progress(finished, total, "loading the model")
+    engine = Engine(
+        merged(spec.model, Path(config["adapter"]) if config["adapter"] else None, device),
+        tokenizer, encoder.stop_id, spec.generate,
+    )  # fmt: skip
     loaded = time.perf_counter()
-    new_tokens = 0
-    for batch in batches:
-        todo = [(name, ids) for name, ids in batch if name not in done]
-        if not todo:
-            continue
-        made = decode(model, tokenizer, encoder.stop_id, [ids for _, ids in todo], spec.generate)
-        predictions = [{"id": name} | row for (name, _), row in zip(todo, made, strict=True)]
-        _save(predictions, parts)
-        done.update(name for name, _ in todo)
-        new_tokens += sum(row["tokens"] for row in predictions)
-        rate = new_tokens / (time.perf_counter() - loaded)
-        events.progress(len(done), len(rows), f"{rate:.0f} tokens/s")
-    seconds = time.perf_counter() - loaded
+    for batch in filter(None, todo):
+        _save(engine.predict(batch), parts)
+        finished += len(batch)
+        rate = engine.spent["tokens"] / (time.perf_counter() - loaded)
+        events.progress(finished, total, f"{rate:.0f} tokens/s")
+    seconds, spent = time.perf_counter() - loaded, engine.spent
     return {
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": str(engine.model.dtype).removeprefix("torch."),
         "batch": size,
         "loading_seconds": round(loaded - started, 2),
         "generating_seconds": round(seconds, 2),
-        "tokens_per_second": round(new_tokens / seconds, 1) if new_tokens else None,
+        "decoding_seconds": round(spent["decoding_seconds"], 2),
+        "choosing_seconds": round(spent["choosing_seconds"], 2),
+        "tokens": int(spent["tokens"]),
+        "tokens_per_second": round(spent["tokens"] / seconds, 1) if spent["tokens"] else None,
+        "halved": int(spent["halved"]),
         "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None,
     }
-
-
-def plan_batches(names: list[str], prompts: list[list[int]], size: int) -> list[list[tuple[str, list[int]]]]:
-    """Rows sorted by length, longest first, so that little is padding and too large a batch fails at once."""
-    rows = sorted(zip(names, prompts, strict=True), key=lambda row: (-len(row[1]), row[0]))
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def merged(base: ResolvedModel, adapter: Path | None, device: torch.device) -> Any:
@@ -87,35 +81,6 @@ def merged(base: ResolvedModel, adapter: Path | None, device: torch.device) -> A
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter, use_safetensors=True).merge_and_unload()
     return model.eval()
-
-
-@torch.inference_mode()
-def decode(
-    model: Any, tokenizer: Any, stop_id: int, prompts: list[list[int]], settings: GenerateConfig
-) -> list[dict[str, Any]]:
-    """Decode one batch. `tokens` counts what was generated, the stop token included."""
-    width = max(map(len, prompts))
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (width - len(row)) + row for row in prompts], device=model.device)
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in prompts], device=model.device)
-    generated = model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        generation_config=GenerationConfig(
-            max_new_tokens=settings.max_new_tokens, num_beams=settings.beams, do_sample=False,
-            length_penalty=settings.length_penalty if settings.beams > 1 else None,
-            eos_token_id=stop_id, pad_token_id=pad,
-        ),
-    )[:, width:].tolist()  # fmt: skip
-    if len(generated) != len(prompts):
-        raise StageError(f"{len(generated)} outputs for {len(prompts)} prompts")
-    rows = []
-    for output in generated:
-        stopped = stop_id in output
-        kept = output[: output.index(stop_id)] if stopped else output
-        text = tokenizer.decode(kept, skip_special_tokens=True).strip()
-        rows.append({"prediction": text, "tokens": len(kept) + stopped, "stop": "stop_token" if stopped else "limit"})
-    return rows
 
 
 def _save(predictions: list[dict[str, Any]], parts: Path) -> None:

@@ -1,21 +1,23 @@
-"""What this machine has, asked without importing torch."""
+"""What the machine has, found without importing torch."""
 
 import os
-import shutil
 import subprocess
 
 
 def visible_gpus() -> int:
     """GPUs this process may use, without importing torch."""
+    return len(gpu_names())
+
+
+def gpu_names() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that this process may use."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        listed = [name.strip() for name in named.split(",")]
-        return next((at for at, name in enumerate(listed) if name in ("", "-1")), len(listed))
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return 0
+        names = [name.strip() for name in named.split(",")]
+        ends = [i for i, name in enumerate(names) if name in ("", "-1")]  # CUDA reads as far as the first that is none
+        return names[: ends[0]] if ends else names
     try:
-        told = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=30, check=False).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith("GPU ") for line in told.splitlines())
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout  # noqa: S607
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]

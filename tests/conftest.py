@@ -197,11 +197,14 @@ def put_workers_inline(patch: pytest.MonkeyPatch) -> None:
     from tasks import generate, generate_worker, lora_worker, train
     from tasks.events import Silent
 
-    def inline(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-        return lambda command, config, folder, events: work(json.loads(json.dumps(config)), Silent())
+    def trained(command: Any, config: Any, folder: Any, events: Any) -> dict[str, Any]:
+        return lora_worker.work(json.loads(json.dumps(config)), Silent())
 
-    patch.setattr(train, "run_worker", inline(lora_worker.work))
-    patch.setattr(generate, "run_worker", inline(generate_worker.work))
+    def generated(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
+        return [generate_worker.work(json.loads(json.dumps(config)), Silent()) for config in configs]
+
+    patch.setattr(train, "run_worker", trained)
+    patch.setattr(generate, "run_workers", generated)
 
 
 @pytest.fixture

@@ -189,6 +189,8 @@ def test_comments_docstrings_and_layout_change_no_stage(source: Path) -> None:
     [
         ("tasks/rouge.py", "len(token) > 3", "len(token) > 4 - 1 + 7", {"score", "report"}),
         ("tasks/turns.py", '"<|im_start|>user\\n"', '"<|im_start|>person\\n"', {"train", "generate"}),
+        ("tasks/decoding/sampling.py", "BLOCK = 512", "BLOCK = 256", {"generate"}),
+        ("tasks/decoding/kv_cache.py", "is_causal=True", "is_causal=not False", {"generate"}),
         ("tasks/prompt.py", "before + dialogue + after", "before + dialogue.strip() + after", {"format"}),
         ("tasks/report.html.j2", "<html", "<html data-edited", {"report"}),
     ],
@@ -219,6 +221,13 @@ def test_every_module_left_out_of_fingerprints_exists_and_says_why() -> None:
     """A renamed module cannot stay on the list by its old name."""
     assert set(code.PLUMBING) <= MODULES
     assert all(len(why.split()) > 4 for why in code.PLUMBING.values())
+
+
+def test_packages_have_no_code_of_their_own() -> None:
+    """Importing a module runs the `__init__.py` of its packages, which no fingerprint covers."""
+    assert {
+        file for folder in code.PACKAGES for file in (ROOT / folder).rglob("__init__.py") if file.read_text()
+    } == set()
 
 
 def test_every_module_is_in_some_fingerprint_or_on_the_list_of_plumbing(source: Path) -> None:

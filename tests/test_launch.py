@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from artifacts.errors import RequestError, StageError
-from tasks.launch import run_worker
+from tasks import launch
+from tasks.launch import run_worker, run_workers
 from tests.conftest import ROOT
 
 WORKER = """
@@ -214,3 +215,60 @@ def test_interrupted_parent_takes_the_worker_along(desk: Desk) -> None:
         run_worker(command, {}, desk.folder / "work", heard)
     with pytest.raises(ProcessLookupError):
         os.kill(int(heard.lines[0]), 0)
+
+
+# -- several workers
+
+
+def several(desk: Desk, body: str, *configs: dict[str, Any], environments: Any = ()) -> list[dict[str, Any]]:
+    return run_workers(desk.write(body), list(configs), desk.folder / "work", desk.heard, environments)
+
+
+def test_workers_run_at_once_and_answer_in_order(desk: Desk) -> None:
+    """Each waits for the other through a pipe; each has its own config and its own environment."""
+    os.mkfifo(desk.folder / "pipe")
+    found = several(
+        desk, """
+        with open(config["pipe"], "w" if config["i"] else "r") as pipe:
+            pipe.write("x") if config["i"] else pipe.read()
+        return {"i": config["i"], "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
+        """, *({"i": i, "pipe": str(desk.folder / "pipe")} for i in range(2)),
+        environments=[{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}],
+    )  # fmt: skip
+    assert found == [{"i": 0, "gpu": "4"}, {"i": 1, "gpu": "7"}]
+
+
+def test_progress_of_all_workers_is_added_up(desk: Desk) -> None:
+    """Only once all have said how much there is, so that the total never moves."""
+    several(
+        desk, "[events.progress(i, config['n'], 'fast') for i in range(config['n'] + 1)]; return {}", {"n": 3}, {"n": 5}
+    )
+    assert desk.heard.steps[-1] == (8, 8, "fast each")
+    assert {total for _, total, _ in desk.heard.steps} == {8}
+    assert [done for done, _, _ in desk.heard.steps] == sorted(done for done, _, _ in desk.heard.steps)
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
+    """The error is the failing worker's, and nobody is left, not even who minds no SIGTERM."""
+    monkeypatch.setattr(launch, "GRACE", 0.5)
+    with pytest.raises(StageError, match="full"):
+        several(desk, """
+            if config["i"]:
+                with open(config["pipe"]) as pipe:
+                    pipe.read()
+                raise StageError("full")
+            if config["stubborn"]:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            events.log(str(os.getpid()))
+            open(config["pipe"], "w").close()
+            threading.Event().wait()
+        """, *({"i": i, "stubborn": stubborn, "pipe": str(_pipe(desk))} for i in range(2)))  # fmt: skip
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(desk.heard.lines[0]), 0)
+
+
+def _pipe(desk: Desk) -> Path:
+    if not (desk.folder / "pipe").exists():
+        os.mkfifo(desk.folder / "pipe")
+    return desk.folder / "pipe"

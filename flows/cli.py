@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from artifacts.errors import RequestError, StageError, nearest, one_line
+from flows.benchmarks.commands import bench
 from flows.recipe import load_recipe
 
 STAGE_NAMES = ("download", "format", "train", "generate", "score", "promote", "report")
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+app.add_typer(bench, name="bench")
 
 RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", show_default=True)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.")]
@@ -76,7 +79,13 @@ def promote(
     debug: Debug = False,
 ) -> None:
     """Compare an adapter with base model and champion; make it champion if the gate passes."""
-    _execute("promote", recipe, overrides, refresh, as_json, debug, adapter=adapter)
+    summary = _execute("promote", recipe, overrides, refresh, as_json, debug, adapter=adapter)
+    if not as_json:
+        from flows.comparing import compare
+        from flows.terminal import Terminal
+
+        scores = next(e for e in summary["stages"] if e["stage"] == "score")
+        compare(scores["artifact"], Terminal().answers)
 
 
 @app.command()
@@ -171,7 +180,7 @@ def _execute(
     as_json: bool,
     debug: bool,
     **more: str,
-) -> None:
+) -> dict[str, Any]:
     load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
     names = _stage_names(refresh)
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -187,6 +196,7 @@ def _execute(
         print(json.dumps(summary, ensure_ascii=False))
     else:
         listener.scores(summary)
+    return summary  # type: ignore[no-any-return]
 
 
 def _base(recipe: str, overrides: list[str] | None) -> str:

@@ -76,6 +76,16 @@ class Terminal:
             )
         self.answers.print(table)
 
+    def table(self, rows: list[dict[str, Any]], remark: str) -> None:
+        """Rows with the same keys as a table, and a remark below it."""
+        table = Table(box=None, pad_edge=False)
+        for key, value in rows[0].items():
+            table.add_column(key, justify="left" if isinstance(value, str) else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*[escape(str(value)) for value in row.values()])
+        self.answers.print(table)
+        self.answers.print(escape(remark), soft_wrap=True)
+
     def scores(self, summary: dict[str, Any]) -> None:
         """Table of the headline scores, the gate's decision, and where the report is."""
         table = Table(box=None, pad_edge=False)

@@ -4,9 +4,10 @@ Nothing here touches the network, and no test sees the user's store or Prefect p
 """
 
 import csv
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,20 @@ os.environ |= {
 
 import pytest
 
+from artifacts.manifest import Made
+from artifacts.schemas import DATASET, PREDICTIONS, write_table
+from artifacts.store import Store
+from tasks.config import Runtime, ScoreConfig
+from tasks.events import Silent
+from tasks.stage import Artifact, Context
+
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "tasks" / "sample"
 
 
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store that DIALOGSUM_STORE names."""
-    from artifacts.store import Store
-
     monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / "store"))
     return Store.current()
 
@@ -61,6 +67,61 @@ def tiny_data(folder: Path) -> Path:
 def data(tmp_path: Path) -> Path:
     """A folder with tiny data that the test may change."""
     return tiny_data(tmp_path / "data")
+
+
+class Bench:
+    """Runs plain stage functions on constructed artifacts."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder, self.store, self.made = folder, store, 0
+
+    def context(self) -> Context:
+        self.made += 1
+        out, work = self.folder / f"stage{self.made}" / "out", self.folder / f"stage{self.made}" / "work"
+        out.mkdir(parents=True)
+        work.mkdir()
+        return Context(out, work, Runtime(), Silent())
+
+    def artifact(self, stage: str, table: str, rows: list[dict[str, Any]], schema: Any) -> Artifact:
+        """An artifact with one table."""
+        out = self.context().out
+        write_table(rows, schema, out / f"{table}.parquet")
+        manifest = self.store.publish(
+            out, stage=stage, of=None, name="made", key=f"{self.made:08x}", rows=len(rows), identity={}, inputs={},
+            facts={}, made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
+        )  # fmt: skip
+        return Artifact(self.store.payload(manifest.path), manifest)
+
+    def dataset(
+        self, references: list[list[str]], dialogues: list[str] | None = None, topics: list[list[str]] | None = None
+    ) -> Artifact:
+        rows = [
+            {"id": f"test_{i}", "dialogue": dialogues[i] if dialogues else f"#Person1#: {i}", "references": texts,
+             "topics": topics[i] if topics else [""] * len(texts)}
+            for i, texts in enumerate(references)
+        ]  # fmt: skip
+        return self.artifact("download", "test", rows, DATASET)
+
+    def predictions(self, texts: list[str], cut: Collection[int] = ()) -> Artifact:
+        """Those of the rows in `cut` ended at the token limit."""
+        rows = [
+            {"id": f"test_{i}", "prediction": text, "tokens": 1, "stop": "limit" if i in cut else "stop_token"}
+            for i, text in enumerate(texts)
+        ]
+        return self.artifact("generate", "predictions", rows, PREDICTIONS)
+
+    def score(self, dataset: Artifact, *systems: Artifact, **settings: int) -> tuple[dict[str, Any], Path]:
+        """scores.json of base and, if given, tuned, champion and before; and the folder it lies in."""
+        from tasks.score import score
+
+        context = self.context()
+        score(ScoreConfig(**{"bootstrap_resamples": 1000} | settings), context, dataset, *systems)
+        return json.loads((context.out / "scores.json").read_text()), context.out
+
+
+@pytest.fixture
+def bench(tmp_path: Path, store: Store) -> Bench:
+    return Bench(tmp_path, store)
 
 
 @pytest.fixture(scope="session")
@@ -128,22 +189,24 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def workers_inline(monkeypatch: pytest.MonkeyPatch) -> None:
+def put_workers_inline(patch: pytest.MonkeyPatch) -> None:
     """The workers' own code, called here instead of in a process of its own: torch is imported once for all tests.
 
     tests/test_end_to_end.py runs the real processes.
     """
-    import json
-
     from tasks import generate, generate_worker, lora_worker, train
-    from tasks.events import Silent
 
     def inline(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-        return lambda command, config, folder, events: work(json.loads(json.dumps(config)), Silent())
+        return lambda command, config, folder, events: work(json.loads(json.dumps(config)), events)
 
-    monkeypatch.setattr(train, "run_worker", inline(lora_worker.work))
-    monkeypatch.setattr(generate, "run_worker", inline(generate_worker.work))
+    patch.setattr(train, "run_worker", inline(lora_worker.work))
+    patch.setattr(generate, "run_worker", inline(generate_worker.work))
+
+
+@pytest.fixture
+def workers_inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `put_workers_inline`."""
+    put_workers_inline(monkeypatch)
 
 
 def run_cli(*arguments: str, root: Path = ROOT, **environment: str) -> Any:

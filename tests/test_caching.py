@@ -9,9 +9,10 @@ import pytest
 
 from artifacts import fingerprint
 from artifacts.store import Store
-from tests.conftest import ROOT, shrunk, tiny_data
+from tests.conftest import ROOT, put_workers_inline, shrunk, tiny_data
 
-ALL = ["download", "format train", "format eval", "train", "generate base", "generate tuned", "score", "report"]
+JUDGE = ["score", "promote", "report"]
+ALL = ["download", "format train", "format eval", "train", "generate base", "generate tuned", *JUDGE]
 Change = Callable[[Path, list[str]], list[str] | None]
 """`change(folder of the test, overrides) -> further overrides`; it may alter data, code or store."""
 
@@ -29,7 +30,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, models: Any, prefect_ser
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
         patch.setattr(fingerprint, "ROOT", folder / "code")
-        inline(patch)
+        put_workers_inline(patch)
         ran = retrain(overrides(folder, models))
     assert statuses(ran) == dict.fromkeys(ALL, "run")
     return folder
@@ -44,7 +45,7 @@ def rerun(
     shutil.copytree(first_run, folder)
     monkeypatch.setenv("DIALOGSUM_STORE", str(folder / "store"))
     monkeypatch.setattr(fingerprint, "ROOT", folder / "code")
-    inline(monkeypatch)
+    put_workers_inline(monkeypatch)
 
     def run(change: Change, **options: Any) -> dict[str, Any]:
         base = overrides(folder, models)
@@ -53,21 +54,6 @@ def rerun(
         return retrain(wanted, **options) | {"planned": planned}
 
     return run
-
-
-def inline(patch: pytest.MonkeyPatch) -> None:
-    """The workers' own code in this process (see the fixture `workers_inline`)."""
-    import json
-
-    from tasks import generate, generate_worker, lora_worker, train
-    from tasks.events import Silent
-
-    patch.setattr(
-        train, "run_worker", lambda c, config, f, e: lora_worker.work(json.loads(json.dumps(config)), Silent())
-    )
-    patch.setattr(
-        generate, "run_worker", lambda c, config, f, e: generate_worker.work(json.loads(json.dumps(config)), Silent())
-    )
 
 
 def overrides(folder: Path, models: dict[str, Path]) -> list[str]:
@@ -134,22 +120,27 @@ def edited(module: str, old: str, new: str) -> Change:
     return change
 
 
-AFTER_TRAIN = ["generate tuned", "score", "report"]
-AFTER_GENERATE = ["generate base", "generate tuned", "score", "report"]
+AFTER_TRAIN = ["generate tuned", *JUDGE]
+AFTER_GENERATE = ["generate base", "generate tuned", *JUDGE]
+SECOND_SEED = ["train seed 1", "generate seed 1", "score seed 1"]
 TABLE: list[tuple[str, Change, list[str]]] = [
     ("nothing", settings(), []),
     ("evaluation prompt", evaluation_prompt, ["format eval", *AFTER_GENERATE]),
     ("training prompt", training_prompt, ["format train", "train", *AFTER_TRAIN]),
     ("LoRA rank", settings("train.lora.rank=2"), ["train", *AFTER_TRAIN]),
     ("decoding setting", settings("generate.max_new_tokens=5"), AFTER_GENERATE),
-    ("scorer setting", settings("score.bootstrap_seed=1"), ["score", "report"]),
+    ("scorer setting", settings("score.bootstrap_seed=1"), JUDGE),
+    ("gate setting", settings("gate.least_rows=4"), ["promote", "report"]),
+    ("whether the gate acts by itself", settings("gate.automatic=false"), []),
+    ("a second seed", settings("seeds=2"), [*SECOND_SEED, "report"]),
     ("report option", settings("report.examples=1"), ["report"]),
     ("generation batch size", settings("runtime.generate_batch_size=3"), []),
     ("training micro-batch", settings("runtime.train_batch_size=2"), []),
     ("device", settings("runtime.device=auto"), []),
     ("workers and threads", settings("runtime.workers=1", "runtime.threads=1", "runtime.gpus=0"), []),
     ("one byte of the dataset", one_byte_of_the_dataset, ALL),
-    ("helper of scoring", edited("tasks/rouge.py", ".score(reference, prediction)", ".score(prediction, reference)"), ["score", "report"]),
+    ("helper of scoring", edited("tasks/rouge.py", ".score(reference, prediction)", ".score(prediction, reference)"), JUDGE),
+    ("helper of the gate", edited("tasks/promote.py", "100 * share:.1f", "100 * share:.2f"), ["promote", "report"]),
     ("helper of generation", edited("tasks/generate_worker.py", "do_sample=False", "do_sample=0"), ["generate base", "generate tuned"]),
     ("a comment", edited("tasks/rouge.py", "# as in rouge_score", "# just as in rouge_score"), []),
     ("a docstring", edited("tasks/lora_worker.py", "Check, train, save.", "Check, then train and save."), []),
@@ -168,7 +159,7 @@ def test_a_change_reruns_its_stages_and_no_others(rerun: Any, what: str, change:
 
 DAMAGES = [
     ("1_download", "deleted"), ("2_format", "truncated"), ("3_train", "flipped"), ("3_train", "deleted"),
-    ("3_train", "truncated"), ("4_generate", "deleted"), ("5_score", "truncated"), ("6_report", "flipped"),
+    ("3_train", "truncated"), ("4_generate", "deleted"), ("5_score", "truncated"), ("6_report", "flipped"), ("7_promote", "emptied"),
 ]  # fmt: skip
 
 
@@ -183,8 +174,8 @@ def test_a_damaged_payload_reruns_its_stage_alone_and_says_why(rerun: Any, stage
         harmed.append(file)
         if damage == "deleted":
             file.unlink()
-        elif damage == "truncated":
-            file.write_bytes(content[:-1])
+        elif damage in ("truncated", "emptied"):
+            file.write_bytes(content[:-1] if damage == "truncated" else b"")
         else:
             file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
 

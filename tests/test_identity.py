@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from artifacts import fingerprint as code
 from artifacts.identity import NotIdentity, canonical, difference, identity_of, in_words, sha256
 from tasks.config import (
+    GateConfig,
     GenerateConfig,
     ReportConfig,
     ResolvedData,
@@ -80,12 +81,12 @@ def another(value: Any, annotation: Any) -> Any:
         case int():
             return value + 1
         case float():
-            return value / 2 or 0.25
+            return value * 0.9 or 0.25
         case str():
             return f"{value}x"
         case tuple():
-            return value[:-1]
-    return 7 if "int" in str(annotation) else "x"
+            return value[::-1]
+    return 7 if "int" in str(annotation) or "float" in str(annotation) else "x"
 
 
 def changed(config: BaseModel, path: tuple[str, ...]) -> BaseModel:
@@ -98,8 +99,9 @@ def changed(config: BaseModel, path: tuple[str, ...]) -> BaseModel:
 
 SCIENCE = [
     pytest.param(config, path, id=f"{type(config).__name__}.{'.'.join(path)}")
-    for config in (TrainConfig(), GenerateConfig(), ScoreConfig(), ReportConfig())
+    for config in (TrainConfig(), GenerateConfig(), ScoreConfig(), GateConfig(), ReportConfig())
     for path in leaves(config)
+    if path != ("automatic",)
 ]
 
 
@@ -204,6 +206,7 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
 APART = {
     "tasks.shell": "Prefect's",
     "artifacts.cache": "Prefect's",
+    "artifacts.champions": "the flow's",
 }
 MODULES = {
     f"{file.parent.name}.{file.stem}" for folder in ("artifacts", "tasks") for file in (ROOT / folder).glob("[!_]*.py")

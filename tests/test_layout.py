@@ -1,4 +1,4 @@
-"""Layout: imports go one way, Prefect stays in three files, and no module hides a dependency."""
+"""Layout: imports go one way, Prefect stays in four files, and no module hides a dependency."""
 
 import ast
 import subprocess
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 RANK = {"artifacts": 0, "tasks": 1, "flows": 2}
 FILES = sorted(file for package in RANK for file in (ROOT / package).glob("**/*.py"))
-MAY_IMPORT_PREFECT = {"artifacts/cache.py", "tasks/shell.py", "flows/pipeline.py"}
+MAY_IMPORT_PREFECT = {"artifacts/cache.py", "tasks/shell.py", "flows/pipeline.py", "flows/telling.py"}
 by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
 
 
@@ -41,7 +41,7 @@ def test_modules_are_imported_by_their_full_names(file: Path) -> None:
     assert {name for name in imports(file) if name.startswith(".")} == set()
 
 
-def test_only_the_shell_imports_prefect() -> None:
+def test_only_shell_flows_and_what_they_tell_import_prefect() -> None:
     """Logic is plain functions, so that it is tested and planned without a server."""
     found = {str(f.relative_to(ROOT)) for f in FILES if "prefect" in {name.split(".")[0] for name in imports(f)}}
     assert found <= MAY_IMPORT_PREFECT

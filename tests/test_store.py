@@ -261,6 +261,7 @@ def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str,
         lambda: anywhere.by_id(name), lambda: anywhere.absolute(name), lambda: anywhere.manifest(name),
         lambda: anywhere.verified(name), lambda: anywhere.payload(name), lambda: anywhere.read("pointers", name),
         lambda: anywhere.read(name), lambda: anywhere.write(b"x", "pointers", name), lambda: anywhere.write(b"x", name, "x"),
+        lambda: anywhere.create(b"x", "champions", name), lambda: anywhere.names("champions", name),
     ]  # fmt: skip
     answers = [said(attempt) for attempt in attempts]
     assert [answer for answer in answers if not answer.startswith("RequestError") or "\n" in answer] == []
@@ -273,6 +274,19 @@ def test_small_files_are_replaced_whole(anywhere: Store) -> None:
     for content in (b"first, longer", b"second"):
         anywhere.write(content, "pointers", "latest.json")
         assert anywhere.read("pointers", "latest.json") == content
+
+
+def test_a_small_file_is_created_once(anywhere: Store) -> None:
+    """The second creator is told so and changes nothing; a hidden or half-written file is not listed."""
+    assert anywhere.names("champions", "base") == []
+    assert anywhere.create(b"first", "champions", "base", "2.json") is True
+    assert anywhere.create(b"second", "champions", "base", "2.json") is False
+    assert anywhere.create(b"other", "champions", "base", "1.json") is True
+    assert anywhere.read("champions", "base", "2.json") == b"first"
+    (anywhere.root / "champions" / "base" / ".3.json.half").write_bytes(b"{")
+    assert anywhere.names("champions", "base") == ["1.json", "2.json"]
+    if anywhere.is_local:
+        assert len(list(Path(anywhere.root.path, "champions", "base").iterdir())) == 3
 
 
 def reseal(file: Path, **changes: Any) -> None:

@@ -27,7 +27,6 @@ PLUMBING = {
     "tasks.launch": "starts the worker process and reads what it says",
     "tasks.hardware": "counts GPUs; how many share the work is no identity",
     "tasks.events": "what a worker says about its progress",
-    "tasks.hardware": "counts GPUs; how many share the work changes no result",
 }
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from artifacts.errors import RequestError, StageError, nearest, one_line
+from flows.benchmarks.commands import bench
 from flows.recipe import load_recipe
 
 STAGE_NAMES = ("download", "format", "train", "generate", "score", "promote", "report")
@@ -23,7 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-bench = typer.Typer(help="The project's own benchmarks, each beside its baseline in one run.", rich_markup_mode=None)
 app.add_typer(bench, name="bench")
 
 RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", show_default=True)]
@@ -170,31 +170,6 @@ def doctor(
     from flows import checkup
 
     checkup.doctor(loaded, as_json)
-
-
-@bench.command()
-def score(
-    data: Annotated[str, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")] = "sample",
-    predictions: Annotated[
-        str | None, typer.Option("--predictions", metavar="FILE", help="Text, one line a test dialogue.")
-    ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=1)] = 3,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Scoring: ours beside rouge_score's own loop."""
-    from flows.benchmarks.score import bench_score
-
-    _print_table(*bench_score(data, predictions, repeats), as_json)
-
-
-def _print_table(rows: list[dict[str, Any]], remark: str, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"rows": rows, "remark": remark}, ensure_ascii=False))
-        return
-    from flows.terminal import Terminal
-
-    Terminal().table(rows, remark)
 
 
 def _execute(

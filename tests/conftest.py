@@ -7,7 +7,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -195,13 +195,12 @@ def put_workers_inline(patch: pytest.MonkeyPatch) -> None:
     tests/test_end_to_end.py runs the real processes.
     """
     from tasks import generate, generate_worker, lora_worker, train
-    from tasks.events import Silent
 
     def trained(command: Any, config: Any, folder: Any, events: Any) -> dict[str, Any]:
-        return lora_worker.work(json.loads(json.dumps(config)), Silent())
+        return lora_worker.work(json.loads(json.dumps(config)), events)
 
     def generated(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
-        return [generate_worker.work(json.loads(json.dumps(config)), Silent()) for config in configs]
+        return [generate_worker.work(json.loads(json.dumps(config)), events) for config in configs]
 
     patch.setattr(train, "run_worker", trained)
     patch.setattr(generate, "run_workers", generated)

@@ -1,0 +1,55 @@
+"""bench generate: our generate stage beside transformers' `generate` and the article's loop, on the same prompts."""
+
+from typing import Any
+
+from flows.benchmarks.setting import Asked, chosen, running
+from flows.recipe import load_recipe
+
+SYSTEMS = ("ours", "transformers", "article")
+
+
+def bench_generate(
+    asked: Asked, systems: str | None, limit: int, new_tokens: int, timed: int
+) -> tuple[list[dict[str, Any]], str]:
+    """Generate `new_tokens` for each of `limit` test dialogues; the article's loop for `timed` of them."""
+    overrides = (f"generate.limit={limit}", f"generate.max_new_tokens={new_tokens}", "train.limit=1")
+    table: list[dict[str, Any]] = []
+    with running(asked) as run:
+        facts, rows = run.prepare(*overrides)
+        rank = load_recipe(run.recipe, run.overrides).train.lora.rank
+        for name in chosen(systems, SYSTEMS):
+            if name == "ours":
+                found = run.tried(name, "ours", *overrides, do="generate")
+                found |= {"device": found["measured"]["device"], "peak_gib": found["measured"].get("peak_gib")} if "failed" not in found else {}  # fmt: skip
+                found["note"] = "the stage's first and only pass, whatever it warms up included"
+            else:
+                config = {"system": name, "model": facts["model"], "rows": str(rows), "new_tokens": new_tokens}
+                found = run.tried(name, "peers_generate", **config, timed=timed, rank=rank)
+            if "failed" not in found:
+                found["tokens_per_second"] = found["tokens"] / found["seconds"]
+                found["peak_gib"] = found["peak_ram_gib"] if found["peak_gib"] is None else found["peak_gib"]
+            table.append({"system": name} | found)
+    ours = next((row for row in table if row["system"] == "ours" and "failed" not in row), None)
+    for row in table:
+        row["ratio"] = row["seconds"] / ours["seconds"] if ours and "failed" not in row else None
+    device = next((row["device"] for row in table if "failed" not in row), "no system finished")
+    remark = (
+        f"{device}; {facts['prompts']} test dialogues of {facts['prompt_tokens']:.0f} prompt tokens, {new_tokens} new tokens "
+        f"each at most, greedy. Seconds: after loading; in all: imports and loading too. Ratio: the row's seconds to ours."
+    )
+    return table, remark
+
+
+def shown(table: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The rows as a person reads them."""
+    return [
+        {"system": row["system"]} | (dict.fromkeys(("seconds", "new tok/s", "peak GiB", "in all s", "ours is x"), "-") | {"note": row["failed"]} if "failed" in row else {
+            "seconds": f"{row['seconds']:.2f}",
+            "new tok/s": f"{row['tokens_per_second']:,.0f}",
+            "peak GiB": f"{row['peak_gib']:.1f}",
+            "in all s": f"{row['wall_seconds']:.0f}",
+            "ours is x": f"{row['ratio']:.2f}" if row["ratio"] else "-",
+            "note": row["note"],
+        })
+        for row in table
+    ]  # fmt: skip

@@ -1,0 +1,135 @@
+"""Our side: the stages as `dialogsum run` calls them, on a recipe with overrides. A child of the benchmarks.
+
+Time is taken from outside, from what a stage tells of its progress: whatever does the work inside, it is timed alike.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from artifacts.manifest import Manifest, Record
+from artifacts.refs import Ref
+from artifacts.schemas import CURVE, FORMATTED_EVAL, FORMATTED_TRAIN, read_table
+from artifacts.store import Store
+from flows import graph
+from flows.benchmarks.runner import be_child
+from flows.graph import Setup
+from flows.recipe import load_recipe
+from tasks.base_model import load_tokenizer, model_folder
+from tasks.config import DownloadSpec, FormatSpec, GenerateConfig, GenerateSpec, TrainSpec
+from tasks.download import DOWNLOAD
+from tasks.events import Silent
+from tasks.format import FORMAT
+from tasks.generate import GENERATE
+from tasks.stage import Job, Stage, identity, perform
+from tasks.train import TRAIN
+from tasks.turns import TurnEncoder
+
+
+class Stamps(Silent):
+    """When how much was done."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, int, int]] = []
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.seen.append((time.perf_counter(), done, total))
+
+    def log(self, line: str) -> None:
+        print(line, flush=True)
+
+    def steady(self, warm: int) -> tuple[float, int]:
+        """(seconds, units) from the first word after `warm` units to the last."""
+        counted = [(at, done) for at, done, total in self.seen if total and done >= warm]
+        if len(counted) < 2 or counted[0][1] == counted[-1][1]:
+            return 0.0, 0
+        return counted[-1][0] - counted[0][0], counted[-1][1] - counted[0][1]
+
+
+def work(config: dict[str, Any]) -> dict[str, Any]:
+    """`do`: prepare, train or generate."""
+    Store.current().check_writable()
+    setup = graph.set_up(load_recipe(config["recipe"], config["overrides"]))
+    return {"prepare": prepare, "train": train, "generate": generate}[config["do"]](setup, config)
+
+
+def made(setup: Setup, stage: Stage, spec: Record, listener: Stamps | None = None, **inputs: Manifest) -> Manifest:
+    """Run one stage, or find what it made before."""
+    refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
+    job = Job(
+        stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, run="bench",
+        identity=identity(stage, None, spec, refs), runtime=setup.recipe.runtime,
+    )  # fmt: skip
+    return perform(stage, job, listener or Silent())[0]
+
+
+def _formatted(setup: Setup, rows: str) -> Manifest:
+    dataset = made(setup, DOWNLOAD, DownloadSpec(data=setup.data))
+    spec = FormatSpec(rows=rows, template=setup.prompt, allow_overlap=setup.recipe.data.allow_overlap)  # type: ignore[arg-type]
+    return made(setup, FORMAT, spec, dataset=dataset)
+
+
+def prepare(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+    """The rows as our stages see them, for everybody: token ids and texts of the training rows, prompts of the test rows."""
+    encoder, settings = TurnEncoder(load_tokenizer(setup.model), setup.recipe.model.turns), setup.recipe.train
+    folder = Store.current().payload(_formatted(setup, "train").path)
+    rows = read_table(folder / "train.parquet", FORMATTED_TRAIN)[: settings.limit]
+    prompts, completions = [row["prompt"] for row in rows], [row["completion"] for row in rows]
+    encoded, _, _ = encoder.rows(prompts, completions, settings.max_length)
+    stop = encoder.turns.stop or encoder.tokenizer.eos_token
+    train: list[dict[str, Any]] = [
+        {"ids": ids, "prompt_tokens": length, "prompt": f"{encoder.turns.opening}{prompt}{encoder.turns.closing}", "completion": f"{said}{stop}"}
+        for (ids, length), prompt, said in zip(encoded, prompts, completions, strict=True)
+    ]  # fmt: skip
+    folder = Store.current().payload(_formatted(setup, "eval").path)
+    texts = [row["prompt"] for row in read_table(folder / "test.parquet", FORMATTED_EVAL)]
+    test, _ = encoder.prompts(texts[: setup.recipe.generate.limit], setup.recipe.generate.max_prompt_tokens)
+    Path(config["rows"]).write_text(json.dumps({"train": train, "test": test, "stop_id": encoder.stop_id}))
+    lengths = [len(row["ids"]) for row in train]
+    tokens = sum(lengths)
+    return {
+        "model": str(model_folder(setup.model)),
+        "tokens": tokens / len(lengths),
+        "labelled": sum(len(row["ids"]) - row["prompt_tokens"] for row in train) / tokens,
+        "context": sum(length * length for length in lengths) / tokens,
+        "rows": len(lengths),
+        "prompts": len(test),
+        "prompt_tokens": sum(map(len, test)) / max(1, len(test)),
+    }
+
+
+def train(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+    """The train stage."""
+    model, stamps = setup.recipe.model, Stamps()
+    spec = TrainSpec(model=setup.model, turns=model.turns, quantization=model.quantization, train=setup.recipe.train)
+    manifest = made(setup, TRAIN, spec, stamps, rows=_formatted(setup, "train"))
+    seconds, steps = stamps.steady(config["warm"])
+    curve = read_table(Store.current().payload(manifest.path) / "curve.parquet", CURVE)
+    return {
+        "seconds": seconds,
+        "samples": steps * setup.recipe.train.batch_size,
+        "measured": manifest.made.measured,
+        "stage_seconds": manifest.made.seconds,
+        "losses": [row["train_loss"] for row in curve if row["train_loss"] is not None],
+    }
+
+
+def generate(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+    """The generate stage, greedy, base model."""
+    wanted, stamps = setup.recipe.generate, Stamps()
+    greedy = GenerateConfig(limit=wanted.limit, max_new_tokens=wanted.max_new_tokens)
+    spec = GenerateSpec(model=setup.model, turns=setup.recipe.model.turns, generate=greedy)
+    manifest = made(setup, GENERATE, spec, stamps, rows=_formatted(setup, "eval"))
+    measured = manifest.made.measured
+    return {
+        "seconds": measured["generating_seconds"],
+        "tokens": manifest.facts["mean_tokens"] * manifest.rows,
+        "rows": manifest.rows,
+        "measured": measured,
+        "stage_seconds": manifest.made.seconds,
+    }
+
+
+if __name__ == "__main__":
+    be_child(work)

@@ -13,7 +13,9 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
     if name == "none":
         return None
     if name == "latest":
-        of_base = [m for m in store.manifests("train") if _base(m) == model.revision and m.of is None]  # no further seeds
+        of_base = [
+            m for m in store.manifests("train") if _base(m) == model.revision and m.of is None
+        ]  # no further seeds
         if not of_base:
             raise RequestError(f"no adapter of {model.name} in {store.root} yet: `dialogsum run` trains one")
         manifest = of_base[-1]

@@ -75,7 +75,9 @@ def history(base: str, as_json: bool, plot: Path | None) -> None:
         try:
             plot.write_text(history_plot(found, standalone=True), encoding="utf-8")
         except OSError as error:
-            raise RequestError(f"--plot {one_line(plot, 80)}: cannot be written ({one_line(error.strerror, 80)})") from error
+            raise RequestError(
+                f"--plot {one_line(plot, 80)}: cannot be written ({one_line(error.strerror, 80)})"
+            ) from error
     if as_json:
         changes = [change.model_dump(mode="json") for change in champions.changes]
         rows = [evaluation.model_dump(mode="json") for evaluation in found]

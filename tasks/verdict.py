@@ -34,7 +34,7 @@ def verdict(
     trust = [
         f"Measured on the same {rows}; probability of being better {_percent(gain['better'])}.",
         _chance(seeds),
-        "The prompt is another than the adapter was trained on." if other_prompt else "",
+        "It is asked with another prompt than the adapter was trained on." if other_prompt else "",
     ]
     return {
         "state": state,

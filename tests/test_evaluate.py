@@ -91,8 +91,9 @@ def events(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Callable[[]
 
 
 def entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[str, Any]:
-    (found,) = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
-    return found
+    found: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+    assert len(found) == 1
+    return found[0]
 
 
 def adapter(summary: dict[str, Any]) -> str:
@@ -104,13 +105,12 @@ def ran(summary: dict[str, Any]) -> list[str]:
 
 
 def log(summary: dict[str, Any]) -> Champions:
-    revision = Store.current().by_id(adapter(summary)).identity["config"]["model"]["revision"]
-    return Champions(revision)
+    return Champions(_model(summary).revision)
 
 
 def in_force(summary: dict[str, Any]) -> list[str | None]:
     """The adapter in force after each change of the log."""
-    return [change.champion and change.champion.adapter for change in log(summary).changes]
+    return [change.champion.adapter if change.champion else None for change in log(summary).changes]
 
 
 def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_everything(
@@ -131,11 +131,11 @@ def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_
     again = run("retrain", 2)
     assert (ran(again), again["decision"], events()) == ([], second["decision"], [])
 
-    worse = run("retrain", 1, "train.learning_rate=1e-3")
+    worse = run("retrain", 1, "train.learning_rate=3e-3")
     assert worse["decision"]["state"] == "rejected"
     assert [reason.split(":")[0] for reason in worse["decision"]["reasons"]] == ["better than the champion"]
     assert events() == [("dialogsum.model.rejected", adapter(worse))]
-    assert (ran(run("retrain", 1, "train.learning_rate=1e-3")), events()) == ([], [])
+    assert (ran(run("retrain", 1, "train.learning_rate=3e-3")), events()) == ([], [])
     assert in_force(worse) == [adapter(first), adapter(second)]
 
 
@@ -184,7 +184,7 @@ def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
 
     other = run("retrain", intruder, "gate.automatic=false")
     assert (other["decision"]["state"], log(other).changes, events()) == ("passed", [], [])
-    scores, run_stage = entry(other, "score")["artifact"], pipeline.run_stage
+    scores, run_stage = entry(other, "score")["artifact"], pipeline.run_stage  # type: ignore[attr-defined]
 
     def meanwhile(job: Any) -> Any:
         made = run_stage(job)

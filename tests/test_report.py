@@ -415,7 +415,9 @@ def test_another_prompt_than_trained_on_is_noted(desk: Desk, trained_on: str, no
     """A reader learns when the adapter was evaluated with another prompt than it was trained on, and only then."""
     desk.trained_on = trained_on
     folder, _ = desk.render(desk.inputs(desk.constant(), desk.references()), examples=1)
-    assert ("The prompt is another than the adapter was trained on." in html(folder).texts("header")[0]) is noted
+    assert (
+        "It is asked with another prompt than the adapter was trained on." in html(folder).texts("header")[0]
+    ) is noted
 
 
 FULL = ["Scores", "Gate", "Behaviour", "Slices", "Dialogues", "Training", "History", "Time and lineage", "Settings"]

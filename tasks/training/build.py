@@ -16,7 +16,7 @@ from tasks.training.model import Decoder, unsupported
 from tasks.training.pack import Pack
 from tasks.training.padded import PaddedModel
 
-GRAPHS, JOINED = False, False
+GRAPHS, JOINED = False, True
 """Ways of the decoder on a GPU (graphs.py; lora_linear.Site), off until they are measured there."""
 
 

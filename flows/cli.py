@@ -118,6 +118,26 @@ def history(
 
 
 @app.command()
+def results(
+    scores: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Score artifacts; all unless given.")
+    ] = None,
+    readme: Annotated[
+        Path | None, typer.Option("--readme", metavar="FILE", help="Put the table between the marks in this file.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Print the table of results as Markdown, from score artifacts alone."""
+    from flows import results as told
+
+    table = told.results(scores or [])
+    if readme is None:
+        print(table)
+    else:
+        told.write(readme, table)
+
+
+@app.command()
 def plan(
     recipe: RecipeName = "quickstart",
     adapter: Annotated[

@@ -1,0 +1,72 @@
+"""results: the table of results, as Markdown, from score artifacts alone."""
+
+import json
+from pathlib import Path
+
+from artifacts.errors import RequestError
+from artifacts.manifest import Manifest
+from artifacts.store import Store
+
+BEGIN, END = "<!-- results: dialogsum results --readme README.md -->", "<!-- end of results -->"
+MEASURES = ("rouge1", "rouge2", "rougeL")
+
+
+def results(ids: list[str]) -> str:
+    """One line a system of each score artifact (those named, else all that are nobody's rival or further seed).
+
+    A base model that several evaluations share is shown once. F1 x 100 under the headline protocol, in brackets the
+    95 % interval; seconds and peak memory are those of the artifacts' own run.
+    """
+    store = Store.current()
+    chosen = [store.by_id(name) for name in ids] or [m for m in store.manifests("score") if m.of is None]
+    if any(m.stage != "score" for m in chosen):
+        raise RequestError("results are made of score artifacts (score-…): see `dialogsum show`")
+    if not chosen:
+        raise RequestError(f"no evaluations in {store.root} yet: `dialogsum run` makes one")
+    lines = [
+        "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | training | generation | peak memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    seen = set()
+    for m in chosen:
+        for system in ("base", "tuned"):
+            if system in m.inputs and m.inputs[system].digest not in seen:
+                seen.add(m.inputs[system].digest)
+                lines.append(_line(store, m, system))
+    protocol = chosen[-1].facts["protocol"]
+    return "\n".join(
+        [*lines, "", f"F1 x 100, {protocol['name']}, {protocol['package']}; interval: {protocol['interval']}.", ""]
+    )
+
+
+def write(readme: Path, table: str) -> None:
+    """Put the table between the marks of a Markdown file. RequestError if they are not there."""
+    text = readme.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise RequestError(f"{readme}: has no lines {BEGIN!r} and {END!r} to put the table between")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    readme.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", encoding="utf-8")
+
+
+def _line(store: Store, scores: Manifest, system: str) -> str:
+    found = json.loads((store.payload(scores.path) / "scores.json").read_text())
+    row = found["protocols"][found["headline"]]
+    outputs = store.by_id(scores.inputs[system].id)
+    adapter = store.by_id(outputs.inputs["adapter"].id) if "adapter" in outputs.inputs else None
+    cells = [
+        f"{row['systems'][system][kind]['f1']:.2f} ({row['systems'][system][kind]['interval'][0]:.1f} to {row['systems'][system][kind]['interval'][1]:.1f})"
+        for kind in MEASURES
+    ]
+    decoding = outputs.identity["config"]["generate"]
+    how = "greedy" if decoding["beams"] == decoding["candidates"] == 1 else (
+        f"beam {decoding['beams']}" if decoding["beams"] > 1 else f"best of {decoding['candidates']} by agreement"
+    )  # fmt: skip
+    name = f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{how}"
+    peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
+    protocol = row["protocol"]
+    return "| " + " | ".join(
+        [
+            name, scores.made.origin.get("recipe", ""), *cells, f"{protocol['rows']} x {protocol['references_per_row']} references",
+            f"{adapter.made.seconds:.0f} s" if adapter else "-", f"{outputs.made.seconds:.0f} s", f"{peak:.1f} GiB" if peak else "-",
+        ]
+    ) + " |"  # fmt: skip

@@ -18,7 +18,9 @@ def results(ids: list[str]) -> str:
     95 % interval; seconds and peak memory are those of the artifacts' own run.
     """
     store = Store.current()
-    chosen = [store.by_id(name) for name in ids] or [m for m in store.manifests("score") if m.of is None]
+    chosen = [store.by_id(name) for name in ids] or [
+        m for m in store.manifests("score") if m.of is None and "intervals" in m.facts
+    ]
     if any(m.stage != "score" for m in chosen):
         raise RequestError("results are made of score artifacts (score-…): see `dialogsum show`")
     if not chosen:

@@ -60,8 +60,9 @@ def _line(store: Store, scores: Manifest, system: str) -> str:
         for kind in MEASURES
     ]
     decoding = outputs.identity["config"]["generate"]
-    how = "greedy" if decoding["beams"] == decoding["candidates"] == 1 else (
-        f"beam {decoding['beams']}" if decoding["beams"] > 1 else f"best of {decoding['candidates']} by agreement"
+    candidates = decoding.get("candidates", 1)  # older artifacts have none
+    how = "greedy" if decoding["beams"] == 1 and candidates == 1 else (
+        f"beam {decoding['beams']}" if decoding["beams"] > 1 else f"best of {candidates} by agreement"
     )  # fmt: skip
     name = f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{how}"
     peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)

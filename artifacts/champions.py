@@ -91,7 +91,7 @@ class Champions:
     def _append(
         self, action: Literal["promoted", "rolled back"], champion: Champion | None, scores: str | None, run: str
     ) -> bool:
-        number = len(self.changes) + 1
+        number = self.changes[-1].number + 1 if self.changes else 1
         change = Change(number=number, at=now(), action=action, champion=champion, scores=scores, run=run)
         text = change.model_dump_json(indent=1).encode()
         return Store.current().create(text, *self.folder, f"{number:06d}.json")

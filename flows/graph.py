@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from artifacts.champions import Champion, Champions
+from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest, Record
-from artifacts.store import Store
+from artifacts.store import DamageError, Store
 from flows.history import evaluations_before
 from flows.recipe import PROMPTS, Recipe
 from tasks.config import (
@@ -148,7 +149,19 @@ def _as_asked(setup: Setup, step: Step, dataset: Input, of: str, asked: Champion
     prompts = step(FORMAT, of, _format(setup, "eval", asked.template), dataset=dataset)
     decoding = GenerateConfig.model_validate(asked.generate | {"limit": setup.recipe.generate.limit})
     spec = GenerateSpec(model=setup.model, turns=asked.turns, generate=decoding)  # type: ignore[arg-type]
-    return step(GENERATE, of, spec, rows=prompts, adapter=Store.current().by_id(asked.adapter))
+    return step(GENERATE, of, spec, rows=prompts, adapter=_whole(asked.adapter))
+
+
+def _whole(adapter: str) -> Manifest:
+    """RequestError if an adapter that is to be compared with is gone or damaged."""
+    store = Store.current()
+    try:
+        return store.verified(store.by_id(adapter).path)
+    except (RequestError, DamageError) as error:
+        raise RequestError(
+            f"{adapter}, which has to be compared with, is not whole ({one_line(error, 120)}): train it again by its recipe, "
+            "or take it back with `dialogsum rollback`"
+        ) from error
 
 
 def _dataset(setup: Setup, step: Step) -> Input:

@@ -58,7 +58,8 @@ def decision(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome) -> di
     before, after = setup.champions, Champions(setup.model.revision)
     candidate = setup.candidate(adapter)
     moved = len(after.changes) > len(before.changes) and after.current == candidate
-    state = "promoted" if after.current == candidate else "passed" if manifest.facts["passed"] else "rejected"
+    # a champion that no longer passes, such as under a stricter gate, is told as rejected and stays in force
+    state = "rejected" if not manifest.facts["passed"] else "promoted" if after.current == candidate else "passed"
     create_markdown_artifact(
         decision_page(adapter, state, checks, before), key="decision", description=f"{adapter}: {state}"
     )

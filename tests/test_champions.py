@@ -92,6 +92,15 @@ def test_the_same_adapter_under_another_prompt_is_another_candidate() -> None:
     assert Champions(BASE).rival(champion("a" * 8, "Other: {dialogue}")) == A
 
 
+def test_a_gap_in_the_log_is_no_end_of_it(store: Store) -> None:
+    """A file deleted by hand, and others after it: the next change takes the number after the last."""
+    play("abc")
+    folder = Path(str(store.root)) / "champions" / BASE[:12]
+    (folder / "000002.json").unlink()
+    assert play("a").current == A
+    assert store.names("champions", BASE[:12]) == ["000001.json", "000003.json", "000004.json"]
+
+
 def test_each_base_model_has_its_own_champion() -> None:
     """What is in force for one is nothing to another."""
     play("a")

@@ -241,6 +241,30 @@ def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
         evaluate(recipe="gemma-2b", adapter="latest", overrides=gemma)
 
 
+def test_a_champion_that_fails_a_stricter_gate_is_told_as_rejected_and_stays(run: Any, events: Any) -> None:
+    """The decision told is the gate's own, whoever is in force."""
+    first = run("retrain", 1)
+    events()
+    stricter = run("retrain", 1, "gate.least_rows=1000")
+    assert stricter["decision"]["state"] == "rejected"
+    assert [c["name"] for c in stricter["decision"]["checks"] if not c["passed"]] == ["test dialogues"]
+    assert events() == [("dialogsum.model.rejected", adapter(first))]
+    assert in_force(stricter) == [adapter(first)]
+
+
+def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: Store) -> None:
+    """Nothing is compared with it, nothing is promoted past it, and a rollback frees the way."""
+    first = run("retrain", 1)
+    path = store.by_id(adapter(first)).path
+    (Path(store.absolute(path)) / "payload" / "adapter_model.safetensors").unlink()
+    with pytest.raises(
+        RequestError, match=rf"{adapter(first)}, which has to be compared with, is not whole .* rollback"
+    ):
+        run("retrain", 2)
+    run("rollback", 1)
+    assert run("retrain", 2)["decision"]["state"] == "promoted"
+
+
 def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, store: Store) -> None:
     """No champion yet, a broken log, an id of something else, a damaged adapter; nobody cannot be promoted."""
     trained = run("retrain", 1, "gate.automatic=false")

@@ -1,5 +1,6 @@
 """A peft model as it is, one padded batch a pack: for architectures and adapters that model.py does not know."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -25,6 +26,10 @@ class PaddedModel:
             # without gradients: training then goes on with wrong ones, and the loss looks healthy.
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
+
+    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """Nothing to prepare."""
+        return []
 
     def loss(self, pack: Pack) -> torch.Tensor:
         """Sum over the labelled tokens, fp32. The head sees these alone, unless the model does something after it."""

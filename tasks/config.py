@@ -63,6 +63,8 @@ class TrainConfig(Record):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
     optimizer: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each label's weight that goes to all tokens alike; validation losses are without it."""
     max_length: Annotated[int, Field(ge=16, le=10**6)] = 1024
     """Tokens of a row. A longer dialogue loses its end, never the completion or its stop token."""
     loss_on: Literal["completion", "all"] = "completion"

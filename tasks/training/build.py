@@ -17,6 +17,7 @@ from tasks.training.model import Decoder, unsupported
 from tasks.training.pack import Pack
 from tasks.training.padded import PaddedModel
 
+
 class Trainable(Protocol):
     """What the loop needs of a model."""
 
@@ -55,12 +56,12 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
     return model
 
 
-def trainable(model: Any, dtype: torch.dtype) -> tuple[Trainable, str | None]:
+def trainable(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> tuple[Trainable, str | None]:
     """What trains a peft model, and why it is not the decoder if it is not."""
     reason = unsupported(model)
     if reason:
-        return PaddedModel(model, dtype), reason
-    decoder = Decoder(model, dtype)
+        return PaddedModel(model, dtype, smoothing), reason
+    decoder = Decoder(model, dtype, smoothing)
     return (GraphedDecoder(decoder) if decoder.device.type == "cuda" else decoder), None
 
 

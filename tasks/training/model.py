@@ -63,8 +63,8 @@ def sites_of(layer: Any) -> list[list[Any]]:
 class Decoder:
     """Computes the loss of a pack; `backward` on it adds the gradients to `adapter.grads`."""
 
-    def __init__(self, model: Any, dtype: torch.dtype) -> None:
-        """`model`: a peft model for which `unsupported` is None. `dtype`: of products.
+    def __init__(self, model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> None:
+        """`model`: a peft model for which `unsupported` is None. `dtype`: of products. `smoothing`: of labels.
 
         The frozen linears are cast to `dtype` in place. The residual stream has the dtype of the embedding.
         """
@@ -81,7 +81,7 @@ class Decoder:
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = (config.num_attention_heads, config.num_key_value_heads, size)
         self.most_logits = LOGITS_AT_ONCE[self.device.type]
-        self.math = Pointwise.of(config.hidden_act, config.rms_norm_eps, heads, dtype, self.device)
+        self.math = Pointwise.of(config.hidden_act, config.rms_norm_eps, heads, dtype, self.device, smoothing)
 
     @property
     def layer_weights(self) -> int:

@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from tasks.training.flat_adapter import FlatAdapter
-from tasks.training.pack import IGNORED, Pack
+from tasks.training.pack import Pack
 
 
 class PaddedModel:
     """Computes the loss of a pack; `backward` on it adds the gradients to `adapter.grads`."""
 
-    def __init__(self, model: Any, dtype: torch.dtype) -> None:
-        """`dtype`: of products, by autocast."""
-        self.model, self.dtype = model, dtype
+    def __init__(self, model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> None:
+        """`dtype`: of products, by autocast. `smoothing`: of labels."""
+        self.model, self.dtype, self.smoothing = model, dtype, smoothing
         self.causal = model.get_base_model()
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.adapter = FlatAdapter(trained, torch.float32)
@@ -49,4 +49,5 @@ class PaddedModel:
                 finally:
                     self.causal.set_output_embeddings(head)
                 logits = head(hidden[mask][pack.picked].to(head.weight.dtype))
-        return F.cross_entropy(logits.float(), pack.labels, reduction="sum", ignore_index=IGNORED)
+        smoothing = self.smoothing if torch.is_grad_enabled() else 0.0
+        return F.cross_entropy(logits.float(), pack.labels, reduction="sum", label_smoothing=smoothing)

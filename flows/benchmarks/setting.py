@@ -49,8 +49,8 @@ class Run:
         """Run a child on the recipe with further overrides."""
         asked = {"recipe": self.recipe, "overrides": [*self.overrides, *overrides]}
         store = {"DIALOGSUM_STORE": str(self.folder / "store"), "UNSLOTH_DISABLE_STATISTICS": "1"}
-        if module.startswith("peers"):  # of several GPUs they would make one batch each, silently
-            store |= {"CUDA_VISIBLE_DEVICES": name for name in gpu_names()[:1]}
+        if module.startswith("peers") and (gpus := gpu_names()):  # of several they would make one batch each, silently
+            store["CUDA_VISIBLE_DEVICES"] = gpus[0]
         return run_child(module, asked | config, self.folder, self.timeout, only_path, **store)
 
     def tried(self, who: str, module: str, *overrides: str, **config: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class _Child:
         if self.share[1] > 1:
             given |= {"shard": self.share[0], "shards": self.share[1]}
         run: Any = run_deployment(
-            f"{job.stage}/stage-{job.stage}", parameters=given, flow_run_name=self.name, timeout=0,
+            f"stage-{job.stage}/stage-{job.stage}", parameters=given, flow_run_name=self.name, timeout=0,
             tags=["gpu", job.recipe.split(" ")[0]],
         )  # fmt: skip
         self.id = run.id

@@ -65,7 +65,7 @@ def _stage_flow(name: str) -> Flow[..., Any]:
         return _make(artifact, refresh)
 
     return flow(
-        name=name, description=(stage.function.__doc__ or "").split("\n")[0], flow_run_name=_run_name, persist_result=False
+        name=f"stage-{name}", description=(stage.function.__doc__ or "").split("\n")[0], flow_run_name=_run_name, persist_result=False
     )(make)  # fmt: skip
 
 
@@ -74,7 +74,7 @@ download, format_, train, score, promote, report = map(
 )
 
 
-@flow(name="generate", flow_run_name=_run_name, persist_result=False)
+@flow(name="stage-generate", flow_run_name=_run_name, persist_result=False)
 def generate(
     artifact: Annotated[str, Field(pattern=r"^generate-[0-9a-f]{8}$", examples=["generate-1a2b3c4d"])],
     refresh: bool = True,

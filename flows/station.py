@@ -50,11 +50,13 @@ def up(
         raise RequestError(f"the station is up at {before}: `dialogsum station down` first, or give the same port")
     if running is None and _answers(url):
         raise RequestError(f"another server answers at {url}: choose another with --port")
+    limits = ["gpu"] if gpu_workers == 1 else [f"gpu-{n + 1}" for n in range(gpu_workers)]
+    if others := [name for name in _names() if name.startswith("gpu") and name.removesuffix("-worker") not in limits]:
+        raise RequestError(f"{others[0]} is up, of another number of GPU workers: `dialogsum station down` first")
     os.environ.update(_environment(url))  # for the client and the processes below alike
     if running is None:
         _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
     _wait_for_server(url)
-    limits = ["gpu"] if gpu_workers == 1 else [f"gpu-{n + 1}" for n in range(gpu_workers)]
     _deploy(limits, notify)
     if _process("cpu-worker") is None:
         _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker"])

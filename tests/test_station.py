@@ -137,7 +137,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     def seen() -> dict[str, Any]:
         return {
             "deployments": {d["name"]: (d["id"], d["work_pool_name"]) for d in station.ask("/deployments/filter")},
-            "automations": {a["name"]: a["id"] for a in station.ask("/automations/filter")},
+            "automations": sorted(a["name"] for a in station.ask("/automations/filter")),
             "limits": {x["name"]: x["limit"] for x in station.ask("/v2/concurrency_limits/filter")},
             "processes": {name: station.process(name).pid for name in ("server", "cpu-worker", "gpu-worker")},
         }

@@ -123,6 +123,8 @@ CANDIDATE = r"^(latest|train-[0-9a-f]{8})$"
 def _set_up(recipe: str, overrides: list[str]) -> Setup:
     """As a deployment, with what the station adds to every recipe before the run's own overrides."""
     station: Any = Variable.get(OVERRIDES, []) if deployed() else []
+    if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
+        raise RequestError(f'the Prefect variable {OVERRIDES} has to be a list such as ["train.epochs=3"]')
     return graph.set_up(load_recipe(recipe, [*station, *overrides]))
 
 

@@ -4,6 +4,8 @@
     <store>/3_train/<name>_<key8>/manifest.json  written last; its presence means that the payload is whole
     <store>/results/<key>                        Prefect's records, JSON
     <store>/champions/<base model>/<number>.json who is champion: one file a change, never rewritten
+    <store>/jobs/<artifact id>.json              all that it takes to make an artifact again (tasks/away.py)
+    <store>/parts/<stage>-<key>/…                parts of one that several machines make together, until it is whole
 
 The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). Nothing in the store records the root, so
 a store can be moved. Scratch (half-made payloads, locks) lies inside a local store and beside a remote one.
@@ -363,6 +365,14 @@ class Store:
             return sorted(entry.name for entry in self._small(parts).iterdir() if not entry.name.startswith("."))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def remove(self, *parts: str) -> None:
+        """Remove a folder of small files beside the artifacts, if it is there."""
+        folder = self._small(parts)
+        for name in self.names(*parts):
+            (folder / name).unlink(missing_ok=True)
+        if self.is_local:
+            shutil.rmtree(folder.path, ignore_errors=True)
 
     def _small(self, parts: tuple[str, ...]) -> UPath:
         if not all(_FILE_NAME.fullmatch(part) for part in parts):

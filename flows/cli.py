@@ -15,6 +15,7 @@ import typer
 from artifacts.errors import RequestError, StageError, nearest, one_line
 from flows.benchmarks.commands import bench
 from flows.recipe import load_recipe
+from flows.station import station
 
 STAGE_NAMES = ("download", "format", "train", "generate", "score", "promote", "report")
 
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench, name="bench")
+app.add_typer(station, name="station")
 
 RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", show_default=True)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.")]

@@ -159,6 +159,11 @@ class Runtime(Record):
         Annotated[int, Field(ge=0, le=10**4)] | None,
         NotIdentity("processes that share the same optimizer batch, or shards of the same rows"),
     ] = None
+    machines: Annotated[
+        Annotated[int, Field(ge=1, le=1000)],
+        NotIdentity("runs on the GPU pool that share the batches of one generation; batches are decided by the rows"),
+    ] = 1
+    """Only where the flow is a deployment: so many workers generate at once (`gpus` are those of one machine)."""
     device: Annotated[
         Literal["auto", "cpu", "cuda"], NotIdentity("where the same arithmetic is done; the manifest records it")
     ] = "auto"

@@ -270,6 +270,12 @@ class Store:
         """Names of the small files in a folder beside the artifacts, sorted; none where there is no folder."""
         return sorted(name for name in self.place.entries(_small(parts)) if not name.startswith("."))
 
+    def read_all(self, *parts: str) -> dict[str, bytes]:
+        """The small files in such a folder by name, sorted."""
+        folder = _small(parts)
+        found = self.place.read_all(f"{folder}/{name}" for name in self.names(*parts))
+        return {path.removeprefix(f"{folder}/"): found[path] for path in sorted(found)}
+
 
 _OPEN: dict[str, Store] = {}
 

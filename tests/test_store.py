@@ -50,11 +50,13 @@ def download_job(data: Path) -> Job:
     return Job(stage="download", of=None, spec=spec.model_dump(mode="json"), inputs={}, identity=identity, run="test")
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def anywhere(request: pytest.FixtureRequest, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A local store, and a remote one as fsspec gives it; the scratch of both lies under tmp_path."""
+    """A local store, one as fsspec gives it and one on a real S3 server; the scratch of all lies under tmp_path."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return store if request.param == "local" else Store(f"memory://{uuid.uuid4().hex}/store")
+    if request.param == "local":
+        return store
+    return Store(request.getfixturevalue("s3") if request.param == "s3" else f"memory://{uuid.uuid4().hex}/store")
 
 
 def flipped(content: bytes, position: int, bit: int) -> bytes:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from artifacts.errors import RequestError, StageError, nearest, one_line
+from artifacts.store import Store
 from flows.benchmarks.commands import bench
 from flows.recipe import load_recipe
 
@@ -203,6 +204,7 @@ def _execute(
 ) -> dict[str, Any]:
     load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
     names = _stage_names(refresh)
+    Store.current().check_writable()  # before a Prefect server starts for nothing
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
     from flows import pipeline

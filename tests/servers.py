@@ -80,7 +80,7 @@ class S3:
         self.command = [
             weed, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, "-volume.max=20",
             "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-filer", "-s3", f"-s3.config={folder}/s3.json",
-            "-s3.autoCreateBucket=false",
+            "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
         self.environment = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports[6]}", "AWS_ACCESS_KEY_ID": self.KEY,
@@ -91,7 +91,11 @@ class S3:
     def start(self) -> None:
         """Ready is: what was written can be read and listed."""
         self.server = Process(self.command, self.folder / "log")
-        until(self._answers, "SeaweedFS")
+        try:
+            until(self._answers, "SeaweedFS")
+        except BaseException:
+            self.kill()
+            raise
 
     def _answers(self) -> bool:
         fs = self.filesystem()
@@ -110,7 +114,11 @@ class S3:
         )  # fmt: skip
 
     def kill(self) -> None:
+        """As a failing machine does; its sockets are left behind, so they are removed."""
         self.server.stop(signal.SIGKILL)
+        for port in self.ports:
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
 
 
 class PostgreSQL:

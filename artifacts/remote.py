@@ -172,6 +172,7 @@ class RemotePlace:
                 os.link(blob, half / name)
             with suppress(OSError):  # another process was first
                 half.rename(local)
+        os.utime(local)  # in use: not to be taken for abandoned
         return local
 
     @_told

@@ -15,8 +15,9 @@ from prefect.runtime import flow_run
 
 from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest, Record
+from artifacts.needs import Uses
 from artifacts.refs import Ref
-from artifacts.store import Store
+from artifacts.store import Store, id_of
 from flows import graph, telling
 from flows.adapters import find_adapter
 from flows.graph import Outcome, Setup
@@ -36,6 +37,7 @@ class Run:
         self.setup, self.refresh = setup, refresh
         self.id = str(flow_run.id or uuid4())
         self.stages: list[dict[str, Any]] = []
+        self.uses = Uses(self.id)
         Store.current().check_writable()
 
     def step(self, stage: Stage, of: str | None, spec: Record, **given: Ref | Manifest) -> Ref:
@@ -43,6 +45,7 @@ class Run:
         started = time.perf_counter()
         inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in given.items()}
         decision = decide(stage, of, spec, inputs, stage.name in self.refresh)
+        self.uses.hold(id_of(decision.path), *(ref.id for ref in inputs.values()))
         label, recipe = " ".join(filter(None, [stage.name, of])), self.setup.recipe
         get_run_logger().info("%s: %s, %s", label, decision.status, decision.reason)
         listener = terminal.get()
@@ -71,7 +74,9 @@ class Run:
             self.stages.clear()
             outcome = walk(self.setup, self.step)
             if self._settled(outcome, moves):
-                return telling.tell(self.setup, self.stages, outcome)
+                told = telling.tell(self.setup, self.stages, outcome)
+                self.uses.end()
+                return told
             get_run_logger().warning("the champion changed meanwhile: comparing again")
             self.setup = graph.set_up(self.setup.recipe)
         raise StageError(f"the champion changed {TRIES} times while this run compared with it: run again")

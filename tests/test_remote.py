@@ -119,6 +119,9 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
         assert {f"{folder}/payload/{name}" for name in manifest["files"]} <= kept
         assert f"results/{manifest['stage']}-{manifest['key']}" in kept
         assert str(tmp_path) not in json.dumps(manifest["identity"])
+    notes = [json.loads(look.cat_file(path)) for path in look.glob(f"{place}/runs/*.json")]
+    assert sorted(note["ended"] for note in notes) == [False, True, True, True]
+    assert {e["artifact"] for e in finished["stages"]} in [set(note["artifacts"]) for note in notes]
     for machine in (a, b):
         assert {str(file) for file in machine.files() if not file.is_relative_to(machine.scratch)} == set()
 

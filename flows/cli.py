@@ -250,6 +250,7 @@ def _execute(
     from flows.terminal import Terminal
     from tasks.shell import terminal
 
+    pipeline.check_server()
     listener = Terminal()
     terminal.set(listener)
     summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from prefect import flow, get_run_logger
+from httpx import HTTPError
+from prefect import flow, get_client, get_run_logger
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
 
-from artifacts.errors import RequestError, StageError
+from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Manifest, Record
 from artifacts.needs import Uses
 from artifacts.refs import Ref
@@ -91,6 +94,27 @@ class Run:
         if candidate == self.setup.champions.current:
             return True
         return self.setup.champions.promote(candidate, outcome.scores.id, self.id)
+
+
+def check_server() -> None:
+    """RequestError if PREFECT_API_URL names a server that does not answer, or that wants another credential."""
+    url = PREFECT_API_URL.value()
+    if not url:  # an ephemeral server will be started
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            client.read_concurrency_limits(limit=1, offset=0)
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code not in (401, 403):
+            raise
+        raise RequestError(
+            f"the Prefect server {url} wants another credential: set PREFECT_API_AUTH_STRING to that of its "
+            "PREFECT_SERVER_API_AUTH_STRING"
+        ) from error
+    except (RuntimeError, HTTPError) as error:
+        raise RequestError(
+            f"the Prefect server {url} does not answer ({one_line(error, 120)}): start it, or unset PREFECT_API_URL"
+        ) from error
 
 
 @flow(name="retrain", flow_run_name="retrain {recipe}", persist_result=False)

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -124,37 +125,29 @@ class S3:
 class PostgreSQL:
     """A cluster of its own on 127.0.0.1, password required. `initdb` refuses root, so root runs it as `postgres`."""
 
-    def __init__(self, folder: Path) -> None:
+    SETUP = ("CREATE ROLE prefect LOGIN PASSWORD 'pw-of-the-tests'", "CREATE DATABASE prefect OWNER prefect")
+    """As in the README: the owner of a database may make the extension pg_trgm, which Prefect needs, without more rights."""
+
+    def __init__(self) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]
         if not found[-1].is_file():
             pytest.skip("no PostgreSQL: install the package postgresql")
-        self.bin, self.folder, (self.port,) = found[-1].resolve().parent, folder, free_ports(1)
-        folder.mkdir(parents=True)
+        self.bin, (self.port,) = found[-1].resolve().parent, free_ports(1)
+        self.folder = folder = Path(
+            tempfile.mkdtemp(prefix="dialogsum-postgresql-")
+        )  # pytest's are closed to `postgres`
         (folder / "password").write_text("pw-of-the-tests")
         if os.getuid() == 0:
             for place in (folder, folder / "password"):
                 shutil.chown(place, "postgres")
-            for above in folder.parents:  # pytest's folders are closed to others
-                if above.stat().st_uid == 0 and str(above).startswith("/tmp/"):
-                    above.chmod(above.stat().st_mode | 0o011)
-        self._run(
-            "initdb", "-D", f"{folder}/data", "-U", "prefect", "--auth=scram-sha-256", f"--pwfile={folder}/password"
-        )
-        command = [
-            str(self.bin / "postgres"),
-            "-D",
-            f"{folder}/data",
-            "-p",
-            str(self.port),
-            "-k",
-            str(folder),
-            "-h",
-            "127.0.0.1",
-        ]
-        self.server = Process(self._as_postgres(command), folder.parent / "postgresql.log")
+        data, password = f"{folder}/data", f"--pwfile={folder}/password"
+        self._run("initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256", password)
+        command = [str(self.bin / "postgres"), "-D", data, "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"]
+        self.server = Process(self._as_postgres(command), folder / "log")
         try:
-            until(lambda: self._sql("SELECT 1") or True, "PostgreSQL", 60)
-            self._sql("CREATE DATABASE prefect")
+            until(lambda: self._sql("SELECT 1"), "PostgreSQL", 60)
+            for statement in self.SETUP:
+                self._sql(statement)
         except BaseException:
             self.stop()
             raise
@@ -175,8 +168,9 @@ class PostgreSQL:
             raise RuntimeError(f"{name}: {done.stderr}")
         return done.stdout
 
-    def _sql(self, statement: str, database: str = "postgres") -> str:
-        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "prefect", "-d", database]
+    def _sql(self, statement: str, name: str = "postgres") -> str:
+        """As a role, in the database that has its name."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", name, "-d", name]
         return self._run("psql", *where, "-At", "-c", statement)
 
     def value(self, statement: str) -> str:
@@ -185,6 +179,7 @@ class PostgreSQL:
 
     def stop(self) -> None:
         self.server.stop(signal.SIGINT)  # PostgreSQL's fast shutdown
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class PrefectServer:

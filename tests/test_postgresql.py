@@ -13,8 +13,8 @@ CREDENTIAL = "team:pw-of-the-api"
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    cluster = PostgreSQL(tmp_path_factory.mktemp("database") / "cluster")
+def database() -> Iterator[PostgreSQL]:
+    cluster = PostgreSQL()
     yield cluster
     cluster.stop()
 

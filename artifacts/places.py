@@ -23,8 +23,10 @@ class Place(Protocol):
 
     name: str
     """The root, as people know it."""
-    scratch: Path
-    """Local folder for half-made things."""
+
+    @property
+    def scratch(self) -> Path:
+        """Local folder for half-made things."""
 
     def prepare(self) -> None:
         """Make ready for the first write."""

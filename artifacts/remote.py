@@ -52,17 +52,22 @@ class RemotePlace:
     def __init__(self, root: UPath) -> None:
         self.fs, self.root, self.name = root.fs, root.path.rstrip("/"), str(root)
         self.answered = False
-        me = f"{os.getuid()}-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
-        self.scratch = Path(tempfile.gettempdir()) / f"dialogsum-{me}"
 
     def _at(self, path: str) -> str:
         return f"{self.root}/{path}"
 
+    @functools.cached_property
+    def scratch(self) -> Path:
+        """Nobody else's: what lies there is believed."""
+        me = f"{os.getuid()}-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+        folder = Path(tempfile.gettempdir()) / f"dialogsum-{me}"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise RequestError(f"{folder} belongs to another user: set TMPDIR to a folder of your own")
+        return folder
+
     def prepare(self) -> None:
-        """Scratch is nobody else's: what lies there is believed."""
-        self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self.scratch.stat().st_uid != os.getuid():
-            raise RequestError(f"{self.scratch} belongs to another user: set TMPDIR to a folder of your own")
+        """Nothing: a bucket is made by whoever pays for it."""
 
     @_told
     def read(self, path: str) -> bytes | None:

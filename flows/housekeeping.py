@@ -70,11 +70,12 @@ def measure() -> dict[str, Any]:
             "stage": stage, "count": len(made), "bytes": sum(map(sweep.size, made)),
             "oldest": made[0].made.at if made else None, "newest": made[-1].made.at if made else None,
         })  # fmt: skip
-    scratch = [file.lstat().st_size for file in store.scratch.rglob("*") if file.is_file()]
+    stats = [file.lstat() for file in store.scratch.rglob("*") if file.is_file()]
+    scratch = {stat.st_ino: stat.st_size for stat in stats}  # a file may have two names there
     free = shutil.disk_usage(store.root.path).free if store.is_local and store.scratch.parent.is_dir() else None
     return {
         "store": str(store.root), "stages": stages, "bytes": sum(row["bytes"] for row in stages),
-        "scratch_bytes": sum(scratch), "free_bytes": free, "pinned": needs.pins(),
+        "scratch_bytes": sum(scratch.values()), "free_bytes": free, "pinned": needs.pins(),
         "champions": [name for name, why in needs.championed().items() if why == "champion"],
     }  # fmt: skip
 

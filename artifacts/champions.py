@@ -46,7 +46,7 @@ class Champions:
 
     def __init__(self, base: str) -> None:
         self.folder = ("champions", base[:12])
-        self.changes = [self._read(name) for name in Store.current().names(*self.folder)]
+        self.changes = [self._read(name, text) for name, text in Store.current().read_all(*self.folder).items()]
         self.stack: list[tuple[Champion, str | None]] = []
         """Who is in force, last, after those it replaced, each with the scores it was judged by."""
         self.withdrawn: dict[str, str] = {}
@@ -96,10 +96,9 @@ class Champions:
         text = change.model_dump_json(indent=1).encode()
         return Store.current().create(text, *self.folder, f"{number:06d}.json")
 
-    def _read(self, name: str) -> Change:
-        text = Store.current().read(*self.folder, name)
+    def _read(self, name: str, text: bytes) -> Change:
         try:
-            return Change.model_validate(json.loads(text or b""))
+            return Change.model_validate(json.loads(text))
         except (ValueError, ValidationError) as error:
             raise RequestError(
                 f"{'/'.join(self.folder)}/{name} in {Store.current().root} does not read ({one_line(error, 80)}): "

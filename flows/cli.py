@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from artifacts.errors import RequestError, StageError, nearest, one_line
+from artifacts.store import Store
 from flows.benchmarks.commands import bench
 from flows.recipe import load_recipe
 from flows.station import station
@@ -184,6 +185,45 @@ def show(
 
 
 @app.command()
+def gc(
+    days: Annotated[float, typer.Option("--days", metavar="N", help="Keep what was made or used within N days.")] = 30,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List what no champion, pin or recent run needs, nor anything made from it, with sizes; with --delete remove it."""
+    from flows import housekeeping
+
+    housekeeping.gc(days, delete, as_json)
+
+
+@app.command("store")
+def statistics(as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show how much each stage has in the store, since when, and which artifacts are champions or pinned."""
+    from flows import housekeeping
+
+    housekeeping.statistics(as_json)
+
+
+@app.command()
+def pin(artifact: Annotated[str, typer.Argument(metavar="ID")], debug: Debug = False) -> None:
+    """Keep an artifact, and all it was made from, whatever its age."""
+    from artifacts import needs
+
+    needs.pin(artifact)
+    print(f"{artifact} is pinned")
+
+
+@app.command()
+def unpin(artifact: Annotated[str, typer.Argument(metavar="ID")], debug: Debug = False) -> None:
+    """Let a pinned artifact age like any other."""
+    from artifacts import needs
+
+    needs.unpin(artifact)
+    print(f"{artifact} is no longer pinned")
+
+
+@app.command()
 def doctor(
     recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
@@ -205,12 +245,14 @@ def _execute(
 ) -> dict[str, Any]:
     load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
     names = _stage_names(refresh)
+    Store.current().check_writable()  # before a Prefect server starts for nothing
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
     from flows import pipeline
     from flows.terminal import Terminal
     from tasks.shell import terminal
 
+    pipeline.check_server()
     listener = Terminal()
     terminal.set(listener)
     summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import sys
+import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from artifacts.store import Store
 from tasks.config import Runtime, ScoreConfig
 from tasks.events import Silent
 from tasks.stage import Artifact, Context
+from tests.servers import S3
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "tasks" / "sample"
@@ -37,6 +39,22 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store that DIALOGSUM_STORE names."""
     monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / "store"))
     return Store.current()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """One S3 server, with a bucket called `bucket`, for all tests that only read and write there."""
+    server = S3(tmp_path_factory.mktemp("s3"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URI of an empty place there; this process has its credentials."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://bucket/{uuid.uuid4().hex}"
 
 
 def write_csv(file: Path, rows: list[dict[str, str]]) -> None:

@@ -18,6 +18,7 @@ import pytest
 from artifacts.errors import RequestError
 from artifacts.manifest import Made, Manifest, content_digest, seal_of
 from artifacts.refs import Ref
+from artifacts.remote import RemotePlace
 from artifacts.store import DamageError, Store
 from tasks.config import DataConfig, DownloadSpec
 from tasks.download import DOWNLOAD
@@ -50,11 +51,13 @@ def download_job(data: Path) -> Job:
     return Job(stage="download", of=None, spec=spec.model_dump(mode="json"), inputs={}, identity=identity, run="test")
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "s3"])
 def anywhere(request: pytest.FixtureRequest, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A local store, and a remote one as fsspec gives it; the scratch of both lies under tmp_path."""
+    """A local store, one as fsspec gives it and one on a real S3 server; the scratch of all lies under tmp_path."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return store if request.param == "local" else Store(f"memory://{uuid.uuid4().hex}/store")
+    if request.param == "local":
+        return store
+    return Store(request.getfixturevalue("s3") if request.param == "s3" else f"memory://{uuid.uuid4().hex}/store")
 
 
 def flipped(content: bytes, position: int, bit: int) -> bytes:
@@ -322,3 +325,34 @@ def test_an_altered_local_copy_of_a_remote_payload_is_fetched_again() -> None:
     whole = (remote.payload(manifest.path) / name).read_bytes()
     (remote.payload(manifest.path) / name).write_bytes(b"altered")
     assert (remote.payload(manifest.path) / name).read_bytes() == whole
+
+
+def test_no_byte_of_a_remote_payload_is_read_twice_on_one_machine(
+    s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verified and handed out again and again, by a second process too; a file that was written to is read once more."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    read: list[str] = []
+    download = RemotePlace._download
+    monkeypatch.setattr(RemotePlace, "_download", lambda self, path: (read.append(path), download(self, path))[1])
+    first, second = Store(s3), Store(s3)
+    manifest = publish(first)
+    for store in (first, second, first):
+        store.verified(manifest.path)
+        assert {file.name: file.read_bytes() for file in store.payload(manifest.path).iterdir()} == FILES
+    assert sorted(path.rsplit("/", 1)[-1] for path in read) == sorted(FILES)
+    (first.root / manifest.path / "payload" / "a.bin").write_bytes(flipped(FILES["a.bin"], 5, 0))
+    with pytest.raises(DamageError, match=r"a\.bin was altered"):
+        second.payload(manifest.path)
+    assert len(read) == len(FILES) + 1
+
+
+def test_two_that_share_a_store_see_at_once_what_the_other_makes(s3: str) -> None:
+    """No listing is remembered: not that something was absent, nor what was there."""
+    first, second = Store(s3), Store(s3)
+    assert second.manifests() == []
+    assert second.names("champions", "base") == []
+    manifest = publish(first)
+    first.create(b"1", "champions", "base", "1.json")
+    assert second.manifests() == [manifest] == [second.by_id(manifest.id)]
+    assert second.names("champions", "base") == ["1.json"]

@@ -47,7 +47,7 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     importing = time.perf_counter() - importing
     watch = Watch()
     before, began = terminal.set(watch), time.time()
-    summary = pipeline.retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
+    summary: Any = pipeline.retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
     terminal.reset(before)
     sealing = time.perf_counter()
     store = Store(str(Store.current().root))  # a fresh one has verified nothing yet

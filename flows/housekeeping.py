@@ -1,0 +1,102 @@
+"""gc and store: what can go, and what the store holds."""
+
+import json
+import shutil
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from artifacts import needs, sweep
+from artifacts.errors import RequestError
+from artifacts.store import NUMBERS, Store
+
+
+def gc(days: float, delete: bool, as_json: bool) -> None:
+    """Print what nobody needs any more; with `delete`, remove it."""
+    if not 0 <= days <= 36500:
+        raise RequestError(f"--days: got {days:g}, expected 0 to 36500")
+    store = Store.current()
+    if delete:
+        store.check_writable()
+    found = sweep.survey(days)
+    items = sweep.remove(found.items, days) if delete else list(found.items)
+    total = sum(item.bytes for item in items)
+    if as_json:
+        told = [item.model_dump(mode="json") for item in items]
+        print(
+            json.dumps({"store": str(store.root), "deleted": delete, "bytes": total, "items": told, "kept": found.kept})
+        )
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    if items:
+        console.print(_table(("what", "", "bytes", "of (UTC)"), [
+            (item.kind, item.what, f"{item.bytes:,}", item.at[:16].replace("T", " ")) for item in items
+        ]))  # fmt: skip
+    console.print(f"{len(found.kept)} artifacts stay, {in_words(found.kept_bytes)}")
+    if delete:
+        console.print(f"{len(items)} removed, {in_words(total)} freed")
+    elif items:
+        console.print(f"{len(items)} can go, {in_words(total)}: `dialogsum gc --days {days:g} --delete` removes them")
+    else:
+        console.print("nothing can go")
+
+
+def statistics(as_json: bool) -> None:
+    """Print how much each stage has in the store, since when, and what is kept by name."""
+    found = measure()
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(escape(found["store"]))
+    console.print(_table(("stage", "artifacts", "bytes", "oldest (UTC)", "newest (UTC)"), [
+        (row["stage"], str(row["count"]), f"{row['bytes']:,}", *(_short(row[name]) for name in ("oldest", "newest")))
+        for row in found["stages"]
+    ]))  # fmt: skip
+    console.print(f"together {in_words(found['bytes'])}; scratch on this machine {in_words(found['scratch_bytes'])}")
+    for what in ("champions", "pinned"):
+        console.print(f"{what}: {', '.join(found[what]) or 'none'}")
+
+
+def measure() -> dict[str, Any]:
+    """The figures of `dialogsum store --json`."""
+    store = Store.current()
+    stages = []
+    for stage in NUMBERS:
+        made = store.manifests(stage)
+        stages.append({
+            "stage": stage, "count": len(made), "bytes": sum(map(sweep.size, made)),
+            "oldest": made[0].made.at if made else None, "newest": made[-1].made.at if made else None,
+        })  # fmt: skip
+    stats = [file.lstat() for file in store.scratch.rglob("*") if file.is_file()]
+    scratch = {stat.st_ino: stat.st_size for stat in stats}  # a file may have two names there
+    free = shutil.disk_usage(store.root.path).free if store.is_local and store.scratch.parent.is_dir() else None
+    return {
+        "store": str(store.root), "stages": stages, "bytes": sum(row["bytes"] for row in stages),
+        "scratch_bytes": sum(scratch.values()), "free_bytes": free, "pinned": needs.pins(),
+        "champions": [name for name, why in needs.championed().items() if why == "champion"],
+    }  # fmt: skip
+
+
+def in_words(size: float) -> str:
+    """Bytes in the unit that fits."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GiB"
+
+
+def _short(time: str | None) -> str:
+    return time[:16].replace("T", " ") if time else "-"
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in ("bytes", "artifacts") else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

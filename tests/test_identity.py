@@ -207,6 +207,8 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
 
 APART = {
     "tasks.shell": "Prefect's",
+    "tasks.gate": "Prefect's",
+    "tasks.away": "the flow's",
     "artifacts.cache": "Prefect's",
     "artifacts.champions": "the flow's",
 }

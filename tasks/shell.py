@@ -98,7 +98,7 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
 
 def page(manifest: Manifest) -> str:
     """An artifact as Markdown for the Prefect UI: what it was made from, one click away, and what was found."""
-    made_from = [f"| {role} | [{ref.id}](/artifacts/key/{ref.id}) |" for role, ref in manifest.inputs.items()]
+    made_from = [f"| {role} | [{ref.id}](../key/{ref.id}) |" for role, ref in manifest.inputs.items()]
     found = [
         f"| {plain(name)} | {plain(one_line(value, 200))} |"
         for name, value in (manifest.facts | manifest.made.measured).items()

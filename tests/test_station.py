@@ -188,7 +188,7 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     assert [c["name"] for c in children] == ["train llama r4 2 steps", "generate base llama", "generate tuned llama"]
     pages = {a["key"]: a["data"] for a in station.ask("/artifacts/latest/filter") if a["type"] == "markdown"}
     (train,) = (key for key in pages if key.startswith("train-"))
-    rows = next(key for key in pages if f"/artifacts/key/{key})" in pages[train])
+    rows = next(key for key in pages if f"(../key/{key})" in pages[train])
     assert rows.startswith("format-")
     logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
     said = "\n".join(line["message"] for line in logs)

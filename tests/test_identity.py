@@ -211,6 +211,8 @@ APART = {
     "tasks.away": "the flow's",
     "artifacts.cache": "Prefect's",
     "artifacts.champions": "the flow's",
+    "artifacts.needs": "housekeeping",
+    "artifacts.sweep": "housekeeping",
 }
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts)

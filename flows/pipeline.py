@@ -33,6 +33,7 @@ from flows.recipe import PROMPTS, RECIPES, load_recipe
 from flows.sending import send
 from tasks import away
 from tasks.gate import deployed
+from tasks.launch import expect_workers, no_more_workers
 from tasks.shell import run_stage, terminal
 from tasks.stage import Job, Stage, decide
 from tasks.stages import STAGES
@@ -73,6 +74,8 @@ class Run:
         sent = decision.status == "run" and stage.pool == "gpu" and self.away
         if decision.status == "run":
             away.keep(job)
+            if recipe.runtime.device != "cpu" and not self.away:
+                expect_workers(stage.name in ("download", "format", "train") or of == "base")
         if sent:
             send(job, decision.path)
             job = job.model_copy(update={"refresh": False})
@@ -93,7 +96,10 @@ class Run:
         """
         for _ in range(TRIES):
             self.stages.clear()
-            outcome = walk(self.setup, self.step)
+            try:
+                outcome = walk(self.setup, self.step)
+            finally:
+                no_more_workers()
             if self._settled(outcome, moves):
                 told = telling.tell(self.setup, self.stages, outcome)
                 self.uses.end()

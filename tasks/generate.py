@@ -66,7 +66,7 @@ def shards(runtime: Runtime, rows: int) -> list[dict[str, str]]:
     if gpus and wanted > len(gpus):
         raise RequestError(f"runtime.gpus is {wanted}, but {len(gpus)} can be seen here")
     useful = min(wanted, max(1, count(rows, batch_size(runtime, "cuda" if gpus else "cpu"))))
-    return [{"CUDA_VISIBLE_DEVICES": gpus[i]} if gpus else {} for i in range(useful)]
+    return [{"CUDA_VISIBLE_DEVICES": gpus[i]} for i in range(useful)] if gpus and useful > 1 else [{}] * useful
 
 
 def read_parts(folder: Path) -> list[dict[str, Any]]:

@@ -76,8 +76,8 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
 def merged(base: ResolvedModel, adapter: Path | None, device: torch.device) -> Any:
     """The base model with the adapter's weights added in: fp32 on the CPU, half precision on a GPU."""
     dtype = torch.float32 if device.type == "cpu" else half_precision(device)
-    model: Any = load_model(base, dtype)
-    model.to(device)
+    placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    model: Any = load_model(base, dtype, **placed)
     if adapter is not None:
         model = PeftModel.from_pretrained(model, adapter, use_safetensors=True).merge_and_unload()
     return model.eval()

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from functools import cache
 
 
 def visible_gpus() -> int:
@@ -16,8 +17,14 @@ def gpu_names() -> list[str]:
         names = [name.strip() for name in named.split(",")]
         ends = [i for i, name in enumerate(names) if name in ("", "-1")]  # CUDA reads as far as the first that is none
         return names[: ends[0]] if ends else names
+    return list(_listed())
+
+
+@cache
+def _listed() -> tuple[str, ...]:
+    """Asked once: GPUs do not come and go."""
     try:
         listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout  # noqa: S607
     except (OSError, subprocess.SubprocessError):
-        return []
-    return [str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
+        return ()
+    return tuple(str(i) for i in range(sum(line.startswith("GPU ") for line in listed.splitlines())))

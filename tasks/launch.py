@@ -24,6 +24,7 @@ from artifacts.errors import RequestError, StageError, one_line
 from artifacts.fingerprint import ROOT
 from artifacts.store import Store
 from tasks.events import MARK, Events, Spoken, say
+from tasks.spare import Spare
 
 PARENT = "DIALOGSUM_PARENT"
 QUIET = {
@@ -35,6 +36,7 @@ QUIET = {
 """No library draws a bar of its own: a terminal has ours, and logs have lines."""
 NOISE = ("Failed to load CPU gemm_4bit_forward",)
 """Lines that say nothing to anybody: bitsandbytes looks for a faster kernel on the hub, which is not needed."""
+SPARE = Spare()
 GRACE = 15.0
 """Seconds between asking a worker to stop and killing it."""
 
@@ -61,7 +63,9 @@ def run_workers(
         for i, config in enumerate(configs):
             file = work / f"{command[-1].rsplit('.', 1)[-1]}{f'-{i}' if len(configs) > 1 else ''}.json"
             file.write_text(json.dumps(config, indent=1))
-            workers.append(_Worker(_start([*command, str(file)], environments[i] if environments else {})))
+            more = environments[i] if environments else {}
+            process = _start([*command, str(file)], more) if more else SPARE.take([*command, str(file)], _start)
+            workers.append(_Worker(process))
             threading.Thread(target=_forward, args=(workers[-1], said), daemon=True).start()
         while any(worker.result is None or not worker.ended for worker in workers):
             worker, line = said.get()
@@ -71,8 +75,20 @@ def run_workers(
     return [worker.result or {} for worker in workers]
 
 
-def _start(command: Sequence[str], more: Mapping[str, str]) -> subprocess.Popen[str]:
-    environment = os.environ | QUIET | {PARENT: "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()} | dict(more)
+def expect_workers(expected: bool) -> None:
+    """Whether another worker will follow the stage that is about to run: its imports can be done meanwhile."""
+    SPARE.want(expected, _start)
+
+
+def no_more_workers() -> None:
+    """End the one that was started ahead, if it waits still."""
+    SPARE.drop()
+
+
+def _start(command: Sequence[str], more: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    environment = (
+        os.environ | QUIET | {PARENT: "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": _python_path()} | dict(more or {})
+    )
     environment["DIALOGSUM_STORE"] = str(Store.current().root)  # a relative one would mean another folder there
     return subprocess.Popen(
         [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

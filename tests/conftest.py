@@ -194,7 +194,7 @@ def shrunk(recipe: str, model: Path, data: Path, *more: str) -> list[str]:
     return [
         f"model.source={model}", f"data.source={data}", f"model.turns={turns}", "train.max_steps=2", "train.batch_size=4",
         "train.max_length=256", "train.lora.rank=4", "train.evaluations=1", "generate.max_new_tokens=6",
-        "score.bootstrap_resamples=200", "runtime.device=cpu", *more,
+        "generate.candidates=1",         "score.bootstrap_resamples=200", "runtime.device=cpu", *more,
     ]  # fmt: skip
 
 

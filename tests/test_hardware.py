@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks import hardware
 from tasks.hardware import visible_gpus
 from tests.conftest import ROOT
 
@@ -35,6 +36,7 @@ def test_otherwise_the_driver_is_asked(
     if script:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}")
         (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setattr(hardware, "_listed", hardware._listed.__wrapped__)  # it asks once a process
     assert visible_gpus() == count
 
 

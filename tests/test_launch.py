@@ -260,12 +260,12 @@ def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.
                 raise StageError("full")
             if config["stubborn"]:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            events.log(str(os.getpid()))
+            open(config["pipe"] + ".pid", "w").write(str(os.getpid()))
             open(config["pipe"], "w").close()
             threading.Event().wait()
         """, *({"i": i, "stubborn": stubborn, "pipe": str(_pipe(desk))} for i in range(2)))  # fmt: skip
     with pytest.raises(ProcessLookupError):
-        os.kill(int(desk.heard.lines[0]), 0)
+        os.kill(int((desk.folder / "pipe.pid").read_text()), 0)
 
 
 def _pipe(desk: Desk) -> Path:

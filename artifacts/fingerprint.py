@@ -28,6 +28,7 @@ PLUMBING = {
     "tasks.stage": "calls the stage; adds nothing to what it writes",
     "tasks.stages": "lists the stages, computes nothing",
     "tasks.launch": "starts the worker process and reads what it says",
+    "tasks.spare": "starts a worker process before its work is known",
     "tasks.hardware": "counts GPUs; how many share the work is no identity",
     "tasks.events": "what a worker says about its progress",
 }

@@ -209,6 +209,8 @@ APART = {
     "tasks.shell": "Prefect's",
     "artifacts.cache": "Prefect's",
     "artifacts.champions": "the flow's",
+    "artifacts.needs": "the flow's",
+    "artifacts.sweep": "housekeeping's",
 }
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts)

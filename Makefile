@@ -1,11 +1,12 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
 # make test    the tests                          make check  lint, format, types
+# make serve   Prefect server, deployments and workers on this machine; make down ends them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: setup run test check clean
+.PHONY: setup run serve down test check clean
 
 setup: $(READY)
 
@@ -20,6 +21,12 @@ $(READY): pyproject.toml requirements/pins.txt requirements/dev.txt requirements
 
 run: setup
 	$(BIN)/dialogsum run $(RECIPE)
+
+serve: setup
+	$(BIN)/dialogsum station up
+
+down: setup
+	$(BIN)/dialogsum station down
 
 test: setup
 	$(BIN)/python -m pytest

@@ -6,11 +6,13 @@ whose validator checks every byte of the payload, and Prefect takes its error fo
 made again.
 """
 
+from functools import cache
 from typing import Any
 
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 from prefect.filesystems import WritableFileSystem
+from prefect.settings import get_current_settings
 
 from artifacts.store import Store
 
@@ -57,6 +59,12 @@ def _file_name(path: str) -> str:
 
 def saved_block() -> StoreResults:
     """The block, known to the server: Prefect refers to result storage by a block's id."""
+    return _saved_on(get_current_settings().api.url)
+
+
+@cache
+def _saved_on(server: str | None) -> StoreResults:
+    """Once a process and server: it is asked for by every stage, and never changes."""
     block = StoreResults()
     block.save(BLOCK, overwrite=True)
     return block

@@ -5,6 +5,8 @@
     <store>/results/<key>                        Prefect's records, JSON
     <store>/champions/<base model>/<number>.json who is champion: one file a change, never rewritten
     <store>/runs/<run>.json, pins/<artifact>     who needs what (artifacts/needs.py)
+    <store>/jobs/<artifact id>.json              all that it takes to make an artifact again (tasks/away.py)
+    <store>/parts/<stage>-<key>/…                parts of one that several machines make together, until it is whole
 
 The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). Nothing in the store records the root, so
 a store can be moved. Scratch (half-made payloads, locks) lies inside a local store and beside a remote one.
@@ -275,6 +277,10 @@ class Store:
         folder = _small(parts)
         found = self.place.read_all(f"{folder}/{name}" for name in self.names(*parts))
         return {path.removeprefix(f"{folder}/"): found[path] for path in sorted(found)}
+
+    def remove(self, *parts: str) -> None:
+        """Remove a folder of small files beside the artifacts, if it is there."""
+        self.place.remove(_small(parts))
 
 
 _OPEN: dict[str, Store] = {}

@@ -16,6 +16,7 @@ from artifacts.errors import RequestError, StageError, nearest, one_line
 from artifacts.store import Store
 from flows.benchmarks.commands import bench
 from flows.recipe import load_recipe
+from flows.station import station
 
 STAGE_NAMES = ("download", "format", "train", "generate", "score", "promote", "report")
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 
 app.add_typer(bench, name="bench")
+app.add_typer(station, name="station")
 
 RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", show_default=True)]
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.")]
@@ -247,10 +249,11 @@ def _execute(
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
     from flows import pipeline
+    from flows.server import check_server
     from flows.terminal import Terminal
     from tasks.shell import terminal
 
-    pipeline.check_server()
+    check_server()
     listener = Terminal()
     terminal.set(listener)
     summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)

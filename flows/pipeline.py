@@ -5,18 +5,19 @@ evaluate   an adapter that is there, or the base model alone
 promote    an adapter that is there, past the gate
 """
 
+import json
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 from uuid import uuid4
 
-from httpx import HTTPError
-from prefect import flow, get_client, get_run_logger
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL
+from prefect.states import Completed
+from prefect.variables import Variable
+from pydantic import Field
 
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest, Record
 from artifacts.needs import Uses
 from artifacts.refs import Ref
@@ -25,10 +26,16 @@ from flows import graph, telling
 from flows.adapters import find_adapter
 from flows.graph import Outcome, Setup
 from flows.planning import describe
-from flows.recipe import load_recipe
+from flows.recipe import PROMPTS, RECIPES, load_recipe
+from flows.sending import send
+from tasks import away
+from tasks.gate import deployed
 from tasks.shell import run_stage, terminal
 from tasks.stage import Job, Stage, decide
+from tasks.stages import STAGES
 
+OVERRIDES = "dialogsum_overrides"
+"""Prefect variable: overrides for every run of a deployment, such as `runtime.machines=2` or `data.source=/data`."""
 TRIES = 5
 """How often a decision is made again because another run changed the champion meanwhile."""
 
@@ -41,6 +48,8 @@ class Run:
         self.id = str(flow_run.id or uuid4())
         self.stages: list[dict[str, Any]] = []
         self.uses = Uses(self.id)
+        self.away = deployed()
+        """Whether stages for a GPU are made by the GPU pool instead of here."""
         Store.current().check_writable()
 
     def step(self, stage: Stage, of: str | None, spec: Record, **given: Ref | Manifest) -> Ref:
@@ -58,10 +67,16 @@ class Run:
             recipe=f"{recipe.name} {recipe.revision}",
             refresh=decision.status == "run" and stage.name in self.refresh, runtime=recipe.runtime,
         )  # fmt: skip
+        sent = decision.status == "run" and stage.pool == "gpu" and self.away
+        if decision.status == "run":
+            away.keep(job)
+        if sent:
+            send(job, decision.path)
+            job = job.model_copy(update={"refresh": False})
         ref = run_stage(job)
         manifest = Store.current().verified(ref.path)
         entry = describe(decision, manifest)
-        if decision.status == "run" and manifest.made.run != self.id:
+        if decision.status == "run" and not sent and manifest.made.run != self.id:
             entry |= {"status": "reused", "reason": "another run made it meanwhile"}
         entry["seconds"] = round(time.perf_counter() - started, 3)
         self.stages.append(entry)
@@ -96,79 +111,86 @@ class Run:
         return self.setup.champions.promote(candidate, outcome.scores.id, self.id)
 
 
-def check_server() -> None:
-    """RequestError if PREFECT_API_URL names a server that does not answer, or that wants another credential."""
-    url = PREFECT_API_URL.value()
-    if not url:  # an ephemeral server will be started
-        return
-    try:
-        with get_client(sync_client=True) as client:
-            client.read_concurrency_limits(limit=1, offset=0)
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code not in (401, 403):
-            raise
-        raise RequestError(
-            f"the Prefect server {url} wants another credential: set PREFECT_API_AUTH_STRING to that of its "
-            "PREFECT_SERVER_API_AUTH_STRING"
-        ) from error
-    except (RuntimeError, HTTPError) as error:
-        raise RequestError(
-            f"the Prefect server {url} does not answer ({one_line(error, 120)}): start it, or unset PREFECT_API_URL"
-        ) from error
+def _listed(names: Iterable[str]) -> Any:
+    """The UI's form offers these names and refuses others; the command line takes files as well."""
+    return Field(json_schema_extra={"enum": [*sorted(names)]})
+
+
+RecipeName = Annotated[str, _listed(file.stem for file in RECIPES.glob("*.yaml"))]
+StageName = Annotated[str, _listed(STAGES)]
+Override = Annotated[
+    str, Field(json_schema_extra={"pattern": r"^[a-z_]+(\.[a-z_]+)*=", "examples": ["train.epochs=3"]})
+]
+ANY = r"^(latest|champion|none|train-[0-9a-f]{8})$"
+CANDIDATE = r"^(latest|train-[0-9a-f]{8})$"
+
+
+def _set_up(recipe: str, overrides: list[str]) -> Setup:
+    """As a deployment, with what the station adds to every recipe before the run's own overrides."""
+    station: Any = Variable.get(OVERRIDES, []) if deployed() else []
+    if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
+        raise RequestError(f'the Prefect variable {OVERRIDES} has to be a list such as ["train.epochs=3"]')
+    return graph.set_up(load_recipe(recipe, [*station, *overrides]))
+
+
+def _completed(summary: dict[str, Any]) -> Any:
+    """The end of a flow: its state says in one line what was done, and who calls the flow gets the summary."""
+    return Completed(message=telling.headline(summary), data=summary)
 
 
 @flow(name="retrain", flow_run_name="retrain {recipe}", persist_result=False)
-def retrain(
-    recipe: str = "quickstart", overrides: list[str] | None = None, refresh: list[str] | None = None
-) -> dict[str, Any]:
+def retrain(recipe: RecipeName = "quickstart", overrides: list[Override] = [], refresh: list[StageName] = []) -> Any:  # noqa: B006  # never written to
     """Retrain by a recipe and report whether the new model is better; what has not changed is reused.
 
     Args:
-        recipe: a name in flows/recipes, or a file.
+        recipe: what to train, on what data: a name in flows/recipes.
         overrides: `section.key=value`, each overruling the recipe.
         refresh: stages to run again although nothing changed.
     """
-    setup = graph.set_up(load_recipe(recipe, overrides or []))
-    return Run(setup, refresh or []).through(graph.retrain, moves=setup.recipe.gate.automatic)
+    setup = _set_up(recipe, overrides)
+    return _completed(Run(setup, refresh).through(graph.retrain, moves=setup.recipe.gate.automatic))
 
 
 @flow(name="evaluate", flow_run_name="evaluate {adapter} by {recipe}", persist_result=False)
 def evaluate(
-    recipe: str = "quickstart",
-    adapter: str = "latest",
-    overrides: list[str] | None = None,
-    refresh: list[str] | None = None,
-) -> dict[str, Any]:
+    recipe: RecipeName = "quickstart",
+    adapter: Annotated[str, Field(json_schema_extra={"pattern": ANY})] = "latest",
+    prompt: Annotated[str, Field(examples=sorted(f.stem for f in PROMPTS.glob("*.txt")))] = "",
+    overrides: list[Override] = [],  # noqa: B006
+    refresh: list[StageName] = [],  # noqa: B006
+) -> Any:
     """Evaluate an adapter that is there under the recipe's evaluation prompt and decoding; trains nothing.
 
     Args:
-        recipe: a name in flows/recipes, or a file.
+        recipe: whose data, base model and decoding: a name in flows/recipes.
         adapter: an artifact id, `champion`, `latest`, or `none` for the base model alone.
-        overrides: `section.key=value`, such as `evaluation.prompt=brief`.
+        prompt: a name in flows/prompts, or the text itself with `{dialogue}` in it; the recipe's own unless given.
+        overrides: `section.key=value`, such as `generate.max_new_tokens=64`.
         refresh: stages to run again although nothing changed.
     """
-    setup = graph.set_up(load_recipe(recipe, overrides or []))
+    setup = _set_up(recipe, [*overrides, *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])])
     found = find_adapter(adapter, setup.model)
-    return Run(setup, refresh or []).through(lambda s, step: graph.evaluate(s, step, found), moves=False)
+    return _completed(Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found), moves=False))
 
 
 @flow(name="promote", flow_run_name="promote {adapter} by {recipe}", persist_result=False)
 def promote(
-    recipe: str = "quickstart",
-    adapter: str = "latest",
-    overrides: list[str] | None = None,
-    refresh: list[str] | None = None,
-) -> dict[str, Any]:
+    recipe: RecipeName = "quickstart",
+    adapter: Annotated[str, Field(json_schema_extra={"pattern": CANDIDATE})] = "latest",
+    overrides: list[Override] = [],  # noqa: B006
+    refresh: list[StageName] = [],  # noqa: B006
+) -> Any:
     """Compare an adapter that is there with base and champion; it becomes champion if the gate passes.
 
     Args:
-        recipe: a name in flows/recipes, or a file.
+        recipe: whose data, base model and gate: a name in flows/recipes.
         adapter: an artifact id, or `latest`.
         overrides: `section.key=value`, such as `gate.probability=0.99`.
         refresh: stages to run again although nothing changed.
     """
-    setup = graph.set_up(load_recipe(recipe, overrides or []))
+    setup = _set_up(recipe, overrides)
     found = find_adapter(adapter, setup.model)
     if found is None:
         raise RequestError("`none` cannot be promoted: name an adapter, or `latest`")
-    return Run(setup, refresh or []).through(lambda s, step: graph.evaluate(s, step, found, gated=True), moves=True)
+    judged = Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found, gated=True), moves=True)
+    return _completed(judged)

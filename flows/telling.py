@@ -48,6 +48,17 @@ def tell(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome) -> dict[s
     return told
 
 
+def headline(summary: dict[str, Any]) -> str:
+    """A finished run in one line, which the UI shows as the message of its state."""
+    stages = summary["stages"]
+    ran = [" ".join(filter(None, [e["stage"], e["of"]])) for e in stages if e["status"] == "run"]
+    said = f"ran {', '.join(ran)}; {len(stages) - len(ran)} of {len(stages)} stages reused" if ran else (
+        f"nothing changed: all {len(stages)} stages reused"
+    )  # fmt: skip
+    decided = summary.get("decision")
+    return f"{said}; {decided['adapter']} {decided['state']}" if decided else said
+
+
 def decision(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome) -> dict[str, Any]:
     """The gate's decision as the pointer stands now; an event where it was made by this run or moved the pointer."""
     assert outcome.decision is not None

@@ -63,6 +63,8 @@ class TrainConfig(Record):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
     optimizer: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each label's weight that goes to all tokens alike; validation losses are without it."""
     max_length: Annotated[int, Field(ge=16, le=10**6)] = 1024
     """Tokens of a row. A longer dialogue loses its end, never the completion or its stop token."""
     loss_on: Literal["completion", "all"] = "completion"
@@ -157,6 +159,11 @@ class Runtime(Record):
         Annotated[int, Field(ge=0, le=10**4)] | None,
         NotIdentity("processes that share the same optimizer batch, or shards of the same rows"),
     ] = None
+    machines: Annotated[
+        Annotated[int, Field(ge=1, le=1000)],
+        NotIdentity("runs on the GPU pool that share the batches of one generation; batches are decided by the rows"),
+    ] = 1
+    """Only where the flow is a deployment: so many workers generate at once (`gpus` are those of one machine)."""
     device: Annotated[
         Literal["auto", "cpu", "cuda"], NotIdentity("where the same arithmetic is done; the manifest records it")
     ] = "auto"

@@ -5,9 +5,11 @@ Writes  predictions.parquet (artifacts.schemas.PREDICTIONS), in the order of the
 Rerun   dialogsum run RECIPE --refresh generate
 
 The work is done by tasks/generate_worker.py in processes of their own, one a GPU. They save every batch, so a run that was
-killed goes on at the batch it had reached. Batches are decided by the rows alone: the number of GPUs changes no byte.
+killed goes on at the batch it had reached. Batches are decided by the rows alone: neither the number of GPUs nor that of
+the machines that share the work changes a byte.
 """
 
+import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,25 +24,39 @@ from tasks.stage import Artifact, Context, Done, Stage
 
 
 def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> Done:
-    """Predict a summary for the first `limit` rows."""
-    wanted = [row["id"] for row in read_table(rows.payload / "test.parquet", FORMATTED_EVAL)][: spec.generate.limit]
-    environments = shards(context.runtime, len(wanted))
+    """Predict a summary for the first `limit` rows; those that are in `work/parts` are taken from there."""
+    wanted, folder = _wanted(spec, rows), context.work / "parts"
+    if set(wanted) - {row["id"] for row in read_parts(folder)}:
+        measured = predict(spec, context, rows, adapter)
+    else:  # by the machines that shared the work
+        measured = _together([json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))] or [{}])
+    made = {row["id"]: row for row in read_parts(folder)}
+    if missing := [name for name in wanted if name not in made]:
+        raise StageError(f"{len(missing)} of {len(wanted)} rows have no prediction, the first is {missing[0]!r}")
+    predictions = [made[name] for name in wanted]
+    write_table(predictions, PREDICTIONS, context.out / "predictions.parquet")
+    return Done(rows=len(predictions), facts=_facts(predictions), measured=measured)
+
+
+def predict(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> dict[str, Any]:
+    """Leave predictions in `work/parts`, every k-th batch from the n-th where (n, k) is `share`. Returns measurements."""
+    number, machines = context.share
+    environments = shards(context.runtime, -(-len(_wanted(spec, rows)) // machines))
     config = {
         "spec": spec.model_dump(mode="json"),
         "runtime": context.runtime.model_dump(mode="json"),
         "rows": str(rows.payload),
         "adapter": str(adapter.payload) if adapter else None,
         "parts": str(context.work / "parts"),
-        "shards": len(environments),
+        "shards": machines * len(environments),
+        "processes": len(environments),
     }
-    configs = [config | {"shard": shard} for shard in range(len(environments))]
-    measured = run_workers(["-m", "tasks.generate_worker"], configs, context.work, context.events, environments)
-    made = {row["id"]: row for row in read_parts(context.work / "parts")}
-    if missing := [name for name in wanted if name not in made]:
-        raise StageError(f"{len(missing)} of {len(wanted)} rows have no prediction, the first is {missing[0]!r}")
-    predictions = [made[name] for name in wanted]
-    write_table(predictions, PREDICTIONS, context.out / "predictions.parquet")
-    return Done(rows=len(predictions), facts=_facts(predictions), measured=_together(measured))
+    configs = [config | {"shard": number + machines * process} for process in range(len(environments))]
+    return _together(run_workers(["-m", "tasks.generate_worker"], configs, context.work, context.events, environments))
+
+
+def _wanted(spec: GenerateSpec, rows: Artifact) -> list[str]:
+    return [row["id"] for row in read_table(rows.payload / "test.parquet", FORMATTED_EVAL)][: spec.generate.limit]
 
 
 def shards(runtime: Runtime, rows: int) -> list[dict[str, str]]:
@@ -85,4 +101,5 @@ def _label(spec: GenerateSpec) -> str:
 GENERATE = Stage(
     name="generate", version=1, function=generate, spec=GenerateSpec, label=_label, pool="gpu",
     worker="tasks.generate_worker",
+    share=predict,
 )  # fmt: skip

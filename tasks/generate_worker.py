@@ -29,7 +29,7 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
     shard, shards = config["shard"], config["shards"]
     device = pick_device(runtime.device)
     if device.type == "cpu":
-        torch.set_num_threads(runtime.threads or max(1, (os.cpu_count() or 1) // shards))
+        torch.set_num_threads(runtime.threads or max(1, (os.cpu_count() or 1) // config["processes"]))
     started = time.perf_counter()
     rows = read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)[: spec.generate.limit]
     parts = Path(config["parts"])

@@ -67,7 +67,7 @@ def _work(
     events.progress(0, 0, "loading the model")
     dtype, why = build.product_dtype(group.device)
     peft_model = build.load_peft_model(spec, group.device, dtype)
-    model, reason = build.trainable(peft_model, dtype)
+    model, reason = build.trainable(peft_model, dtype, settings.label_smoothing)
     engine = f"transformers ({reason})" if reason else "packed rows"
     events.log(f"products in {str(dtype).removeprefix('torch.')}: {why}; trained by {engine}")
     tokens = budget(group.device, peft_model.config, dtype.itemsize, bool(reason))

@@ -15,7 +15,9 @@ _FRONT_MATTER = re.compile(r"\A---\n(?:.*\n)*?---\n")
 
 
 def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
-    """Text of a template: a name in `library`, or a file. RequestError if it is not there or has no {dialogue}."""
+    """Text of a template: a name in `library`, a file, or the text itself. RequestError if it has not one {dialogue}."""
+    if PLACEHOLDER in name:
+        return _template(name, key, "the text")
     file = user_path(name, key)
     if re.fullmatch(r"[\w.-]{1,200}", name) and (library / f"{name}.txt").is_file():
         file = library / f"{name}.txt"
@@ -28,9 +30,13 @@ def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
         raise RequestError(
             f"{key}: no prompt {one_line(name, 80)!r} in the library and no such file{nearest(name, known)}"
         ) from error
+    return _template(text, key, str(file))
+
+
+def _template(text: str, key: str, where: str) -> str:
     template = _FRONT_MATTER.sub("", text.replace("\r\n", "\n")).strip("\n")
     if template.count(PLACEHOLDER) != 1:
-        raise RequestError(f"{key}: {file} has {template.count(PLACEHOLDER)} times {PLACEHOLDER}, expected once")
+        raise RequestError(f"{key}: {where} has {template.count(PLACEHOLDER)} times {PLACEHOLDER}, expected once")
     return template
 
 

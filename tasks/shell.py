@@ -10,14 +10,18 @@ from typing import Any
 from uuid import UUID
 
 from prefect import Task, get_run_logger, task
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.runtime import task_run
 
 from artifacts.cache import ARTIFACT_KEY, saved_block
+from artifacts.errors import one_line
+from artifacts.manifest import Manifest
 from artifacts.refs import Ref
 from tasks.events import Listener, Silent
+from tasks.gate import gpu_gate
 from tasks.stage import Job, perform
 from tasks.stages import STAGES
+from tasks.untrusted import plain
 
 EVERY = 2.0
 """Seconds between updates of a progress artifact."""
@@ -83,11 +87,27 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
         cache_result_in_memory=False,
     )
     def run(job: Job) -> Ref:
-        manifest, ran = perform(stage, job, RunEvents(title(job)))
+        manifest, ran = perform(stage, job, RunEvents(title(job)), gpu_gate(stage.pool))
         get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "found in the store", manifest.rows)
+        if ran:
+            create_markdown_artifact(page(manifest), key=manifest.id, description=title(job))
         return Ref.of_manifest(manifest)
 
     return run
+
+
+def page(manifest: Manifest) -> str:
+    """An artifact as Markdown for the Prefect UI: what it was made from, one click away, and what was found."""
+    made_from = [f"| {role} | [{ref.id}](/artifacts/key/{ref.id}) |" for role, ref in manifest.inputs.items()]
+    found = [
+        f"| {plain(name)} | {plain(one_line(value, 200))} |"
+        for name, value in (manifest.facts | manifest.made.measured).items()
+    ]
+    return "\n".join([
+        f"# {manifest.id}", "", f"{manifest.rows} rows, {manifest.made.seconds:.1f} s, `{manifest.path}`; `dialogsum show {manifest.id}`",
+        "", *(["| made from | |", "|---|---|", *made_from, ""] if made_from else []),
+        *(["| found | |", "|---|---|", *found, ""] if found else []),
+    ])  # fmt: skip
 
 
 def run_stage(job: Job) -> Ref:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,6 +58,8 @@ class Context:
     """Scratch that a killed run of the same key finds again."""
     runtime: Runtime
     events: Events
+    share: tuple[int, int] = (0, 1)
+    """Which part of the work is wanted: (n, k) is the n-th of k, counted from 0."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,11 @@ class Stage:
     """The module that does the work in a process of its own."""
     resources: tuple[str, ...] = ()
     """Files beside the module that it reads."""
+    check: Callable[..., list[Any]] | None = None
+    """Finds on the CPU what would fail on the GPU (a list of tasks.checks.Check); called as `function` is."""
+    share: Callable[..., dict[str, Any]] | None = None
+    """Does the part of the work that `Context.share` names and leaves it in `work/parts`; called as `function` is, which
+    finds all parts there and joins them. Returns measurements."""
 
     def code(self) -> dict[str, str]:
         """Fingerprint of all code that the result depends on."""
@@ -114,6 +122,11 @@ class Job(Record):
     @property
     def key(self) -> str:
         return sha256(self.identity)
+
+    @property
+    def artifact(self) -> str:
+        """Id of what it makes."""
+        return f"{self.stage}-{self.key[:8]}"
 
 
 class Decision(Record):
@@ -179,8 +192,13 @@ def decide(stage: Stage, of: str | None, spec: Record, inputs: Mapping[str, Inpu
     return because("run", in_words(closest[1]))
 
 
-def perform(stage: Stage, job: Job, events: Events) -> tuple[Manifest, bool]:
-    """Run the stage, unless a whole artifact of this key is there by now. Returns its manifest, and whether it ran."""
+def perform(
+    stage: Stage, job: Job, events: Events, gate: AbstractContextManager[None] | None = None
+) -> tuple[Manifest, bool]:
+    """Run the stage inside `gate`, unless a whole artifact of this key is there by now.
+
+    Returns its manifest, and whether it ran.
+    """
     store, spec = Store.current(), stage.spec.model_validate(job.spec)
     path = store.relative(stage.name, stage.label(spec), job.key)
     with store.alone(stage.name, job.key) as scratch:
@@ -195,19 +213,42 @@ def perform(stage: Stage, job: Job, events: Events) -> tuple[Manifest, bool]:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         work.mkdir(exist_ok=True)
-        inputs = {role: Artifact(store.payload(ref.path), store.verified(ref.path)) for role, ref in job.inputs.items()}
-        started = time.perf_counter()
-        done = stage.function(spec, Context(out, work, job.runtime, events), **inputs)
+        fetch_parts(job, work)
+        inputs = inputs_of(job)
+        with gate or nullcontext():
+            started = time.perf_counter()
+            done = stage.function(spec, Context(out, work, job.runtime, events), **inputs)
+            seconds = round(time.perf_counter() - started, 3)
         manifest = store.publish(
             out, stage=stage.name, of=job.of, name=stage.label(spec), key=job.key, rows=done.rows,
             identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in job.inputs.items()},
             facts=done.facts,
-            made=Made(at=now(), seconds=round(time.perf_counter() - started, 3), run=job.run, origin=_origins(spec) | {"recipe": job.recipe},
+            made=Made(at=now(), seconds=seconds, run=job.run, origin=_origins(spec) | {"recipe": job.recipe},
                       versions=_versions(), measured=done.measured),
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)
+        store.remove(*parts_of(job))
         return manifest, True
+
+
+def inputs_of(job: Job) -> dict[str, Artifact]:
+    """The artifacts that a job starts from, verified and at hand."""
+    store = Store.current()
+    return {role: Artifact(store.payload(ref.path), store.verified(ref.path)) for role, ref in job.inputs.items()}
+
+
+def parts_of(job: Job) -> tuple[str, str]:
+    """Where in the store machines that share a job leave their parts."""
+    return "parts", f"{job.stage}-{job.key}"
+
+
+def fetch_parts(job: Job, work: Path) -> None:
+    """Copy the parts that other machines made into `work/parts`."""
+    store = Store.current()
+    for name in store.names(*parts_of(job)):
+        (work / "parts").mkdir(exist_ok=True)
+        (work / "parts" / name).write_bytes(store.read(*parts_of(job), name) or b"")
 
 
 def _versions() -> dict[str, str]:

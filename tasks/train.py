@@ -10,6 +10,7 @@ The work is done by tasks/lora_worker.py in a process of its own; with several G
 
 from typing import Any
 
+from tasks.checks import Check
 from tasks.config import Runtime, TrainSpec
 from tasks.hardware import visible_gpus
 from tasks.launch import run_worker
@@ -21,6 +22,11 @@ def train(spec: TrainSpec, context: Context, rows: Artifact) -> Done:
     result = run_trainer(spec, context, rows, check_only=False)
     facts = result["facts"] | {"template": rows.manifest.identity["config"]["template"]}
     return Done(rows=result["rows"], facts=facts, measured=result["measured"])
+
+
+def check(spec: TrainSpec, context: Context, rows: Artifact) -> list[Check]:
+    """What the trainer finds before it loads the weights. Failed checks are returned, not raised."""
+    return [Check(**found) for found in run_trainer(spec, context, rows, check_only=True)["checks"]]
 
 
 def run_trainer(spec: TrainSpec, context: Context, rows: Artifact, check_only: bool) -> dict[str, Any]:
@@ -56,4 +62,5 @@ def _label(spec: TrainSpec) -> str:
 
 TRAIN = Stage(
     name="train", version=1, function=train, spec=TrainSpec, label=_label, pool="gpu", worker="tasks.lora_worker",
+    check=check,
 )  # fmt: skip

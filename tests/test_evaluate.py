@@ -29,8 +29,8 @@ def known_answers(patch: pytest.MonkeyPatch, data: Path) -> None:
     rows = read_csv(data / "test.csv")
     write_csv(data / "test.csv", [row | {"summary": SUMMARY} for row in rows])
 
-    def worker(command: Any, config: dict[str, Any], folder: Path, events: Any) -> dict[str, Any]:
-        words = 3
+    def workers(command: Any, configs: Any, folder: Path, events: Any, environments: Any) -> list[dict[str, Any]]:
+        words, config = 3, configs[0]
         if config["adapter"]:
             train = json.loads((Path(config["adapter"]) / "settings.json").read_text())["train"]
             words = 4 + train["lora"]["rank"] + train["seed"]
@@ -40,9 +40,9 @@ def known_answers(patch: pytest.MonkeyPatch, data: Path) -> None:
         parts.mkdir()
         made = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
         write_table(made, PREDICTIONS, parts / "0.parquet")
-        return {}
+        return [{}]
 
-    patch.setattr(generate, "run_worker", worker)
+    patch.setattr(generate, "run_workers", workers)
 
 
 def f1(words: int) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
@@ -12,6 +13,7 @@ from tasks.config import SEVEN_LINEARS
 from tasks.training.graphs import GraphedDecoder, filled, key_of
 from tasks.training.model import LOGITS_AT_ONCE, Decoder, unsupported
 from tasks.training.pack import IGNORED, Row, micro_batches, pack, shares, targets
+from tasks.training.padded import PaddedModel
 
 
 def peft_model(folder: Path, **lora: Any) -> Any:
@@ -50,17 +52,18 @@ def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
 
 
 @pytest.mark.parametrize("name", ["gemma", "llama"])
-@pytest.mark.parametrize("joined", [False, True])
 @pytest.mark.parametrize(
-    "lora", [{"r": 8}, {"target_modules": ["q_proj", "v_proj", "down_proj"]}], ids=["seven", "three"]
+    "lora",
+    [{"r": 8}, {"r": 3}, {"target_modules": ["q_proj", "v_proj", "down_proj"]}],
+    ids=["joined", "apart", "three of seven"],
 )
 def test_loss_and_gradients_are_those_of_transformers_and_peft(
-    models: dict[str, Path], name: str, lora: dict[str, Any], joined: bool
+    models: dict[str, Path], name: str, lora: dict[str, Any]
 ) -> None:
     model, rows = peft_model(models[name], **lora), some_rows()
     assert unsupported(model) is None
     wanted, gradients = plain(model, rows)
-    decoder = Decoder(model, torch.float32, joined)
+    decoder = Decoder(model, torch.float32)
     loss = decoder.loss(pack(rows))
     loss.backward()
     assert loss.item() == pytest.approx(wanted, rel=1e-6)
@@ -165,14 +168,41 @@ def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> No
     plain, graphed = Decoder(peft_model(models[name]), torch.float32), Decoder(peft_model(models[name]), torch.float32)
     replayed = GraphedDecoder(graphed, step=64)
     packs = [pack(some_rows(count, seed)) for count, seed in ((5, 0), (5, 1), (4, 2), (6, 3), (5, 0), (5, 1), (4, 2))]
+    keys = [key_of(packs[i].lengths, 64) for i in replayed.prepare([one.lengths for one in packs])]
+    assert keys
+    assert len(set(keys)) == len(keys)
     for one in packs:
         wanted, found = plain.loss(one), replayed.loss(one)
         wanted.backward()
         found.backward()
         assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
-    assert replayed.graphs
+    assert set(replayed.graphs) == set(keys)
     assert torch.allclose(graphed.adapter.grads, plain.adapter.grads, rtol=1e-4, atol=1e-4)
-    tokens, rows, longest = key = key_of(packs[0], 64)
+    tokens, rows, longest = key = key_of(packs[0].lengths, 64)
     whole = filled(packs[0], key)
     assert (len(whole.ids), len(whole.bounds), int(whole.bounds[-1])) == (tokens, rows + 1, tokens)
     assert longest >= max(whole.lengths)
+
+
+@pytest.mark.parametrize("make", [Decoder, PaddedModel])
+def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: dict[str, Path], make: Any) -> None:
+    rows = some_rows()
+    model, ours = peft_model(models["llama"]), make(peft_model(models["llama"]), torch.float32, smoothing=0.2)
+    total = torch.zeros(())
+    for ids, labels in rows:
+        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1]
+        total = total + F.cross_entropy(logits, torch.tensor(labels[1:]), reduction="sum", label_smoothing=0.2)
+    total.backward()
+    wanted = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
+
+    loss = ours.loss(pack(rows))
+    loss.backward()
+    assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+    trained = ours.body if isinstance(ours, Decoder) else ours.model
+    found = {name: p.grad for name, p in trained.named_parameters() if "lora_" in name}
+    assert len(found) == len(wanted)
+    for name, grad in found.items():
+        assert torch.allclose(grad, next(g for n, g in wanted.items() if n.endswith(name)), rtol=1e-3, atol=1e-5), name
+    with torch.no_grad():
+        unsmoothed = ours.loss(pack(rows)).item()
+    assert unsmoothed == pytest.approx(plain(model, rows)[0], rel=1e-5)

@@ -17,7 +17,7 @@ from flows.benchmarks.runner import be_child
 from flows.graph import Setup
 from flows.recipe import load_recipe
 from tasks.base_model import load_tokenizer, model_folder
-from tasks.config import DownloadSpec, FormatSpec, GenerateConfig, GenerateSpec, TrainSpec
+from tasks.config import DownloadSpec, FormatSpec, GenerateSpec, TrainSpec
 from tasks.download import DOWNLOAD
 from tasks.events import Silent
 from tasks.format import FORMAT
@@ -48,18 +48,20 @@ class Stamps(Silent):
 
 
 def work(config: dict[str, Any]) -> dict[str, Any]:
-    """`do`: prepare, train or generate."""
+    """`do`: prepare, train, generate or decode."""
     Store.current().check_writable()
     setup = graph.set_up(load_recipe(config["recipe"], config["overrides"]))
-    return {"prepare": prepare, "train": train, "generate": generate}[config["do"]](setup, config)
+    return {"prepare": prepare, "train": train, "generate": generate, "decode": decode}[config["do"]](setup, config)
 
 
-def made(setup: Setup, stage: Stage, spec: Record, listener: Stamps | None = None, **inputs: Manifest) -> Manifest:
+def made(
+    setup: Setup, stage: Stage, spec: Record, listener: Stamps | None = None, refresh: bool = False, **inputs: Manifest
+) -> Manifest:
     """Run one stage, or find what it made before."""
     refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
     job = Job(
         stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, run="bench",
-        identity=identity(stage, None, spec, refs), runtime=setup.recipe.runtime,
+        identity=identity(stage, None, spec, refs), runtime=setup.recipe.runtime, refresh=refresh,
     )  # fmt: skip
     return perform(stage, job, listener or Silent())[0]
 
@@ -103,7 +105,7 @@ def train(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     """The train stage."""
     model, stamps = setup.recipe.model, Stamps()
     spec = TrainSpec(model=setup.model, turns=model.turns, quantization=model.quantization, train=setup.recipe.train)
-    manifest = made(setup, TRAIN, spec, stamps, rows=_formatted(setup, "train"))
+    manifest = made(setup, TRAIN, spec, stamps, refresh=True, rows=_formatted(setup, "train"))
     seconds, steps = stamps.steady(config["warm"])
     curve = read_table(Store.current().payload(manifest.path) / "curve.parquet", CURVE)
     return {
@@ -116,19 +118,51 @@ def train(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def generate(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
-    """The generate stage, greedy, base model."""
-    wanted, stamps = setup.recipe.generate, Stamps()
-    greedy = GenerateConfig(limit=wanted.limit, max_new_tokens=wanted.max_new_tokens)
-    spec = GenerateSpec(model=setup.model, turns=setup.recipe.model.turns, generate=greedy)
-    manifest = made(setup, GENERATE, spec, stamps, rows=_formatted(setup, "eval"))
+    """The generate stage, base model."""
+    spec = GenerateSpec(model=setup.model, turns=setup.recipe.model.turns, generate=setup.recipe.generate)
+    manifest = made(setup, GENERATE, spec, refresh=config["refresh"], rows=_formatted(setup, "eval"))
     measured = manifest.made.measured
     return {
         "seconds": measured["generating_seconds"],
-        "tokens": manifest.facts["mean_tokens"] * manifest.rows,
+        "tokens": measured["tokens"],
         "rows": manifest.rows,
-        "measured": measured,
-        "stage_seconds": manifest.made.seconds,
+        "device": measured["device"],
+        "peak_gib": measured["peak_gib"],
+        "stage": measured | {"stage_seconds": manifest.made.seconds},
+        "digest": manifest.digest,
     }
+
+
+def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+    """The generation worker's decoder over the test prompts, twice: the second pass has nothing to record any more."""
+    import torch
+
+    from tasks.base_model import pick_device
+    from tasks.decoding.batches import batch_size, deal
+    from tasks.decoding.engine import Engine
+    from tasks.generate_worker import merged
+
+    wanted, device = setup.recipe.generate, pick_device(setup.recipe.runtime.device)
+    tokenizer = load_tokenizer(setup.model)
+    encoder = TurnEncoder(tokenizer, setup.recipe.model.turns)
+    folder = Store.current().payload(_formatted(setup, "eval").path)
+    rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: wanted.limit]
+    prompts, _ = encoder.prompts([row["prompt"] for row in rows], wanted.max_prompt_tokens)
+    batches = deal(list(zip([row["id"] for row in rows], prompts, strict=True)), batch_size(setup.recipe.runtime, device.type))  # fmt: skip
+    engine = Engine(merged(setup.model, None, device), tokenizer, encoder.stop_id, wanted)
+    passes = []
+    for _ in range(2):
+        engine.spent["tokens"], started = 0.0, time.perf_counter()
+        for batch in batches:
+            engine.predict(batch)
+        passes.append(time.perf_counter() - started)
+    cuda = device.type == "cuda"
+    return {
+        "seconds": passes[1], "first_seconds": passes[0], "tokens": engine.spent["tokens"], "rows": len(rows),
+        "device": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
+        "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
+        "note": f"{len(batches)} batches; first pass {passes[0]:.2f} s, second counts",
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

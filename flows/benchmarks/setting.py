@@ -12,6 +12,7 @@ from artifacts.errors import RequestError, nearest
 from flows.benchmarks.runner import FailedError, run_child
 from flows.benchmarks.standin import SHAPES, stand_in
 from flows.recipe import load_recipe
+from tasks.hardware import gpu_names
 
 WORK = Path(tempfile.gettempdir()) / "dialogsum-bench"
 
@@ -48,6 +49,8 @@ class Run:
         """Run a child on the recipe with further overrides."""
         asked = {"recipe": self.recipe, "overrides": [*self.overrides, *overrides]}
         store = {"DIALOGSUM_STORE": str(self.folder / "store"), "UNSLOTH_DISABLE_STATISTICS": "1"}
+        if module.startswith("peers") and (gpus := gpu_names()):  # of several they would make one batch each, silently
+            store["CUDA_VISIBLE_DEVICES"] = gpus[0]
         return run_child(module, asked | config, self.folder, self.timeout, only_path, **store)
 
     def tried(self, who: str, module: str, *overrides: str, **config: Any) -> dict[str, Any]:

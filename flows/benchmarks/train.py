@@ -3,14 +3,25 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from flows.benchmarks.flops import Shape, mfu, peak_of, per_token
 from flows.benchmarks.setting import Asked, Run, chosen, running
 from flows.recipe import Recipe, load_recipe
+from tasks.hardware import visible_gpus
 
-OURS = {"ours": "none", "ours-nf4": "nf4"}
-SYSTEMS = ("ours", "trl-tuned", "unsloth-bf16", "article", "trl-default", "ours-nf4", "trl-nf4", "unsloth-nf4")
+ONE = "runtime.gpus=1"
+OURS = {
+    "ours": ("model.quantization=none", ONE),
+    "ours-nf4": ("model.quantization=nf4", ONE),
+    "ours-x2": ("model.quantization=none", "runtime.gpus=2"),
+}
+"""Overrides of the recipe; x2: the same training on two GPUs."""
+PEERS = ("trl-tuned", "unsloth-bf16", "article", "trl-default", "trl-nf4", "unsloth-nf4")
+SYSTEMS = ("ours", *PEERS[:4], "ours-nf4", *PEERS[4:])
+LAST = 10
+"""Steps whose mean loss is shown."""
 ON_CPU = ("ours", "trl-fp32")
 WARM = 5
 """Optimizer steps before time is taken, at most half of them."""
@@ -25,7 +36,7 @@ def bench_train(
         asked = replace(
             asked, recipe="quickstart", real=True, data=None, overrides=(*asked.overrides, "runtime.device=cpu")
         )
-    names = chosen(systems, (*SYSTEMS, *ON_CPU[1:]) if not quickstart or systems else ON_CPU)
+    names = chosen(systems, systems_known(quickstart, bool(systems)))
     with running(asked) as run:
         recipe = load_recipe(run.recipe, run.overrides)
         limit = f"train.limit={steps * recipe.train.batch_size}"
@@ -43,15 +54,21 @@ def bench_train(
         return table, _remark(facts, flop, table)
 
 
+def systems_known(quickstart: bool, named: bool) -> tuple[str, ...]:
+    """Those that can be named, and those that run unasked: two GPUs where there are two."""
+    if named:
+        return (*SYSTEMS, "ours-x2", "trl-fp32")
+    return ON_CPU if quickstart else (*SYSTEMS, *(("ours-x2",) if visible_gpus() > 1 else ()))
+
+
 def _ours(run: Run, name: str, facts: dict[str, Any], steps: int, overrides: tuple[str, ...]) -> dict[str, Any]:
-    quantization = f"model.quantization={OURS[name]}"
-    found = run.tried(name, "ours", *overrides, quantization, do="train", warm=min(WARM, steps // 2))
+    found = run.tried(name, "ours", *overrides, *OURS[name], do="train", warm=min(WARM, steps // 2))
     if "failed" in found:
         return found
     measured = found["measured"]
     # which rows came after the warm-up is the stage's own affair: each counts as the mean of all
     return _figures(found, found["samples"] * facts["tokens"], measured.get("peak_gib"), measured["device"]) | {
-        "stage": measured, "losses": found["losses"]
+        "stage": measured, "gpus": measured["processes"], "last_loss": fmean(found["losses"][-LAST:])
     }  # fmt: skip
 
 
@@ -71,7 +88,11 @@ def _peer(
             "learning_rate": recipe.train.learning_rate,
         }
     found = run.tried(name, "peers", **config)
-    return found if "failed" in found else _figures(found, found["tokens"], found["peak_gib"], found["device"])
+    return (
+        found
+        if "failed" in found
+        else _figures(found, found["tokens"], found["peak_gib"], found["device"]) | {"gpus": 1}
+    )
 
 
 def _has_unsloth(site: str | None) -> bool:
@@ -97,7 +118,7 @@ def _compare(table: list[dict[str, Any]], flop: float, peak_tflops: float | None
             continue
         peak = peak_of(row["device"], peak_tflops)
         row["peak_tflops"] = peak
-        row["mfu"] = mfu(row["tokens_per_second"], flop, peak) if peak else None
+        row["mfu"] = mfu(row["tokens_per_second"] / row["gpus"], flop, peak) if peak else None
         row["ratio"] = ours / row["tokens_per_second"] if ours else None
 
 
@@ -110,7 +131,8 @@ def _remark(facts: dict[str, Any], flop: float, table: list[dict[str, Any]]) -> 
         f"{done[0]['device'] if done else 'no system finished'}; {facts['rows']} rows of {facts['tokens']:.0f} tokens, "
         f"{100 * facts['labelled']:.0f} % of them labelled. Real tokens: padding not counted. "
         f"MFU = real tok/s x {flop / 1e9:.3g} GFLOP / {peak}; FLOP a token = 4 x linears + 6 x adapters "
-        f"+ 6 x head x labelled share + attention, for every system. Ratio: {_first(table)}'s real tok/s to the row's."
+        f"+ 6 x head x labelled share + attention, for every system. Loss: our mean over the last {LAST} steps. "
+        f"Ratio: {_first(table)}'s real tok/s to the row's."
     )
 
 
@@ -131,6 +153,7 @@ def shown(table: list[dict[str, Any]]) -> list[dict[str, str]]:
             "real tok/s": number(row, "tokens_per_second", ",.0f"),
             "MFU %": number(row, "mfu", ".1f", 100),
             "peak GiB": number(row, "peak_gib", ".1f"),
+            "loss": number(row, "last_loss", ".4f"),
             "ours is x": number(row, "ratio", ".2f"),
             "note": row["failed"]
             if "failed" in row

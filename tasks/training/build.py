@@ -1,6 +1,7 @@
 """Base model and adapter -> what computes losses: the decoder of model.py, or the modules themselves."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,9 +17,6 @@ from tasks.training.model import Decoder, unsupported
 from tasks.training.pack import Pack
 from tasks.training.padded import PaddedModel
 
-GRAPHS, JOINED = False, True
-"""Ways of the decoder on a GPU (graphs.py; lora_linear.Site), off until they are measured there."""
-
 
 class Trainable(Protocol):
     """What the loop needs of a model."""
@@ -27,7 +25,13 @@ class Trainable(Protocol):
     device: torch.device
     dtype: torch.dtype
 
-    def loss(self, pack: Pack) -> torch.Tensor: ...
+    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """Told the rows' lengths of each pack to come. Returns which of them it should see before time is taken."""
+        ...
+
+    def loss(self, pack: Pack) -> torch.Tensor:
+        """Sum over the labelled tokens; `backward` on it adds the gradients to the adapter's."""
+        ...
 
 
 def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -> Any:
@@ -52,13 +56,13 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
     return model
 
 
-def trainable(model: Any, dtype: torch.dtype) -> tuple[Trainable, str | None]:
+def trainable(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> tuple[Trainable, str | None]:
     """What trains a peft model, and why it is not the decoder if it is not."""
     reason = unsupported(model)
     if reason:
-        return PaddedModel(model, dtype), reason
-    decoder = Decoder(model, dtype, JOINED)
-    return (GraphedDecoder(decoder) if GRAPHS and decoder.device.type == "cuda" else decoder), None
+        return PaddedModel(model, dtype, smoothing), reason
+    decoder = Decoder(model, dtype, smoothing)
+    return (GraphedDecoder(decoder) if decoder.device.type == "cuda" else decoder), None
 
 
 def product_dtype(device: torch.device) -> tuple[torch.dtype, str]:

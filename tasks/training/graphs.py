@@ -1,12 +1,13 @@
 """The decoder's layers as CUDA graphs: a step of few rows is no longer as long as the launching of its 2,000 kernels.
 
 A graph has fixed sizes, so a pack is filled up with tokens that nothing attends to and nothing reads, to the next
-multiple of `STEP`; there is a graph for each size that came up twice, all in one pool of memory. The head stays outside:
-it is a dozen launches, and its size varies by itself. On the CPU the same code runs without recording, for tests.
+multiple of `STEP`; there is a graph for each size that is to come more than once, all in one pool of memory. The head stays
+outside: it is a dozen launches, and its size varies by itself. Large packs of large models keep the GPU busy as they are,
+and run without. On the CPU the same code runs without recording, for tests.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -20,8 +21,15 @@ STEP = 512
 """Tokens; half of it is filled up on average."""
 ROWS = 8
 """Rows are filled up to a multiple of this; rows without tokens cost nothing."""
-MOST = 32
+LONGEST = 1024
+"""The longest row is rounded up to a multiple of this: it decides how many blocks attention starts, and most end at once."""
+MOST = 16
 """Graphs; a size beyond them runs without."""
+LAUNCH_BOUND = 6e11
+"""Weights of a layer times tokens of a pack, below which launching takes longer than computing (H200, Gemma-2B: 4e11 runs
+1.4 times as fast from graphs, 9e11 no faster)."""
+FREE = 0.3
+"""Share of the GPU's memory that must be free for another graph."""
 
 Key = tuple[int, int, int]
 """Tokens, rows and the longest row, each rounded up."""
@@ -31,9 +39,9 @@ def up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
-def key_of(pack: Pack, step: int) -> Key:
-    lengths = pack.lengths
-    return up(sum(lengths), step), up(len(lengths) + 1, ROWS), up(max(*lengths, step), step)
+def key_of(lengths: Sequence[int], step: int) -> Key:
+    """Of a pack of rows of these lengths; the tokens that fill it up are a row as well."""
+    return up(sum(lengths), step), up(len(lengths) + 1, ROWS), up(max(*lengths, step), LONGEST)
 
 
 def filled(pack: Pack, key: Key) -> Pack:
@@ -129,20 +137,33 @@ class GraphedDecoder:
     def __init__(self, decoder: Decoder, step: int = STEP) -> None:
         self.decoder, self.step = decoder, step
         self.adapter, self.device, self.dtype = decoder.adapter, decoder.device, decoder.dtype
-        self.seen: Counter[Key] = Counter()
+        self.wanted: set[Key] = set()
         self.graphs: dict[Key, Recorded] = {}
         self.pool = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
         self.anchor = torch.zeros((), device=self.device, requires_grad=True)
 
+    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """Want a graph for the sizes that come up most."""
+        keys = [key_of(lengths, self.step) for lengths in packs]
+        counts = Counter(key for key in keys if self.decoder.layer_weights * key[0] < LAUNCH_BOUND)
+        self.wanted = {key for key, count in counts.most_common(MOST) if count > 1}
+        return [keys.index(key) for key in sorted(self.wanted, reverse=True)]
+
     def loss(self, pack: Pack) -> torch.Tensor:
-        if not torch.is_grad_enabled():
-            return self.decoder.loss(pack)
-        key = key_of(pack, self.step)
-        self.seen[key] += 1
-        if key not in self.graphs and (self.seen[key] < 2 or len(self.graphs) >= MOST):
+        key = key_of(pack.lengths, self.step)
+        if key not in self.wanted or not torch.is_grad_enabled():
             return self.decoder.loss(pack)
         whole = filled(pack, key)
         if key not in self.graphs:
+            if not self._room():
+                self.wanted.discard(key)
+                return self.decoder.loss(pack)
             self.graphs[key] = Recorded(self.decoder, whole, key, self.pool)
         loss: torch.Tensor = Replayed.apply(self.anchor, self.graphs[key], whole)
         return loss
+
+    def _room(self) -> bool:
+        if self.device.type != "cuda":
+            return True
+        free, total = torch.cuda.mem_get_info()
+        return free > FREE * total

@@ -86,12 +86,13 @@ class GatedMlp(Function):
 def head_loss(
     hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor, most_logits: int, math: Pointwise, wanted: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum of the losses, and its gradient if it is wanted."""
+    """The sum of the losses, and its gradient if it is wanted: then labels are smoothed."""
+    loss = math.smoothed if wanted else math.cross_entropy
     total = torch.zeros((), device=hidden.device)
     gradient = torch.empty_like(hidden)
     rows = max(1, most_logits // head.shape[0])
     for part, target, slot in zip(hidden.split(rows), labels.split(rows), gradient.split(rows), strict=True):
-        losses, grad = math.cross_entropy(part @ head.t(), target)
+        losses, grad = loss(part @ head.t(), target)
         total += losses.sum()
         if wanted:
             torch.mm(grad, head, out=slot)

@@ -116,9 +116,8 @@ class Loop:
 
     def _step(self, step: int) -> None:
         chosen = self.plan.rows(step)
-        mine = shares([self.train.lengths[i] for i in chosen], self.group.size)[self.group.rank]
         torch.manual_seed(((self.settings.seed * 1_000_003 + step) * 1_009 + self.group.rank) % 2**63)  # of dropout
-        total = self._gradients([chosen[i] for i in mine])
+        total = self._gradients(self._mine(step))
         found = torch.stack([total, total.new_tensor(float(self.stopped))])
         self.group.add(self.model.adapter.grads)
         self.group.add(found)
@@ -133,7 +132,7 @@ class Loop:
         self.timing.tokens += sum(self.train.lengths[i] for i in chosen)
         self.timing.labelled += count
 
-    def _gradients(self, rows: list[int], update: bool = True) -> torch.Tensor:
+    def _gradients(self, rows: list[int]) -> torch.Tensor:
         """Sum of the losses of `rows`; their gradients are in the adapter. Out of memory: again, half the tokens at once."""
         while True:
             total = torch.zeros((), device=self.model.device)
@@ -163,24 +162,32 @@ class Loop:
             self.events.log(f"out of memory with {tokens} tokens at once: going on with {self.progress.budget}")
 
     def _warm_up(self) -> None:
-        """On a GPU: compile, and see that the largest step fits, before time is taken."""
+        """On a GPU: compile, record, and see that the largest pack fits, before time is taken."""
         if self.model.device.type != "cuda" or self.progress.done >= self.plan.steps:
             return
         started = time.perf_counter()
-        for step in self._extremes():
-            mine = shares([self.train.lengths[i] for i in self.plan.rows(step)], self.group.size)[self.group.rank]
-            self._gradients([self.plan.rows(step)[i] for i in mine])
+        packs = self._packs_to_come()
+        lengths = [[self.train.lengths[i] for i in rows] for rows in packs]
+        by_size = sorted(range(len(packs)), key=lambda i: -sum(lengths[i]))
+        for i in dict.fromkeys([by_size[0], by_size[-1], *self.model.prepare(lengths)]):
+            self._gradients(packs[i])
         self.model.adapter.grads.zero_()
         torch.cuda.synchronize()
         self.timing.warm = time.perf_counter() - started
 
-    def _extremes(self) -> list[int]:
-        """The steps with the most and the fewest tokens, of those to come, within the first thousand."""
-        some = range(self.progress.done, min(self.plan.steps, self.progress.done + 1000))
-        tokens = {step: sum(self.train.lengths[i] for i in self.plan.rows(step)) for step in some}
-        return sorted(
-            {max(some, key=lambda s: tokens[s]), min(some, key=lambda s: tokens[s])}, key=lambda s: -tokens[s]
-        )
+    def _packs_to_come(self) -> list[list[int]]:
+        """The rows of each pack of this process, of the next thousand steps."""
+        found = []
+        for step in range(self.progress.done, min(self.plan.steps, self.progress.done + 1000)):
+            mine = self._mine(step)
+            parts = micro_batches([self.train.lengths[i] for i in mine], self.progress.budget, self.most_rows)
+            found += [[mine[i] for i in part] for part in parts]
+        return found
+
+    def _mine(self, step: int) -> list[int]:
+        """Which of the step's rows are this process's."""
+        chosen = self.plan.rows(step)
+        return [chosen[i] for i in shares([self.train.lengths[i] for i in chosen], self.group.size)[self.group.rank]]
 
     # -- what is told and kept
 

@@ -80,16 +80,16 @@ class Part:
 class Site:
     """Linears that read the same input, R ranks in all.
 
-    Joined, the adapter's thin products ride in the frozen ones instead of passing over the largest matrices again:
+    Joined, which is wherever the weights are not packed and R is a multiple of 8, the adapter's thin products ride in the frozen ones instead of passing over the largest matrices again:
     y = [x, x A'] [W, s B]' where out > in, [y, x A'] = x [W; A]' where not; A or s B lie beside W, fresh after each step.
     """
 
-    def __init__(self, modules: Sequence[Any], adapter: FlatAdapter, dtype: torch.dtype, joined: bool = False) -> None:
+    def __init__(self, modules: Sequence[Any], adapter: FlatAdapter, dtype: torch.dtype) -> None:
         """`modules`: peft modules, or plain linears where no adapter was asked for."""
         linears = [getattr(module, "base_layer", module) for module in modules]
         ranks_in_all = sum(pair[0].shape[0] for pair in map(lora_of, modules) if pair)
         packed = any(hasattr(linear.weight, "quant_state") for linear in linears)
-        self.joined = joined and not packed and ranks_in_all > 0 and ranks_in_all % 8 == 0
+        self.joined = not packed and ranks_in_all > 0 and ranks_in_all % 8 == 0
         self.expands = sum(linear.out_features for linear in linears) > linears[0].in_features
         beside = ranks_in_all if self.joined else 0
         self.weight = Weight(linears, dtype, *((0, beside) if self.expands else (beside, 0)))

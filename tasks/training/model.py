@@ -4,6 +4,7 @@ It computes what transformers and peft compute (tests/test_training_engine.py) w
 working beside it. Other architectures train through those modules themselves (tasks/training/padded.py).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -42,8 +43,8 @@ def unsupported(model: Any) -> str | None:
 class Layer:
     """One layer's sites, and its norms' weights in fp32."""
 
-    def __init__(self, module: Any, adapter: FlatAdapter, dtype: torch.dtype, offset: float, joined: bool) -> None:
-        self.qkv, self.o, self.into, self.out = (Site(site, adapter, dtype, joined) for site in sites_of(module))
+    def __init__(self, module: Any, adapter: FlatAdapter, dtype: torch.dtype, offset: float) -> None:
+        self.qkv, self.o, self.into, self.out = (Site(site, adapter, dtype) for site in sites_of(module))
         self.norm_in = module.input_layernorm.weight.data.float() + offset
         self.norm_mid = module.post_attention_layernorm.weight.data.float() + offset
 
@@ -62,8 +63,8 @@ def sites_of(layer: Any) -> list[list[Any]]:
 class Decoder:
     """Computes the loss of a pack; `backward` on it adds the gradients to `adapter.grads`."""
 
-    def __init__(self, model: Any, dtype: torch.dtype, joined: bool = False) -> None:
-        """`model`: a peft model for which `unsupported` is None. `dtype`: of products. `joined`: as in lora_linear.Site.
+    def __init__(self, model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> None:
+        """`model`: a peft model for which `unsupported` is None. `dtype`: of products. `smoothing`: of labels.
 
         The frozen linears are cast to `dtype` in place. The residual stream has the dtype of the embedding.
         """
@@ -73,14 +74,24 @@ class Decoder:
         parameters = adapter_order([site for layer in self.body.layers for site in sites_of(layer)])
         self.adapter = FlatAdapter(parameters, dtype)
         offset = NORM_OFFSET[config.model_type]
-        self.layers = [Layer(layer, self.adapter, dtype, offset, joined) for layer in self.body.layers]
+        self.layers = [Layer(layer, self.adapter, dtype, offset) for layer in self.body.layers]
         self.adapter.refresh()
         self.norm_out = self.body.norm.weight.data.float() + offset
         self.head = causal.get_output_embeddings().weight.data.to(dtype)
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = (config.num_attention_heads, config.num_key_value_heads, size)
         self.most_logits = LOGITS_AT_ONCE[self.device.type]
-        self.math = Pointwise.of(config.hidden_act, config.rms_norm_eps, heads, dtype, self.device)
+        self.math = Pointwise.of(config.hidden_act, config.rms_norm_eps, heads, dtype, self.device, smoothing)
+
+    @property
+    def layer_weights(self) -> int:
+        """Numbers in one layer's frozen matrices."""
+        layer = self.layers[0]
+        return sum(site.weight.columns * sum(site.weight.sizes) for site in (layer.qkv, layer.o, layer.into, layer.out))
+
+    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """Nothing to prepare."""
+        return []
 
     def loss(self, pack: Pack) -> torch.Tensor:
         """Sum over the labelled tokens, fp32. `pack` is on the model's device."""

@@ -1,5 +1,6 @@
 """A peft model as it is, one padded batch a pack: for architectures and adapters that model.py does not know."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,15 +8,15 @@ import torch.nn.functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from tasks.training.flat_adapter import FlatAdapter
-from tasks.training.pack import IGNORED, Pack
+from tasks.training.pack import Pack
 
 
 class PaddedModel:
     """Computes the loss of a pack; `backward` on it adds the gradients to `adapter.grads`."""
 
-    def __init__(self, model: Any, dtype: torch.dtype) -> None:
-        """`dtype`: of products, by autocast."""
-        self.model, self.dtype = model, dtype
+    def __init__(self, model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> None:
+        """`dtype`: of products, by autocast. `smoothing`: of labels."""
+        self.model, self.dtype, self.smoothing = model, dtype, smoothing
         self.causal = model.get_base_model()
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.adapter = FlatAdapter(trained, torch.float32)
@@ -25,6 +26,10 @@ class PaddedModel:
             # without gradients: training then goes on with wrong ones, and the loss looks healthy.
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
+
+    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """Nothing to prepare."""
+        return []
 
     def loss(self, pack: Pack) -> torch.Tensor:
         """Sum over the labelled tokens, fp32. The head sees these alone, unless the model does something after it."""
@@ -44,4 +49,5 @@ class PaddedModel:
                 finally:
                     self.causal.set_output_embeddings(head)
                 logits = head(hidden[mask][pack.picked].to(head.weight.dtype))
-        return F.cross_entropy(logits.float(), pack.labels, reduction="sum", ignore_index=IGNORED)
+        smoothing = self.smoothing if torch.is_grad_enabled() else 0.0
+        return F.cross_entropy(logits.float(), pack.labels, reduction="sum", label_smoothing=smoothing)

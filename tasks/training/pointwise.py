@@ -46,16 +46,24 @@ class Pointwise:
     rotate: Callable[..., Any]
     rotate_back: Callable[..., Any]
     cross_entropy: Callable[..., Any]
+    smoothed: Callable[..., Any]
+    """The cross entropy that is trained on."""
 
     @staticmethod
     def of(
-        activation: str, eps: float, heads: tuple[int, int, int], dtype: torch.dtype, device: torch.device
+        activation: str,
+        eps: float,
+        heads: tuple[int, int, int],
+        dtype: torch.dtype,
+        device: torch.device,
+        smoothing: float,
     ) -> "Pointwise":
-        """`heads`: of queries, of keys, and their size. `dtype`: of products."""
+        """`heads`: of queries, of keys, and their size. `dtype`: of products. `smoothing`: of labels, in training."""
         # Numbers are bound here: as arguments of a compiled function they would become symbols.
         gates = _gate_of_torch(activation) if device.type == "cpu" else _gate(*ACTIVATIONS[activation], dtype)
         functions = _norm(eps, dtype) + gates + _rotate(*heads, dtype)
-        return Pointwise(*(fuse(function, device) for function in (*functions, cross_entropy)))
+        functions += (cross_entropy, smoothed(smoothing) if smoothing else cross_entropy)
+        return Pointwise(*(fuse(function, device) for function in functions))
 
 
 def _norm(eps: float, dtype: torch.dtype) -> tuple[Callable[..., Any], ...]:
@@ -151,3 +159,16 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Ten
     loss = total - wide.gather(1, labels)
     hit = torch.arange(logits.shape[1], device=logits.device)[None] == labels
     return loss, ((wide - total).exp() - hit.float()).to(logits.dtype)
+
+
+def smoothed(share: float) -> Callable[..., Any]:
+    """Cross entropy with labels that give `share` of their weight to all tokens alike."""
+
+    def function(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        wide, vocabulary = logits.float(), logits.shape[1]
+        total = wide.logsumexp(-1, keepdim=True)
+        loss = total - (1 - share) * wide.gather(1, labels) - share * wide.mean(-1, keepdim=True)
+        hit = torch.arange(vocabulary, device=logits.device)[None] == labels
+        return loss, ((wide - total).exp() - (1 - share) * hit.float() - share / vocabulary).to(logits.dtype)
+
+    return function

@@ -1,0 +1,105 @@
+"""What a Prefect server needs beside the deployments of prefect.yaml: pools, the GPU's limit, a variable, automations.
+
+Found by name and left or brought up to date, so that doing it again changes nothing.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from prefect.automations import AutomationCore, ChangeFlowRunState, DoNothing, EventTrigger, Posture, SendNotification
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.workers.process import ProcessWorker
+
+from flows.pipeline import OVERRIDES
+
+POOLS = {
+    "cpu-pool": "retrain, evaluate, promote, and the stages that need no GPU",
+    "gpu-pool": "train and generate",
+}
+HEARTBEATS = timedelta(seconds=90)
+"""Three heartbeats (prefect.yaml) without a word."""
+NOTIFY = "dialogsum-notify"
+
+
+def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) -> None:
+    """Make what is missing.
+
+    limits: names of the GPU gates, one for each worker of the GPU pool (tasks/gate.py).
+    notify: URL that gets a POST when a model is rejected or a retraining does not complete.
+    """
+    for name, use in POOLS.items():
+        pool = WorkPoolCreate(
+            name=name, type="process", description=use, base_job_template=ProcessWorker.get_default_base_job_template()
+        )
+        try:
+            client.create_work_pool(pool)
+        except ObjectAlreadyExists:
+            continue
+    for name in limits:
+        client.upsert_global_concurrency_limit_by_name(name, 1)
+    if client.read_variable_by_name(OVERRIDES) is None:
+        client.create_variable(VariableCreate(name=OVERRIDES, value=[], tags=["dialogsum"]))
+    for automation in automations(_notification(notify)):
+        found = client.read_automations_by_name(automation.name)
+        if found:
+            client.update_automation(found[0].id, automation)
+        else:
+            client.create_automation(automation)
+
+
+def _notification(url: str | None) -> Any:
+    """The action that tells people, or none: the events page shows it either way."""
+    if url is None:
+        return DoNothing()
+    message = {"subject": "{{subject}}", "body": "{{body}}"}
+    block = CustomWebhookNotificationBlock(
+        name=NOTIFY, url=url, method="POST", json_data=message, headers=None, cookies=None
+    )
+    saved: Any = block.save(NOTIFY, overwrite=True)
+    return SendNotification(
+        block_document_id=saved,
+        subject="dialogsum: {{ event.event }}",
+        body="{{ event.event }} {{ event.resource.name }} {{ event.payload }}",
+    )
+
+
+def automations(tell: Any) -> list[AutomationCore]:
+    """Runs without a heartbeat end as Crashed; `tell` when a model is rejected and when a retraining does not complete."""
+    ends = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")]
+    return [
+        AutomationCore(
+            name="dialogsum: a run that no longer beats has crashed",
+            description="The worker or the process died: nobody else would end the run and free its limits.",
+            trigger=EventTrigger(
+                posture=Posture.Proactive, after={"prefect.flow-run.heartbeat"},
+                expect={"prefect.flow-run.heartbeat", *ends}, match={"prefect.resource.id": "prefect.flow-run.*"},
+                for_each={"prefect.resource.id"}, threshold=1, within=HEARTBEATS,
+            ),
+            actions=[ChangeFlowRunState(
+                name=None, force=False, state=StateType.CRASHED, message=f"no heartbeat for {HEARTBEATS.seconds} s: its worker or process died"
+            )],
+        ),
+        AutomationCore(
+            name="dialogsum: a model was rejected",
+            description="The gate did not let a retrained model pass.",
+            trigger=EventTrigger(
+                posture=Posture.Reactive, expect={"dialogsum.model.rejected"}, threshold=1, within=timedelta(0),
+                match={"prefect.resource.id": "dialogsum.adapter.*"},
+            ),
+            actions=[tell],
+        ),
+        AutomationCore(
+            name="dialogsum: a retraining did not complete",
+            description="It failed or crashed.",
+            trigger=EventTrigger(
+                posture=Posture.Reactive, expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}, threshold=1,
+                within=timedelta(0), match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related={"prefect.resource.role": "flow", "prefect.resource.name": "retrain"},
+            ),
+            actions=[tell],
+        ),
+    ]  # fmt: skip

@@ -1,0 +1,195 @@
+"""dialogsum station: a Prefect server with all that this project needs, and its workers, on this machine.
+
+up      starts what does not run yet and brings the rest up to date; may be called again at any time
+down    ends runs, workers and server, in this order, so that the server hears how the runs ended
+status  what runs, where, and the last runs
+
+All files lie in one folder, `.station` or what DIALOGSUM_STATION names: Prefect's database and settings, a log and a
+process id for each process. The only port is the server's, on the loopback interface unless another is asked for.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Annotated, Any
+
+import psutil
+import typer
+
+from artifacts.errors import RequestError, StageError, one_line
+from artifacts.fingerprint import ROOT
+from artifacts.paths import user_path
+from tasks.hardware import gpu_names
+
+PATIENCE = 180.0
+"""Seconds that the server may take to answer: the first start makes its database."""
+GRACE = 30.0
+"""Seconds between asking a process to stop and killing it."""
+station = typer.Typer(help="A Prefect server with deployments, limits, automations and workers, on this machine.")
+
+
+@station.command()
+def up(
+    port: Annotated[int, typer.Option("--port", help="Of the server.")] = 4200,
+    host: Annotated[str, typer.Option("--host", help="Interface to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    gpu_workers: Annotated[int, typer.Option("--gpu-workers", min=1, help="Each gets its share of the GPUs.")] = 1,
+    notify: Annotated[
+        str | None, typer.Option("--notify", metavar="URL", help="Gets a POST when a model is rejected or a run fails.")
+    ] = None,
+) -> None:
+    """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen
+    running = _process("server")
+    if running is not None and (before := _noted("server")["url"]) != url:
+        raise RequestError(f"the station is up at {before}: `dialogsum station down` first, or give the same port")
+    if running is None and _answers(url):
+        raise RequestError(f"another server answers at {url}: choose another with --port")
+    limits = ["gpu"] if gpu_workers == 1 else [f"gpu-{n + 1}" for n in range(gpu_workers)]
+    if others := [name for name in _names() if name.startswith("gpu") and name.removesuffix("-worker") not in limits]:
+        raise RequestError(f"{others[0]} is up, of another number of GPU workers: `dialogsum station down` first")
+    os.environ.update(_environment(url))  # for the client and the processes below alike
+    if running is None:
+        _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
+    _wait_for_server(url)
+    _deploy(limits, notify)
+    if _process("cpu-worker") is None:
+        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker"])
+    for n, limit in enumerate(limits):
+        name, gpus = f"{limit}-worker", gpu_names()[n::gpu_workers]
+        own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
+        if _process(name) is None:
+            _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
+    status()
+
+
+@station.command()
+def down() -> None:
+    """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
+    workers = [name for name in _names() if name != "server"]
+    for name in workers:
+        worker = _process(name)
+        _end(worker.children(recursive=True) if worker else [])
+    for name in [*workers, "server"]:
+        process = _process(name)
+        _end([process] if process else [])
+        _note(name).unlink(missing_ok=True)
+        print(f"{name}: {'stopped' if process else 'was not running'}")
+
+
+@station.command()
+def status() -> None:
+    """Print what runs and where."""
+    names = _names()
+    if not names:
+        print(f"the station is down ({_folder()}); `dialogsum station up` starts it")
+        return
+    for name in names:
+        process = _process(name)
+        print(f"{name}: {f'runs, process {process.pid}' if process else 'DEAD'}; log {_folder() / name}.log")
+    url = _noted("server").get("url", "")
+    print(f"server: {url}, {'answers' if _answers(url) else 'DOES NOT ANSWER'}; UI {url.removesuffix('/api')}")
+    print(f"database and settings: {_folder()}")
+    print(f"to use it from a shell: export PREFECT_API_URL={url}")
+
+
+def _folder() -> Path:
+    return user_path(os.environ.get("DIALOGSUM_STATION") or str(ROOT / ".station"), "DIALOGSUM_STATION").resolve()
+
+
+def _environment(url: str) -> dict[str, str]:
+    mine = {"PREFECT_HOME": str(_folder()), "PREFECT_API_URL": url, "DO_NOT_TRACK": "1"}
+    return mine | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
+
+
+def _deploy(limits: list[str], notify: str | None) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.provision import provision
+
+    with get_client(sync_client=True) as client:
+        provision(client, limits, notify)
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"},
+    )  # fmt: skip
+    if done.returncode:
+        raise StageError(f"`prefect deploy --all` failed: {one_line((done.stdout + done.stderr)[-400:])}")
+
+
+def _wait_for_server(url: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not _answers(url):
+        if _process("server") is None or time.monotonic() > until:
+            log = _folder() / "server.log"
+            raise StageError(f"the server does not answer at {url}: {one_line(log.read_text()[-300:])} ({log})")
+        time.sleep(0.5)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310  # our own URL
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+# -- processes: each has a note with its id and the time it began, since ids are given out again
+
+
+def _note(name: str) -> Path:
+    return _folder() / f"{name}.process.json"
+
+
+def _names() -> list[str]:
+    return sorted((file.name.removesuffix(".process.json") for file in _folder().glob("*.process.json")), reverse=True)
+
+
+def _noted(name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_note(name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _process(name: str) -> psutil.Process | None:
+    """The process of that name, if it is still the one that was started here."""
+    noted = _noted(name)
+    try:
+        process = psutil.Process(noted["pid"])
+        same = process.create_time() == noted["created"] and process.status() != psutil.STATUS_ZOMBIE
+    except (KeyError, psutil.Error):
+        return None
+    return process if same else None
+
+
+def _start(name: str, command: list[str], more: dict[str, str] | None = None, **noted: str) -> None:
+    """Start `prefect COMMAND…`, which goes on when this process and its terminal end."""
+    with (_folder() / f"{name}.log").open("a") as log:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *command], cwd=_folder(), env=os.environ | (more or {}),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    created = psutil.Process(started.pid).create_time()
+    _note(name).write_text(json.dumps({"pid": started.pid, "created": created} | noted))
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Ask them to end, wait, then kill those that are left."""
+    for process in processes:
+        try:
+            process.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    _, left = psutil.wait_procs(processes, timeout=GRACE)
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue

@@ -1,0 +1,252 @@
+"""The station, for real: server, pools, workers and deployments from a clean copy of the code, asked through the server's API.
+
+One station serves all tests of this file; a tiny model makes runs short, all else is as in use.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import ROOT, run_cli, shrunk, tiny_data
+
+NOT_CODE = shutil.ignore_patterns(".git", ".venv", ".station", "store", "__pycache__", ".*_cache", "*.egg-info")
+PATIENCE = 240.0
+"""Seconds that a test waits at most."""
+EMPTY = "from prefect import flow\n\n\n@flow\ndef empty() -> None:\n    pass\n"
+HOLDER = """
+import sys
+from prefect import flow
+from tasks.gate import gpu_gate
+
+@flow
+def hold():
+    with gpu_gate("gpu"):
+        print("held", flush=True)
+        sys.stdin.read()
+
+hold()
+"""
+
+
+class Station:
+    """A station under a folder of its own."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder, self.code = folder, folder / "clone"
+        shutil.copytree(ROOT, self.code, ignore=NOT_CODE)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.environment = {
+            "DIALOGSUM_STATION": str(folder / "station"), "DIALOGSUM_STORE": str(folder / "store"),
+            "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_API_URL": self.url, "PREFECT_HOME": str(folder / "station"),
+        }  # fmt: skip
+        self.settings = shrunk("smollm2-135m", model, tiny_data(folder / "data"), "gate.least_rows=1")
+        self.http = httpx.Client(base_url=self.url, timeout=60)
+
+    def command(self, *words: str) -> str:
+        done = run_cli("station", *words, root=self.code, **self.environment)
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
+
+    def up(self) -> str:
+        return self.command("up", "--port", str(self.port))
+
+    def ask(self, path: str, **content: Any) -> Any:
+        answer = self.http.post(path, json=content)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def get(self, path: str) -> Any:
+        return self.http.get(path).raise_for_status().json()
+
+    def start(self, name: str, **parameters: Any) -> str:
+        """A run of a deployment, as the UI's form makes it."""
+        deployment = self.get(f"/deployments/name/{name}")["id"]
+        return str(self.ask(f"/deployments/{deployment}/create_flow_run", parameters=parameters)["id"])
+
+    def run(self, identifier: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/flow_runs/{identifier}")
+        return found
+
+    def ended(self, identifier: str) -> dict[str, Any]:
+        """The run once it is over."""
+        until(lambda: self.run(identifier)["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"))
+        return self.run(identifier)
+
+    def children(self, parent: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask(
+            "/flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [parent]}}, sort="START_TIME_ASC"
+        )
+        return found
+
+    def retrain(self, *more: str) -> str:
+        return self.start("retrain/retrain", recipe="smollm2-135m", overrides=[*self.settings, *more])
+
+    def process(self, name: str) -> psutil.Process:
+        note = json.loads((self.folder / "station" / f"{name}.process.json").read_text())
+        return psutil.Process(note["pid"])
+
+    def seconds(self, identifier: str) -> float:
+        """From the worker's start of the process to the end of the run."""
+        at = {s["name"]: s["timestamp"] for s in self.get(f"/flow_run_states/?flow_run_id={identifier}")}
+        return (datetime.fromisoformat(at["Completed"]) - datetime.fromisoformat(at["Pending"])).total_seconds()
+
+
+def until(holds: Callable[[], Any], patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Iterator[Station]:
+    found = Station(tmp_path_factory.mktemp("station"), models["llama"])
+    try:
+        found.up()
+        yield found
+    finally:
+        found.command("down")
+        assert not list((found.folder / "station").glob("*.process.json"))
+
+
+@pytest.fixture(scope="module")
+def retrained(station: Station) -> dict[str, Any]:
+    return station.ended(station.retrain())
+
+
+def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: Station) -> None:
+    """Every deployment on its pool; schedule, limits, automations; the same ids and processes afterwards."""
+
+    def seen() -> dict[str, Any]:
+        return {
+            "deployments": {d["name"]: (d["id"], d["work_pool_name"]) for d in station.ask("/deployments/filter")},
+            "automations": sorted(a["name"] for a in station.ask("/automations/filter")),
+            "limits": {x["name"]: x["limit"] for x in station.ask("/v2/concurrency_limits/filter")},
+            "processes": {name: station.process(name).pid for name in ("server", "cpu-worker", "gpu-worker")},
+        }
+
+    first = seen()
+    stages = ("download", "format", "train", "generate", "score", "promote", "report")
+    wanted = {"retrain", "evaluate", "promote", *(f"stage-{name}" for name in stages)}
+    on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
+    assert set(first["deployments"]) == wanted
+    assert on_gpu == {"stage-train", "stage-generate"}
+    assert first["limits"]["gpu"] == 1
+    assert len(first["automations"]) == 4  # heartbeat, rejected, not completed, dataset updated
+    retrain = station.get("/deployments/name/retrain/retrain")
+    assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
+    assert retrain["global_concurrency_limit"]["limit"] == 1
+    station.up()
+    assert seen() == first
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "complaint"),
+    [
+        ("retrain/retrain", {"recipe": "gemma-3b"}, "is not one of"),
+        ("retrain/retrain", {"overrides": ["train.epochs"]}, "does not match"),
+        ("retrain/retrain", {"refresh": ["trian"]}, "is not one of"),
+        ("evaluate/evaluate", {"adapter": "newest"}, "does not match"),
+        ("stage-train/stage-train", {"artifact": "score-1a2b3c4d"}, "does not match"),
+        ("stage-train/stage-train", {}, "required"),
+    ],
+)  # fmt: skip
+def test_form_refuses_what_cannot_be_run(station: Station, name: str, given: dict[str, Any], complaint: str) -> None:
+    """By the server, before any worker sees it; every field of the form says what it is for."""
+    deployment = station.get(f"/deployments/name/{name}")
+    assert all(field["description"] for field in deployment["parameter_openapi_schema"]["properties"].values())
+    answer = station.http.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": given})
+    assert answer.status_code == 409
+    assert complaint in answer.text
+
+
+def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
+    station: Station, retrained: dict[str, Any]
+) -> None:
+    """Three children with readable names; artifacts link to what they were made from; the state says what happened."""
+    assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
+    assert retrained["work_pool_name"] == "cpu-pool"
+    assert "0 of 9 stages reused" in retrained["state"]["message"]
+    children = station.children(retrained["id"])
+    assert {(c["work_pool_name"], c["state_type"]) for c in children} == {("gpu-pool", "COMPLETED")}
+    assert [c["name"] for c in children] == ["train llama r4 2 steps", "generate base llama", "generate tuned llama"]
+    pages = {a["key"]: a["data"] for a in station.ask("/artifacts/latest/filter") if a["type"] == "markdown"}
+    (train,) = (key for key in pages if key.startswith("train-"))
+    rows = next(key for key in pages if f"/artifacts/key/{key})" in pages[train])
+    assert rows.startswith("format-")
+    logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
+    said = "\n".join(line["message"] for line in logs)
+    assert "has the GPU after" in said
+    assert "12 of 12 rows reach the trainer" in said
+
+
+def test_unchanged_retraining_touches_no_gpu_says_so_and_is_quick(station: Station, retrained: dict[str, Any]) -> None:
+    """No child; at most three times as long as a flow that does nothing, process start included."""
+    (station.code / "nothing.py").write_text(EMPTY)
+    deploy = ["deploy", "nothing.empty", "--name", "empty", "--pool", "cpu-pool"]
+    subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", *deploy], cwd=station.code, check=True, capture_output=True,
+        env=os.environ | station.environment | {"PYTHONPATH": str(station.code)},
+    )  # fmt: skip
+    empty = station.ended(station.start("empty/empty"))
+    again = station.ended(station.retrain())
+    assert (empty["state_type"], again["state_type"]) == ("COMPLETED", "COMPLETED")
+    assert again["state"]["message"].startswith("nothing changed: all 9 stages reused")
+    assert station.children(again["id"]) == []
+    assert station.seconds(again["id"]) < 3 * station.seconds(empty["id"])
+
+
+def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: dict[str, Any]) -> None:
+    """And an id that nobody knows fails with a sentence that says what to do."""
+    score = next(a["key"] for a in station.ask("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
+    again = station.ended(station.start("stage-score/stage-score", artifact=score))
+    assert (again["state_type"], again["name"]) == ("COMPLETED", "score rouge")
+    manifest = json.loads(next((station.folder / "store" / "5_score").glob("*/manifest.json")).read_text())
+    assert (manifest["id"], manifest["made"]["run"]) == (score, again["id"])
+    unknown = station.ended(station.start("stage-score/stage-score", artifact="score-00000000"))
+    assert unknown["state_type"] == "FAILED"
+    assert "run its recipe once" in unknown["state"]["message"]
+
+
+def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: Station) -> None:
+    """SIGKILL to worker and run at once: nobody is left to say so but the lease and the heartbeat."""
+    parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")
+    limit = "/v2/concurrency_limits/gpu"
+    until(lambda: station.get(limit)["active_slots"] == 1)
+    said = station.folder / "holder.txt"
+    with said.open("w") as out:
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", HOLDER], cwd=station.code, stdin=subprocess.PIPE, stdout=out, stderr=out,
+            env=os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"},
+        )  # fmt: skip
+    until(lambda: "asks for the GPU" in said.read_text())
+    (child,) = station.children(parent)
+    worker = station.process("gpu-worker")
+    for process in [worker, *worker.children(recursive=True)]:
+        process.send_signal(signal.SIGKILL)
+    assert "held" not in said.read_text()  # two never have it
+    until(lambda: "held" in said.read_text())
+    waiting.communicate()
+    assert "no heartbeat for 90 s" in station.ended(child["id"])["state"]["message"]
+    assert station.run(child["id"])["state_type"] == "CRASHED"
+    until(lambda: len(station.children(parent)) == 2)
+    station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
+    assert station.ended(parent)["state_type"] == "CANCELLED"
+    station.up()  # starts the worker anew
+    assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}

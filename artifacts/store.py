@@ -4,9 +4,9 @@
     <store>/3_train/<name>_<key8>/manifest.json  written last; its presence means that the payload is whole
     <store>/results/<key>                        Prefect's records, JSON
     <store>/champions/<base model>/<number>.json who is champion: one file a change, never rewritten
+    <store>/runs/<run>.json, pins/<artifact>     who needs what (artifacts/needs.py)
     <store>/jobs/<artifact id>.json              all that it takes to make an artifact again (tasks/away.py)
     <store>/parts/<stage>-<key>/…                parts of one that several machines make together, until it is whole
-    <store>/runs/<run>.json, pins/<artifact>     who needs what (artifacts/needs.py)
 
 The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). Nothing in the store records the root, so
 a store can be moved. Scratch (half-made payloads, locks) lies inside a local store and beside a remote one.
@@ -272,15 +272,15 @@ class Store:
         """Names of the small files in a folder beside the artifacts, sorted; none where there is no folder."""
         return sorted(name for name in self.place.entries(_small(parts)) if not name.startswith("."))
 
-    def remove(self, *parts: str) -> None:
-        """Remove a folder of small files beside the artifacts, if it is there."""
-        self.place.remove(_small(parts))
-
     def read_all(self, *parts: str) -> dict[str, bytes]:
         """The small files in such a folder by name, sorted."""
         folder = _small(parts)
         found = self.place.read_all(f"{folder}/{name}" for name in self.names(*parts))
         return {path.removeprefix(f"{folder}/"): found[path] for path in sorted(found)}
+
+    def remove(self, *parts: str) -> None:
+        """Remove a folder of small files beside the artifacts, if it is there."""
+        self.place.remove(_small(parts))
 
 
 _OPEN: dict[str, Store] = {}

@@ -27,9 +27,9 @@ CACHES = ("blobs", "fetched", "seen")
 class Item(Record):
     """Something that can go."""
 
-    kind: Literal["artifact", "half-made artifact", "scratch", "run note"]
+    kind: Literal["artifact", "half-made artifact", "parts", "scratch", "run note"]
     what: str
-    """Artifact id, or a name in the scratch folder or among the notes."""
+    """Artifact id, or a name in the scratch folder, among the parts or the notes."""
     path: str
     """Folder in the store, or in scratch."""
     bytes: int
@@ -56,7 +56,7 @@ def survey(days: float, moment: datetime | None = None) -> Sweep:
     old = [m for m in reversed(manifests) if m.id not in kept]
     items = [Item(kind="artifact", what=m.id, path=m.path, bytes=size(m), at=m.made.at) for m in old]
     limit = before(moment, max(timedelta(days=days), GUARD))
-    rest = [*_half_made(store, {m.path for m in manifests}, set(kept)), *_scratch(store)]
+    rest = [*_half_made(store, {m.path for m in manifests}, set(kept)), *_parts(store), *_scratch(store)]
     items += [item for item in rest if item.at < limit]
     items += [
         Item(kind="run note", what=note.run, path=f"runs/{note.run}.json", bytes=0, at=note.at)
@@ -78,11 +78,14 @@ def remove(items: Iterable[Item], days: float, moment: datetime | None = None) -
     def gone(item: Item) -> bool:
         if item.kind == "run note":
             store.delete("runs", f"{item.what}.json")
+        elif item.kind == "parts":
+            store.remove("parts", item.what)
         elif item.kind == "scratch":
             return _clear(store.scratch / item.path, locked=item.path.split("/")[0] not in CACHES)
         elif not _withdrawn(store, item, since, moment):
             return False
         else:
+            store.delete("jobs", f"{item.what}.json")
             for name in records:
                 if name.startswith(item.what):  # Prefect's record of the artifact: <stage>-<key>
                     store.delete("results", name)
@@ -122,6 +125,16 @@ def _half_made(store: Store, whole: set[str], kept: set[str]) -> Iterator[Item]:
             total = sum(max(entry.size, 0) for entry in entries[1:])
             yield Item(
                 kind="half-made artifact", what=id_of(relative), path=relative, bytes=total, at=_time(changed)
+            )  # fmt: skip
+
+
+def _parts(store: Store) -> Iterator[Item]:
+    """Parts that several machines made of an artifact that was never joined."""
+    for name in store.names("parts"):
+        if files := store.place.files(f"parts/{name}").values():
+            yield Item(
+                kind="parts", what=name, path=f"parts/{name}", bytes=sum(file.size for file in files),
+                at=_time(max(file.changed for file in files)),
             )  # fmt: skip
 
 

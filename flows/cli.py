@@ -249,10 +249,11 @@ def _execute(
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
     from flows import pipeline
+    from flows.server import check_server
     from flows.terminal import Terminal
     from tasks.shell import terminal
 
-    pipeline.check_server()
+    check_server()
     listener = Terminal()
     terminal.set(listener)
     summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)

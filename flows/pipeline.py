@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 from uuid import uuid4
 
-from httpx import HTTPError
-from prefect import flow, get_client, get_run_logger
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 from prefect.variables import Variable
 from pydantic import Field
 
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest, Record
 from artifacts.needs import Uses
 from artifacts.refs import Ref
@@ -51,9 +48,9 @@ class Run:
         self.setup, self.refresh = setup, refresh
         self.id = str(flow_run.id or uuid4())
         self.stages: list[dict[str, Any]] = []
+        self.uses = Uses(self.id)
         self.away = deployed()
         """Whether stages for a GPU are made by the GPU pool instead of here."""
-        self.uses = Uses(self.id)
         Store.current().check_writable()
 
     def step(self, stage: Stage, of: str | None, spec: Record, **given: Ref | Manifest) -> Ref:
@@ -145,27 +142,6 @@ def _set_up(recipe: str, overrides: list[str]) -> Setup:
 def _completed(summary: dict[str, Any]) -> Any:
     """The end of a flow: its state says in one line what was done, and who calls the flow gets the summary."""
     return Completed(message=telling.headline(summary), data=summary)
-
-
-def check_server() -> None:
-    """RequestError if PREFECT_API_URL names a server that does not answer, or that wants another credential."""
-    url = PREFECT_API_URL.value()
-    if not url:  # an ephemeral server will be started
-        return
-    try:
-        with get_client(sync_client=True) as client:
-            client.read_concurrency_limits(limit=1, offset=0)
-    except PrefectHTTPStatusError as error:
-        if error.response.status_code not in (401, 403):
-            raise
-        raise RequestError(
-            f"the Prefect server {url} wants another credential: set PREFECT_API_AUTH_STRING to that of its "
-            "PREFECT_SERVER_API_AUTH_STRING"
-        ) from error
-    except (RuntimeError, HTTPError) as error:
-        raise RequestError(
-            f"the Prefect server {url} does not answer ({one_line(error, 120)}): start it, or unset PREFECT_API_URL"
-        ) from error
 
 
 @flow(name="retrain", flow_run_name="retrain {recipe}", persist_result=False)

@@ -13,6 +13,7 @@ from prefect.states import Completed
 from pydantic import Field
 
 from artifacts.errors import RequestError
+from artifacts.needs import Uses
 from artifacts.store import Store
 from tasks import away
 from tasks.gate import gpu_gate
@@ -47,7 +48,10 @@ def _job(artifact: str, refresh: bool) -> Job:
 def _make(artifact: str, refresh: bool) -> State[Any]:
     job = _job(artifact, refresh)
     away.keep(job)
+    uses = Uses(job.run)
+    uses.hold(job.artifact, *(ref.id for ref in job.inputs.values()))
     ref = run_stage(job)
+    uses.end()
     return Completed(message=f"{ref.id}: {ref.rows} rows, {Store.current().absolute(ref.path)}")
 
 

@@ -102,6 +102,8 @@ class S3:
         fs = self.filesystem()
         if not fs.exists("bucket"):
             fs.mkdir("bucket")
+        if fs.exists("bucket/ready") and fs.cat_file("bucket/ready") != b"yes":  # of before a restart
+            return False
         fs.pipe_file("bucket/ready", b"yes")
         return fs.cat_file("bucket/ready") == b"yes" and "bucket/ready" in fs.ls("bucket", refresh=True)
 

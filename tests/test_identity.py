@@ -211,8 +211,8 @@ APART = {
     "tasks.away": "the flow's",
     "artifacts.cache": "Prefect's",
     "artifacts.champions": "the flow's",
-    "artifacts.needs": "housekeeping",
-    "artifacts.sweep": "housekeeping",
+    "artifacts.needs": "the flow's",
+    "artifacts.sweep": "housekeeping's",
 }
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts)

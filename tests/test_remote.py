@@ -39,7 +39,7 @@ class Machine:
     def call(self, *arguments: str, code: int = 0) -> Any:
         """The JSON object that a command answers with, or with a `code` the last line of its standard error."""
         process = self.start(*arguments, "--json")
-        answer, said = process.communicate(timeout=300)
+        answer, said = process.communicate(timeout=500)
         assert process.returncode == code, said
         return said.strip().splitlines()[-1] if code else json.loads(answer)
 
@@ -167,7 +167,7 @@ def test_an_outage_ends_the_stage_in_one_line_and_a_rerun_repeats_nothing(
     running = machine.start("run", *recipe)
     when_formatted(own_server, store, running)
     own_server.kill()
-    _, said = running.communicate(timeout=300)
+    _, said = running.communicate(timeout=500)
     assert running.returncode == 1, said
     last = said.strip().splitlines()[-1]
     assert last.startswith(f"dialogsum: the store {store} does not answer")

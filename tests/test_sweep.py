@@ -204,18 +204,23 @@ def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: St
     for name in ("train-abandoned", "train-busy"):
         (anywhere.scratch / name).mkdir()
         (anywhere.scratch / name / "checkpoint").write_bytes(b"weights")
+    anywhere.write(b"rows", "parts", "generate-abandoned", "0.parquet")
     today = datetime.now(UTC)
-    assert not [item for item in sweep.survey(0, today).items if item.kind in ("half-made artifact", "scratch")]
+    assert not [
+        item for item in sweep.survey(0, today).items if item.kind in ("half-made artifact", "parts", "scratch")
+    ]
     later = today + timedelta(days=2)
     items = sweep.survey(0, later).items
     assert {item.what for item in items if item.kind == "half-made artifact"} == {dead.id, damaged.id}
     assert {item.what: item.bytes for item in items if item.what.startswith("train-ab")}["train-abandoned"] > 0
+    assert [(item.what, item.bytes) for item in items if item.kind == "parts"] == [("generate-abandoned", 4)]
     with FileLock(str(anywhere.scratch / "train-busy.lock")):
         sweep.remove(items, 0, later)
     assert [path.name for path in anywhere.scratch.iterdir() if path.is_dir() and path.name.startswith("train")] == [
         "train-busy"
     ]
     assert [relative for relative in anywhere.folders() if anywhere.place.files(relative)] == []
+    assert anywhere.place.files("parts") == {}
 
 
 def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:

@@ -1,12 +1,13 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
 # make test    the tests                          make check  lint, format, types
+# make test-faults   the tests that wait minutes for a fault to be noticed
 # make serve   Prefect server, deployments and workers on this machine; make down ends them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: setup run serve down test check clean
+.PHONY: setup run serve down test test-faults check clean
 
 setup: $(READY)
 
@@ -28,8 +29,12 @@ serve: setup
 down: setup
 	$(BIN)/dialogsum station down
 
+# a file is one worker's: what its tests share is made once
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-faults: setup
+	$(BIN)/python -m pytest -m faults
 
 check: setup
 	$(BIN)/ruff check .

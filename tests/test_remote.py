@@ -158,6 +158,7 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(
     assert machine.files() == []
 
 
+@pytest.mark.faults
 def test_an_outage_ends_the_stage_in_one_line_and_a_rerun_repeats_nothing(
     own_server: S3, tmp_path: Path, recipe: list[str]
 ) -> None:

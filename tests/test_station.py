@@ -224,6 +224,7 @@ def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: d
     assert "run its recipe once" in unknown["state"]["message"]
 
 
+@pytest.mark.faults
 def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: Station) -> None:
     """SIGKILL to worker and run at once: nobody is left to say so but the lease and the heartbeat."""
     parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")

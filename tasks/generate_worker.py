@@ -65,6 +65,7 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
         "loading_seconds": round(loaded - started, 2),
         "generating_seconds": round(seconds, 2),
         "decoding_seconds": round(spent["decoding_seconds"], 2),
+        "recording_seconds": round(spent["recording_seconds"], 2),
         "choosing_seconds": round(spent["choosing_seconds"], 2),
         "tokens": int(spent["tokens"]),
         "tokens_per_second": round(spent["tokens"] / seconds, 1) if spent["tokens"] else None,

@@ -49,7 +49,8 @@ def _stage(run: Run, name: str, overrides: tuple[str, ...], before: list[dict[st
     found = run.tried(name, "ours", *overrides, f"runtime.gpus={STAGES[name]}", do="generate", refresh=True)
     if "failed" in found:
         return found
-    found["note"] = "generate stage, its first and only pass"
+    recording = found["stage"].get("recording_seconds", 0.0)
+    found["note"] = f"generate stage, its first and only pass, {recording:.1f} s of it recording"
     earlier = next((row for row in before if row["system"] in STAGES and "failed" not in row), None)
     if earlier:
         found["note"] += (

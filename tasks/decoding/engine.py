@@ -44,7 +44,9 @@ class Engine:
         self.most: int | None = None
         """Rows that memory was found to hold."""
         self.decoder: Decoder | None = None
-        self.spent = {"tokens": 0.0, "decoding_seconds": 0.0, "choosing_seconds": 0.0, "halved": 0.0}
+        self.spent = {
+            "tokens": 0.0, "decoding_seconds": 0.0, "recording_seconds": 0.0, "choosing_seconds": 0.0, "halved": 0.0
+        }  # fmt: skip
 
     def predict(self, batch: list[Row]) -> list[dict[str, Any]]:
         """A prediction a row (artifacts.schemas.PREDICTIONS). StageError where the model computes no numbers."""
@@ -104,7 +106,11 @@ class Engine:
                 self.decoder = Decoder(
                     self.model, self.stop_id, *shape(prompts), self.settings.max_new_tokens, sampling
                 )
-            return self.decoder.decode(prompts, numbers)
+            graphs = self.decoder.graphs
+            before = graphs.seconds if graphs else 0.0
+            said = self.decoder.decode(prompts, numbers)
+            self.spent["recording_seconds"] += graphs.seconds - before if graphs else 0.0
+            return said
         except NotFiniteError as error:
             raise StageError(
                 f"the model computes no numbers for row {batch[error.row][0]!r} at token {error.position}: "

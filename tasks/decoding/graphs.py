@@ -1,5 +1,6 @@
 """CUDA graphs: a step that is always the same is recorded once and replayed, so that the GPU never waits for Python."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,15 @@ class Graphs:
         self.made: dict[tuple[Any, ...], Callable[[], None]] = {}
         self.pool: Any = None
         """Memory that all graphs share: they never run at once."""
+        self.seconds = 0.0
+        """Spent on recording."""
 
     def run(self, step: Callable[..., None], *kind: Any) -> None:
         """`step(*kind)`, recorded at its first use."""
         if kind not in self.made:
+            started = time.perf_counter()
             self.made[kind] = self.recorded(step, *kind)
+            self.seconds += time.perf_counter() - started
         self.made[kind]()
 
     def recorded(self, step: Callable[..., None], *kind: Any) -> Callable[[], None]:

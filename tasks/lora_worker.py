@@ -24,9 +24,9 @@ from tasks.events import Events, Silent
 from tasks.launch import be_worker
 from tasks.training import build, measures
 from tasks.training.group import Group
-from tasks.training.loop import Loop, Rows
+from tasks.training.loop import Loop
 from tasks.training.memory import ON_CPU, budget
-from tasks.training.pack import IGNORED
+from tasks.training.pack import IGNORED, Rows
 from tasks.turns import TurnEncoder
 
 
@@ -81,7 +81,7 @@ def _work(
     if group.rank == 0:
         save(peft_model, spec, loop, found["checks"], Path(config["out"]))
     facts = found | {"steps": loop.plan.steps, "train_rows": len(data.rows)}
-    measured = clock.measured(loop, group, peft_model.get_base_model(), engine, memory.detail)
+    measured = clock.measured(loop, group, engine, memory.detail)
     return {"rows": len(data.rows), "facts": facts, "measured": measured}
 
 

@@ -20,8 +20,9 @@ from tasks.events import MARK
 from tasks.training import checkpoint
 from tasks.training.build import trainable
 from tasks.training.group import Group
-from tasks.training.loop import Loop, Rows, StoppedError
+from tasks.training.loop import Loop, StoppedError
 from tasks.training.memory import out_of_memory
+from tasks.training.pack import Rows
 from tasks.training.padded import PaddedModel
 from tasks.training.plan import Plan
 from tests.conftest import ROOT
@@ -73,7 +74,7 @@ def finished(loop: Loop) -> tuple[torch.Tensor, list[dict[str, Any]]]:
 
 def at_step(loop: Loop, step: int, do: Callable[[], None]) -> None:
     """Call `do` in the middle of a step: after its gradients, before its update."""
-    inner = loop._gradients
+    inner = loop.gradients.add
 
     def gradients(*arguments: Any) -> Any:
         total = inner(*arguments)
@@ -81,7 +82,7 @@ def at_step(loop: Loop, step: int, do: Callable[[], None]) -> None:
             do()
         return total
 
-    loop._gradients = gradients  # type: ignore[method-assign]
+    loop.gradients.add = gradients  # type: ignore[method-assign]
 
 
 def test_plan_takes_every_row_once_an_epoch_and_hangs_on_seed_and_step_alone() -> None:
@@ -243,8 +244,8 @@ def test_no_number_ends_the_run_in_its_step_and_leaves_the_checkpoint_before(
         loop.model.adapter.grads[7] = value
 
     if where == "loss":
-        inner = loop._gradients
-        loop._gradients = lambda *a: inner(*a) * (value if loop.progress.done == 3 else 1)  # type: ignore[method-assign]
+        inner = loop.gradients.add
+        loop.gradients.add = lambda *a: inner(*a) * (value if loop.progress.done == 3 else 1)  # type: ignore[method-assign]
     else:
         at_step(loop, 3, spoil)
     rows = ", ".join(f"row{i}" for i in loop.plan.rows(3))

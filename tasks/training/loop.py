@@ -9,8 +9,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,10 +21,10 @@ from tasks.config import TrainConfig
 from tasks.events import Events
 from tasks.training import checkpoint
 from tasks.training.build import Trainable
+from tasks.training.gradients import Gradients
 from tasks.training.group import Group
-from tasks.training.memory import out_of_memory
 from tasks.training.optimizer import Optimizer
-from tasks.training.pack import Row, micro_batches, pack, shares, targets
+from tasks.training.pack import Rows, pack, shares
 from tasks.training.plan import Plan
 
 CHECKPOINT_SECONDS = 60.0
@@ -37,20 +36,6 @@ class StoppedError(StageError):
     exit_code = 143
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Encoded rows with their names."""
-
-    rows: Sequence[Row]
-    ids: Sequence[str]
-    lengths: list[int] = field(init=False)
-    targets: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "lengths", [len(ids) for ids, _ in self.rows])
-        object.__setattr__(self, "targets", [targets(row) for row in self.rows])
-
-
 @dataclass
 class Timing:
     """Seconds, and the tokens of the steps."""
@@ -60,7 +45,6 @@ class Timing:
     """From the first validation to the last."""
     validation: float = 0.0
     tokens: int = 0
-    labelled: int = 0
     resumed_at: int = 0
 
 
@@ -73,13 +57,12 @@ class Loop:
     ) -> None:  # fmt: skip
         """`budget`: tokens of a micro-batch; `most_rows`: its rows. `work`: where checkpoints lie, None for none."""
         self.model, self.settings, self.train, self.validation = model, settings, train, validation
-        self.group, self.events, self.most_rows, self.work = group, events, most_rows, work
-        self.identity = identity
+        self.group, self.events, self.work, self.identity = group, events, work, identity
         self.plan = Plan(len(train.rows), settings)
         self.optimizer = Optimizer(model.adapter, settings)
+        self.gradients = Gradients(model, train, group, events, budget, most_rows)
         self.progress = checkpoint.Progress(done=0, curve=[], budget=budget)
         self.timing = Timing()
-        self.largest = (0, 0)
         self.stopped = self.stopping = False
         self._queued: tuple[int, torch.Tensor, Any] | None = None
         self._saved = self._told = time.monotonic()
@@ -94,7 +77,9 @@ class Loop:
         self._resume()
         before = self._listen()
         try:
-            self._warm_up()
+            if self.model.device.type == "cuda" and self.progress.done < self.plan.steps:
+                to_come = range(self.progress.done, min(self.plan.steps, self.progress.done + 1000))
+                self.timing.warm = self.gradients.warm_up([self.plan.rows(step) for step in to_come])
             started = time.perf_counter()
             self._validate(self.progress.done)
             for step in range(self.progress.done, self.plan.steps):
@@ -117,7 +102,7 @@ class Loop:
     def _step(self, step: int) -> None:
         chosen = self.plan.rows(step)
         torch.manual_seed(((self.settings.seed * 1_000_003 + step) * 1_009 + self.group.rank) % 2**63)  # of dropout
-        total = self._gradients(self._mine(step))
+        total = self.gradients.add(self.gradients.mine(chosen))
         found = torch.stack([total, total.new_tensor(float(self.stopped))])
         self.group.add(self.model.adapter.grads)
         self.group.add(found)
@@ -130,64 +115,6 @@ class Loop:
         if previous:
             self._read(*previous)
         self.timing.tokens += sum(self.train.lengths[i] for i in chosen)
-        self.timing.labelled += count
-
-    def _gradients(self, rows: list[int]) -> torch.Tensor:
-        """Sum of the losses of `rows`; their gradients are in the adapter. Out of memory: again, half the tokens at once."""
-        while True:
-            total = torch.zeros((), device=self.model.device)
-            tokens = 0
-            try:
-                for part in micro_batches([self.train.lengths[i] for i in rows], self.progress.budget, self.most_rows):
-                    picked = [rows[i] for i in part]
-                    tokens = sum(self.train.lengths[i] for i in picked)
-                    self.largest = max(self.largest, (tokens, len(picked)))
-                    loss = self.model.loss(pack([self.train.rows[i] for i in picked]).to(self.model.device))
-                    loss.backward()
-                    total += loss.detach()
-                return total
-            except Exception as error:
-                if not out_of_memory(error):
-                    raise
-                single = len(picked) == 1
-            self.model.adapter.grads.zero_()
-            if self.model.device.type == "cuda":
-                torch.cuda.empty_cache()
-            if single:
-                raise StageError(
-                    f"out of memory with a single row of {tokens} tokens: lower train.max_length, or use a larger GPU"
-                )
-            self.progress.budget = max(1, min(self.progress.budget, tokens) // 2)
-            self.largest = (0, 0)
-            self.events.log(f"out of memory with {tokens} tokens at once: going on with {self.progress.budget}")
-
-    def _warm_up(self) -> None:
-        """On a GPU: compile, record, and see that the largest pack fits, before time is taken."""
-        if self.model.device.type != "cuda" or self.progress.done >= self.plan.steps:
-            return
-        started = time.perf_counter()
-        packs = self._packs_to_come()
-        lengths = [[self.train.lengths[i] for i in rows] for rows in packs]
-        by_size = sorted(range(len(packs)), key=lambda i: -sum(lengths[i]))
-        for i in dict.fromkeys([by_size[0], by_size[-1], *self.model.prepare(lengths)]):
-            self._gradients(packs[i])
-        self.model.adapter.grads.zero_()
-        torch.cuda.synchronize()
-        self.timing.warm = time.perf_counter() - started
-
-    def _packs_to_come(self) -> list[list[int]]:
-        """The rows of each pack of this process, of the next thousand steps."""
-        found = []
-        for step in range(self.progress.done, min(self.plan.steps, self.progress.done + 1000)):
-            mine = self._mine(step)
-            parts = micro_batches([self.train.lengths[i] for i in mine], self.progress.budget, self.most_rows)
-            found += [[mine[i] for i in part] for part in parts]
-        return found
-
-    def _mine(self, step: int) -> list[int]:
-        """Which of the step's rows are this process's."""
-        chosen = self.plan.rows(step)
-        return [chosen[i] for i in shares([self.train.lengths[i] for i in chosen], self.group.size)[self.group.rank]]
 
     # -- what is told and kept
 
@@ -232,7 +159,7 @@ class Loop:
         mine = shares(self.validation.lengths, self.group.size)[self.group.rank]
         total = torch.zeros((), device=self.model.device, dtype=torch.float64)
         with torch.no_grad():
-            for part in micro_batches([self.validation.lengths[i] for i in mine], self.progress.budget, self.most_rows):
+            for part in self.gradients.parts([self.validation.lengths[i] for i in mine]):
                 if self.stopped and self.group.size == 1:
                     self._stop()
                 rows = [self.validation.rows[mine[i]] for i in part]
@@ -254,6 +181,7 @@ class Loop:
 
     def _save(self) -> None:
         self._saved = time.monotonic()
+        self.progress.budget = self.gradients.budget
         if self.work is not None and self.group.rank == 0:
             checkpoint.save(self.work, self.identity, self.progress, self.optimizer.tensors())
 
@@ -265,6 +193,7 @@ class Loop:
             raise StageError("the processes see different checkpoints: the store's scratch must be on one disk")
         if found:
             self.progress, tensors = found
+            self.gradients.budget = self.progress.budget
             self.optimizer.restore(tensors)
             self.timing.resumed_at = self.progress.done
             self.events.log(f"going on from the checkpoint after step {self.progress.done} of {self.plan.steps}")

@@ -1,7 +1,7 @@
 """Rows of different lengths as one long sequence without padding, and how rows are shared out by their tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -32,7 +32,7 @@ class Pack:
 
     def to(self, device: torch.device) -> "Pack":
         """The same on `device`; the copy is not waited for."""
-        moved: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
         for name, value in moved.items():
             if isinstance(value, torch.Tensor):
                 staged = value.pin_memory() if device.type == "cuda" else value
@@ -86,3 +86,17 @@ def micro_batches(lengths: Sequence[int], most_tokens: int, most_rows: int | Non
         if fits:
             return groups
         count += 1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Encoded rows with their names."""
+
+    rows: Sequence[Row]
+    ids: Sequence[str]
+    lengths: list[int] = field(init=False)
+    targets: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lengths", [len(ids) for ids, _ in self.rows])
+        object.__setattr__(self, "targets", [targets(row) for row in self.rows])

@@ -382,7 +382,7 @@ def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
     [
         ("", {}, 1000, [{}]), ("", {"gpus": 2}, 1000, [{}, {}]), ("", {"gpus": 2}, 3, [{}]), ("", {"gpus": 0}, 3, [{}]),
         ("4,7", {}, 1000, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
-        ("4,7", {}, 256, [{"CUDA_VISIBLE_DEVICES": "4"}]), ("4,7", {"gpus": 1}, 1000, [{"CUDA_VISIBLE_DEVICES": "4"}]),
+        ("4,7", {}, 256, [{}]), ("4,7", {"gpus": 1}, 1000, [{}]),
         ("4,7,-1,8", {"generate_batch_size": 1}, 2, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
         ("4,7", {"device": "cpu"}, 1000, [{}]),
     ],
@@ -390,7 +390,7 @@ def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
 def test_every_gpu_that_has_a_batch_gets_a_process(
     visible: str, settings: dict[str, Any], rows: int, wanted: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process a visible GPU unless the recipe says fewer; more than there are is refused."""
+    """One process a visible GPU unless the recipe says fewer; one alone takes the first. More than there are is refused."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert shards(Runtime(**settings), rows) == wanted
     if visible and "device" not in settings:

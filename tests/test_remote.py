@@ -127,16 +127,16 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
 
 
 @pytest.mark.parametrize(
-    ("place", "environment", "expected"),
+    ("command", "place", "environment", "expected"),
     [
-        ("bucket/x", {"AWS_SECRET_ACCESS_KEY": "Tr0ub4dor&3"}, "refuses these credentials"),
-        ("bucket/x", {"AWS_ACCESS_KEY_ID": "nobody"}, "refuses these credentials"),
-        ("bukket/x", {}, "bucket that does not exist"),
-        ("bucket/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
-        ("worker:Tr0ub4dor&3@bucket/x", {}, "credentials do not belong"),
+        ("run", "bucket/x", {"AWS_SECRET_ACCESS_KEY": "Tr0ub4dor&3"}, "refuses these credentials"),
+        ("plan", "bucket/x", {"AWS_ACCESS_KEY_ID": "nobody"}, "refuses these credentials"),
+        ("run", "bukket/x", {}, "bucket that does not exist"),
+        ("show", "bukket/x", {}, "bucket that does not exist"),
+        ("run", "bucket/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
+        ("run", "worker:Tr0ub4dor&3@bucket/x", {}, "credentials do not belong"),
     ],
 )
-@pytest.mark.parametrize("command", ["run", "plan", "show"])
 def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(
     s3_server: S3,
     tmp_path: Path,

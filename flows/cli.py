@@ -185,6 +185,78 @@ def show(
 
 
 @app.command()
+def summarize(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT", help="CSV, JSON lines, Parquet; a transcript, subtitles, a chat as JSON; or -."
+        ),
+    ],
+    column: Annotated[
+        str | None, typer.Option("--column", metavar="NAME", help="With the dialogues; found where it is obvious.")
+    ] = None,
+    adapter: Annotated[
+        str, typer.Option("--adapter", metavar="champion|latest|ID|none|FOLDER|hub id", help="Whom to ask.")
+    ] = "champion",
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", metavar="NAME|FILE", help="What for; see `dialogsum prompts`.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "--output", metavar="FILE", help="INPUT.summaries.… unless given.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="RECIPE", help="Whose base model; the adapter's own unless given.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Summarize your own dialogues: a table keeps its rows and columns and gets summary, tokens, stop and model."""
+    from flows.summarizing import in_words, summarize_file
+    from flows.terminal import Terminal
+
+    listener = Terminal()
+    listener.label = "summarize"
+    try:
+        done = summarize_file(source, listener, column, adapter, prompt, out, recipe, overrides or [])
+    finally:
+        listener.close()
+    if as_json:
+        print(json.dumps(done, ensure_ascii=False))
+    else:
+        listener.log(in_words(done))
+        print(done["out"] or done["summary"])
+
+
+@app.command()
+def prompts(
+    name: Annotated[
+        str | None,
+        typer.Option("--show", metavar="NAME|FILE", help="Preview: the exact text and the ids at its turns."),
+    ] = None,
+    dialogue: Annotated[
+        Path | None, typer.Option("--dialogue", metavar="FILE", help="To preview on; a short one unless given.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="RECIPE", help="Whose tokenizer and turns.")
+    ] = "quickstart",
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the prompts and what each is for, or preview one as the model gets it."""
+    from flows import library
+    from flows.terminal import Terminal
+
+    if name is None:
+        rows = library.listed()
+        print(json.dumps(rows)) if as_json else Terminal().table(rows, "--show NAME for a preview; a file of your own works the same")  # fmt: skip
+        return
+    seen = library.preview(library.find_prompt(name), library.dialogue_of(dialogue), recipe, overrides or [])
+    print(json.dumps(seen, ensure_ascii=False) if as_json else library.in_words(seen))
+
+
+@app.command()
 def gc(
     days: Annotated[float, typer.Option("--days", metavar="N", help="Keep what was made or used within N days.")] = 30,
     delete: Annotated[bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")] = False,

@@ -26,6 +26,7 @@ BLOCK = 4096
 class Table(Protocol):
     """A file with a dialogue a row."""
 
+    file: Path
     columns: list[str]
     rows: int
 

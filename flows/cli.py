@@ -229,6 +229,33 @@ def summarize(
 
 
 @app.command()
+def export(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write.")],
+    adapter: Annotated[
+        str, typer.Option("--adapter", metavar="champion|latest|ID", help="What to export.")
+    ] = "champion",
+    merged: Annotated[
+        bool, typer.Option("--merged", help="A whole bf16 model for transformers, not an adapter for peft.")
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Where others find the base model.")
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="OWNER/NAME", help="Into a private repository of the hub as well.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option("--recipe", metavar="RECIPE", help="As for summarize.")] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write an adapter as a folder that peft or transformers loads without this project, with a model card."""
+    from flows.exporting import export_adapter
+
+    done = export_adapter(adapter, out, merged, base, push, recipe, overrides or [])
+    print(json.dumps(done) if as_json else done["url"] or done["out"])
+
+
+@app.command()
 def prompts(
     name: Annotated[
         str | None,

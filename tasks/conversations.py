@@ -4,7 +4,7 @@
     [00:04] Ann - The train was.   ->   #Person2#: The train was.
 
 What is read: `#Person1#:`, `Alice:`, `[00:01] Bob -`, `12/31/24, 9:15 PM - Bob:`, `<bob>`, `**Bob:**`, `[Bob]`, a line with
-name and time above what was said; WebVTT and SRT; chat exports as JSON (tasks/exports.py). Text without speakers stays as
+name and time above what was said; WebVTT and SRT; chat exports as JSON (tasks/chats.py). Text without speakers stays as
 it is, and so does a transcript that has `#Person1#:` already.
 """
 
@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.exports import Turn, cues, messages
+from tasks.chats import Turn, cues, messages
 
 STAMP = r"[\[(]?(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s+)?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?+[\])]?+"
 """Time, with or without a date, in brackets or not."""

@@ -6,6 +6,7 @@ summarized as a whole; its `stop` says so. A row without a dialogue is answered 
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from artifacts.errors import RequestError
@@ -46,10 +47,10 @@ class Summarizer:
         answers: dict[int, Answer] = {row: _skipped("no dialogue") for row, talk in enumerate(talks) if not talk.text}
         open_ = {row: talk.text for row, talk in enumerate(talks) if talk.text}
         parts = dict.fromkeys(open_, 1)
-        for round_ in range(MOST_ROUNDS):
+        for last in (*[False] * (MOST_ROUNDS - 1), True):
             asked = {}
             for row, pieces in zip(open_, self._cut(list(open_.values())), strict=True):
-                if len(pieces) > (MOST_PARTS if round_ < MOST_ROUNDS - 1 else 1):
+                if not pieces or (len(pieces) > 1 and last):
                     answers[row] = _skipped(f"longer than {MOST_PARTS} contexts")
                 else:
                     asked[row] = pieces
@@ -72,14 +73,14 @@ class Summarizer:
         return self.encoder.prompts([fill(self.template, text) for text in texts], _WIDE)[0]
 
     def _cut(self, texts: list[str]) -> list[list[str]]:
-        """Each text as the pieces that fit; more than MOST_PARTS where there would be, not all of them."""
+        """Each text as the pieces that fit; as none where they would be more than MOST_PARTS."""
         cut = []
         for text, ids in zip(texts, self._ids(texts) if texts else [], strict=True):
-            pieces, done = [text], len(ids) <= self.room
-            while not done and len(pieces) <= MOST_PARTS:
-                fits = [len(ids) <= self.room for ids in self._ids(pieces)]
-                done = all(fits)
-                pieces = [part for piece, whole in zip(pieces, fits, strict=True) for part in ([piece] if whole else halves(piece))]  # fmt: skip
+            pieces = [text] if len(ids) <= MOST_PARTS * self.room else []
+            while pieces and not all(fits := [len(ids) <= self.room for ids in self._ids(pieces)]):
+                halved = [[piece] if whole else halves(piece) for piece, whole in zip(pieces, fits, strict=True)]
+                pieces = list(chain.from_iterable(halved))
+                pieces = pieces if len(pieces) <= MOST_PARTS else []
             cut.append(pieces)
         return cut
 

@@ -1,0 +1,209 @@
+"""What is exported summarizes without this project: plain peft and plain transformers say what we say."""
+
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import ModelCard, metadata_load
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from artifacts.errors import RequestError
+from artifacts.manifest import InputRef, Made
+from artifacts.store import Store
+from flows.exporting import export_adapter
+from flows.summarizing import summarize_file
+from tasks import summarize as parent
+from tasks import summarize_worker
+from tasks.events import Silent
+from tests.conftest import run_cli
+
+TEMPLATE = 'Say "briefly":\n\n{dialogue}\nNow:'
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+DIALOGUE = "#Person1#: Are we late?\n#Person2#: The train was: at 10:30. 😀"
+PLAIN = """
+import sys, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+folder, dialogue = sys.argv[1:]
+if sys.argv[0] != "-c": raise SystemExit(3)
+try:
+    open(folder + "/adapter_config.json").close()
+    from peft import AutoPeftModelForCausalLM as Auto
+except FileNotFoundError:
+    Auto = AutoModelForCausalLM
+model, tokenizer = Auto.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+ids = tokenizer.apply_chat_template([{"role": "user", "content": dialogue}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+said = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
+print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
+assert not any(name.split(".")[0] in ("tasks", "flows", "artifacts") for name in sys.modules)
+"""
+
+
+@pytest.fixture
+def trained(tmp_path: Path, store: Store, models: dict[str, Path]) -> tuple[str, list[str]]:
+    """An adapter in the store, written by peft alone, that changes much; and the overrides that name its base."""
+    from tasks.config import ModelConfig
+    from tasks.sources import resolve_model
+
+    torch.manual_seed(1)
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32),
+        LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS, task_type="CAUSAL_LM"),
+    )
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter.data, std=0.5)
+    model.save_pretrained(tmp_path / "made")
+    for folder in (path for path in (tmp_path / "made").iterdir() if path.name == "README.md"):
+        folder.unlink()
+    revision = resolve_model(ModelConfig(source=str(models["llama"]))).revision
+    manifest = store.publish(
+        tmp_path / "made", stage="train", of=None, name="made", key="ab" * 32, rows=1,
+        identity={"config": {"model": {"revision": revision}, "turns": "chatml", "train": {"epochs": 1}}},
+        inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)}, facts={"template": TEMPLATE},
+        made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": "quickstart 00000000"}),
+    )  # fmt: skip
+    return manifest.id, [f"model.source={models['llama']}", "generate.max_new_tokens=12", "runtime.device=cpu"]
+
+
+def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch) -> str:
+    """What `summarize` says."""
+    patch.setattr(parent, "run_workers", lambda command, configs, *rest: [summarize_worker.work(json.loads(json.dumps(c)), Silent()) for c in configs])  # fmt: skip
+    (folder / "talk.txt").write_text(DIALOGUE, encoding="utf-8")
+    return str(summarize_file(str(folder / "talk.txt"), Silent(), adapter=trained[0], overrides=trained[1])["summary"])
+
+
+def plainly(folder: Path, elsewhere: Path) -> str:
+    """What a process says that has none of our code."""
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN, folder, DIALOGUE], cwd=elsewhere, capture_output=True, text=True, check=False,
+        env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HOME": str(elsewhere)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_plain_peft_says_what_we_say(
+    trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter's folder, its chat template and generation settings are enough."""
+    done = export_adapter(trained[0], tmp_path / "out", base=str(models["llama"]), overrides=trained[1])
+    wanted = ours(trained, tmp_path, monkeypatch)
+    assert wanted
+    assert plainly(Path(done["out"]), tmp_path) == wanted
+
+
+def test_merged_model_is_bf16_and_plain_transformers_loads_it(
+    trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights to bf16's precision; asked with the same ids as we ask."""
+    done = export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
+    loaded: Any = AutoModelForCausalLM.from_pretrained(done["out"], dtype="auto")
+    assert loaded.dtype == torch.bfloat16
+    from peft import PeftModel
+
+    base: Any = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
+    tuned = PeftModel.from_pretrained(base, tmp_path / "store" / Store.current().by_id(trained[0]).path / "payload")
+    ids = torch.arange(5, 25)[None]
+    assert torch.allclose(loaded.float()(ids).logits, tuned(ids).logits, atol=0.15, rtol=0.05)
+    assert not list((tmp_path / "out").glob("adapter*"))
+    assert plainly(Path(done["out"]), tmp_path)
+    tokenizer: Any = AutoTokenizer.from_pretrained(done["out"])
+    text = tokenizer.apply_chat_template([{"content": DIALOGUE}], add_generation_prompt=True, tokenize=False)
+    prompt = TEMPLATE.replace("{dialogue}", DIALOGUE)
+    assert text == f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_card_reads_back_with_licence_prompt_and_use(
+    trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path]
+) -> None:
+    """By Hugging Face's own classes."""
+    export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
+    found: Any = metadata_load(tmp_path / "out" / "README.md")
+    assert (found["library_name"], found["base_model"], found["language"]) == ("peft", "owner/llama", "en")
+    assert found["license"] == "other"
+    text = ModelCard.load(tmp_path / "out" / "README.md").text
+    assert TEMPLATE in text
+    assert str(models["llama"]) not in text
+    for part in ("## Use", "## Intended use and limits", "## Scores", "## Training", "## Licences"):
+        assert part in text
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A hub on this machine that takes files; what it took by path."""
+    took: dict[str, Any] = {}
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            if self.path == "/api/repos/create":
+                took["repository"] = json.loads(body)
+                answer: dict[str, Any] = {"url": "http://hub/owner/mine"}
+            elif self.path == "/api/validate-yaml":
+                answer = {"errors": [], "warnings": []}
+            elif self.path.split("?")[0].endswith("/preupload/main"):
+                files = json.loads(body)["files"]
+                answer = {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
+            else:
+                for line in map(json.loads, body.splitlines()):
+                    if line["key"] == "file":
+                        took[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                answer = {"commitUrl": "http://hub/owner/mine/commit/1", "commitOid": "1" * 40, "success": True}
+            self._answer(answer)
+
+        def do_GET(self) -> None:
+            self._answer(
+                {"id": "owner/mine", "modelId": "owner/mine", "sha": "0" * 40, "siblings": [], "name": "owner"}
+            )
+
+        def _answer(self, content: dict[str, Any]) -> None:
+            text = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *arguments: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", took
+    server.shutdown()
+
+
+def test_push_puts_the_folder_into_a_private_repository(
+    trained: tuple[str, list[str]], tmp_path: Path, hub: tuple[str, dict[str, Any]]
+) -> None:
+    """Every file of it, byte for byte, through the command line."""
+    url, took = hub
+    done = run_cli(
+        "export", str(tmp_path / "out"), "--adapter", trained[0], "--base", "owner/llama", "--push", "owner/mine",
+        *[word for one in trained[1] for word in ("--set", one)],
+        HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_TOKEN="hf_test", HF_HUB_DISABLE_XET="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert took.pop("repository")["private"] is True
+    assert took == {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
+
+
+def test_wrong_requests_write_nothing(trained: tuple[str, list[str]], tmp_path: Path) -> None:
+    """A base model that only this machine has, a folder that is there, a name that is none."""
+    for more, message in (
+        ({}, "is not from the hub: --merged"),
+        ({"base": "owner/x", "push": "mine"}, "expected owner/name"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            export_adapter(trained[0], tmp_path / "out", overrides=trained[1], **more)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RequestError, match="is there already"):
+        export_adapter(trained[0], tmp_path, base="owner/x", overrides=trained[1])

@@ -4,6 +4,8 @@ import html
 import json
 import re
 from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 Turn = tuple[str | None, str]
@@ -61,14 +63,22 @@ def messages(value: Any) -> list[Turn] | None:
         return None
     chat = [message for message in value if message and _first(message, TEXTS) is not None]
     for key in TIMES:
-        times = [message.get(key) for message in chat]
-        if len(chat) > 1 and all(
-            isinstance(time, type(times[0])) and isinstance(time, int | float | str) for time in times
-        ):
-            if times[0] > times[-1]:  # type: ignore[operator]  # of one type, which has an order
+        times = [_moment(message.get(key)) for message in chat]
+        known = [time for time in times if time is not None]
+        if len(known) == len(times) > 1:
+            if known[0] > known[-1]:
                 chat.reverse()
             break
     return [(_speaker(message), _text(_first(message, TEXTS))) for message in chat]
+
+
+def _moment(value: Any) -> float | None:
+    """Seconds since whenever, of a number or an ISO 8601 time; None of `9:59 PM`, which has no order as it stands."""
+    with suppress(ValueError, TypeError, OverflowError, AttributeError):
+        return float(value)
+    with suppress(ValueError, TypeError, OverflowError):
+        return datetime.fromisoformat(value).timestamp()
+    return None
 
 
 def _first(message: dict[str, Any], keys: Iterable[str]) -> Any:

@@ -59,6 +59,21 @@ def test_messages_as_objects_are_read_like_their_text() -> None:
 
 
 @pytest.mark.parametrize(
+    ("times", "wanted"),
+    [
+        (["2026-01-01T10:00:00Z", "2026-01-01T09:59:00Z"], ["b", "a"]),
+        (["1700000001.2", "1700000000.1"], ["b", "a"]),
+        (["9:59 PM", "10:01 PM"], ["a", "b"]),
+        ([2, None], ["a", "b"]),
+    ],
+)
+def test_a_chat_is_turned_only_where_its_times_say_so(times: list[Any], wanted: list[str]) -> None:
+    """Newest first is turned round; times without an order leave the order alone."""
+    chat = [{"from": name, "text": name, "ts": time} for name, time in zip("ab", times, strict=True)]
+    assert list(read(chat).names) == wanted
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "A letter, and no talk.\nNote: it has a colon.\nIt goes on.\nAnd on.\nAnd on still.",

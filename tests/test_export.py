@@ -13,21 +13,19 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard, metadata_load
-from peft import LoraConfig, get_peft_model
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artifacts.errors import RequestError
-from artifacts.manifest import InputRef, Made
 from artifacts.store import Store
 from flows.exporting import export_adapter
 from flows.summarizing import summarize_file
 from tasks import summarize as parent
 from tasks import summarize_worker
 from tasks.events import Silent
-from tests.conftest import run_cli
+from tests.conftest import run_cli, trained_adapter
 
 TEMPLATE = 'Say "briefly":\n\n{dialogue}\nNow:'
-LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 DIALOGUE = "#Person1#: Are we late?\n#Person2#: The train was: at 10:30. 😀"
 PLAIN = """
 import sys, torch
@@ -49,29 +47,9 @@ assert not any(name.split(".")[0] in ("tasks", "flows", "artifacts") for name in
 
 @pytest.fixture
 def trained(tmp_path: Path, store: Store, models: dict[str, Path]) -> tuple[str, list[str]]:
-    """An adapter in the store, written by peft alone, that changes much; and the overrides that name its base."""
-    from tasks.config import ModelConfig
-    from tasks.sources import resolve_model
-
-    torch.manual_seed(1)
-    model = get_peft_model(
-        AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32),
-        LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS, task_type="CAUSAL_LM"),
-    )
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter.data, std=0.5)
-    model.save_pretrained(tmp_path / "made")
-    for folder in (path for path in (tmp_path / "made").iterdir() if path.name == "README.md"):
-        folder.unlink()
-    revision = resolve_model(ModelConfig(source=str(models["llama"]))).revision
-    manifest = store.publish(
-        tmp_path / "made", stage="train", of=None, name="made", key="ab" * 32, rows=1,
-        identity={"config": {"model": {"revision": revision}, "turns": "chatml", "train": {"epochs": 1}}},
-        inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)}, facts={"template": TEMPLATE},
-        made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": "quickstart 00000000"}),
-    )  # fmt: skip
-    return manifest.id, [f"model.source={models['llama']}", "generate.max_new_tokens=12", "runtime.device=cpu"]
+    """An adapter in the store, and the overrides that name its base."""
+    made = trained_adapter(store, models["llama"], tmp_path / "made", TEMPLATE)
+    return made, [f"model.source={models['llama']}", "generate.max_new_tokens=12", "runtime.device=cpu"]
 
 
 def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch) -> str:
@@ -108,8 +86,6 @@ def test_merged_model_is_bf16_and_plain_transformers_loads_it(
     done = export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
     loaded: Any = AutoModelForCausalLM.from_pretrained(done["out"], dtype="auto")
     assert loaded.dtype == torch.bfloat16
-    from peft import PeftModel
-
     base: Any = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
     tuned = PeftModel.from_pretrained(base, tmp_path / "store" / Store.current().by_id(trained[0]).path / "payload")
     ids = torch.arange(5, 25)[None]

@@ -14,21 +14,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
+from flows.asking import ask
+from flows.library import find_prompt
 from flows.summarizing import summarize_file
 from tasks import summarize as parent
 from tasks import summarize_worker
 from tasks.conversations import read
 from tasks.events import Silent
 from tasks.summarizer import halves
-from tests.conftest import ROOT, SAMPLE, read_csv, run_cli
+from tests.conftest import ROOT, SAMPLE, random_adapter, read_csv, run_cli, trained_adapter
 
 NEW_TOKENS = 10
 PROMPT = "Sum up:\n{dialogue}"
-LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 @pytest.fixture
@@ -140,13 +142,7 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
     tmp_path: Path, models: dict[str, Path], inline: list[Any], given_model: list[str]
 ) -> None:
     """A folder that peft alone wrote; the one conversation of a subtitle file, with names."""
-    torch.manual_seed(1)
-    base = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
-    tuned = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS, task_type="CAUSAL_LM"))
-    for name, parameter in tuned.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter.data, std=0.5)
-    tuned.save_pretrained(tmp_path / "mine")
+    random_adapter(models["llama"], tmp_path / "mine")
     (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nAnn: Hi.\n\n2\n00:00:02,000 --> 00:00:03,000\nBob: Ho.\n")  # fmt: skip
     done = summarize_file(
         str(tmp_path / "talk.srt"), Silent(), adapter=str(tmp_path / "mine"), prompt=PROMPT, recipe="quickstart",
@@ -226,6 +222,33 @@ print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         assert count == rows
         assert len(read_csv(tmp_path / "out.csv")) == rows
     assert peaks[100_000] - peaks[2_000] < 40
+
+
+def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, models: dict[str, Path]) -> None:
+    """Its own prompt, turns and decoding, without a word about the base model; what is said by hand goes before."""
+    first = trained_adapter(store, models["llama"], tmp_path / "a", PROMPT)
+    second = trained_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
+    given = [f"model.source={models['llama']}"]
+    judged = Champion(
+        adapter=first, template="Judged by:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}
+    )
+    base = store.by_id(first).identity["config"]["model"]["revision"]
+    assert Champions(base).promote(judged, "score-00000000", "test")
+    asked = ask("champion", None, None, given)
+    assert (asked.spec.template, asked.spec.turns, asked.spec.generate.max_new_tokens) == (
+        judged.template,
+        "smollm2",
+        33,
+    )
+    assert asked.name == f"llama {first}"
+    assert asked.trained_under == PROMPT
+    by_hand = ask("champion", None, "title", [*given, "evaluation.turns=none"])
+    assert by_hand.spec.template == find_prompt("title").template
+    assert (by_hand.spec.turns, by_hand.spec.generate.max_new_tokens) == ("none", 24)
+    latest = ask("latest", None, None, given)
+    assert (latest.name, latest.spec.template, latest.spec.turns) == (f"llama {second}", "Later:\n{dialogue}", "chatml")
+    with pytest.raises(RequestError, match="trained on"):
+        ask(first, None, None, [f"model.source={models['gemma']}"])
 
 
 @pytest.mark.parametrize(

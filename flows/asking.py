@@ -7,6 +7,7 @@ FOLDER, hub id an adapter as peft writes it; the recipe whose base model it name
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +132,14 @@ def _as_judged(champion: Champion) -> list[str]:
     """Overrides of a recipe that make it ask as the champion was asked."""
     settings = {f"generate.{key}": value for key, value in champion.generate.items()}
     settings |= {"evaluation.prompt": champion.template, "evaluation.turns": champion.turns}
-    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in settings.items()]
+    return [f"{key}={_yaml(value)}" for key, value in settings.items()]
+
+
+def _yaml(value: Any) -> str:
+    """JSON that YAML reads as the same: its further line breaks and control characters are escaped, and nothing else."""
+    return re.sub(
+        "[\x7f-\xa0\u2028\u2029\ufeff]", lambda c: f"\\u{ord(c[0]):04x}", json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _recipe_that_made(manifest: Manifest) -> str:

@@ -230,7 +230,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
     second = trained_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
     given = [f"model.source={models['llama']}"]
     judged = Champion(
-        adapter=first, template="Judged by:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}
+        adapter=first, template="Judged \u2028 by 😀\x85:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}
     )
     base = store.by_id(first).identity["config"]["model"]["revision"]
     assert Champions(base).promote(judged, "score-00000000", "test")

@@ -135,7 +135,7 @@ def test_halves_lose_no_word(text: str) -> None:
 
 def test_halves_of_one_turn_both_have_its_tag() -> None:
     """The model has to know who speaks."""
-    assert halves("#Person2#: one two three four") == ["#Person2#: one two", "#Person2#: three four"]
+    assert halves("#Person2#: one two three four") == ["#Person2#: one", "#Person2#: two three four"]
 
 
 def test_an_adapter_of_peft_is_asked_as_peft_asks_it(

@@ -200,7 +200,7 @@ def random_adapter(model: Path, out: Path) -> Path:
     tuned = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=linears, task_type="CAUSAL_LM"))
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter.data, std=0.5)
+            torch.nn.init.normal_(parameter.data, std=0.2)
     tuned.save_pretrained(out)
     (out / "README.md").unlink(missing_ok=True)
     return out

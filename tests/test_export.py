@@ -123,7 +123,7 @@ def hub() -> Iterator[tuple[str, dict[str, Any]]]:
             body = self.rfile.read(int(self.headers["Content-Length"] or 0))
             if self.path == "/api/repos/create":
                 took["repository"] = json.loads(body)
-                answer: dict[str, Any] = {"url": "http://hub/owner/mine"}
+                answer: dict[str, Any] = {"url": f"{self._here()}/owner/mine"}
             elif self.path == "/api/validate-yaml":
                 answer = {"errors": [], "warnings": []}
             elif self.path.split("?")[0].endswith("/preupload/main"):
@@ -133,13 +133,20 @@ def hub() -> Iterator[tuple[str, dict[str, Any]]]:
                 for line in map(json.loads, body.splitlines()):
                     if line["key"] == "file":
                         took[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-                answer = {"commitUrl": "http://hub/owner/mine/commit/1", "commitOid": "1" * 40, "success": True}
+                answer = {
+                    "commitUrl": f"{self._here()}/owner/mine/commit/{'1' * 40}",
+                    "commitOid": "1" * 40,
+                    "success": True,
+                }
             self._answer(answer)
 
         def do_GET(self) -> None:
             self._answer(
                 {"id": "owner/mine", "modelId": "owner/mine", "sha": "0" * 40, "siblings": [], "name": "owner"}
             )
+
+        def _here(self) -> str:
+            return f"http://{self.headers['Host']}"
 
         def _answer(self, content: dict[str, Any]) -> None:
             text = json.dumps(content).encode()
@@ -168,7 +175,7 @@ def test_push_puts_the_folder_into_a_private_repository(
         HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_TOKEN="hf_test", HF_HUB_DISABLE_XET="1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert took.pop("repository")["private"] is True
+    assert took.pop("repository")["visibility"] == "private"
     assert took == {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
 
 

@@ -149,6 +149,7 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
         out=str(tmp_path / "talk.txt"), overrides=given_model,
     )  # fmt: skip
     wanted = said(models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine")
+    assert wanted
     assert done["summary"] == read("Ann: Hi.\nBob: Ho.").named(wanted)
     assert (tmp_path / "talk.txt").read_text() == done["summary"] + "\n"
     assert done["model"] == "llama mine"

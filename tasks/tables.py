@@ -43,11 +43,12 @@ def open_table(file: Path) -> Table:
     if kind is None:
         raise RequestError(f"{file}: no table; expected {', '.join(KINDS)}")
     try:
-        return kind(file)
+        table: Table = kind(file)
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
     except OSError as error:
         raise RequestError(f"{file} cannot be read ({one_line(error, 120)})") from error
+    return table
 
 
 def pick_column(table: Table, wanted: str | None) -> str:

@@ -45,25 +45,24 @@ class Asked:
 def ask(adapter: str, recipe: str | None, prompt: str | None, overrides: Sequence[str] = ()) -> Asked:
     """From the words of the command line. RequestError says what is missing."""
     wanted = find_prompt(prompt) if prompt else None
-    by_hand = [
-        *([f"generate.max_new_tokens={wanted.about.tokens}"] if wanted and wanted.about.tokens else []),
-        *overrides,
-    ]
+    template = wanted.template if wanted else None
+    tokens = wanted.about.tokens if wanted else None
+    by_hand = [*([f"generate.max_new_tokens={tokens}"] if tokens else []), *overrides]
     if adapter == "none":
         asked = load_recipe(recipe or "quickstart", by_hand)
-        return _asked(asked, resolve_model(asked.model), wanted and wanted.template, None, "", None)
+        return _asked(asked, resolve_model(asked.model), template, None, "", None)
     folder = _folder(adapter)
     if folder is not None:
         base = _base_name(folder)
         asked = load_recipe(recipe or _recipe_of(base), by_hand)
         name = user_path(adapter, "--adapter").resolve().name if user_path(adapter, "--adapter").is_dir() else adapter
-        return _asked(asked, resolve_model(asked.model), wanted and wanted.template, folder, name, None)
+        return _asked(asked, resolve_model(asked.model), template, folder, name, None)
     manifest, champion = _stored(adapter, recipe, overrides)
     as_judged = _as_judged(champion or _as_trained(manifest))
     asked = load_recipe(recipe or _recipe_that_made(manifest), [*as_judged, *by_hand])
     model = _model_of(manifest, asked)
     return _asked(
-        asked, model, wanted and wanted.template, Store.current().payload(manifest.path), manifest.id, manifest.facts["template"]
+        asked, model, template, Store.current().payload(manifest.path), manifest.id, manifest.facts["template"]
     )  # fmt: skip
 
 

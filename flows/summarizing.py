@@ -37,11 +37,11 @@ def summarize_file(
     file = None if source == "-" else user_path(source, "INPUT")
     if file is not None and file.suffix.lower() in KINDS:
         table = open_table(file)
-        column, target = pick_column(table, column), _target(file, out)
+        column, written = pick_column(table, column), _target(file, out)
         asked = _ask(adapter, recipe, prompt, overrides, events)
-        done = _run(asked, table, column, target, events)
+        done = _run(asked, table, column, written, events)
         return done.model_dump(exclude={"seconds"}) | {
-            "out": str(target), "model": asked.name, "seconds": round(time.perf_counter() - started, 1)
+            "out": str(written), "model": asked.name, "seconds": round(time.perf_counter() - started, 1)
         }  # fmt: skip
     if column is not None:
         raise RequestError("--column belongs to a table; INPUT is one conversation")

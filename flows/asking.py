@@ -14,18 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.champions import Champion, Champions
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.paths import user_path
 from artifacts.store import Store
 from flows.adapters import find_adapter
+from flows.foreign import base_name, fetch_adapter, recipe_of_base
 from flows.library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
 from tasks.config import ResolvedModel, Runtime
 from tasks.sources import resolve_model
 from tasks.summarize import SummarizeSpec
-
-FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -51,10 +50,10 @@ def ask(adapter: str, recipe: str | None, prompt: str | None, overrides: Sequenc
     if adapter == "none":
         asked = load_recipe(recipe or "quickstart", by_hand)
         return _asked(asked, resolve_model(asked.model), template, None, "", None)
-    folder = _folder(adapter)
+    folder = fetch_adapter(adapter)
     if folder is not None:
-        base = _base_name(folder)
-        asked = load_recipe(recipe or _recipe_of(base), by_hand)
+        base = base_name(folder)
+        asked = load_recipe(recipe or recipe_of_base(base), by_hand)
         name = user_path(adapter, "--adapter").resolve().name if user_path(adapter, "--adapter").is_dir() else adapter
         return _asked(asked, resolve_model(asked.model), template, folder, name, None)
     manifest, champion = _stored(adapter, recipe, overrides)
@@ -166,48 +165,3 @@ def _model_of(manifest: Manifest, recipe: Recipe) -> ResolvedModel:
             "--recipe with that base model, or --set model.source=…"
         )
     return model
-
-
-def _folder(adapter: str) -> Path | None:
-    """The folder of an adapter that is not the store's: one here, or a repository of the hub, fetched. None otherwise."""
-    folder = user_path(adapter, "--adapter")
-    if folder.is_dir():
-        for file in FILES:
-            if not (folder / file).is_file():
-                raise RequestError(f"--adapter: no {file} in {folder}; expected an adapter as peft writes it")
-        return folder
-    if adapter.startswith((".", "/", "~")):
-        raise RequestError(f"--adapter: no folder {folder}")
-    if adapter.count("/") != 1:
-        return None
-    from huggingface_hub import snapshot_download
-
-    try:
-        fetched = Path(snapshot_download(adapter, allow_patterns=list(FILES)))
-    except Exception as error:  # no such repository, no licence, no network: each library has its own classes
-        raise RequestError(
-            f"--adapter: cannot fetch {adapter} ({one_line(error, 120)}); check the name, HF_TOKEN and the network"
-        ) from error
-    return _folder(str(fetched))
-
-
-def _base_name(folder: Path) -> str:
-    try:
-        config: Any = json.loads((folder / FILES[0]).read_text())
-        return str(config["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"--adapter: {folder / FILES[0]} does not read ({one_line(error, 80)})") from error
-
-
-def _recipe_of(base: str) -> str:
-    """A recipe of a base model, one that asks as it trains."""
-    recipes = [load_recipe(file.stem) for file in sorted(RECIPES.glob("*.yaml"))]
-    for recipe in sorted(
-        recipes, key=lambda recipe: (recipe.evaluation.turns is not None, recipe.name != "quickstart")
-    ):
-        if base in (recipe.model.source, recipe.model.source.split("/")[-1]):
-            return recipe.name
-    raise RequestError(
-        f"--adapter: its base model is {one_line(base, 80)!r}, which no recipe has: "
-        "--recipe NAME --set model.source=… --set model.turns=…"
-    )

@@ -8,6 +8,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from flows.asking import Asked
+from flows.results import decoding_in_words
+from tasks.config import GenerateConfig
 
 DIALOGSUM = "cc-by-nc-sa-4.0"
 LICENCES = {"gemma": "gemma", "smollm2": "apache-2.0"}
@@ -38,7 +40,7 @@ def card(asked: Asked, adapter: Manifest | None, base: str, merged: bool, name: 
     dialogsum = "dialogsum" in dataset.lower()
     own = LICENCES[family] if family else "other"
     licence = own if family == "gemma" or not dialogsum else DIALOGSUM
-    scores = _scores(store, adapter)
+    scores, judged = _scores(store, adapter, asked.spec.template)
     data = ModelCardData(
         language="en", license=licence, license_name="see-below" if licence == "other" else None,
         library_name="transformers" if merged else "peft", base_model=base, pipeline_tag="text-generation",
@@ -60,7 +62,7 @@ def card(asked: Asked, adapter: Manifest | None, base: str, merged: bool, name: 
         f"---\n{data.to_yaml()}\n---", f"# {name}", f"Summaries of dialogues, by {model}{' and a LoRA adapter' if not merged else ', a LoRA adapter merged in'} ({asked.name.split(' ')[-1]}).",
         "## Use", "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained under.",
         USE.format(classes=classes, loading=f'folder = "…"  # this repository\n{loading}'), "Prompt:", f"```\n{asked.spec.template}\n```",
-        "## Intended use and limits", LIMITS, "## Scores", _score_table(scores), "## Training", f"Recipe {origin or 'not known here'}, data: {dataset}.", f"```json\n{training}\n```",
+        "## Intended use and limits", LIMITS, "## Scores", _score_table(scores), *_decoding(asked.spec.generate, judged), "## Training", f"Recipe {origin or 'not known here'}, data: {dataset}.", f"```json\n{training}\n```",
         "## Licences", _licences(model, family, dialogsum, dataset),
     ])  # fmt: skip
     return ModelCard(text + "\n")
@@ -75,11 +77,23 @@ def _dataset(store: Store, adapter: Manifest | None) -> str:
         return "unknown"
 
 
-def _scores(store: Store, adapter: Manifest | None) -> Manifest | None:
-    """The newest evaluation of the adapter."""
-    made = {m.id for m in store.manifests("generate") if adapter and "adapter" in m.inputs and m.inputs["adapter"].id == adapter.id}  # fmt: skip
-    found = [m for m in store.manifests("score") if "tuned" in m.inputs and m.inputs["tuned"].id in made and "intervals" in m.facts]  # fmt: skip
-    return found[-1] if found else None
+def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Manifest | None, Manifest | None]:
+    """The newest evaluation of the adapter under this prompt, and the generation that it judges."""
+    if adapter is None:
+        return None, None
+    asked = {m.id for m in store.manifests("format") if m.identity["config"].get("template") == template}
+    outputs = {m.id: m for m in store.manifests("generate") if "adapter" in m.inputs and m.inputs["adapter"].id == adapter.id and m.inputs["rows"].id in asked}  # fmt: skip
+    found = [m for m in store.manifests("score") if "tuned" in m.inputs and m.inputs["tuned"].id in outputs and "intervals" in m.facts]  # fmt: skip
+    return (found[-1], outputs[found[-1].inputs["tuned"].id]) if found else (None, None)
+
+
+def _decoding(here: GenerateConfig, judged: Manifest | None) -> list[str]:
+    """A sentence where what is scored was decoded otherwise than the generation settings of the folder ask for."""
+    if judged is None:
+        return []
+    then = decoding_in_words(judged.identity["config"]["generate"])
+    now = decoding_in_words({"beams": here.beams, "candidates": 1})  # transformers has no choice among samples
+    return [] if then == now else [f"Decoded for these scores: {then}. The generation settings here ask for {now} decoding, of which they say nothing."]  # fmt: skip
 
 
 def _results(scores: Manifest, dataset: str) -> list[EvalResult]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
@@ -50,6 +51,14 @@ def write(readme: Path, table: str) -> None:
     readme.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", encoding="utf-8")
 
 
+def decoding_in_words(generate: dict[str, Any]) -> str:
+    """Settings of a generation -> `greedy`, `beam 4`, `best of 64 by agreement`."""
+    candidates = generate.get("candidates", 1)  # older artifacts have none
+    if generate["beams"] > 1:
+        return f"beam {generate['beams']}"
+    return "greedy" if candidates == 1 else f"best of {candidates} by agreement"
+
+
 def _line(store: Store, scores: Manifest, system: str) -> str:
     found = json.loads((store.payload(scores.path) / "scores.json").read_text())
     row = found["protocols"][found["headline"]]
@@ -59,11 +68,7 @@ def _line(store: Store, scores: Manifest, system: str) -> str:
         f"{row['systems'][system][kind]['f1']:.2f} ({row['systems'][system][kind]['interval'][0]:.1f} to {row['systems'][system][kind]['interval'][1]:.1f})"
         for kind in MEASURES
     ]
-    decoding = outputs.identity["config"]["generate"]
-    candidates = decoding.get("candidates", 1)  # older artifacts have none
-    how = "greedy" if decoding["beams"] == 1 and candidates == 1 else (
-        f"beam {decoding['beams']}" if decoding["beams"] > 1 else f"best of {candidates} by agreement"
-    )  # fmt: skip
+    how = decoding_in_words(outputs.identity["config"]["generate"])
     name = f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{how}"
     peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
     protocol = row["protocol"]

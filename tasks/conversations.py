@@ -33,6 +33,10 @@ FORMS = [
     )
 ]
 """How a turn begins, each in a form of its own; a transcript keeps to one of them."""
+NO_NAMES = frozenset(
+    ["agenda", "attendees", "date", "duration", "edit", "host", "location", "nb", "note", "notes", "participants", "place", "present", "ps", "re", "subject", "summary", "time", "title", "topic", "update", "warning"]
+)  # fmt: skip
+"""What stands before a colon in the notes of a meeting and is nobody."""
 _READY = re.compile(r"^#Person\d+#:", re.MULTILINE)
 _TAG = re.compile(r"#Person(\d+)#")
 _OFTEN_ENOUGH = 3
@@ -74,12 +78,18 @@ def read(value: Any) -> Conversation:
     return _numbered(_turns(text)) if _form(text) else Conversation(text)
 
 
+def _begins(form: re.Pattern[str], line: str) -> re.Match[str] | None:
+    """Who begins a turn with this line, if somebody does."""
+    match = form.match(line)
+    return None if match and match["name"].strip().lower() in NO_NAMES else match
+
+
 def _form(text: str) -> re.Pattern[str] | None:
     """The form that most lines have, if enough of them do."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
     best, names = None, Counter[str]()
     for form in FORMS:
-        found = Counter(match["name"] for line in lines if (match := form.match(line)))
+        found = Counter(match["name"] for line in lines if (match := _begins(form, line)))
         if found.total() > names.total():
             best, names = form, found
     enough = _OFTEN_ENOUGH * names.total() >= len(lines) or max(names.values(), default=0) > 1
@@ -91,7 +101,7 @@ def _turns(text: str) -> list[Turn]:
     form, found = _form(text), list[Turn]()
     assert form is not None
     for line in filter(None, (line.strip() for line in text.split("\n"))):
-        if match := form.match(line):
+        if match := _begins(form, line):
             found.append((match["name"].strip(), match["text"] or ""))
         elif found:
             speaker, said = found[-1]

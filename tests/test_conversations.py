@@ -51,6 +51,18 @@ def test_every_form_becomes_the_same_conversation(form: str) -> None:
     assert (found.text, found.names) == (WANTED, ("Ann Lee", "Bob"))
 
 
+def test_notes_among_the_turns_are_nobody() -> None:
+    """What a writer put above and between stays where it was, and is not said by a person called Note."""
+    found = read("Date: 3 May\nAttendees: Ann, Bob\nAnn: Hi.\nNote: Ann is late.\nBob: Ho.\n**Note:** end\nAnn: Bye.")
+    assert found.names == ("Ann", "Bob")
+    assert found.text.split("\n") == [
+        "Date: 3 May Attendees: Ann, Bob",
+        "#Person1#: Hi. Note: Ann is late.",
+        "#Person2#: Ho. **Note:** end",
+        "#Person1#: Bye.",
+    ]
+
+
 def test_messages_as_objects_are_read_like_their_text() -> None:
     """A column of Parquet or JSON lines may hold the list itself."""
     chat: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,13 +18,16 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artifacts.errors import RequestError
+from artifacts.manifest import InputRef, Made
 from artifacts.store import Store
 from flows.exporting import export_adapter
 from flows.summarizing import summarize_file
 from tasks import summarize as parent
 from tasks import summarize_worker
+from tasks.config import ScoreConfig
 from tasks.events import Silent
-from tests.conftest import run_cli, trained_adapter
+from tasks.score import score
+from tests.conftest import Bench, run_cli, trained_adapter
 
 TEMPLATE = 'Say "briefly":\n\n{dialogue}\nNow:'
 DIALOGUE = "#Person1#: Are we late?\n#Person2#: The train was: at 10:30. 😀"
@@ -111,6 +115,61 @@ def test_card_reads_back_with_licence_prompt_and_use(
     assert str(models["llama"]) not in text
     for part in ("## Use", "## Intended use and limits", "## Scores", "## Training", "## Licences"):
         assert part in text
+
+
+def evaluated(bench: Bench, adapter: str, template: str, candidates: int, words: int, number: int) -> None:
+    """An evaluation in the store: every reference has six words, base says three of them, the adapter `words`."""
+
+    def published(
+        stage: str, key: str, out: Path, config: Any, inputs: dict[str, str], facts: Any = None, **origin: str
+    ) -> str:
+        copy = bench.context().out  # what is published is moved
+        shutil.copytree(out, copy, dirs_exist_ok=True)
+        refs = {role: InputRef(id=name, digest=name[-8:] * 8) for role, name in inputs.items()}
+        return bench.store.publish(
+            copy, stage=stage, of=None, name="made", key=key, rows=4, identity={"config": config}, inputs=refs,
+            facts=facts or {}, made=Made(at=f"2026-01-0{number}T00:00:00", seconds=1, run="test", origin=origin),
+        ).id  # fmt: skip
+
+    def key(stage: int) -> str:
+        return f"{number}{stage}abcdef" * 8
+
+    said = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
+    dataset = bench.dataset([[" ".join(said)]] * 4)
+    base, tuned = (bench.predictions([" ".join(said[:count])] * 4) for count in (3, words))
+    context = bench.context()
+    done = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base, tuned)
+    data = published("download", key(0), dataset.payload, {}, {}, data="knkarthick/dialogsum@1a2b3c4")
+    if not bench.store.folders("format"):
+        published("format", "0" * 64, dataset.payload, {"template": TEMPLATE}, {"dataset": data})  # the adapter's rows
+    rows = published("format", key(1), dataset.payload, {"template": template}, {"dataset": data})
+    settings = {"generate": {"beams": 1, "candidates": candidates}}
+    plain = published("generate", key(2), base.payload, settings, {"rows": rows})
+    ours = published("generate", key(3), tuned.payload, settings, {"rows": rows, "adapter": adapter})
+    published("score", key(4), context.out, {}, {"base": plain, "tuned": ours}, done.facts)
+
+
+def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
+    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path
+) -> None:
+    """F1 of n of six words is 2n / (6 + n); a later evaluation under another prompt is not the exported model's."""
+    for number, (template, candidates, words) in enumerate(
+        [(TEMPLATE, 1, 4), (TEMPLATE, 64, 5), ("{dialogue}?", 1, 6)]
+    ):
+        evaluated(bench, trained[0], template, candidates, words, number + 1)
+    export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    results: Any = card.data.eval_results
+    rouge1 = next(result for result in results if result.metric_name.startswith("rouge1 "))
+    assert rouge1.metric_value == pytest.approx(100 * 10 / 11, abs=0.01)
+    assert rouge1.dataset_type == "knkarthick/dialogsum"
+    assert "stem" in rouge1.metric_name
+    assert card.data.license == "cc-by-nc-sa-4.0"
+    assert card.data.datasets == ["knkarthick/dialogsum"]
+    assert "| base | 66.67 (66.7 to 66.7) |" in card.text
+    assert "| tuned | 90.91 (90.9 to 90.9) |" in card.text
+    assert "4 dialogues x 1 references" in card.text
+    assert "best of 64 by agreement" in card.text
 
 
 @pytest.fixture

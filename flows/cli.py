@@ -4,6 +4,7 @@ Exit 0 done, 1 a stage failed, 2 the request was wrong; an error is one line. Th
 import what they need when they are called: a misspelt key is refused before Prefect or torch is touched.
 """
 
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -41,21 +42,28 @@ def main() -> NoReturn:
     command: Any = typer.main.get_command(app)
     try:
         command.main(sys.argv[1:], standalone_mode=False, prog_name="dialogsum")
+        sys.stdout.flush()
     except (RequestError, StageError) as error:
         _fail(str(error), error.exit_code, error)
     except KeyboardInterrupt:
         _fail("interrupted; finished stages are kept, run the same command to go on", 130)
+    except BrokenPipeError:  # `dialogsum show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own, of Typer's copy or another
-            _fail(_usage(error, command), 2)
+            _fail(_usage(error), 2)
         _fail(f"{type(error).__name__}: {error} (run again with --debug for the traceback)", 1, error)
     sys.exit(0)
 
 
-def _usage(error: Any, command: Any) -> str:
-    message = str(error.format_message()).rstrip(".")
-    wrong = message.split("'")[1] if message.startswith("No such command") else ""
-    return f"no command {wrong!r}{nearest(wrong, command.commands)}" if wrong else f"{message}; see `dialogsum --help`"
+def _usage(error: Any) -> str:
+    """What click says, with the nearest command, or whose help has the answer."""
+    message, context = str(error.format_message()).rstrip("."), error.ctx
+    if message.startswith("No such command"):
+        wrong = message.split("'")[1]
+        return f"no command {wrong!r}{nearest(wrong, context.command.commands)}"
+    return f"{message}; see `{context.command_path if context else 'dialogsum'} --help`"
 
 
 def _fail(message: str, code: int, error: BaseException | None = None) -> NoReturn:

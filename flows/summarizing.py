@@ -104,7 +104,7 @@ def _place(target: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise RequestError(f"--out: {target} cannot be written ({one_line(error, 100)})") from error
+        raise RequestError(f"--out: {target} cannot be written: {one_line(error.strerror or error, 100)}") from error
     return target
 
 
@@ -117,7 +117,7 @@ def _conversation(file: Path | None) -> Any:
     try:
         text = (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode("utf-8-sig")
     except OSError as error:
-        raise RequestError(f"{file} cannot be read ({one_line(error, 120)})") from error
+        raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
     except UnicodeDecodeError as error:
         raise RequestError(
             f"{file or 'standard input'} is not UTF-8 ({one_line(error, 80)}): save it as UTF-8"

@@ -47,7 +47,7 @@ def open_table(file: Path) -> Table:
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
     except OSError as error:
-        raise RequestError(f"{file} cannot be read ({one_line(error, 120)})") from error
+        raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
     return table
 
 

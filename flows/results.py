@@ -4,11 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import RequestError
+from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 
 BEGIN, END = "<!-- results: dialogsum results --readme README.md -->", "<!-- end of results -->"
+HEADER = (
+    "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | training | generation | peak memory |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
 MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
@@ -26,10 +30,7 @@ def results(ids: list[str]) -> str:
         raise RequestError("results are made of score artifacts (score-…): see `dialogsum show`")
     if not chosen:
         raise RequestError(f"no evaluations in {store.root} yet: `dialogsum run` makes one")
-    lines = [
-        "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | training | generation | peak memory |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [*HEADER]
     seen = set()
     for m in chosen:
         for system in ("base", "tuned"):
@@ -43,12 +44,20 @@ def results(ids: list[str]) -> str:
 
 
 def write(readme: Path, table: str) -> None:
-    """Put the table between the marks of a Markdown file. RequestError if they are not there."""
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise RequestError(f"{readme}: has no lines {BEGIN!r} and {END!r} to put the table between")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", encoding="utf-8")
+    """Put the table between its marks in a Markdown file. RequestError if they are not there."""
+    put(readme, BEGIN, END, table)
+
+
+def put(file: Path, begin: str, end: str, block: str) -> None:
+    """Put a block between two marks in a Markdown file. RequestError if they are not there."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
+    if begin not in text or end not in text:
+        raise RequestError(f"{file}: has no lines {begin!r} and {end!r} to put the block between")
+    before, after = text.split(begin)[0], text.split(end)[1]
+    file.write_text(f"{before}{begin}\n\n{block.rstrip()}\n\n{end}{after}", encoding="utf-8")
 
 
 def decoding_in_words(generate: dict[str, Any]) -> str:

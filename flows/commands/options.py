@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-STAGE_NAMES = ("download", "format", "train", "generate", "score", "promote", "report")
-
 
 def completed(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
     """What a shell offers for a word that was begun; nothing where the names are not to be had."""
@@ -18,6 +16,13 @@ def completed(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
         return []
 
     return offer
+
+
+def stage_names() -> list[str]:
+    """Those of artifacts/store.py, which nobody needs for `--help`."""
+    from artifacts.store import NUMBERS
+
+    return list(NUMBERS)
 
 
 def _recipes() -> list[str]:
@@ -59,7 +64,7 @@ Refresh = Annotated[
     list[str] | None,
     typer.Option(
         "--refresh", metavar="STAGE", help="Run a stage again although nothing changed.",
-        autocompletion=completed(lambda: [*STAGE_NAMES]),
+        autocompletion=completed(stage_names),
     ),
 ]  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]

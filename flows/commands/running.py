@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from artifacts.errors import RequestError, nearest, one_line
-from flows.commands.options import STAGE_NAMES, AsJson, Debug, Overrides, RecipeName, Refresh, adapters, prompts
+from flows.commands.options import AsJson, Debug, Overrides, RecipeName, Refresh, adapters, prompts, stage_names
 
 running = typer.Typer()
 AdapterName = Annotated[
@@ -191,6 +191,6 @@ def _with_prompt(overrides: list[str] | None, prompt: str | None) -> list[str]:
 
 def _stage_names(refresh: list[str] | None) -> list[str]:
     for name in refresh or []:
-        if name not in STAGE_NAMES:
-            raise RequestError(f"--refresh: no stage {one_line(name, 60)!r}{nearest(name, STAGE_NAMES)}")
+        if name not in stage_names():
+            raise RequestError(f"--refresh: no stage {one_line(name, 60)!r}{nearest(name, stage_names())}")
     return refresh or []

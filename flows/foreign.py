@@ -35,6 +35,7 @@ def fetch_adapter(adapter: str) -> Path | None:
 
 
 def base_name(folder: Path) -> str:
+    """The base model that an adapter names. RequestError if adapter_config.json does not read."""
     try:
         config: Any = json.loads((folder / FILES[0]).read_text())
         return str(config["base_model_name_or_path"])

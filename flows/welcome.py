@@ -26,7 +26,7 @@ def _standing(store: Store) -> tuple[list[str], list[Step]]:
     first, begun = _begun(store)
     if not trained:
         said = begun or ["Nothing is made yet."]
-        return [*said, here], first or [
+        return [*said, here], [*first, *always] if first else [
             ("dialogsum run", "trains and judges a small model on the bundled sample; `make run` does the same"),
             ("dialogsum doctor", "checks this machine before that"),
             ("dialogsum summarize FILE --adapter none", "your own dialogues, by the base model as it is"),
@@ -64,7 +64,7 @@ def _begun(store: Store) -> tuple[list[Step], list[str]]:
     where = " ".join(filter(None, [job.stage, job.of]))
     name = job.recipe.split(" ")[0]
     if store.is_busy(job.stage, job.key):
-        return [], [f"A run of {name} is at work: {where}."]
+        return [("dialogsum show", "what is finished so far")], [f"A run of {name} is at work: {where}."]
     return [
         (f"dialogsum run {name}", "goes on where it was; options such as --set have to be the same"),
         (f"dialogsum doctor {name}", "looks for what stopped it"),

@@ -1,13 +1,14 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
 # make test    the tests                          make check  lint, format, types
 # make test-faults   the tests that wait minutes for a fault to be noticed
+# make readme  README's blocks that are made from the code
 # make serve   Prefect server, deployments and workers on this machine; make down ends them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: setup run serve down test test-faults check clean
+.PHONY: setup run serve down test test-faults check readme clean
 
 setup: $(READY)
 
@@ -40,6 +41,9 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+readme: setup
+	$(BIN)/python -m flows.readme
 
 clean:
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

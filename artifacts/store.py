@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from upath import UPath
 
@@ -219,6 +219,16 @@ class Store:
         with FileLock(str(folder.with_suffix(".lock"))):
             folder.mkdir(parents=True, exist_ok=True)  # the holder before us may have cleared it
             yield folder
+
+    def is_busy(self, stage: str, key: str) -> bool:
+        """Whether a process on this host is at work on this key."""
+        lock = (self.scratch / f"{stage}-{key}").with_suffix(".lock")
+        try:
+            if lock.exists():
+                FileLock(str(lock), timeout=0).acquire().lock.release()
+        except Timeout:
+            return True
+        return False
 
     def publish(
         self,

@@ -1,5 +1,6 @@
 """Recipes: one YAML each, sectioned by stage; read, overridden, checked. Imports neither Prefect nor torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -53,7 +54,7 @@ class Recipe(Record):
     runtime: Runtime = Runtime()
 
 
-def load_recipe(recipe: str, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by name or file, with `section.key=value` overrides. RequestError on anything unknown or of a wrong type."""
     known = [p.stem for p in RECIPES.glob("*.yaml")]
     file = RECIPES / f"{recipe}.yaml" if recipe in known else user_path(recipe, "recipe")

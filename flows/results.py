@@ -2,12 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
-from artifacts.errors import RequestError
+from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 
 BEGIN, END = "<!-- results: dialogsum results --readme README.md -->", "<!-- end of results -->"
+HEADER = (
+    "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | training | generation | peak memory |",
+    "|---|---|---|---|---|---|---|---|---|",
+)
 MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
@@ -25,10 +30,7 @@ def results(ids: list[str]) -> str:
         raise RequestError("results are made of score artifacts (score-…): see `dialogsum show`")
     if not chosen:
         raise RequestError(f"no evaluations in {store.root} yet: `dialogsum run` makes one")
-    lines = [
-        "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | training | generation | peak memory |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = [*HEADER]
     seen = set()
     for m in chosen:
         for system in ("base", "tuned"):
@@ -42,12 +44,28 @@ def results(ids: list[str]) -> str:
 
 
 def write(readme: Path, table: str) -> None:
-    """Put the table between the marks of a Markdown file. RequestError if they are not there."""
-    text = readme.read_text(encoding="utf-8")
-    if BEGIN not in text or END not in text:
-        raise RequestError(f"{readme}: has no lines {BEGIN!r} and {END!r} to put the table between")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n\n{table}\n{END}{after}", encoding="utf-8")
+    """Put the table between its marks in a Markdown file. RequestError if they are not there."""
+    put(readme, BEGIN, END, table)
+
+
+def put(file: Path, begin: str, end: str, block: str) -> None:
+    """Put a block between two marks in a Markdown file. RequestError if they are not there."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
+    if begin not in text or end not in text:
+        raise RequestError(f"{file}: has no lines {begin!r} and {end!r} to put the block between")
+    before, after = text.split(begin)[0], text.split(end)[1]
+    file.write_text(f"{before}{begin}\n\n{block.rstrip()}\n\n{end}{after}", encoding="utf-8")
+
+
+def decoding_in_words(generate: dict[str, Any]) -> str:
+    """Settings of a generation -> `greedy`, `beam 4`, `best of 64 by agreement`."""
+    candidates = generate.get("candidates", 1)  # older artifacts have none
+    if generate["beams"] > 1:
+        return f"beam {generate['beams']}"
+    return "greedy" if candidates == 1 else f"best of {candidates} by agreement"
 
 
 def _line(store: Store, scores: Manifest, system: str) -> str:
@@ -59,11 +77,7 @@ def _line(store: Store, scores: Manifest, system: str) -> str:
         f"{row['systems'][system][kind]['f1']:.2f} ({row['systems'][system][kind]['interval'][0]:.1f} to {row['systems'][system][kind]['interval'][1]:.1f})"
         for kind in MEASURES
     ]
-    decoding = outputs.identity["config"]["generate"]
-    candidates = decoding.get("candidates", 1)  # older artifacts have none
-    how = "greedy" if decoding["beams"] == 1 and candidates == 1 else (
-        f"beam {decoding['beams']}" if decoding["beams"] > 1 else f"best of {candidates} by agreement"
-    )  # fmt: skip
+    how = decoding_in_words(outputs.identity["config"]["generate"])
     name = f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{how}"
     peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
     protocol = row["protocol"]

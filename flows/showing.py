@@ -1,6 +1,7 @@
 """show: the artifacts of the store, or one of them with its lineage, verified."""
 
 import json
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -69,7 +70,9 @@ def _list(manifests: list[Manifest], as_json: bool) -> None:
         table.add_row(
             m.id, m.of or "", name, str(m.rows), f"{size:,}", f"{m.made.seconds:.1f}", m.made.at[:19].replace("T", " ")
         )
-    Console(highlight=False).print(table if manifests else "no artifacts yet: `dialogsum run` makes them")
+    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(
+        table if manifests else "no artifacts yet: `dialogsum run` makes them"
+    )
 
 
 def _one(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:

@@ -15,10 +15,9 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import psutil
-import typer
 
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.fingerprint import ROOT
@@ -29,18 +28,9 @@ PATIENCE = 180.0
 """Seconds that the server may take to answer: the first start makes its database."""
 GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
-station = typer.Typer(help="A Prefect server with deployments, limits, automations and workers, on this machine.")
 
 
-@station.command()
-def up(
-    port: Annotated[int, typer.Option("--port", help="Of the server.")] = 4200,
-    host: Annotated[str, typer.Option("--host", help="Interface to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    gpu_workers: Annotated[int, typer.Option("--gpu-workers", min=1, help="Each gets its share of the GPUs.")] = 1,
-    notify: Annotated[
-        str | None, typer.Option("--notify", metavar="URL", help="Gets a POST when a model is rejected or a run fails.")
-    ] = None,
-) -> None:
+def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
     """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +58,6 @@ def up(
     status()
 
 
-@station.command()
 def down() -> None:
     """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
     workers = [name for name in _names() if name != "server"]
@@ -82,7 +71,6 @@ def down() -> None:
         print(f"{name}: {'stopped' if process else 'was not running'}")
 
 
-@station.command()
 def status() -> None:
     """Print what runs and where."""
     names = _names()

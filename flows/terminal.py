@@ -27,7 +27,7 @@ class Terminal:
             self.console.print(f"[bold]{escape(label)}[/bold]  {escape(one_line(reason))}")
 
     def finished(self, entry: dict[str, Any]) -> None:
-        self._close()
+        self.close()
         label = " ".join(filter(None, [entry["stage"], entry["of"]]))
         if entry["status"] == "run":
             self.console.print(
@@ -55,7 +55,8 @@ class Terminal:
     def log(self, line: str) -> None:
         self.console.print(f"  [dim]{escape(one_line(line))}[/dim]")
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the bar."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

@@ -40,6 +40,20 @@ _CALENDAR = frozenset(
 )
 
 
+COLUMNS = ("words", "reference_words", "empty", "at_limit", "repeated", "copied", "speaker_error")
+"""What `behaviour` measures of every summary."""
+SHOWN = {
+    "length_ratio": ("words to words of the references", False),
+    "words": ("words a summary", False),
+    "at_limit": ("cut at the token limit", True),
+    "empty": ("empty", True),
+    "repeated": ("3-grams that repeat themselves", True),
+    "copied": ("4-grams copied from the dialogue", True),
+    "speaker_errors": ("names or tags not in the dialogue", True),
+}
+"""What the report says of `in_the_mean`: the measure -> its words, and whether it is a share."""
+
+
 def behaviour(
     summaries: Sequence[str], stops: Sequence[str] | None, dialogues: Sequence[str], references: Sequence[Sequence[str]]
 ) -> dict[str, np.ndarray]:
@@ -52,9 +66,7 @@ def behaviour(
     speaker_error            1 where a speaker tag or a name stands in the summary but not in the dialogue
     """
     lower = _lowercase_words([*dialogues, *(text for row in references for text in row)])
-    columns: dict[str, list[float]] = {
-        name: [] for name in ("words", "reference_words", "empty", "repeated", "copied", "speaker_error")
-    }
+    columns: dict[str, list[float]] = {name: [] for name in COLUMNS if name != "at_limit"}
     for summary, dialogue, row in zip(summaries, dialogues, references, strict=True):
         words = _words(summary)
         columns["words"].append(len(words))

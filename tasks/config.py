@@ -18,6 +18,8 @@ TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-in
 
 
 class DataConfig(Record):
+    """`data:` of a recipe: which dialogues."""
+
     source: str = "sample"
     """`sample`, a folder with train.csv, validation.csv and test.csv, or a hub id such as `knkarthick/dialogsum`."""
     revision: str | None = None
@@ -27,6 +29,8 @@ class DataConfig(Record):
 
 
 class ModelConfig(Record):
+    """`model:`: which base model, in which turns."""
+
     source: str
     """A hub id, a folder, or `package:<module>/<file>.gguf` for weights inside an installed Python package."""
     revision: str | None = None
@@ -38,6 +42,8 @@ class ModelConfig(Record):
 
 
 class LoraConfig(Record):
+    """`train.lora:`, in the terms of peft."""
+
     rank: Count = 8
     alpha: Count = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -47,6 +53,8 @@ class LoraConfig(Record):
 
 
 class TrainConfig(Record):
+    """`train:`: the optimizer, how long, on how much."""
+
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     epochs: Annotated[float, Field(gt=0)] = 1.0
     max_steps: Count | None = None
@@ -79,6 +87,8 @@ class TrainConfig(Record):
 
 
 class EvaluationConfig(Record):
+    """`evaluation:`: what is asked otherwise at generation than in training."""
+
     prompt: str | None = None
     """Prompt at generation; the training prompt unless given."""
     turns: TurnsName | None = None
@@ -86,6 +96,8 @@ class EvaluationConfig(Record):
 
 
 class GenerateConfig(Record):
+    """`generate:`: on which dialogues, and the decoding."""
+
     limit: Count | None = None
     """The first dialogues of the test split."""
     max_new_tokens: Count = 96
@@ -112,6 +124,8 @@ class GenerateConfig(Record):
 
 
 class ScoreConfig(Record):
+    """`score:`: the bootstrap."""
+
     bootstrap_seed: Seed = 0
     bootstrap_resamples: Count = 10_000
 
@@ -139,6 +153,8 @@ class GateConfig(Record):
 
 
 class ReportConfig(Record):
+    """`report:`: what is shown."""
+
     examples: Annotated[int, Field(ge=0, le=10_000)] = 500
     """Worked examples: those that moved most, then others evenly spread over the test rows; as many as fit 3 MB."""
     price_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
@@ -206,10 +222,14 @@ class ResolvedModel(Record):
 
 
 class DownloadSpec(Record):
+    """What download gets."""
+
     data: ResolvedData
 
 
 class FormatSpec(Record):
+    """What format gets."""
+
     rows: Literal["train", "eval"]
     template: str
     """Prompt text with {dialogue} in it."""
@@ -217,6 +237,8 @@ class FormatSpec(Record):
 
 
 class TrainSpec(Record):
+    """What train gets."""
+
     model: ResolvedModel
     turns: TurnsName
     quantization: Literal["none", "nf4"]
@@ -224,6 +246,8 @@ class TrainSpec(Record):
 
 
 class GenerateSpec(Record):
+    """What generate gets."""
+
     model: ResolvedModel
     turns: TurnsName
     generate: GenerateConfig
@@ -247,12 +271,16 @@ class Evaluation(Record):
 
 
 class PromoteSpec(Record):
+    """What promote gets."""
+
     gate: GateConfig
     withdrawn_at: str | None = None
     """When this adapter was rolled back, if it was."""
 
 
 class ReportSpec(Record):
+    """What report gets."""
+
     report: ReportConfig
     history: tuple[Evaluation, ...] = ()
     """Earlier evaluations, oldest first."""

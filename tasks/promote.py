@@ -1,4 +1,4 @@
-"""promote: the gate. Scores of candidate, base and champion -> a decision with its reasons.
+"""promote: scores of candidate, base and champion -> the decision of the gate, with its reasons.
 
 Reads   scores
 Writes  decision.json

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from artifacts.manifest import Manifest
 from artifacts.schemas import CURVE, FORMATTED_EVAL, read_table
+from tasks.behaviour import SHOWN
 from tasks.config import ReportSpec
 from tasks.examples import RIVALS, examples
 from tasks.plots import curve_plot, history_plot, length_plot, score_plot, slice_plot
@@ -73,6 +74,7 @@ def report(
         "types": TYPES,
         "order": order,
         "protocols": list(PROTOCOLS),
+        "measures": SHOWN,
         "acted": [name for name in order if name in found["behaviour"]],
         "models": [name for name in order if name in outputs],
         "rival": rival,

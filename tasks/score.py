@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from artifacts.errors import StageError
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
-from tasks.behaviour import behaviour, in_the_mean
+from tasks.behaviour import COLUMNS, behaviour, in_the_mean
 from tasks.compare import difference, draw, interval, resampled, slices
 from tasks.config import ScoreConfig
 from tasks.rouge import MEASURES, TYPES, Scorer, score_rows
@@ -27,7 +27,7 @@ from tasks.stage import Artifact, Context, Done, Stage
 
 ROWS = pa.schema(
     [("system", pa.string()), ("id", pa.string()), *[(name, pa.float64()) for name in TYPES],
-     *[(name, pa.float64()) for name in ("words", "reference_words", "empty", "at_limit", "repeated", "copied", "speaker_error")]]
+     *[(name, pa.float64()) for name in COLUMNS]]
 )  # fmt: skip
 F1 = MEASURES.index("f1")
 

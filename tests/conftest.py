@@ -188,6 +188,39 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+def random_adapter(model: Path, out: Path) -> Path:
+    """An adapter that changes much, written by peft alone."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    linears = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    torch.manual_seed(1)
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    tuned = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=linears, task_type="CAUSAL_LM"))
+    for name, parameter in tuned.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter.data, std=0.2)
+    tuned.save_pretrained(out)
+    (out / "README.md").unlink(missing_ok=True)
+    return out
+
+
+def trained_adapter(store: Store, model: Path, folder: Path, template: str, key: str = "ab" * 32) -> str:
+    """Id of a train artifact of the Llama `model` under chatml, of the recipe quickstart, with a random adapter in it."""
+    from artifacts.manifest import InputRef
+    from tasks.config import ModelConfig
+    from tasks.sources import resolve_model
+
+    revision = resolve_model(ModelConfig(source=str(model))).revision
+    return store.publish(
+        random_adapter(model, folder), stage="train", of=None, name="made", key=key, rows=1,
+        identity={"config": {"model": {"revision": revision}, "turns": "chatml", "train": {"epochs": 1}}},
+        inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)}, facts={"template": template},
+        made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": "quickstart 00000000"}),
+    ).id  # fmt: skip
+
+
 def shrunk(recipe: str, model: Path, data: Path, *more: str) -> list[str]:
     """Overrides that make a real recipe run in seconds: tiny model, tiny data, two steps."""
     turns = {"gemma": "gemma", "llama": "chatml"}[model.name]

@@ -54,11 +54,12 @@ def flows_of(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
     """`run("retrain", rank, overrides…, adapter=…)`: a real flow of the tiny llama, shortened."""
 
     def call(flow: str, rank: int, *more: str, **options: Any) -> dict[str, Any]:
-        from flows import cli, pipeline
+        from flows import pipeline
+        from flows.commands.running import rollback
 
         wanted = shrunk("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
         if flow == "rollback":
-            cli.rollback("smollm2-135m", wanted, as_json=True)
+            rollback("smollm2-135m", wanted, as_json=True)
             return {}
         found: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=wanted, **options)
         return found

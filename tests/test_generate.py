@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artifacts.errors import RequestError, StageError
@@ -22,11 +22,10 @@ from tasks.events import Silent
 from tasks.generate import generate, shards
 from tasks.sources import resolve_model
 from tasks.stage import Artifact, Context, Done
-from tests.conftest import SAMPLE, read_csv
+from tests.conftest import SAMPLE, random_adapter, read_csv
 
 inline = pytest.mark.usefixtures("workers_inline")
 COUNT, NEW_TOKENS = 7, 12
-LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 MARKER = {"prediction": "made before the run was killed", "tokens": 1, "stop": "stop_token"}
 
 
@@ -112,14 +111,7 @@ def desk(tmp_path: Path, store: Store, models: dict[str, Any]) -> Desk:
 @pytest.fixture
 def adapter(desk: Desk, tmp_path: Path) -> Artifact:
     """An adapter, written by peft alone, that changes much."""
-    torch.manual_seed(1)
-    base = AutoModelForCausalLM.from_pretrained(desk.model, dtype=torch.float32)
-    model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS, task_type="CAUSAL_LM"))
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter.data, std=0.5)
-    model.save_pretrained(tmp_path / "adapter")
-    return desk.publish("train", tmp_path / "adapter")
+    return desk.publish("train", random_adapter(desk.model, tmp_path / "adapter"))
 
 
 def parts(desk: Desk) -> list[Path]:

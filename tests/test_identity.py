@@ -213,6 +213,18 @@ APART = {
     "artifacts.champions": "the flow's",
     "artifacts.needs": "the flow's",
     "artifacts.sweep": "housekeeping's",
+    **dict.fromkeys(
+        (
+            "tasks.summarize",
+            "tasks.summarize_worker",
+            "tasks.summarizer",
+            "tasks.tables",
+            "tasks.conversations",
+            "tasks.chats",
+            "tasks.export",
+        ),
+        "of a user's own files; in the key that a killed run goes on by",
+    ),
 }
 MODULES = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts)

@@ -136,10 +136,10 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
 
     first = seen()
     stages = ("download", "format", "train", "generate", "score", "promote", "report")
-    wanted = {"retrain", "evaluate", "promote", *(f"stage-{name}" for name in stages)}
+    wanted = {"retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in stages)}
     on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
     assert set(first["deployments"]) == wanted
-    assert on_gpu == {"stage-train", "stage-generate"}
+    assert on_gpu == {"stage-train", "stage-generate", "summarize"}
     assert first["limits"]["gpu"] == 1
     assert len(first["automations"]) == 4  # heartbeat, rejected, not completed, dataset updated
     retrain = station.get("/deployments/name/retrain/retrain")
@@ -156,6 +156,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
         ("retrain/retrain", {"overrides": ["train.epochs"]}, "does not match"),
         ("retrain/retrain", {"refresh": ["trian"]}, "is not one of"),
         ("evaluate/evaluate", {"adapter": "newest"}, "does not match"),
+        ("summarize/summarize", {}, "required"),
         ("stage-train/stage-train", {"artifact": "score-1a2b3c4d"}, "does not match"),
         ("stage-train/stage-train", {}, "required"),
     ],

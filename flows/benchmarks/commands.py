@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-bench = typer.Typer(help="The project's own benchmarks, each beside its baseline in one run.", rich_markup_mode=None)
+bench = typer.Typer(help="The project's own benchmarks, each beside its baseline.", rich_markup_mode=None)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -36,6 +36,7 @@ Key = tuple[int, int, int]
 
 
 def up(number: int, step: int) -> int:
+    """The least multiple of `step` that is not below `number`."""
     return -(-number // step) * step
 
 

@@ -1,0 +1,48 @@
+"""store, gc, pin, unpin: what the store keeps."""
+
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import ArtifactId, AsJson, Debug
+
+keeping = typer.Typer()
+
+
+@keeping.command("store")
+def statistics(as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show what each stage has in the store. Also who is champion, and what is pinned."""
+    from flows import housekeeping
+
+    housekeeping.statistics(as_json)
+
+
+@keeping.command()
+def gc(
+    days: Annotated[float, typer.Option("--days", metavar="N", help="Keep what was made or used within N days.")] = 30,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List what nobody needs any more; with --delete remove it. What champions, pins and recent runs rest on stays."""
+    from flows import housekeeping
+
+    housekeeping.gc(days, delete, as_json)
+
+
+@keeping.command()
+def pin(artifact: ArtifactId, debug: Debug = False) -> None:
+    """Keep an artifact, and all it was made from, whatever its age."""
+    from artifacts import needs
+
+    needs.pin(artifact)
+    print(f"{artifact} is pinned")
+
+
+@keeping.command()
+def unpin(artifact: ArtifactId, debug: Debug = False) -> None:
+    """Let a pinned artifact age like any other."""
+    from artifacts import needs
+
+    needs.unpin(artifact)
+    print(f"{artifact} is no longer pinned")

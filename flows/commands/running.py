@@ -1,0 +1,196 @@
+"""run, plan, evaluate, promote, rollback, history: the pipeline and what came of it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from artifacts.errors import RequestError, nearest, one_line
+from flows.commands.options import AsJson, Debug, Overrides, RecipeName, Refresh, adapters, prompts, stage_names
+
+running = typer.Typer()
+AdapterName = Annotated[
+    str,
+    typer.Option(
+        "--adapter", metavar="ID|champion|latest|none", help="Which adapter to evaluate.", autocompletion=adapters
+    ),
+]
+PromptName = Annotated[
+    str | None,
+    typer.Option("--prompt", metavar="NAME|FILE", help="Prompt at generation.", autocompletion=prompts),
+]
+
+
+@running.command()
+def run(
+    recipe: RecipeName = "quickstart",
+    overrides: Overrides = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", metavar="K", help="Train K seeds and report the spread.")
+    ] = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Retrain: data, prompts, adapter, summaries, scores, report. What has not changed is reused."""
+    overrides = [*(overrides or []), *([f"seeds={seeds}"] if seeds is not None else [])]
+    _execute("retrain", recipe, overrides, refresh, as_json, debug)
+
+
+@running.command()
+def plan(
+    recipe: RecipeName = "quickstart",
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            "--adapter",
+            metavar="ID|champion|latest|none",
+            help="Plan `evaluate` instead of `run`.",
+            autocompletion=adapters,
+        ),
+    ] = None,
+    prompt: PromptName = None,
+    overrides: Overrides = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say for each stage whether it would run or be reused, and why. Runs nothing."""
+    from flows.recipe import load_recipe
+
+    loaded = load_recipe(recipe, _with_prompt(overrides, prompt))
+    planner_refresh = frozenset(_stage_names(refresh))
+    from flows import graph  # pandas and rouge_score take a second
+    from flows.adapters import find_adapter
+    from flows.planning import Planner
+    from flows.terminal import Terminal
+
+    setup, planner = graph.set_up(loaded), Planner(planner_refresh)
+    if adapter is None:
+        graph.retrain(setup, planner.step)
+    else:
+        graph.evaluate(setup, planner.step, find_adapter(adapter, setup.model))
+    if as_json:
+        print(json.dumps({"recipe": loaded.name, "stages": planner.stages}, ensure_ascii=False))
+    else:
+        Terminal().stages(planner.stages)
+
+
+@running.command()
+def evaluate(
+    recipe: RecipeName = "quickstart",
+    adapter: AdapterName = "latest",
+    prompt: PromptName = None,
+    overrides: Overrides = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Evaluate an adapter, such as under another prompt. Trains nothing."""
+    _execute("evaluate", recipe, _with_prompt(overrides, prompt), refresh, as_json, debug, adapter=adapter)
+
+
+@running.command()
+def promote(
+    recipe: RecipeName = "quickstart",
+    adapter: Annotated[
+        str, typer.Option("--adapter", metavar="ID|latest", help="The candidate.", autocompletion=adapters)
+    ] = "latest",
+    overrides: Overrides = None,
+    refresh: Refresh = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Make an adapter champion if it passes the gate. Compares it with base model and champion."""
+    summary = _execute("promote", recipe, overrides, refresh, as_json, debug, adapter=adapter)
+    if not as_json:
+        from flows.comparing import compare
+        from flows.terminal import Terminal
+
+        scores = next(e for e in summary["stages"] if e["stage"] == "score")
+        compare(scores["artifact"], Terminal().answers)
+
+
+@running.command()
+def rollback(
+    recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Put the champion before in force again. Retraining does not bring the present one back."""
+    base = _base(recipe, overrides)
+    from artifacts.champions import Champions
+
+    champions = Champions(base)
+    before = champions.roll_back(run="by hand")
+    found = {"champion": before.adapter if before else None, "withdrawn": champions.stack[-1][0].adapter}
+    print(json.dumps(found) if as_json else f"champion: {found['champion'] or 'nobody'} (was {found['withdrawn']})")
+
+
+@running.command()
+def history(
+    recipe: RecipeName = "quickstart",
+    overrides: Overrides = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw it as well.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show every evaluation of a base model, and who became champion."""
+    base = _base(recipe, overrides)
+    from flows import history as told
+
+    told.history(base, as_json, plot)
+
+
+def _execute(
+    flow: str,
+    recipe: str,
+    overrides: list[str] | None,
+    refresh: list[str] | None,
+    as_json: bool,
+    debug: bool,
+    **more: str,
+) -> dict[str, Any]:
+    from artifacts.store import Store
+    from flows.recipe import load_recipe
+
+    load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
+    names = _stage_names(refresh)
+    Store.current().check_writable()  # before a Prefect server starts for nothing
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
+    from flows import pipeline
+    from flows.server import check_server
+    from flows.terminal import Terminal
+    from tasks.shell import terminal
+
+    check_server()
+    listener = Terminal()
+    terminal.set(listener)
+    summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)
+    if as_json:
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        listener.scores(summary)
+    return summary  # type: ignore[no-any-return]
+
+
+def _base(recipe: str, overrides: list[str] | None) -> str:
+    """Revision of the recipe's base model."""
+    from flows.recipe import load_recipe
+
+    loaded = load_recipe(recipe, overrides or [])
+    from tasks.sources import resolve_model
+
+    return resolve_model(loaded.model).revision
+
+
+def _with_prompt(overrides: list[str] | None, prompt: str | None) -> list[str]:
+    return [*(overrides or []), *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])]
+
+
+def _stage_names(refresh: list[str] | None) -> list[str]:
+    for name in refresh or []:
+        if name not in stage_names():
+            raise RequestError(f"--refresh: no stage {one_line(name, 60)!r}{nearest(name, stage_names())}")
+    return refresh or []

@@ -1,0 +1,38 @@
+"""station up, down, status: flows/station.py."""
+
+from typing import Annotated
+
+import typer
+
+station = typer.Typer(help="Prefect server, deployments and workers on this machine.")
+
+
+@station.command()
+def up(
+    port: Annotated[int, typer.Option("--port", help="Of the server.")] = 4200,
+    host: Annotated[str, typer.Option("--host", help="Interface to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    gpu_workers: Annotated[int, typer.Option("--gpu-workers", min=1, help="Each gets its share of the GPUs.")] = 1,
+    notify: Annotated[
+        str | None, typer.Option("--notify", metavar="URL", help="Gets a POST when a model is rejected or a run fails.")
+    ] = None,
+) -> None:
+    """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
+    from flows import station as running
+
+    running.up(port, host, gpu_workers, notify)
+
+
+@station.command()
+def down() -> None:
+    """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
+    from flows import station as running
+
+    running.down()
+
+
+@station.command()
+def status() -> None:
+    """Print what runs and where."""
+    from flows import station as running
+
+    running.status()

@@ -1,0 +1,130 @@
+"""summarize, prompts, export: the model in people's hands."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands.options import AsJson, Debug, Overrides, adapters, recipes
+from flows.commands.options import prompts as prompt_names
+
+using = typer.Typer()
+
+
+@using.command()
+def summarize(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT", help="CSV, JSON lines, Parquet; a transcript, subtitles, a chat as JSON; or -."
+        ),
+    ],
+    column: Annotated[
+        str | None, typer.Option("--column", metavar="NAME", help="With the dialogues; found where it is obvious.")
+    ] = None,
+    adapter: Annotated[
+        str,
+        typer.Option(
+            "--adapter", metavar="champion|latest|ID|none|FOLDER|hub id", help="Whom to ask.", autocompletion=adapters
+        ),
+    ] = "champion",
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt", metavar="NAME|FILE", help="What for; see `dialogsum prompts`.", autocompletion=prompt_names
+        ),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "--output", metavar="FILE", help="INPUT.summaries.… unless given.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="RECIPE",
+            help="Whose base model; the adapter's own unless given.",
+            autocompletion=recipes,
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Summarize your own dialogues. A table keeps its rows and columns and gets summary, tokens, stop and model."""
+    from flows.summarizing import in_words, summarize_file
+    from flows.terminal import Terminal
+
+    listener = Terminal()
+    listener.label = "summarize"
+    try:
+        done = summarize_file(source, listener, column, adapter, prompt, out, recipe, overrides or [])
+    finally:
+        listener.close()
+    if as_json:
+        print(json.dumps(done, ensure_ascii=False))
+    else:
+        listener.log(in_words(done))
+        print(done["out"] or done["summary"])
+
+
+@using.command()
+def prompts(
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="NAME|FILE",
+            help="Preview: the exact text and the ids at its turns.",
+            autocompletion=prompt_names,
+        ),
+    ] = None,
+    dialogue: Annotated[
+        Path | None, typer.Option("--dialogue", metavar="FILE", help="To preview on; a short one unless given.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="RECIPE", help="Whose tokenizer and turns.", autocompletion=recipes)
+    ] = "quickstart",
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the prompts, or preview one as the model gets it."""
+    from flows import library
+    from flows.terminal import Terminal
+
+    if name is None:
+        rows = library.listed()
+        print(json.dumps(rows)) if as_json else Terminal().table(rows, "--show NAME for a preview; a file of your own works the same")  # fmt: skip
+        return
+    seen = library.preview(library.find_prompt(name), library.dialogue_of(dialogue), recipe, overrides or [])
+    print(json.dumps(seen, ensure_ascii=False) if as_json else library.in_words(seen))
+
+
+@using.command()
+def export(
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write.")],
+    adapter: Annotated[
+        str, typer.Option("--adapter", metavar="champion|latest|ID", help="What to export.", autocompletion=adapters)
+    ] = "champion",
+    merged: Annotated[
+        bool, typer.Option("--merged", help="A whole bf16 model for transformers, not an adapter for peft.")
+    ] = False,
+    base: Annotated[
+        str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Where others find the base model.")
+    ] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="OWNER/NAME", help="Into a private repository of the hub as well.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="RECIPE", help="As for summarize.", autocompletion=recipes)
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write an adapter for plain peft or transformers. A model card comes with it; --merged writes a whole model."""
+    from flows.exporting import export_adapter
+
+    done = export_adapter(adapter, out, merged, base, push, recipe, overrides or [])
+    print(json.dumps(done) if as_json else done["url"] or done["out"])

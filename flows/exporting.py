@@ -1,0 +1,50 @@
+"""`export`: an adapter as a folder for people who do not have this project, with a model card; or onto a hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import RequestError, StageError, one_line
+from artifacts.store import Store
+from flows.asking import Asked, ask
+from flows.card import card
+from tasks.export import base_of, export
+
+
+def export_adapter(
+    adapter: str, out: Path, merged: bool = False, base: str | None = None, push: str | None = None, recipe: str | None = None,
+    overrides: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Write the folder; with `push`, put it into a hub repository as well.
+
+    RequestError before anything is written if the request is wrong; StageError if the hub does not take it.
+    """
+    if adapter == "none":
+        raise RequestError("--adapter none is the base model, which is published already: name an adapter")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError(f"--out: {out} is there already: give a new folder")
+    if push is not None and push.count("/") != 1:
+        raise RequestError(f"--push: {one_line(push, 60)!r} is no repository; expected owner/name")
+    asked: Asked = ask(adapter, recipe, None, overrides)
+    assert asked.adapter is not None
+    place = None if merged else base_of(asked.spec, base)
+    name = (push or out.name).split("/")[-1]
+    export(asked.spec, asked.adapter, out, place)
+    identifier = asked.name.split(" ")[-1]
+    manifest = Store.current().by_id(identifier) if identifier.startswith("train-") else None
+    shown = base or (asked.spec.model.location if place else asked.spec.model.origin)
+    card(asked, manifest, shown, merged, name).save(out / "README.md")
+    url = _push(out, push) if push else None
+    return {"out": str(out), "adapter": identifier, "merged": merged, "url": url}
+
+
+def _push(folder: Path, repository: str) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        HfApi().create_repo(repository, exist_ok=True, private=True)
+        return str(HfApi().upload_folder(repo_id=repository, folder_path=folder, commit_message="dialogsum export"))
+    except Exception as error:  # the hub's, httpx's and others
+        raise StageError(
+            f"--push: {repository} was not taken ({one_line(error, 160)}); the folder {folder} is whole: set HF_TOKEN and push it again"
+        ) from error

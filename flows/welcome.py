@@ -1,0 +1,84 @@
+"""`dialogsum` alone: how things stand in the store, and what can be done next."""
+
+from pydantic import ValidationError
+
+from artifacts.champions import Champions
+from artifacts.needs import RunNote, run_notes
+from artifacts.store import Store
+from tasks.stage import Job
+
+Step = tuple[str, str]
+"""A command, and what it is for."""
+
+
+def welcome() -> str:
+    """What to print. Reads the store, changes nothing."""
+    stands, steps = _standing(Store.current())
+    width = max(len(command) for command, _ in steps)
+    listed = [f"  {command:{width}}  {purpose}" for command, purpose in steps]
+    return "\n".join([*stands, "", "next:", *listed])
+
+
+def _standing(store: Store) -> tuple[list[str], list[Step]]:
+    always: list[Step] = [("dialogsum --help", "every command; COMMAND --help its options")]
+    here = f"store: {store.root}"
+    trained = [manifest for manifest in store.manifests("train") if manifest.of is None]
+    first, begun = _begun(store)
+    if not trained:
+        said = begun or ["Nothing is made yet."]
+        return [*said, here], [*first, *always] if first else [
+            ("dialogsum run", "trains and judges a small model on the bundled sample; `make run` does the same"),
+            ("dialogsum doctor", "checks this machine before that"),
+            ("dialogsum summarize FILE --adapter none", "your own dialogues, by the base model as it is"),
+            *always,
+        ]  # fmt: skip
+    bases = dict.fromkeys(str(manifest.identity["config"]["model"]["revision"]) for manifest in trained)
+    logs = [log for log in map(Champions, bases) if log.current]
+    if logs:
+        current = max(logs, key=lambda log: log.changes[-1].at).current
+        assert current is not None
+        who, ask = f"{current.adapter} is champion.", "dialogsum summarize FILE"
+    else:
+        who, ask = f"{trained[-1].id} is trained; there is no champion.", "dialogsum summarize FILE --adapter latest"
+    reports = store.manifests("report")
+    shown = [f"report: {store.absolute(reports[-1].path)}/payload/report.html"] if reports else []
+    return [*begun, who, here, *shown], [
+        *first,
+        (ask, "your own dialogues: a table, a transcript, subtitles, a chat"),
+        ("dialogsum evaluate --prompt NAME", "the adapter under another prompt; `dialogsum prompts` lists them"),
+        ("dialogsum history", "every evaluation, and what the gate decided"),
+        ("dialogsum plan", "what a run would do now, and why"),
+        *([("dialogsum export FOLDER", "the champion, for people without this project")] if logs else []),
+        *always,
+    ]  # fmt: skip
+
+
+def _begun(store: Store) -> tuple[list[Step], list[str]]:
+    """How to go on with the newest run, if it has not come to its end."""
+    notes = sorted(run_notes(), key=lambda note: note.at)
+    if not notes or notes[-1].ended:
+        return [], []
+    job = _missing(store, notes[-1])
+    if job is None:
+        return [], []
+    where = " ".join(filter(None, [job.stage, job.of]))
+    name = job.recipe.split(" ")[0]
+    if store.is_busy(job.stage, job.key):
+        return [("dialogsum show", "what is finished so far")], [f"A run of {name} is at work: {where}."]
+    return [
+        (f"dialogsum run {name}", "goes on where it was; options such as --set have to be the same"),
+        (f"dialogsum doctor {name}", "looks for what stopped it"),
+    ], [f"The last run, of {name}, did not come past {where}."]  # fmt: skip
+
+
+def _missing(store: Store, note: RunNote) -> Job | None:
+    """The first stage of a run whose artifact is not there."""
+    made = {manifest.id for manifest in store.manifests()}
+    for artifact in note.artifacts:
+        content = store.read("jobs", f"{artifact}.json") if artifact not in made else None
+        if content is not None:
+            try:
+                return Job.model_validate_json(content)
+            except ValidationError:  # of another version
+                return None
+    return None

@@ -1,0 +1,115 @@
+"""First contact: `dialogsum` alone says how things stand and what to do next; help and completion are quick and true."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from artifacts.champions import Champion, Champions
+from artifacts.needs import Uses
+from artifacts.store import Store
+from flows.welcome import welcome
+from tasks import away
+from tasks.stage import Job
+from tests.conftest import ROOT, run_cli, trained_adapter
+
+ANSWER = "{dialogue}"
+
+
+def steps(said: str) -> list[str]:
+    """The commands that are offered."""
+    return [line.split("  ")[1].strip() for line in said.split("next:\n")[1].splitlines()]
+
+
+def began(run: str) -> Job:
+    """A run of `article` that has noted its training, as flows/pipeline.py does, and not ended."""
+    identity = {"stage": "train", "config": {}}
+    job = Job(stage="train", of=None, spec={}, inputs={}, identity=identity, run=run, recipe="article 00000000")
+    away.keep(job)
+    Uses(run).hold(job.artifact)
+    return job
+
+
+@pytest.fixture
+def adapter(store: Store, models: dict[str, Path], tmp_path: Path) -> str:
+    return trained_adapter(store, models["llama"], tmp_path / "made", ANSWER)
+
+
+def test_empty_store_leads_to_the_first_run() -> None:
+    """Through the command line, on standard output; nothing is made by looking."""
+    done = run_cli()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert steps(done.stdout)[0] == "dialogsum run"
+    assert "make run" in done.stdout
+
+
+def test_run_that_failed_leads_to_the_command_that_goes_on(store: Store) -> None:
+    """With its recipe and the stage that is missing; no longer once it has ended well."""
+    began("first")
+    assert steps(welcome())[:2] == ["dialogsum run article", "dialogsum doctor article"]
+    assert "did not come past train" in welcome()
+    Uses("first").end()
+    assert steps(welcome())[0] == "dialogsum run"
+
+
+def test_run_at_work_is_not_called_failed(store: Store) -> None:
+    """Who holds the lock on what is missing is alive."""
+    job = began("first")
+    with store.alone("train", job.key):
+        assert "at work: train" in welcome()
+        assert "did not come past" not in welcome()
+    assert "did not come past" in welcome()
+
+
+def test_champion_leads_to_summaries(store: Store, adapter: str) -> None:
+    """An adapter that is not champion has to be asked by name, and is not offered for export."""
+    assert steps(welcome())[0] == "dialogsum summarize FILE --adapter latest"
+    assert "dialogsum export FOLDER" not in steps(welcome())
+    base = store.by_id(adapter).identity["config"]["model"]["revision"]
+    Champions(base).promote(
+        Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={}), "score-00000000", "t"
+    )
+    assert f"{adapter} is champion" in welcome()
+    assert steps(welcome())[0] == "dialogsum summarize FILE"
+    assert "dialogsum export FOLDER" in steps(welcome())
+
+
+def test_every_command_that_is_offered_is_one(store: Store, adapter: str) -> None:
+    """As typed, with its options, refused by no parser."""
+    began("first")
+    for offered in steps(welcome())[:-1]:
+        words = offered.replace("NAME", "brief").replace("FILE", "x.csv").replace("FOLDER", "x").split()[1:]
+        assert run_cli(*words, "--help").returncode == 0, offered
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("dialogsum summ", ["summarize"]),
+        ("dialogsum run qui", ["quickstart"]),
+        ("dialogsum evaluate --prompt key", ["key-points"]),
+        ("dialogsum run --refresh gen", ["generate"]),
+        ("dialogsum plan --set train.lora.ra", ["train.lora.rank="]),
+        ("dialogsum summarize x --adapter train-", ["train-abababab"]),
+        ("dialogsum show train-ab", ["train-abababab"]),
+        ("dialogsum station st", ["status"]),
+    ],
+)
+def test_bash_completes_commands_and_what_they_take(adapter: str, typed: str, offered: list[str]) -> None:
+    """As bash asks: the words, and which of them is being typed."""
+    asked = {"_DIALOGSUM_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    done = run_cli(**asked)
+    assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
+def test_help_loads_next_to_nothing() -> None:
+    """What `--help` costs is what it imports: no store, no recipe, no numbers."""
+    script = "import sys; sys.argv = ['dialogsum', '--help']\nfrom flows import cli\ntry: cli.main()\nfinally: print('LOADED', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.split("LOADED")[1].split()}
+    assert "typer" in loaded
+    assert (
+        loaded & {"pydantic", "yaml", "upath", "fsspec", "psutil", "pyarrow", "numpy", "pandas", "torch", "prefect"}
+        == set()
+    )

@@ -1,0 +1,137 @@
+"""Faults injected for real. Each test says how often it tried and what was lost; the table is printed at the end.
+
+`make test-faults` runs the long forms (marker `faults`), `make test` the short ones. DIALOGSUM_FAULTS=full takes as many
+tries as issue 6 asks for where the long form, for time's sake, takes fewer.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.manifest import Manifest, Record
+from artifacts.refs import Ref
+from artifacts.store import Store
+from tasks.events import Events, Silent
+from tasks.stage import Job, Stage, decide, perform
+from tests.conftest import put_workers_inline, shrunk, tiny_data
+
+FULL = os.environ.get("DIALOGSUM_FAULTS") == "full"
+SHORT_AND_LONG = (pytest.param("short"), pytest.param("long", marks=pytest.mark.faults))
+Tally = Callable[[str, int, list[Any]], None]
+"""`tally(fault, tries, lost)`: one row of the table; fails the test unless `lost` is empty."""
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    def row(fault: str, tries: int, lost: list[Any]) -> None:
+        record_property("fault", (fault, tries, len(lost)))
+        assert lost == [], f"{len(lost)} of {tries} lost"
+
+    return row
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """fault, tries, survived, lost: over all tests that ran."""
+    rows: dict[str, tuple[int, int]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
+                if name == "fault":
+                    fault, tries, lost = value
+                    before = rows.get(fault, (0, 0))
+                    rows[fault] = (before[0] + tries, before[1] + lost)
+    if rows:
+        terminalreporter.write_sep("-", "faults")
+        terminalreporter.write_line(f"{'fault':<72}{'tries':>7}{'survived':>10}{'lost':>6}")
+        for fault, (tries, lost) in sorted(rows.items(), key=lambda row: (int(row[0].split()[0]), row[0])):
+            terminalreporter.write_line(f"{fault:<72}{tries:>7}{tries - lost:>10}{lost:>6}")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], prefect_server: None) -> Path:
+    """A folder with `data` and the `store` of one finished run of the real flow."""
+    folder = tmp_path_factory.mktemp("finished")
+    tiny_data(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
+        put_workers_inline(patch)
+        from flows.pipeline import retrain
+
+        retrain(recipe="smollm2-135m", overrides=shrunk("smollm2-135m", models["llama"], folder / "data"))
+    return folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path, store: Store) -> Path:
+    """A copy of it, whose store is the test's."""
+    shutil.copytree(finished / "data", tmp_path / "data")
+    shutil.copytree(finished / "store", store.root.path)
+    return tmp_path
+
+
+@pytest.fixture
+def wanted(copied: Path, models: dict[str, Path]) -> list[str]:
+    """The overrides by which that run finds all it needs in the copy."""
+    return shrunk("smollm2-135m", models["llama"], copied / "data")
+
+
+def planned(wanted: list[str]) -> dict[str, dict[str, Any]]:
+    """What `plan` says, by the stage's folder or, where it would be new, its name."""
+    from flows import graph
+    from flows.planning import Planner
+    from flows.recipe import load_recipe
+
+    planner = Planner()
+    graph.retrain(graph.set_up(load_recipe("smollm2-135m", wanted)), planner.step)
+    return {" ".join(filter(None, [e["stage"], e["of"]])): e for e in planner.stages}
+
+
+class Walk:
+    """The graph without Prefect: every stage decided and performed, here."""
+
+    def __init__(self, events: Events | None = None) -> None:
+        self.events, self.made = events or Silent(), list[tuple[Manifest, bool]]()
+
+    def step(self, stage: Stage, of: str | None, spec: Record, **given: Any) -> Ref:
+        inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in given.items()}
+        identity = decide(stage, of, spec, inputs).identity
+        job = Job(
+            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=identity, run="walk",
+            runtime={"device": "cpu"},  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.made.append(self.perform(stage, job))
+        return Ref.of_manifest(self.made[-1][0])
+
+    def perform(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
+        return perform(stage, job, self.events)
+
+    def through(self, wanted: list[str]) -> None:
+        from flows import graph
+        from flows.recipe import load_recipe
+
+        graph.retrain(graph.set_up(load_recipe("smollm2-135m", wanted)), self.step)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
+    """`command("plan", …) -> (exit code, standard output, standard error)`: the command line, called here."""
+    from flows.cli import main
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dialogsum", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    yield call
+
+
+def settings(wanted: list[str]) -> list[str]:
+    """Overrides as arguments of the command line."""
+    return ["smollm2-135m", *[word for setting in wanted for word in ("--set", setting)]]

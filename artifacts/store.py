@@ -18,7 +18,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from filelock import FileLock
 from pydantic import ValidationError
 from upath import UPath
 
-from artifacts.errors import RequestError, StageError, nearest, one_line
+from artifacts.errors import RequestError, StageError, nearest, one_line, writing
 from artifacts.identity import Identity
 from artifacts.local import LocalPlace
 from artifacts.manifest import FileSeal, InputRef, Made, Manifest, content_digest, seal_of
@@ -166,6 +166,11 @@ class Store:
                 found.append(self._read_manifest(path.removesuffix("/manifest.json"), text))
         return sorted(found, key=lambda m: (m.made.at, m.id))
 
+    def next_moment(self, stage: str) -> str:
+        """UTC now; or, where the clock was set back, just after the newest artifact of the stage: it has to sort after it."""
+        newest = max((manifest.made.at for manifest in self.manifests(stage)), default="")
+        return max(now(), _after(newest)) if newest else now()
+
     def by_id(self, artifact: str) -> Manifest:
         """The manifest of an artifact id such as `train-1a2b3c4d`. RequestError for any other text."""
         match = _ID.fullmatch(artifact)
@@ -215,10 +220,11 @@ class Store:
         The lock is the kernel's, so it ends with its holder.
         """
         folder = self.scratch / f"{stage}-{key}"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(folder.with_suffix(".lock"))):
-            folder.mkdir(parents=True, exist_ok=True)  # the holder before us may have cleared it
-            yield folder
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(str(folder.with_suffix(".lock"))):
+                folder.mkdir(parents=True, exist_ok=True)  # the holder before us may have cleared it
+                yield folder
 
     def publish(
         self,
@@ -294,6 +300,13 @@ def id_of(relative: str) -> str:
 def now() -> str:
     """UTC now, ISO 8601 with microseconds: sorts as text."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _after(moment: str) -> str:
+    try:
+        return (datetime.fromisoformat(moment) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
+    except ValueError:
+        return ""
 
 
 def _checked(relative: str) -> str:

@@ -1,11 +1,12 @@
 """The command line. Logs and progress go to standard error, answers to standard output.
 
-Exit 0 done, 1 a stage failed, 2 the request was wrong; an error is one line. Heavy imports wait until a command needs
+Exit 0 done, 1 a stage failed, 2 the request was wrong, 130 or 143 interrupted; an error is one line. Heavy imports wait until a command needs
 them: a misspelt key is refused before Prefect or torch is touched.
 """
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -283,15 +284,25 @@ def _stage_names(refresh: list[str] | None) -> list[str]:
     return refresh or []
 
 
+class TerminatedError(BaseException):
+    """SIGTERM: everything is left in order, as after Ctrl-C, the Prefect server of this process included."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise TerminatedError
+
+
 def main() -> NoReturn:
     """Run the command line; every error becomes one line and an exit code."""
     command: Any = typer.main.get_command(app)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         command.main(sys.argv[1:] or ["--help"], standalone_mode=False, prog_name="dialogsum")
     except (RequestError, StageError) as error:
         _fail(str(error), error.exit_code, error)
-    except KeyboardInterrupt:
-        _fail("interrupted; finished stages are kept, run the same command to go on", 130)
+    except (KeyboardInterrupt, TerminatedError) as stop:
+        code = 130 if isinstance(stop, KeyboardInterrupt) else 143
+        _fail("interrupted; finished stages are kept, run the same command to go on", code)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # click's own, of Typer's copy or another
             _fail(_usage(error, command), 2)

@@ -14,6 +14,7 @@ from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from tasks.config import Evaluation
+from tasks.untrusted import visible
 
 MEASURE = "rouge1"
 
@@ -94,7 +95,7 @@ def history(base: str, as_json: bool, plot: Path | None) -> None:
         table.add_column(heading, justify="right" if heading in ("base", "tuned", "champion") else "left", no_wrap=True)
     for e in found:
         table.add_row(
-            e.at[:16].replace("T", " "), escape(e.recipe), e.data, e.adapter or "none",
+            e.at[:16].replace("T", " "), escape(visible(e.recipe)), e.data, e.adapter or "none",
             *[f"{e.headline[name]:.2f}" if name in e.headline else "-" for name in ("base", "tuned", "champion")],
             _whisker(e, low, high), e.decision or "-",
         )  # fmt: skip

@@ -19,7 +19,7 @@ from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
 from tasks.decoding import engine
 from tasks.decoding.decoder import Decoder
 from tasks.events import Silent
-from tasks.generate import generate, shards
+from tasks.generate import generate, save_part, shards
 from tasks.sources import resolve_model
 from tasks.stage import Artifact, Context, Done
 from tests.conftest import SAMPLE, read_csv
@@ -152,7 +152,8 @@ def test_finished_batches_are_kept_and_the_rest_is_made(desk: Desk) -> None:
     kept, *lost = parts(desk)
     assert len(lost) == 2
     marked = [row | MARKER for row in read_table(kept, PREDICTIONS)]
-    write_table(marked, PREDICTIONS, kept)
+    kept.unlink()
+    save_part(marked, kept.parent)
     for file in lost:
         file.unlink()
     _, resumed = desk.run()

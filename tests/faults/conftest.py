@@ -7,7 +7,7 @@ tries as issue 6 asks for where the long form, for time's sake, takes fewer.
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ class Walk:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Any]]:
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """`command("plan", …) -> (exit code, standard output, standard error)`: the command line, called here."""
     from flows.cli import main
 
@@ -129,7 +129,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) 
             main()
         return int(end.value.code or 0), *capfd.readouterr()
 
-    yield call
+    return call
 
 
 def settings(wanted: list[str]) -> list[str]:

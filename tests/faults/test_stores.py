@@ -62,7 +62,7 @@ def test_a_read_only_store_is_read_and_never_half_written(read_only: Path, wante
     ]  # fmt: skip
     for arguments, code in tries:
         done = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *arguments], preexec_fn=obey_modes, cwd=ROOT, check=False,  # noqa: PLW1509
+            [sys.executable, "-m", "flows.cli", *arguments], preexec_fn=obey_modes, cwd=ROOT, check=False,
             capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         refused = done.stderr.count("\n") == 1 and str(read_only) in done.stderr and "DIALOGSUM_STORE" in done.stderr

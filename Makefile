@@ -1,6 +1,6 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
 # make test    the tests                          make check  lint, format, types
-# make test-faults   the tests that wait minutes for a fault to be noticed
+# make test-faults   kills, full disks, flipped bytes and others, many times over; prints what was lost
 # make serve   Prefect server, deployments and workers on this machine; make down ends them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)

@@ -168,8 +168,15 @@ class Store:
 
     def next_moment(self, stage: str) -> str:
         """UTC now; or, where the clock was set back, just after the newest artifact of the stage: it has to sort after it."""
-        newest = max((manifest.made.at for manifest in self.manifests(stage)), default="")
-        return max(now(), _after(newest)) if newest else now()
+        moments = [now()]
+        with contextlib.suppress(
+            RequestError, ValueError
+        ):  # of another version, which is no reason to lose what was made
+            newest = max(manifest.made.at for manifest in self.manifests(stage))
+            moments.append(
+                (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
+            )
+        return max(moments)
 
     def by_id(self, artifact: str) -> Manifest:
         """The manifest of an artifact id such as `train-1a2b3c4d`. RequestError for any other text."""
@@ -300,13 +307,6 @@ def id_of(relative: str) -> str:
 def now() -> str:
     """UTC now, ISO 8601 with microseconds: sorts as text."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _after(moment: str) -> str:
-    try:
-        return (datetime.fromisoformat(moment) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
-    except ValueError:
-        return ""
 
 
 def _checked(relative: str) -> str:

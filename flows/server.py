@@ -39,7 +39,7 @@ def answering() -> Iterator[None]:
         yield
     except HTTPError as error:
         raise StageError(
-            f"the Prefect server {PREFECT_API_URL.value() or 'of this run'} does not answer any more "
+            f"the Prefect server {PREFECT_API_URL.value() or 'of this run'} does not answer as it should "
             f"({one_line(f'{type(error).__name__} {error}', 120)}): give the same command again once it is back; "
             "finished stages are kept"
         ) from error

@@ -97,7 +97,7 @@ def _over_a_store(artifacts: int) -> list[Row]:
             "inputs": {},
         }
         _publish(stage, made, lambda out, i=i: (out / "file.json").write_text(f'{{"variant": {i}}}'))
-    found = [
+    found: list[Row] = [
         {
             "what": f"publish {artifacts:,} artifacts",
             "seconds": round(time.perf_counter() - started, 2),

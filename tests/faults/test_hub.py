@@ -82,6 +82,8 @@ def test_a_refusal_is_said_with_what_to_do_and_repeated_only_where_that_may_help
     """For ever so: one line, as many questions as are worth asking, and the token in none of the words."""
     kind, status, code, words, times = REFUSED[fault]
     hub.faults[kind], hub.code = [status, -1], code
+    if fault == "401 invalid token":
+        hub.headers = {"X-Error-Message": "Invalid credentials in Authorization header"}
     said = ask(PIN)
     lost = [word for word in words if word not in said]
     if hub.asked[kind] != times or "\n" in said:

@@ -63,7 +63,8 @@ class Runs:
     def at_work(self, name: str, stage: str, process: subprocess.Popen[str]) -> bool:
         """Wait until a stage is at work, or was; False if the run ended before."""
         while process.poll() is None:
-            if list((self.store(name) / ".scratch").glob(f"{stage}-*/out")):
+            place = self.store(name)
+            if [*place.glob(f".scratch/{stage}-*/out"), *place.glob(f"[1-9]_{stage}/*/manifest.json")]:
                 return True
             time.sleep(0.01)
         return False

@@ -114,7 +114,7 @@ def test_a_locked_database_is_waited_for(
         database.execute("BEGIN EXCLUSIVE")
         time.sleep(20)
         database.rollback()
-    out, said = process.communicate(timeout=300)
+    said = process.communicate(timeout=300)[1]
     if process.returncode and "Traceback" in said.strip().splitlines()[-1]:
         lost.append((process.returncode, said[-800:]))
     done = made()

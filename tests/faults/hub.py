@@ -117,6 +117,7 @@ def serving(hub: Hub) -> Iterator[str]:
     """The address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # who waits no longer has closed the connection
     Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

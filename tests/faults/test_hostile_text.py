@@ -45,7 +45,7 @@ def hostile_data(folder: Path) -> Path:
         rows = [
             {
                 "id": f"{split}\x1b]0;x\x07_{i}" + (f"_{copy}" if copies > 1 else ""),
-                "dialogue": f"{split} {text}", "summary": f"{copy} {text}"[:2000], "topic": text[:200],
+                "dialogue": f"{split} {text}", "summary": f"{copy} {text}"[:300], "topic": text[:200],
             }
             for i, text in enumerate((*TEXTS, LONG)) for copy in range(copies)
         ]  # fmt: skip
@@ -64,7 +64,9 @@ def hostile(
 
     folder = tmp_path_factory.mktemp("hostile")
     hostile_data(folder / "data")
-    wanted = shrunk("smollm2-135m", models["llama"], folder / "data", "generate.max_prompt_tokens=200")
+    wanted = shrunk(
+        "smollm2-135m", models["llama"], folder / "data", "generate.max_prompt_tokens=200", "train.max_length=600"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
         put_workers_inline(patch)

@@ -25,6 +25,7 @@ def set_clock(patch: pytest.MonkeyPatch, ago: timedelta) -> None:
     patch.setattr(artifacts.store, "now", lambda: (datetime.now(UTC) - ago).isoformat(timespec="microseconds"))
 
 
+@pytest.mark.faults
 @pytest.mark.usefixtures("workers_inline")
 def test_the_latest_adapter_is_the_last_that_was_made_whatever_the_clock_said(
     copied: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tally: Tally

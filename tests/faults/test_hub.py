@@ -20,6 +20,7 @@ from tests.conftest import ROOT
 from tests.faults.conftest import Tally
 from tests.faults.hub import COMMIT, CUT, HANGS, OTHER, Hub, serving
 
+pytestmark = pytest.mark.faults
 TOKEN = "hf_" + "canaryOfTheHubTests" * 2
 PIN = "from tasks.sources import resolve_model; from tasks.config import ModelConfig; found = resolve_model(ModelConfig(source='owner/model')).revision"
 FETCH = f"from tasks.hub import fetch; found = sorted(f.name for f in fetch('owner/model', '{COMMIT}', ['*.json', '*.safetensors']).iterdir())"

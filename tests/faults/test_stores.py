@@ -51,6 +51,7 @@ def read_only(copied: Path) -> Iterator[Path]:
         folder.chmod(0o755)
 
 
+@pytest.mark.faults
 def test_a_read_only_store_is_read_and_never_half_written(read_only: Path, wanted: list[str], tally: Tally) -> None:
     """What writes is refused with the path and the way out before a server starts; what reads, reads."""
     given, lost = settings(wanted), []

@@ -77,10 +77,10 @@ class Terminal:
         self.answers.print(table)
 
     def table(self, rows: list[dict[str, Any]], remark: str) -> None:
-        """Rows with the same keys as a table, and a remark below it."""
+        """Rows with the same keys as a table, and a remark below it. In little room the notes wrap, figures do not."""
         table = Table(box=None, pad_edge=False)
         for key, value in rows[0].items():
-            table.add_column(key, justify="left" if isinstance(value, str) else "right", no_wrap=True)
+            table.add_column(key, justify="left" if isinstance(value, str) else "right", no_wrap=key != "note")
         for row in rows:
             table.add_row(*[escape(str(value)) for value in row.values()])
         self.answers.print(table)

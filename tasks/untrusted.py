@@ -18,10 +18,16 @@ def visible(text: str) -> str:
     )
 
 
+ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
 def plain(text: str) -> str:
-    """Text that Markdown, and HTML inside Markdown, leave as it is, on one line."""
+    """Text that Markdown, and HTML inside Markdown, leave as it is, on one line.
+
+    Backslashes where they will do: one of Prefect's two UIs shows numeric entities as they stand.
+    """
     line = " ".join(visible(text).split())
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!|<>&~:/@$^=\"'])", lambda m: f"&#{ord(m[1])};", line)
+    return re.sub(r"[<>&]|[\\`*_{}\[\]()#+\-.!|~:/@$^=\"']", lambda m: ENTITIES.get(m[0]) or f"\\{m[0]}", line)
 
 
 MOST_WORDS = 400

@@ -12,7 +12,7 @@ import pytest
 from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from artifacts.store import Store
-from flows import history
+from flows import history, results
 from tests.conftest import put_workers_inline, tiny_data
 from tests.test_evaluate import adapter, entry, f1, flows_of, known_answers, ran
 
@@ -182,3 +182,28 @@ def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     assert (ran(alone), adapter(alone)) == (["promote", "report"], entry(both, "train", "seed 1")["artifact"])
     assert {row.adapter for row in history.evaluations(base)} == {adapter(both), adapter(alone)}
     assert ran(run("retrain", 1, "train.seed=1", "gate.automatic=false")) == []
+
+
+@pytest.mark.usefixtures("again")
+def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, tmp_path: Path) -> None:
+    """Three tuned models and the base model, which all share; only the place between the marks of a file changes."""
+    table = results.results([])
+    lines = [line for line in table.splitlines() if line.startswith("| llama") or "greedy |" in line]
+    assert len(lines) == 4
+    assert sum("tuned, greedy" in line for line in lines) == 3
+    for words in set(WORDS):
+        shown = f"{f1(words):.2f} ({f1(words):.1f} to {f1(words):.1f})"  # all dialogues score the same
+        assert any(shown in line for line in lines), shown
+    assert results.results([entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
+    results.write(readme, table)
+    found = readme.read_text()
+    assert found.startswith("before\n")
+    assert found.endswith("\nafter\n")
+    assert "old" not in found
+    assert table in found
+    (tmp_path / "other.md").write_text("no marks")
+    with pytest.raises(RequestError, match="has no lines"):
+        results.write(tmp_path / "other.md", table)

@@ -1,6 +1,8 @@
 """What a benchmark runs on: a recipe with a model and data put in, a folder for this run, and who takes part."""
 
+import json
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -56,10 +58,13 @@ class Run:
     def tried(self, who: str, module: str, *overrides: str, **config: Any) -> dict[str, Any]:
         """A child whose failure is a row with the reason."""
         try:
-            return self.child(module, *overrides, **config)
+            found = self.child(module, *overrides, **config)
         except FailedError as failure:
             self.failures.append(who)
-            return {"failed": str(failure)}
+            found = {"failed": str(failure)}
+        # at once, so that a benchmark that is stopped has not lost it
+        print(f"{who}: {json.dumps({k: v for k, v in found.items() if k != 'losses'})}", file=sys.stderr, flush=True)
+        return found
 
     def prepare(self, *overrides: str) -> tuple[dict[str, Any], Path]:
         """Facts about the rows that all systems get, and the file with them. RequestError if there are none."""

@@ -23,7 +23,7 @@ ROWS = 8
 """Rows are filled up to a multiple of this; rows without tokens cost nothing."""
 LONGEST = 1024
 """The longest row is rounded up to a multiple of this: it decides how many blocks attention starts, and most end at once."""
-MOST = 16
+MOST = 8
 """Graphs; a size beyond them runs without."""
 LAUNCH_BOUND = 6e11
 """Weights of a layer times tokens of a pack, below which launching takes longer than computing (H200, Gemma-2B: 4e11 runs
@@ -87,7 +87,9 @@ class Recorded:
     @staticmethod
     def _record(function: Callable[[], None], pool: Any) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        # with several processes NCCL has a thread that asks for events meanwhile: not an error of this thread
+        mode = "thread_local" if torch.distributed.is_initialized() else "global"
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode=mode):
             function()
         replay: Callable[[], None] = graph.replay
         return replay

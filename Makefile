@@ -34,7 +34,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-faults: setup
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m "faults or row"
 
 check: setup
 	$(BIN)/ruff check .

@@ -1,10 +1,8 @@
-"""Faults injected for real. Each test says how often it tried and what was lost; the table is printed at the end.
+"""Faults injected for real. Each test says how often it tried and what was lost; tests/faults/table.py prints it.
 
-`make test-faults` runs the long forms (marker `faults`), `make test` the short ones. DIALOGSUM_FAULTS=full takes as many
-tries as issue 6 asks for where the long form, for time's sake, takes fewer.
+`make test-faults` runs the long forms (marker `faults`) and the short ones, `make test` the short ones alone.
 """
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,8 +17,8 @@ from artifacts.store import Store
 from tasks.events import Events, Silent
 from tasks.stage import Job, Stage, decide, perform
 from tests.conftest import put_workers_inline, shrunk, tiny_data
+from tests.faults.table import FAULT
 
-FULL = os.environ.get("DIALOGSUM_FAULTS") == "full"
 SHORT_AND_LONG = (pytest.param("short"), pytest.param("long", marks=pytest.mark.faults))
 Tally = Callable[[str, int, list[Any]], None]
 """`tally(fault, tries, lost)`: one row of the table; fails the test unless `lost` is empty."""
@@ -29,27 +27,10 @@ Tally = Callable[[str, int, list[Any]], None]
 @pytest.fixture
 def tally(record_property: Callable[[str, object], None]) -> Tally:
     def row(fault: str, tries: int, lost: list[Any]) -> None:
-        record_property("fault", (fault, tries, len(lost)))
+        record_property(FAULT, (fault, tries, len(lost)))
         assert lost == [], f"{len(lost)} of {tries} lost"
 
     return row
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """fault, tries, survived, lost: over all tests that ran."""
-    rows: dict[str, tuple[int, int]] = {}
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            for name, value in getattr(report, "user_properties", ()) if getattr(report, "when", "") == "call" else ():
-                if name == "fault":
-                    fault, tries, lost = value
-                    before = rows.get(fault, (0, 0))
-                    rows[fault] = (before[0] + tries, before[1] + lost)
-    if rows:
-        terminalreporter.write_sep("-", "faults")
-        terminalreporter.write_line(f"{'fault':<72}{'tries':>7}{'survived':>10}{'lost':>6}")
-        for fault, (tries, lost) in sorted(rows.items(), key=lambda row: (int(row[0].split()[0]), row[0])):
-            terminalreporter.write_line(f"{fault:<72}{tries:>7}{tries - lost:>10}{lost:>6}")
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,9 @@ import pytest
 
 from artifacts.store import Store
 from tests.conftest import ROOT, shrunk
-from tests.faults.conftest import FULL, Tally, settings
+from tests.faults.conftest import Tally, settings
 
-TRIES = 5 if FULL else 1
+TRIES = 2
 
 
 def started(home: Path, wanted: list[str]) -> subprocess.Popen[str]:

@@ -277,6 +277,7 @@ def broken_at(desk: Desk, prompt: int) -> None:
 
 
 @inline
+@pytest.mark.row(8, "weights that make no numbers in generation")
 @pytest.mark.parametrize("beams", [1, 2])
 def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(desk: Desk, beams: int) -> None:
     """Weights that overflowed do not become summaries, in no decoder."""
@@ -286,6 +287,7 @@ def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(desk: Desk, bea
 
 
 @inline
+@pytest.mark.row(9, "memory runs out in generation, injected")
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, candidates: int
@@ -308,6 +310,7 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
 
 
 @inline
+@pytest.mark.row(9, "other errors are not taken for want of memory")
 def test_one_row_that_memory_does_not_hold_says_what_to_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no other error is taken for a want of memory."""
     errors: list[Exception] = [torch.OutOfMemoryError("full"), RuntimeError("CUDA error: an illegal memory access")]
@@ -350,6 +353,7 @@ class Heard(Silent):
             self.then(done)
 
 
+@pytest.mark.row(1, "SIGKILL of one of two generating processes")
 def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
     import psutil

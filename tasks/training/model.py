@@ -78,6 +78,7 @@ class Decoder:
         self.adapter.refresh()
         self.norm_out = self.body.norm.weight.data.float() + offset
         self.head = causal.get_output_embeddings().weight.data.to(dtype)
+        self.vocabulary = len(self.head)
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = (config.num_attention_heads, config.num_key_value_heads, size)
         self.most_logits = LOGITS_AT_ONCE[self.device.type]

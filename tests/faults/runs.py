@@ -157,9 +157,6 @@ def _be_run(order: dict[str, Any]) -> None:
 
 
 def _fork_on_demand() -> None:
-    import flows.pipeline
-    import flows.server
-    import flows.terminal
     import tasks.generate_worker
     import tasks.lora_worker  # noqa: F401  # what every run needs, before the first one
 

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from artifacts.errors import RequestError, one_line
 from tasks.digests import file_digest
@@ -41,23 +41,23 @@ def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
         wait = constants.HF_HUB_ETAG_TIMEOUT
         info = patiently(lambda: HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=wait))
         patiently(lambda: HfApi().auth_check(repo, repo_type=kind))
-    except errors.GatedRepoError as error:
+    except errors.GatedRepoError:
         raise RequestError(
             f"{key}: {repo} is gated: accept its licence at {page} and set HF_TOKEN to a token of that account"
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise RequestError(f"{key}: {repo} has no revision {revision!r}; see {page}/commits/main") from error
-    except errors.RepositoryNotFoundError as error:
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise RequestError(f"{key}: {repo} has no revision {revision!r}; see {page}/commits/main") from None
+    except errors.RepositoryNotFoundError:
         raise RequestError(
             f"{key}: no {kind} {repo} on the hub, or a private one (then set HF_TOKEN); see {page}"
-        ) from error
+        ) from None
     except errors.HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "?"
+        status = _status(error)
         if status in (401, 403):
             raise RequestError(
                 f"{key}: the hub refused {repo} ({status}): accept its licence at {page} and set HF_TOKEN to a valid token"
-            ) from error
-        raise RequestError(f"{key}: the hub answered {status} for {repo}; try again later") from error
+            ) from None
+        raise RequestError(f"{key}: the hub answered {status} for {repo}; try again later") from None
     except Exception as error:  # no route, no name, time-out: each HTTP library has its own classes
         if isinstance(error, RequestError):
             raise
@@ -68,6 +68,11 @@ def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
     if not info.sha:
         raise RequestError(f"{key}: the hub names no commit for {repo}; see {page}")
     return info.sha
+
+
+def _status(error: Any) -> Any:
+    """All that is repeated of an answer: its words may have the token in them, and Prefect logs causes."""
+    return error.response.status_code if error.response is not None else "?"
 
 
 def _cached_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
@@ -90,8 +95,10 @@ def fetch(repo: str, revision: str, patterns: list[str]) -> Path:
 
     try:
         folder = Path(patiently(lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns)))
-    except errors.GatedRepoError as error:
-        raise RequestError(f"model.source: {repo} is gated: accept its licence on its page and set HF_TOKEN") from error
+    except errors.GatedRepoError:
+        raise RequestError(f"model.source: {repo} is gated: accept its licence on its page and set HF_TOKEN") from None
+    except errors.HfHubHTTPError as error:
+        raise RequestError(f"model.source: cannot fetch {repo}: the hub answered {_status(error)}") from None
     except Exception as error:
         raise RequestError(f"model.source: cannot fetch {repo} ({one_line(error, 160)})") from error
     if wrong := [file for file in sorted(folder.rglob("*")) if file.is_file() and not _as_named(file)]:

@@ -39,7 +39,8 @@ class Run:
 
     @property
     def said(self) -> str:
-        return (self.folder / "err").read_text(errors="replace")
+        file = self.folder / "err"
+        return file.read_text(errors="replace") if file.exists() else ""
 
     @property
     def running(self) -> bool:

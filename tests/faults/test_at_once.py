@@ -38,6 +38,35 @@ def ended(process: subprocess.Popen[str], lost: list[Any]) -> list[dict[str, Any
     return found
 
 
+WALK = """
+import json, sys
+from tests.faults.conftest import Walk
+walk = Walk()
+walk.through(json.loads(sys.argv[1]))
+print(json.dumps([[manifest.id, ran] for manifest, ran in walk.made]))
+"""
+
+
+def test_two_processes_that_need_the_same_stages_compute_each_once(
+    copied: Path, wanted: list[str], tally: Tally
+) -> None:
+    """Three stages of a store in which all else is there, asked for by two processes at once."""
+    place, lost = Store.current(), list[Any]()
+    command = [sys.executable, "-c", WALK, json.dumps([*wanted, "score.bootstrap_seed=7"])]
+    both = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        for _ in range(2)
+    ]
+    made = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+    ran = Counter(name for found in made for name, did in found if did)
+    if len(ran) != 3 or {*ran.values()} != {1} or [name for name, _ in made[0]] != [name for name, _ in made[1]]:
+        lost.append(made)
+    lost += [m.id for m in place.manifests() if not place.verified(m.path)]
+    tally("10 two processes want the same stages at once", 3, lost)
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("homes", ["one machine", "separate homes"])
 def test_two_identical_runs_at_once_compute_each_stage_once(

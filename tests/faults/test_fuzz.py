@@ -24,7 +24,7 @@ from tasks.sources import SPLITS, resolve_data
 from tests.conftest import Bench, shrunk
 from tests.faults.conftest import SHORT_AND_LONG, Tally
 
-EXAMPLES = {"short": 15, "long": 250}
+EXAMPLES = {"short": 15, "long": 500}
 VALUES = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30) | st.lists(st.integers(), max_size=3)
 )

@@ -20,7 +20,6 @@ from tests.conftest import ROOT
 from tests.faults.conftest import Tally
 from tests.faults.hub import COMMIT, CUT, HANGS, OTHER, Hub, serving
 
-pytestmark = pytest.mark.faults
 TOKEN = "hf_" + "canaryOfTheHubTests" * 2
 PIN = "from tasks.sources import resolve_model; from tasks.config import ModelConfig; found = resolve_model(ModelConfig(source='owner/model')).revision"
 FETCH = f"from tasks.hub import fetch; found = sorted(f.name for f in fetch('owner/model', '{COMMIT}', ['*.json', '*.safetensors']).iterdir())"
@@ -35,6 +34,8 @@ except RequestError as refused:
     found = str(refused)
 print(json.dumps(found))
 """
+
+SHORT = ("403 gated", "404")
 
 
 @pytest.fixture
@@ -76,7 +77,9 @@ REFUSED: dict[str, tuple[str, int, str, list[str], int]] = {  # where, status, c
 }
 
 
-@pytest.mark.parametrize("fault", REFUSED)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(fault, marks=[] if fault in SHORT else pytest.mark.faults) for fault in REFUSED]
+)
 def test_a_refusal_is_said_with_what_to_do_and_repeated_only_where_that_may_help(
     hub: Hub, ask: Any, tally: Tally, fault: str
 ) -> None:
@@ -93,6 +96,7 @@ def test_a_refusal_is_said_with_what_to_do_and_repeated_only_where_that_may_help
     tally("19 hub refuses", 1, [(fault, lost, said)] if lost else [])
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("fault", [429, 500, 502, 503, 504, HANGS])
 def test_what_passes_is_waited_for(hub: Hub, ask: Any, tally: Tally, fault: int) -> None:
     """Twice, then the answer: the commit is found without a word."""
@@ -107,6 +111,7 @@ def test_what_passes_is_waited_for(hub: Hub, ask: Any, tally: Tally, fault: int)
     tally("19 hub fails for a while", 1, lost)
 
 
+@pytest.mark.faults
 def test_the_hub_says_how_long_to_wait(hub: Hub, ask: Any) -> None:
     """Retry-After counts more than our own patience."""
     hub.faults, hub.headers = {"info": [429]}, {"Retry-After": "2"}
@@ -115,6 +120,7 @@ def test_the_hub_says_how_long_to_wait(hub: Hub, ask: Any) -> None:
     assert time.monotonic() - started > 2
 
 
+@pytest.mark.faults
 def test_no_hub_at_all_is_said_at_once(ask: Any) -> None:
     """Nobody listens there."""
     said = ask(PIN, HF_ENDPOINT="http://127.0.0.1:9")
@@ -122,7 +128,7 @@ def test_no_hub_at_all_is_said_at_once(ask: Any) -> None:
     assert "HF_HUB_OFFLINE=1" in said
 
 
-@pytest.mark.parametrize("fault", [CUT, OTHER, HANGS, 500, 429])
+@pytest.mark.parametrize("fault", [CUT, *(pytest.param(f, marks=pytest.mark.faults) for f in (OTHER, HANGS, 500, 429))])
 def test_nothing_half_downloaded_or_altered_is_used(
     hub: Hub, ask: Any, models: dict[str, Path], tmp_path: Path, tally: Tally, fault: int
 ) -> None:
@@ -141,6 +147,7 @@ def test_nothing_half_downloaded_or_altered_is_used(
     tally("19 download cut, altered, refused", 1, lost)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("revision", ["../../x", "/etc/passwd", "..", "a/../b", "a\0b", "", "-rf", "%2e%2e/x"])
 def test_a_revision_is_a_name(ask: Any, hub: Hub, revision: str) -> None:
     """It is looked for in the cache as a file, so it must not lead elsewhere."""

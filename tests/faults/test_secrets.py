@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import shrunk, tiny_data
+from tests.conftest import run_cli, shrunk, tiny_data
 from tests.faults.conftest import Tally, settings
 from tests.faults.hub import Hub, serving
 from tests.servers import S3
@@ -56,6 +56,22 @@ def holding(machine: Machine, look: Any, place: str) -> list[str]:
         if any(needle in look.cat_file(path) for needle in needles):
             found.append(path)
     return found
+
+
+def test_a_refusing_hub_that_repeats_the_token_is_not_repeated(
+    models: dict[str, Path], tmp_path: Path, tally: Tally
+) -> None:
+    """Neither in what is said nor in any file, with the traceback asked for."""
+    hub, lost = Hub(models["llama"]), list[str]()
+    hub.faults = {"info": [401, -1]}
+    wanted = settings(shrunk("smollm2-135m", models["llama"], tiny_data(tmp_path / "data")))
+    with serving(hub) as address:
+        online = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "hf")}
+        done = run_cli("plan", *wanted, "--set", "model.source=owner/model", "--debug", **online)
+    assert (done.returncode, any(TOKEN in seen for seen in hub.seen)) == (2, True), done.stderr
+    lost += [done.stderr] if TOKEN in done.stdout + done.stderr else []
+    lost += [str(file) for file in tmp_path.rglob("*") if file.is_file() and TOKEN.encode() in file.read_bytes()]
+    tally("18 token that a refusing hub repeats", 1, lost)
 
 
 @pytest.mark.faults

@@ -28,10 +28,10 @@ from artifacts.store import Store
 from tasks.config import Runtime, ScoreConfig
 from tasks.events import Silent
 from tasks.stage import Artifact, Context
-from tests.faults.table import pytest_collection_modifyitems, pytest_runtest_makereport, pytest_terminal_summary
+from tests.faults.table import pytest_collection_modifyitems, pytest_runtest_makereport, pytest_terminal_summary, tally
 from tests.servers import S3
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_terminal_summary"]
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_terminal_summary", "tally"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "tasks" / "sample"

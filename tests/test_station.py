@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, run_cli, shrunk, tiny_data
+from tests.faults.table import Tally
 
 NOT_CODE = shutil.ignore_patterns(".git", ".venv", ".station", "store", "__pycache__", ".*_cache", "*.egg-info")
 PATIENCE = 240.0
@@ -235,3 +236,41 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
     assert station.ended(parent)["state_type"] == "CANCELLED"
     station.up()  # starts the worker anew
     assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}
+
+
+@pytest.mark.faults
+def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Station, tally: Tally) -> None:
+    """The run is cancelled, its child and trainer with it; the next run goes on from the checkpoint that was left."""
+    store, lost = station.folder / "store", list[Any]()
+
+    def trainers() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if "tasks.lora_worker" in words and words[-1].startswith(str(store)):
+                found.append(process)
+        return found
+
+    def logged(run: str) -> str:
+        found = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
+        return "\n".join(entry["message"] for entry in found)
+
+    saved = 0
+    for attempt in range(2):
+        parent = station.retrain("train.max_steps=5000", "train.learning_rate=1e-9", "train.seed=9")
+        until(lambda parent=parent: station.children(parent))
+        (child,) = station.children(parent)
+        until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "going on from" in logged(child["id"]))
+        if attempt and f"going on from the checkpoint after step {saved} " not in logged(child["id"]):
+            lost.append(("not gone on from", saved, logged(child["id"])))
+        station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
+        ended = {station.ended(run)["state_type"] for run in (parent, child["id"])}
+        until(lambda: not trainers(), 30)
+        steps = [
+            int(file.parent.name.removeprefix("step-"))
+            for file in store.glob(".scratch/train-*/work/checkpoints/step-*/manifest.json")
+        ]
+        if ended != {"CANCELLED"} or max(steps, default=0) <= saved:
+            lost.append((ended, saved, steps))
+        saved = max(steps, default=0)
+    tally("3 cancelled in the UI while it trains", 2, lost)

@@ -17,20 +17,8 @@ from artifacts.store import Store
 from tasks.events import Events, Silent
 from tasks.stage import Job, Stage, decide, perform
 from tests.conftest import put_workers_inline, shrunk, tiny_data
-from tests.faults.table import FAULT
 
 SHORT_AND_LONG = (pytest.param("short"), pytest.param("long", marks=pytest.mark.faults))
-Tally = Callable[[str, int, list[Any]], None]
-"""`tally(fault, tries, lost)`: one row of the table; fails the test unless `lost` is empty."""
-
-
-@pytest.fixture
-def tally(record_property: Callable[[str, object], None]) -> Tally:
-    def row(fault: str, tries: int, lost: list[Any]) -> None:
-        record_property(FAULT, (fault, tries, len(lost)))
-        assert lost == [], f"{len(lost)} of {tries} lost"
-
-    return row
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,23 @@
 A test counts its tries with the fixture `tally`; one marked `row(8, "loss is no number")` is one try as a whole.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 FAULT = "fault"
+Tally = Callable[[str, int, list[Any]], None]
+"""`tally("7 disk full", tries, lost)` counts in a row of the table, and fails the test unless `lost` is empty."""
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    def row(fault: str, tries: int, lost: list[Any]) -> None:
+        record_property(FAULT, (fault, tries, len(lost)))
+        assert lost == [], f"{len(lost)} of {tries} lost"
+
+    return row
 
 
 @pytest.hookimpl(tryfirst=True)

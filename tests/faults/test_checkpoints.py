@@ -16,7 +16,7 @@ from tasks.lora_worker import _identity
 from tasks.training import checkpoint
 from tasks.training.checkpoint import Progress
 from tasks.training.pack import Rows
-from tests.faults.conftest import Tally
+from tests.faults.table import Tally
 from tests.test_train import spec_of
 from tests.test_training_engine import some_rows
 

@@ -15,7 +15,8 @@ from flows.adapters import find_adapter
 from tasks.config import ModelConfig
 from tasks.sources import resolve_model
 from tests.conftest import ROOT, shrunk
-from tests.faults.conftest import Tally, Walk
+from tests.faults.conftest import Walk
+from tests.faults.table import Tally
 
 REAL = artifacts.store.now
 

@@ -12,8 +12,9 @@ import pytest
 
 from artifacts.store import Store
 from tests.conftest import shrunk
-from tests.faults.conftest import Tally, Walk
+from tests.faults.conftest import Walk
 from tests.faults.runs import Runs
+from tests.faults.table import Tally
 
 TIMES = re.compile(
     r"<section[^>]*>\s*<h2[^>]*>Time and lineage</h2>.*?</section>"

@@ -13,7 +13,8 @@ import pytest
 
 from artifacts.refs import Ref
 from artifacts.store import Store
-from tests.faults.conftest import SHORT_AND_LONG, Tally, planned
+from tests.faults.conftest import SHORT_AND_LONG, planned
+from tests.faults.table import Tally
 
 TRIES = {"short": 12, "long": 200}
 

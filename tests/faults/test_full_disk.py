@@ -23,7 +23,8 @@ from artifacts.manifest import Manifest
 from artifacts.store import Store
 from tasks.stage import Job, Stage
 from tests.conftest import ROOT
-from tests.faults.conftest import Tally, Walk, settings
+from tests.faults.conftest import Walk, settings
+from tests.faults.table import Tally
 
 STAGES = (
     "download",

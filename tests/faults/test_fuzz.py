@@ -22,7 +22,8 @@ from tasks.config import DataConfig, DownloadSpec
 from tasks.download import COLUMNS, download
 from tasks.sources import SPLITS, resolve_data
 from tests.conftest import Bench, shrunk
-from tests.faults.conftest import SHORT_AND_LONG, Tally
+from tests.faults.conftest import SHORT_AND_LONG
+from tests.faults.table import Tally
 
 EXAMPLES = {"short": 15, "long": 500}
 VALUES = (

@@ -23,7 +23,8 @@ from tasks.shell import terminal
 from tasks.sources import resolve_data, resolve_model
 from tasks.turns import TurnEncoder
 from tests.conftest import Bench, read_csv, run_cli, shrunk, write_csv
-from tests.faults.conftest import Tally, settings
+from tests.faults.conftest import settings
+from tests.faults.table import Tally
 from tests.test_report import FOREIGN, HOSTILE, Page
 
 TEXTS = (

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.conftest import Tally
 from tests.faults.hub import COMMIT, CUT, HANGS, OTHER, Hub, serving
+from tests.faults.table import Tally
 
 TOKEN = "hf_" + "canaryOfTheHubTests" * 2
 PIN = "from tasks.sources import resolve_model; from tasks.config import ModelConfig; found = resolve_model(ModelConfig(source='owner/model')).revision"

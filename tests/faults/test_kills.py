@@ -22,8 +22,8 @@ import torch
 from artifacts.store import Store
 from tasks.training import checkpoint
 from tests.conftest import shrunk, tiny_data
-from tests.faults.conftest import Tally
 from tests.faults.runs import STAGES, Runs
+from tests.faults.table import Tally
 from tests.test_store import FILES, publish
 from tests.test_training_loop import result_of, start, worker_config
 

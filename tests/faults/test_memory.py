@@ -19,7 +19,7 @@ from tasks.training.build import trainable
 from tasks.training.group import Group
 from tasks.training.loop import Loop
 from tasks.training.pack import IGNORED, Rows
-from tests.faults.conftest import Tally
+from tests.faults.table import Tally
 from tests.test_training_loop import Heard, finished
 
 pytestmark = [

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from artifacts.store import Store
 from tests.conftest import shrunk
-from tests.faults.conftest import Tally, settings
+from tests.faults.conftest import settings
+from tests.faults.table import Tally
 
 
 def spoilt(model: Path, folder: Path, value: float) -> Path:

@@ -26,7 +26,7 @@ from tasks.generate_worker import merged
 from tasks.sources import resolve_model
 from tasks.training import checkpoint
 from tests.conftest import ROOT
-from tests.faults.conftest import Tally
+from tests.faults.table import Tally
 
 CPU = torch.device("cpu")
 

@@ -17,8 +17,9 @@ import psutil
 import pytest
 
 from tests.conftest import run_cli, shrunk, tiny_data
-from tests.faults.conftest import Tally, settings
+from tests.faults.conftest import settings
 from tests.faults.hub import Hub, serving
+from tests.faults.table import Tally
 from tests.servers import S3
 from tests.test_remote import Machine
 

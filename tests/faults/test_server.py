@@ -19,7 +19,8 @@ import pytest
 
 from artifacts.store import Store
 from tests.conftest import ROOT, shrunk
-from tests.faults.conftest import Tally, settings
+from tests.faults.conftest import settings
+from tests.faults.table import Tally
 from tests.servers import PrefectServer
 
 pytestmark = pytest.mark.faults

@@ -20,7 +20,8 @@ import pytest
 from artifacts.manifest import seal_of
 from artifacts.store import Store
 from tests.conftest import ROOT
-from tests.faults.conftest import Tally, settings
+from tests.faults.conftest import settings
+from tests.faults.table import Tally
 
 DROP_FROM_BOUNDING_SET, DAC_OVERRIDE = 24, 1  # prctl(2), capabilities(7)
 

@@ -22,7 +22,7 @@ from tasks import away
 from tasks.config import ModelConfig
 from tasks.prompt import load_prompt
 from tasks.sources import resolve_model
-from tests.faults.conftest import Tally
+from tests.faults.table import Tally
 from tests.test_store import HOSTILE, publish
 
 

@@ -29,6 +29,9 @@ PATIENCE = 180.0
 """Seconds that the server may take to answer: the first start makes its database."""
 GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
+RUNS = str(max(2, os.cpu_count() or 1))
+"""That the CPU pool's worker has at once, each a process of half a GiB; more of them queue."""
+
 station = typer.Typer(help="A Prefect server with deployments, limits, automations and workers, on this machine.")
 
 
@@ -59,7 +62,7 @@ def up(
     _wait_for_server(url)
     _deploy(limits, notify)
     if _process("cpu-worker") is None:
-        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker"])
+        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
     for n, limit in enumerate(limits):
         name, gpus = f"{limit}-worker", gpu_names()[n::gpu_workers]
         own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})

@@ -19,10 +19,14 @@ import httpx
 import psutil
 import pytest
 
+from artifacts.store import Store
 from tests.conftest import ROOT, run_cli, shrunk, tiny_data
 from tests.faults.table import Tally
 
 NOT_CODE = shutil.ignore_patterns(".git", ".venv", ".station", "store", "__pycache__", ".*_cache", "*.egg-info")
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+QUEUED = int(os.environ.get("DIALOGSUM_QUEUED", "10"))
+"""Evaluations that are asked for at once. Each is a process of its own: 200 take half an hour on two cores."""
 PATIENCE = 240.0
 """Seconds that a test waits at most."""
 HOLDER = """
@@ -84,7 +88,7 @@ class Station:
 
     def ended(self, identifier: str) -> dict[str, Any]:
         """The run once it is over."""
-        until(lambda: self.run(identifier)["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"))
+        until(lambda: self.run(identifier)["state_type"] in ENDED)
         return self.run(identifier)
 
     def children(self, parent: str) -> list[dict[str, Any]]:
@@ -274,3 +278,23 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
             lost.append((ended, saved, steps))
         saved = max(steps, default=0)
     tally("3 cancelled in the UI while it trains", 2, lost)
+
+
+@pytest.mark.faults
+def test_evaluations_that_queue_on_one_worker_all_complete(
+    station: Station, retrained: dict[str, Any], tally: Tally
+) -> None:
+    """As many at once as asked for, each with another bootstrap: none is lost, each has whole scores of its own."""
+    store = Store(station.folder / "store")
+    before = {m.id for m in store.manifests("score")}
+    runs = [
+        station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
+        for i in range(1, QUEUED + 1)
+    ]  # fmt: skip
+    until(lambda: all(station.run(run)["state_type"] in ENDED for run in runs), 60.0 * QUEUED)
+    lost = [
+        (run, found["state"]["message"]) for run in runs if (found := station.run(run))["state_type"] != "COMPLETED"
+    ]
+    made = [m for m in Store(store.root).manifests("score") if m.id not in before and store.verified(m.path)]
+    assert len(made) == QUEUED
+    tally("20 evaluations queued on one worker", QUEUED, lost)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from artifacts.errors import RequestError
 from flows.benchmarks import flops, runner, setting
@@ -19,6 +20,7 @@ from flows.benchmarks.pipeline import REST, bench_pipeline, ledger
 from flows.benchmarks.setting import Asked
 from flows.benchmarks.train import bench_train
 from flows.benchmarks.train import shown as train_shown
+from flows.benchmarks.unchanged import bench_unchanged
 from tests.conftest import read_csv, run_cli
 
 SHORT = (
@@ -164,6 +166,22 @@ def test_parity_says_how_far_curves_are_apart() -> None:
     assert len(rows) == 10
     assert {row["most apart %"] for row in rows} == {10.0}
     assert "10.00 % apart" in remark
+
+
+def test_unchanged_retraining_is_timed_beside_an_empty_flow(
+    asked: Asked, models: dict[str, Path], prefect_server: None
+) -> None:
+    """All stages of the timed runs are reused; the ratio is that of the medians."""
+    asked = replace(asked, recipe="quickstart", model=str(models["gemma"]), overrides=(*SHORT, "model.turns=gemma", "train.max_steps=1"))  # fmt: skip
+    rows, remark = bench_unchanged(asked, repeats=1)
+    empty, again = rows
+    assert "all 9 stages reused" in remark
+    assert again["x an empty flow"] == pytest.approx(again["fastest"] / empty["fastest"], abs=0.01)
+
+
+def test_unchanged_wants_a_server(asked: Asked) -> None:
+    with temporary_settings({PREFECT_API_URL: None}), pytest.raises(RequestError, match="make serve"):
+        bench_unchanged(asked, repeats=1)
 
 
 def test_ledger_rows_sum_to_the_wall_time() -> None:

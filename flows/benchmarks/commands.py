@@ -149,8 +149,27 @@ def load(
     _print_table(*bench_load(artifacts, rows), as_json)
 
 
+@bench.command()
+def unchanged(
+    data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="FOLDER", help="Not the recipe's model.")] = None,
+    recipe: RecipeName = "quickstart",
+    repeats: Annotated[int, typer.Option("--repeats", min=1)] = 5,
+    overrides: Overrides = None,
+    work: Work = None,
+    timeout: Timeout = 1800,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """A retraining with nothing to do beside an empty flow, on the server that PREFECT_API_URL names."""
+    from flows.benchmarks.unchanged import bench_unchanged
+
+    asked = _asked(recipe, model, None, "", data, work, timeout, overrides)
+    _print_table(*bench_unchanged(asked, repeats), as_json)
+
+
 def _asked(
-    recipe: str, model: str | None, tokenizer: Path | None, shape: str, data: str, work: Path | None, timeout: float,
+    recipe: str, model: str | None, tokenizer: Path | None, shape: str, data: str | None, work: Path | None, timeout: float,
     overrides: list[str] | None,
 ) -> Any:  # fmt: skip
     from flows.benchmarks.setting import WORK, Asked

@@ -1,16 +1,19 @@
 """bench parity: does our training learn what plain TRL learns? The loss of every step, side by side.
 
-Rows and their order are the same because every optimizer batch is the whole set of rows (train.limit = train.batch_size):
-whatever order a system likes, each step sums over the same tokens.
+TRL takes the rows one after another, in the order in which our stage's plan takes them: each step of both is over the
+same rows. New rows in each step: a loss that rows seen often would bring near zero says nothing in percent.
 """
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from artifacts.errors import RequestError
 from flows.benchmarks.setting import Asked, running
 from flows.recipe import load_recipe
+from tasks.training.plan import Plan
 
 END = 20
 """Last steps whose mean is compared."""
@@ -21,19 +24,16 @@ def bench_parity(asked: Asked, steps: int) -> tuple[list[dict[str, Any]], str]:
     asked = replace(asked, overrides=(*asked.overrides, "model.quantization=none"))
     with running(asked) as run:
         train = load_recipe(run.recipe, run.overrides).train
-        only = (
-            f"train.limit={train.batch_size}",
-            f"train.max_steps={steps}",
-            "train.evaluations=1",
-            "train.validation_limit=1",
-        )
-        facts, rows = run.prepare(only[0])
-        ours = run.tried("ours", "ours", *only, do="train", warm=1)
+        only = (f"train.max_steps={steps}", "train.evaluations=1", "train.validation_limit=1")
+        limit = steps * train.batch_size
+        facts, rows = run.prepare(f"train.limit={limit}")
+        ours = run.tried("ours", "ours", f"train.limit={limit}", *only, do="train", warm=1)
+        _lay_in_order(rows, Plan(facts["rows"], train), steps)
         micro = next(size for size in (8, 4, 2, 1) if train.batch_size % size == 0)
         options = {
             "batch": micro, "accumulate": train.batch_size // micro, "steps": steps, "learning_rate": train.learning_rate,
             "lr_scheduler_type": train.schedule, "warmup_steps": -int(-steps * train.warmup // 1), "logging_steps": 1,
-            "weight_decay": train.weight_decay, "max_grad_norm": train.max_gradient_norm, "optim": "adamw_torch",
+            "train_sampling_strategy": "sequential", "weight_decay": train.weight_decay, "max_grad_norm": train.max_gradient_norm, "optim": "adamw_torch",
         }  # fmt: skip
         peer = run.tried(
             "parity", "peers", system="parity", model=facts["model"], rows=str(rows), steps=steps, warm=1,
@@ -43,6 +43,13 @@ def bench_parity(asked: Asked, steps: int) -> tuple[list[dict[str, Any]], str]:
         if "failed" in found:
             raise RequestError(f"no parity: {name} failed: {found['failed']}")
     return compared(ours["losses"], peer["losses"])
+
+
+def _lay_in_order(file: Path, plan: Plan, steps: int) -> None:
+    """The training rows of the file as the steps take them."""
+    found = json.loads(file.read_text())
+    found["train"] = [found["train"][i] for step in range(steps) for i in plan.rows(step)]
+    file.write_text(json.dumps(found))
 
 
 def compared(ours: list[float], theirs: list[float]) -> tuple[list[dict[str, Any]], str]:

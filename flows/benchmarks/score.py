@@ -48,7 +48,8 @@ def bench_score(source: str, predictions: str | None, repeats: int) -> tuple[lis
         rows.append({"what": name, "seconds": round(min(times), 3), "slowest": round(max(times), 3)})
     same = bool((results[0] == results[2]).all() and (results[0] == results[1]).all())
     shape = f"{len(said)} predictions x {len(references[0])} references, {os.cpu_count()} cores, best of {repeats}"
-    return rows, f"{shape}; figures {'identical to the last digit' if same else 'DIFFER'}"
+    f1 = " / ".join(f"{100 * value:.2f}" for value in results[2][..., 2].mean(axis=(0, 1)))
+    return rows, f"{shape}; figures {'identical to the last digit' if same else 'DIFFER'}: {' / '.join(TYPES)} {f1}"
 
 
 class _Remembering(DefaultTokenizer):

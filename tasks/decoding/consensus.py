@@ -1,8 +1,8 @@
 """Minimum Bayes risk: of several answers to one prompt, the one that agrees most with all the others.
 
-Agreement is the mean of the F1 of ROUGE-1, ROUGE-2 and ROUGE-L with stemming, as rouge_score computes them. All pairs of
-one row are scored at once, some hundred times faster than one by one. This is a part of decoding and not of scoring:
-an edit of tasks/rouge.py must not generate anything anew.
+Agreement is the weighted mean of the F1 of ROUGE-1, ROUGE-2 and ROUGE-L with stemming, as rouge_score computes them. All
+pairs of one row are scored at once, some hundred times faster than one by one. This is a part of decoding and not of
+scoring: an edit of tasks/rouge.py must not generate anything anew.
 """
 
 from collections import Counter
@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+WEIGHTS = (1, 2, 1)
+"""Of ROUGE-1, ROUGE-2 and ROUGE-L; chosen on validation (BENCHMARKS.md)."""
+
 
 def choose(texts: Sequence[str]) -> int:
     """Index of the text with the highest mean agreement with the others; the first of equals."""
@@ -24,13 +27,13 @@ def choose(texts: Sequence[str]) -> int:
 
 
 def agreement(texts: Sequence[str]) -> np.ndarray:
-    """[texts, texts] mean F1 of each pair."""
+    """[texts, texts] weighted mean F1 of each pair."""
     tokens = [_tokens(text) for text in texts]
     pairs = [list(pairwise(words)) for words in tokens]
     tables = [
         _f1(_common(tokens), tokens), _f1(_common(pairs), pairs), _f1(_subsequences(tokens), tokens)
     ]  # fmt: skip
-    mean: np.ndarray = np.mean(tables, axis=0)
+    mean: np.ndarray = np.average(tables, axis=0, weights=WEIGHTS)
     return mean
 
 

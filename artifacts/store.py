@@ -17,7 +17,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -157,9 +157,19 @@ class Store:
         found = [f"{folder}/{entry}" for folder in wanted for entry in self.place.entries(folder)]
         return sorted(relative for relative in found if _RELATIVE.fullmatch(relative))
 
-    def manifests(self, stage: str | None = None) -> list[Manifest]:
-        """All artifacts whose manifest reads, oldest first; payloads are not checked."""
-        texts = self.place.read_all(f"{relative}/manifest.json" for relative in self.folders(stage))
+    def latest(self, stage: str, most: int) -> list[Manifest]:
+        """The artifacts of a stage that the disk calls newest, or all where it keeps no times of folders."""
+        entries = self.place.entries(f"{NUMBERS[stage]}_{stage}")
+        times = sorted((entry.changed for entry in entries.values()), reverse=True)
+        since = times[min(most, len(times)) - 1] if times else 0.0
+        return self.manifests(
+            stage, {id_of(f"{NUMBERS[stage]}_{stage}/{name}") for name, e in entries.items() if e.changed >= since}
+        )
+
+    def manifests(self, stage: str | None = None, ids: Container[str] | None = None) -> list[Manifest]:
+        """All artifacts, or those of `ids`, whose manifest reads, oldest first; payloads are not checked."""
+        folders = [relative for relative in self.folders(stage) if ids is None or id_of(relative) in ids]
+        texts = self.place.read_all(f"{relative}/manifest.json" for relative in folders)
         found = []
         for path, text in texts.items():
             with contextlib.suppress(DamageError):

@@ -22,12 +22,14 @@ MEASURE = "rouge1"
 def evaluations(base: str) -> list[Evaluation]:
     """Evaluations of a base model (its revision), oldest first; those of rivals and further seeds are not among them."""
     store = Store.current()
-    outputs = {m.id: m for m in store.manifests("generate")}
-    datasets = {m.id: m for m in store.manifests("download")}
+    scores = store.manifests("score")
+    used = {ref.id for m in scores for ref in m.inputs.values()}
+    outputs = {m.id: m for m in store.manifests("generate", used)}
+    datasets = {m.id: m for m in store.manifests("download", used)}
     decisions = {m.inputs["scores"].id: bool(m.facts["passed"]) for m in store.manifests("promote")}
     promoted = {change.scores for change in Champions(base).changes if change.action == "promoted"}
     found = []
-    for m in store.manifests("score"):
+    for m in scores:
         made = outputs.get(m.inputs["base"].id)
         if "intervals" not in m.facts:  # written before there was a history
             continue

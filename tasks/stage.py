@@ -22,6 +22,8 @@ from tasks.config import Runtime
 from tasks.events import Events
 
 RECORDED = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "rouge-score", "prefect")
+COMPARED = 200
+"""Artifacts of a stage among which the closest one is sought to say what changed: the newest. A store may have thousands."""
 
 
 class Input(Protocol):
@@ -185,7 +187,9 @@ def decide(stage: Stage, of: str | None, spec: Record, inputs: Mapping[str, Inpu
             )
     except DamageError as damage:
         return because("run", f"damaged: {damage}", manifest)
-    earlier = [(m, difference(m.identity, wanted)) for m in store.manifests(stage.name) if m.of == of]
+    before = [m for m in store.latest(stage.name, COMPARED) if m.of == of]
+    before = before or [m for m in store.manifests(stage.name) if m.of == of]
+    earlier = [(m, difference(m.identity, wanted)) for m in before]
     if not earlier:
         return because("run", "first run")
     closest = min(reversed(earlier), key=lambda pair: len(pair[1]))  # the newest of the closest

@@ -66,7 +66,7 @@ def _store(place: Path) -> Iterator[None]:
             os.environ["DIALOGSUM_STORE"] = before
 
 
-def _publish(stage: str, made: dict[str, Any], write: Any, rows: int = 1) -> Manifest:
+def _publish(stage: str, made: dict[str, Any], write: Any, rows: int = 1, of: str | None = None) -> Manifest:
     """An artifact of which only the manifest matters."""
     store, key = Store.current(), sha256(made)
     with store.alone(stage, key) as scratch:
@@ -74,7 +74,7 @@ def _publish(stage: str, made: dict[str, Any], write: Any, rows: int = 1) -> Man
         out.mkdir()
         write(out)
         manifest = store.publish(
-            out, stage=stage, of=None, name="load", key=key, rows=rows, identity=made, inputs={}, facts={},
+            out, stage=stage, of=of, name="load", key=key, rows=rows, identity=made, inputs={}, facts={},
             made=Made(at=now(), seconds=1.0, run="load"),
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)
@@ -89,6 +89,7 @@ def _over_a_store(artifacts: int) -> list[Row]:
     started = time.perf_counter()
     for i in range(artifacts):
         stage = names[i % len(names)]
+        of = {"format": ("train", "eval"), "generate": ("base", "tuned")}.get(stage, (None, None))[i // len(names) % 2]
         made = {
             "stage": stage,
             "version": 1,
@@ -97,7 +98,7 @@ def _over_a_store(artifacts: int) -> list[Row]:
             "config": {"variant": i},
             "inputs": {},
         }
-        _publish(stage, made, lambda out, i=i: (out / "file.json").write_text(f'{{"variant": {i}}}'))
+        _publish(stage, made, lambda out, i=i: (out / "file.json").write_text(f'{{"variant": {i}}}'), of=of)
     found: list[Row] = [
         {
             "what": f"publish {artifacts:,} artifacts",

@@ -1,6 +1,6 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
 # make test    the tests                          make check  lint, format, types
-# make test-faults   the tests that wait minutes for a fault to be noticed
+# make test-faults   kills, full disks, flipped bytes and others, many times over; prints what was lost
 # make readme  README's blocks that are made from the code
 # make serve   Prefect server, deployments and workers on this machine; make down ends them
 RECIPE ?= quickstart
@@ -35,7 +35,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-faults: setup
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -m "faults or row"
 
 check: setup
 	$(BIN)/ruff check .

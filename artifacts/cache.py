@@ -3,20 +3,25 @@
 Prefect's own policies do not serve here: the default key holds the run id, INPUTS would see paths and batch sizes, and
 TASK_SOURCE misses helpers. So the key is the artifact's own, computed by tasks/stage.py. A stored result is a receipt
 whose validator checks every byte of the payload, and Prefect takes its error for "no result", so a damaged artifact is
-made again.
+made again. A record that is not word for word such a receipt, of that very artifact, counts as no result: Prefect would
+import, call and unpickle whatever a record names, and take one that it cannot read for the stage's answer.
 """
 
+import json
 from functools import cache
 from typing import Any
 
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
 from prefect.filesystems import WritableFileSystem
+from prefect.serializers import JSONSerializer
 from prefect.settings import get_current_settings
 
+from artifacts.refs import Ref
 from artifacts.store import Store
 
 BLOCK = "dialogsum-store"
+RECEIPT = f"{Ref.__module__}.{Ref.__qualname__}"
 
 
 def _key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
@@ -38,10 +43,11 @@ class StoreResults(WritableFileSystem):
     _description = "Result records beside the artifacts they speak of."
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]  # Prefect calls both forms
-        content = Store.current().read("results", _file_name(path))
+        name = _file_name(path)
+        content = Store.current().read("results", name)
         if content is None:
             raise FileNotFoundError(path)
-        return content
+        return _receipt(content, name)
 
     async def aread_path(self, path: str) -> bytes:
         return self.read_path(path)
@@ -51,6 +57,18 @@ class StoreResults(WritableFileSystem):
 
     async def awrite_path(self, path: str, content: bytes) -> None:
         self.write_path(path, content)
+
+
+def _receipt(content: bytes, name: str) -> bytes:
+    """A record, spelled anew. ValueError, KeyError or TypeError unless it is the receipt of the artifact of this name."""
+    record = json.loads(content)
+    told = json.loads(record["result"])
+    ref = Ref.model_validate(told["data"])
+    serializer = record["metadata"]["serializer"]
+    if serializer != JSONSerializer().model_dump() or told["__class__"] != RECEIPT or f"{ref.stage}-{ref.key}" != name:
+        raise ValueError(f"{name} is not the receipt of that artifact")
+    told = {"__class__": RECEIPT, "data": ref.model_dump()}
+    return json.dumps({"metadata": record["metadata"], "result": json.dumps(told)}).encode()
 
 
 def _file_name(path: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from artifacts.errors import RequestError, writing
 from artifacts.manifest import FileSeal
 from artifacts.places import Entry, sha256_of
 
@@ -18,12 +19,19 @@ class LocalPlace:
         self.root, self.name, self.scratch = root, str(root), root / ".scratch"
         self._seen: dict[str, str] = {}
 
+    def _at(self, path: str) -> Path:
+        """Where a path lies. RequestError if a link on the way leads out of the store: nothing is read or written there."""
+        place = self.root / path
+        if not Path(os.path.realpath(place)).is_relative_to(self.root):
+            raise RequestError(f"{place} leads out of the store through a link: remove the link")
+        return place
+
     def prepare(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
 
     def read(self, path: str) -> bytes | None:
         try:
-            return (self.root / path).read_bytes()
+            return self._at(path).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -38,12 +46,12 @@ class LocalPlace:
 
     def write(self, path: str, content: bytes) -> None:
         half = self._half(path, content)
-        half.replace(self.root / path)
+        half.replace(self._at(path))
 
     def create(self, path: str, content: bytes) -> bool:
         half = self._half(path, content)
         try:
-            os.link(half, self.root / path)  # unlike rename, it never replaces
+            os.link(half, self._at(path))  # unlike rename, it never replaces
         except FileExistsError:
             return False
         finally:
@@ -53,37 +61,42 @@ class LocalPlace:
 
     def _half(self, path: str, content: bytes) -> Path:
         """A hidden sibling with the content, on the disk."""
-        final = self.root / path
-        final.parent.mkdir(parents=True, exist_ok=True)
+        final = self._at(path)
         half = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}")
-        half.write_bytes(content)
-        flush(half)
+        with writing(final.parent):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                half.write_bytes(content)
+                flush(half)
+            except OSError:
+                half.unlink(missing_ok=True)
+                raise
         return half
 
     def delete(self, path: str) -> None:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            (self.root / path).unlink()
-            flush((self.root / path).parent)
+        with suppress(FileNotFoundError, NotADirectoryError), writing(self.root):
+            self._at(path).unlink()
+            flush(self._at(path).parent)
 
     def entries(self, folder: str) -> dict[str, Entry]:
         try:
-            with os.scandir(self.root / folder) as found:
+            with os.scandir(self._at(folder)) as found:
                 return {entry.name: _entry(Path(entry.path)) for entry in found}
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
     def files(self, folder: str) -> dict[str, Entry]:
-        top = self.root / folder
+        top = self._at(folder)
         return {str(file.relative_to(top)): _entry(file) for file in top.rglob("*") if not file.is_dir()}
 
     def sha256(self, path: str, entry: Entry) -> str:
         seen = f"{path} {entry.stamp}"
         if seen not in self._seen:
-            self._seen[seen] = sha256_of(self.root / path)
+            self._seen[seen] = sha256_of(self._at(path))
         return self._seen[seen]
 
     def publish(self, out: Path, folder: str, manifest: bytes) -> None:
-        final = self.root / folder
+        final = self._at(folder)
         final.parent.mkdir(parents=True, exist_ok=True)
         staging = out.parent / "artifact"
         shutil.rmtree(staging, ignore_errors=True)
@@ -101,11 +114,11 @@ class LocalPlace:
         flush(final.parent)
 
     def fetch(self, folder: str, digest: str, files: dict[str, FileSeal]) -> Path:
-        return self.root / folder / "payload"
+        return self._at(folder) / "payload"
 
     def remove(self, folder: str) -> None:
         self.delete(f"{folder}/manifest.json")
-        shutil.rmtree(self.root / folder, ignore_errors=True)
+        shutil.rmtree(self._at(folder), ignore_errors=True)
 
 
 def _entry(file: Path) -> Entry:

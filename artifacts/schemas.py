@@ -1,5 +1,7 @@
 """Column names and types of every Parquet table, checked on write and on read."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,33 @@ CURVE = pa.schema(
 )  # fmt: skip
 
 
-def write_table(rows: list[dict[str, Any]], schema: pa.Schema, file: Path) -> None:
-    """Write rows as Parquet. The bytes depend on rows and schema alone."""
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), file, compression="zstd", write_statistics=False)
+AT_ONCE = 1 << 14
+"""Rows of a table that are held in memory together."""
+
+
+def write_table(rows: Iterable[dict[str, Any]], schema: pa.Schema, file: Path) -> int:
+    """Write rows as Parquet, and count them. The bytes depend on rows and schema alone."""
+    left, count = iter(rows), 0
+    with pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False) as writer:
+        while (batch := list(islice(left, AT_ONCE))) or not count:
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+            if not batch:
+                break
+    return count
+
+
+def rows_of(file: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
+    """Rows of a Parquet file, some at a time. StageError if its columns are not those of `schema`."""
+    with pq.ParquetFile(file) as table:
+        if not table.schema_arrow.equals(schema):
+            raise StageError(
+                f"{file.name} has columns {table.schema_arrow.names}, expected {schema.names}: rerun the stage that wrote it"
+            )
+        for batch in table.iter_batches(batch_size=AT_ONCE):
+            yield from batch.to_pylist()
 
 
 def read_table(file: Path, schema: pa.Schema) -> list[dict[str, Any]]:
-    """Rows of a Parquet file. StageError if its columns are not those of `schema`."""
-    table = pq.read_table(file)
-    if not table.schema.equals(schema):
-        raise StageError(
-            f"{file.name} has columns {table.schema.names}, expected {schema.names}: rerun the stage that wrote it"
-        )
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    """All rows of a Parquet file."""
+    return list(rows_of(file, schema))

@@ -17,8 +17,8 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Container, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from upath import UPath
 
-from artifacts.errors import RequestError, StageError, nearest, one_line
+from artifacts.errors import RequestError, StageError, nearest, one_line, writing
 from artifacts.identity import Identity
 from artifacts.local import LocalPlace
 from artifacts.manifest import FileSeal, InputRef, Made, Manifest, content_digest, seal_of
@@ -157,14 +157,36 @@ class Store:
         found = [f"{folder}/{entry}" for folder in wanted for entry in self.place.entries(folder)]
         return sorted(relative for relative in found if _RELATIVE.fullmatch(relative))
 
-    def manifests(self, stage: str | None = None) -> list[Manifest]:
-        """All artifacts whose manifest reads, oldest first; payloads are not checked."""
-        texts = self.place.read_all(f"{relative}/manifest.json" for relative in self.folders(stage))
+    def latest(self, stage: str, most: int) -> list[Manifest]:
+        """The artifacts of a stage that the disk calls newest, or all where it keeps no times of folders."""
+        entries = self.place.entries(f"{NUMBERS[stage]}_{stage}")
+        times = sorted((entry.changed for entry in entries.values()), reverse=True)
+        since = times[min(most, len(times)) - 1] if times else 0.0
+        return self.manifests(
+            stage, {id_of(f"{NUMBERS[stage]}_{stage}/{name}") for name, e in entries.items() if e.changed >= since}
+        )
+
+    def manifests(self, stage: str | None = None, ids: Container[str] | None = None) -> list[Manifest]:
+        """All artifacts, or those of `ids`, whose manifest reads, oldest first; payloads are not checked."""
+        folders = [relative for relative in self.folders(stage) if ids is None or id_of(relative) in ids]
+        texts = self.place.read_all(f"{relative}/manifest.json" for relative in folders)
         found = []
         for path, text in texts.items():
             with contextlib.suppress(DamageError):
                 found.append(self._read_manifest(path.removesuffix("/manifest.json"), text))
         return sorted(found, key=lambda m: (m.made.at, m.id))
+
+    def next_moment(self, stage: str) -> str:
+        """UTC now; or, where the clock was set back, just after the newest artifact of the stage: it has to sort after it."""
+        moments = [now()]
+        with contextlib.suppress(
+            RequestError, ValueError
+        ):  # of another version, which is no reason to lose what was made
+            newest = max(manifest.made.at for manifest in self.manifests(stage))
+            moments.append(
+                (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
+            )
+        return max(moments)
 
     def by_id(self, artifact: str) -> Manifest:
         """The manifest of an artifact id such as `train-1a2b3c4d`. RequestError for any other text."""
@@ -215,10 +237,11 @@ class Store:
         The lock is the kernel's, so it ends with its holder.
         """
         folder = self.scratch / f"{stage}-{key}"
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(str(folder.with_suffix(".lock"))):
-            folder.mkdir(parents=True, exist_ok=True)  # the holder before us may have cleared it
-            yield folder
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(str(folder.with_suffix(".lock"))):
+                folder.mkdir(parents=True, exist_ok=True)  # the holder before us may have cleared it
+                yield folder
 
     def is_busy(self, stage: str, key: str) -> bool:
         """Whether a process on this host is at work on this key."""

@@ -21,6 +21,7 @@ from tasks.config import TrainSpec
 from tasks.events import Silent
 from tasks.stage import RECORDED, Artifact, Context, Input, Job, Stage, decide, perform
 from tasks.train import run_trainer
+from tasks.untrusted import visible
 
 
 class EnoughError(Exception):
@@ -39,7 +40,7 @@ def doctor(recipe: Recipe, as_json: bool) -> None:
     else:
         console = Terminal().answers
         for check in checks:
-            console.print(str(check), markup=False)
+            console.print(visible(str(check)), markup=False)
     if failed := [check for check in checks if check.state == "failed"]:
         raise StageError(f"{failed[0].name}: {failed[0].detail}")
 

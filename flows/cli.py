@@ -1,10 +1,11 @@
 """The command line. Logs and progress go to standard error, answers to standard output.
 
-Exit 0 done, 1 a stage failed, 2 the request was wrong; an error is one line. The commands are in flows/commands and
-import what they need when they are called: a misspelt key is refused before Prefect or torch is touched.
+Exit 0 done, 1 a stage failed, 2 the request was wrong, 130 or 143 interrupted; an error is one line. The commands are in
+flows/commands and import what they need when they are called: a misspelt key is refused before Prefect or torch is touched.
 """
 
 import os
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -37,16 +38,26 @@ def alone(context: typer.Context) -> None:
         print(welcome())
 
 
+class TerminatedError(BaseException):
+    """SIGTERM: everything is left in order, as after Ctrl-C, the Prefect server of this process included."""
+
+
+def _terminate(*_: object) -> NoReturn:
+    raise TerminatedError
+
+
 def main() -> NoReturn:
     """Run the command line; every error becomes one line and an exit code."""
     command: Any = typer.main.get_command(app)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         command.main(sys.argv[1:], standalone_mode=False, prog_name="dialogsum")
         sys.stdout.flush()
     except (RequestError, StageError) as error:
         _fail(str(error), error.exit_code, error)
-    except KeyboardInterrupt:
-        _fail("interrupted; finished stages are kept, run the same command to go on", 130)
+    except (KeyboardInterrupt, TerminatedError) as stop:
+        code = 130 if isinstance(stop, KeyboardInterrupt) else 143
+        _fail("interrupted; finished stages are kept, run the same command to go on", code)
     except BrokenPipeError:  # `dialogsum show | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -14,6 +14,7 @@ from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from tasks.config import Evaluation
+from tasks.untrusted import visible
 
 MEASURE = "rouge1"
 
@@ -21,12 +22,14 @@ MEASURE = "rouge1"
 def evaluations(base: str) -> list[Evaluation]:
     """Evaluations of a base model (its revision), oldest first; those of rivals and further seeds are not among them."""
     store = Store.current()
-    outputs = {m.id: m for m in store.manifests("generate")}
-    datasets = {m.id: m for m in store.manifests("download")}
+    scores = store.manifests("score")
+    used = {ref.id for m in scores for ref in m.inputs.values()}
+    outputs = {m.id: m for m in store.manifests("generate", used)}
+    datasets = {m.id: m for m in store.manifests("download", used)}
     decisions = {m.inputs["scores"].id: bool(m.facts["passed"]) for m in store.manifests("promote")}
     promoted = {change.scores for change in Champions(base).changes if change.action == "promoted"}
     found = []
-    for m in store.manifests("score"):
+    for m in scores:
         made = outputs.get(m.inputs["base"].id)
         if "intervals" not in m.facts:  # written before there was a history
             continue
@@ -94,7 +97,7 @@ def history(base: str, as_json: bool, plot: Path | None) -> None:
         table.add_column(heading, justify="right" if heading in ("base", "tuned", "champion") else "left", no_wrap=True)
     for e in found:
         table.add_row(
-            e.at[:16].replace("T", " "), escape(e.recipe), e.data, e.adapter or "none",
+            e.at[:16].replace("T", " "), escape(visible(e.recipe)), e.data, e.adapter or "none",
             *[f"{e.headline[name]:.2f}" if name in e.headline else "-" for name in ("base", "tuned", "champion")],
             _whisker(e, low, high), e.decision or "-",
         )  # fmt: skip

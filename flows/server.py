@@ -1,11 +1,14 @@
-"""Whether the Prefect server that a run would use answers."""
+"""Whether the Prefect server that a run uses answers, before it and all the while."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from httpx import HTTPError
 from prefect import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError, StageError, one_line
 
 
 def check_server() -> None:
@@ -26,4 +29,17 @@ def check_server() -> None:
     except (RuntimeError, HTTPError) as error:
         raise RequestError(
             f"the Prefect server {url} does not answer ({one_line(error, 120)}): start it, or unset PREFECT_API_URL"
+        ) from error
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """StageError if the server goes away during a run, for longer than Prefect's client tries again."""
+    try:
+        yield
+    except HTTPError as error:
+        raise StageError(
+            f"the Prefect server {PREFECT_API_URL.value() or 'of this run'} does not answer as it should "
+            f"({one_line(f'{type(error).__name__} {error}', 120)}): give the same command again once it is back; "
+            "finished stages are kept"
         ) from error

@@ -13,6 +13,7 @@ from rich.tree import Tree
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import DamageError, Store
+from tasks.untrusted import visible
 
 
 def show(artifact: str | None, as_json: bool) -> None:
@@ -91,8 +92,8 @@ def _one(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:
         nodes[entry["depth"]] = nodes[entry["depth"] - 1].add(label)
     console.print(tree)
     settings = json.dumps(manifest.identity["config"], indent=1, ensure_ascii=False)
-    console.print(f"settings {escape(settings)}")
+    console.print(f"settings {escape(visible(settings))}")
     if manifest.facts:
-        console.print(f"findings {escape(json.dumps(manifest.facts, indent=1, ensure_ascii=False))}")
+        console.print(f"findings {escape(visible(json.dumps(manifest.facts, indent=1, ensure_ascii=False)))}")
     if manifest.made.measured:
-        console.print(f"measured {escape(json.dumps(manifest.made.measured, ensure_ascii=False))}")
+        console.print(f"measured {escape(visible(json.dumps(manifest.made.measured, ensure_ascii=False)))}")

@@ -28,6 +28,8 @@ PATIENCE = 180.0
 """Seconds that the server may take to answer: the first start makes its database."""
 GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
+RUNS = str(max(2, os.cpu_count() or 1))
+"""That the CPU pool's worker has at once, each a process of half a GiB; more of them queue."""
 
 
 def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
@@ -49,7 +51,7 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
     _wait_for_server(url)
     _deploy(limits, notify)
     if _process("cpu-worker") is None:
-        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker"])
+        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
     for n, limit in enumerate(limits):
         name, gpus = f"{limit}-worker", gpu_names()[n::gpu_workers]
         own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})

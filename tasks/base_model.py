@@ -1,4 +1,5 @@
-"""Load a pinned base model and its tokenizer: safetensors, or a GGUF file unpacked once. Never code from a repository."""
+"""Load a pinned base model and its tokenizer: safetensors, or a GGUF file unpacked once. Never code from a repository: said
+outright, since transformers asks the terminal where it is left open."""
 
 import shutil
 import uuid
@@ -9,9 +10,10 @@ import torch
 from filelock import FileLock
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
 from artifacts.store import Store
 from tasks.config import ResolvedModel
+from tasks.hub import fetch
 
 FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.jinja"]
 
@@ -30,7 +32,7 @@ def half_precision(device: torch.device) -> torch.dtype:
 
 def load_tokenizer(model: ResolvedModel) -> PreTrainedTokenizerBase:
     """Left-padding tokenizer with a pad token."""
-    tokenizer: Any = AutoTokenizer.from_pretrained(model_folder(model))
+    tokenizer: Any = AutoTokenizer.from_pretrained(model_folder(model), trust_remote_code=False)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -40,7 +42,7 @@ def load_tokenizer(model: ResolvedModel) -> PreTrainedTokenizerBase:
 def load_model(model: ResolvedModel, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
     """The model in `dtype` on the CPU, or where `options` say."""
     loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        model_folder(model), dtype=dtype, use_safetensors=True, **options
+        model_folder(model), dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
     )
     return loaded
 
@@ -51,16 +53,7 @@ def model_folder(model: ResolvedModel) -> Path:
         return _unpacked(model)
     if Path(model.location).is_dir():
         return Path(model.location)
-    from huggingface_hub import errors, snapshot_download
-
-    try:
-        return Path(snapshot_download(model.location, revision=model.revision, allow_patterns=FILES))
-    except errors.GatedRepoError as error:
-        raise RequestError(
-            f"model.source: {model.location} is gated: accept its licence on its page and set HF_TOKEN"
-        ) from error
-    except Exception as error:
-        raise RequestError(f"model.source: cannot fetch {model.location} ({one_line(error, 160)})") from error
+    return fetch(model.location, model.revision, FILES)
 
 
 def _unpacked(model: ResolvedModel) -> Path:

@@ -9,10 +9,10 @@ Rerun   dialogsum run RECIPE --refresh download
 import csv
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from artifacts.errors import RequestError, one_line
 from artifacts.schemas import DATASET, write_table
@@ -21,6 +21,8 @@ from tasks.sources import SPLITS
 from tasks.stage import Context, Done, Stage
 
 COLUMNS = ["id", "dialogue", "summary", "topic"]
+Fields = tuple[Any, ...]
+"""id, dialogue, summary, topic of a row."""
 _ONE_OF_SEVERAL = re.compile(r"(.+_\d+)_\d+")
 
 
@@ -28,31 +30,37 @@ def download(spec: DownloadSpec, context: Context) -> Done:
     """Read, check and regroup every split. RequestError names the split, the row and what is wrong."""
     counts: dict[str, Any] = {}
     for split in SPLITS:
-        rows = group(read(spec.data, split), split)
-        write_table(rows, DATASET, context.out / f"{split}.parquet")
-        counts[split] = len(rows)
-        counts[f"{split}_references"] = len(rows[0]["references"])
+        rows = group(lambda split=split: read(spec.data, split), split)  # type: ignore[misc]
+        first = next(rows)
+        counts[split] = write_table(chain([first], rows), DATASET, context.out / f"{split}.parquet")
+        counts[f"{split}_references"] = len(first["references"])
     context.events.log("  ".join(f"{split}: {counts[split]} x {counts[f'{split}_references']}" for split in SPLITS))
     return Done(rows=sum(counts[split] for split in SPLITS), facts=counts)
 
 
-def read(data: ResolvedData, split: str) -> pd.DataFrame:
-    """One split as text columns; nothing is guessed to be a number or missing."""
+def read(data: ResolvedData, split: str) -> Iterator[Fields]:
+    """The rows of one split, read as they are asked for; nothing is guessed to be a number or missing."""
     if data.kind == "hub":
-        frame = _from_hub(data.location, data.revision, split)
-    else:
-        frame = _from_csv(Path(data.location) / f"{split}.csv", split)
-    return frame[COLUMNS]
+        return _from_hub(data.location, data.revision, split)
+    return _from_csv(Path(data.location) / f"{split}.csv", split)
 
 
-def _from_csv(file: Path, split: str) -> pd.DataFrame:
+def _from_csv(file: Path, split: str) -> Iterator[Fields]:
     # csv, not pandas: that takes a row with a field too many for one with an index, and moves its columns
     csv.field_size_limit(1 << 30)
     try:
         with file.open(encoding="utf-8-sig", newline="") as f:
             reader = csv.reader(f, strict=True)
             header = next(reader, [])
-            rows = [row for row in reader if row]
+            _refuse_missing(header, split)
+            places = [header.index(column) for column in COLUMNS]
+            for number, row in enumerate(filter(None, reader), start=2):
+                if len(row) != len(header):
+                    raise RequestError(
+                        f"{file}: row {number} has {len(row)} fields, the header has {len(header)}: "
+                        "quote commas and quotes in texts"
+                    )
+                yield tuple(row[place] for place in places)
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
     except csv.Error as error:
@@ -61,16 +69,9 @@ def _from_csv(file: Path, split: str) -> pd.DataFrame:
         ) from error
     except OSError as error:
         raise RequestError(f"{file} cannot be read ({one_line(error, 120)})") from error
-    _refuse_missing(header, split)
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise RequestError(
-                f"{file}: row {number} has {len(row)} fields, the header has {len(header)}: quote commas and quotes in texts"
-            )
-    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
-def _from_hub(repo: str, revision: str, split: str) -> pd.DataFrame:
+def _from_hub(repo: str, revision: str, split: str) -> Iterator[Fields]:
     import datasets  # takes a second to import, and only this path needs it
 
     datasets.disable_progress_bars()
@@ -80,9 +81,10 @@ def _from_hub(repo: str, revision: str, split: str) -> pd.DataFrame:
         raise RequestError(
             f"data.source: cannot load split {split!r} of {repo}@{revision[:8]} ({one_line(error, 160)})"
         ) from error
-    frame: pd.DataFrame = loaded.to_pandas()
-    _refuse_missing(list(frame.columns), split)
-    return frame.fillna("")
+    _refuse_missing(list(loaded.column_names), split)
+    for batch in loaded.iter(batch_size=1000):
+        for row in zip(*(batch[column] for column in COLUMNS), strict=True):
+            yield tuple("" if value is None else value for value in row)
 
 
 def _refuse_missing(columns: list[str], split: str) -> None:
@@ -91,15 +93,22 @@ def _refuse_missing(columns: list[str], split: str) -> None:
         raise RequestError(f"{split}: column {missing[0]!r} is missing; found {columns}, expected {COLUMNS}")
 
 
-def group(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
-    """Rows in DialogSum's layout -> one row a dialogue, in order of first appearance, with all its references."""
-    if frame.empty:
+def group(read: Callable[[], Iterable[Fields]], split: str) -> Iterator[dict[str, Any]]:
+    """Rows in DialogSum's layout -> one row a dialogue, in order of first appearance, with all its references.
+
+    Reads twice: the ids, then the texts, of which no more are held than lie between the references of a dialogue.
+    """
+    seen: set[str] = set()
+    due: Counter[str] = Counter()
+    for name, *_ in read():
+        if name in seen:
+            raise RequestError(f"{split}: id {name!r} occurs twice; ids must be unique")
+        seen.add(name)
+        due[_base(name)] += 1
+    if not seen:
         raise RequestError(f"{split}: no rows; expected at least one dialogue")
-    repeated = frame["id"][frame["id"].duplicated()]
-    if len(repeated):
-        raise RequestError(f"{split}: id {repeated.iloc[0]!r} occurs twice; ids must be unique")
-    rows: dict[str, dict[str, Any]] = {}
-    for number, (name, dialogue, summary, topic) in enumerate(frame.itertuples(index=False, name=None), start=2):
+    waiting: dict[str, dict[str, Any]] = {}
+    for number, (name, dialogue, summary, topic) in enumerate(read(), start=2):
         for column, value in (("id", name), ("dialogue", dialogue), ("summary", summary)):
             if not isinstance(value, str) or not value.strip():
                 raise RequestError(
@@ -107,25 +116,30 @@ def group(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
                 )
             if column == "summary" and value.strip().lower() == "nan":
                 raise RequestError(f"{split}: summary is NaN in row {number} (id {name!r}); fill it or remove the row")
-        several = _ONE_OF_SEVERAL.fullmatch(name)
-        base = several[1] if several else name
-        text = dialogue.replace("\r\n", "\n").strip()
-        row = rows.setdefault(base, {"id": base, "dialogue": text, "references": [], "topics": []})
+        base, text = _base(name), dialogue.replace("\r\n", "\n").strip()
+        row = waiting.setdefault(base, {"id": base, "dialogue": text, "references": [], "topics": []})
         if row["dialogue"] != text:
             raise RequestError(
                 f"{split}: {name!r} has another dialogue than the other references of {base!r} (row {number})"
             )
         row["references"].append(summary.strip())
         row["topics"].append(topic.strip() if isinstance(topic, str) else "")
-    sizes = Counter(len(row["references"]) for row in rows.values())
+        while waiting and len((first := next(iter(waiting.values())))["references"]) == due[first["id"]]:
+            yield waiting.pop(first["id"])
+    sizes = Counter(due.values())
     if len(sizes) > 1:
         usual = sizes.most_common(1)[0][0]
-        odd = next(row for row in rows.values() if len(row["references"]) != usual)
+        odd = next(name for name, size in due.items() if size != usual)
         raise RequestError(
-            f"{split}: {odd['id']!r} has {len(odd['references'])} references, the others have {usual}; "
+            f"{split}: {odd!r} has {due[odd]} references, the others have {usual}; "
             f"a mean over references needs the same number everywhere"
         )
-    return list(rows.values())
+
+
+def _base(name: Any) -> str:
+    """`test_0` of `test_0_2`."""
+    several = _ONE_OF_SEVERAL.fullmatch(name) if isinstance(name, str) else None
+    return several[1] if several else name
 
 
 DOWNLOAD = Stage(

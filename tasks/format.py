@@ -6,10 +6,11 @@ Writes  train: train.parquet and validation.parquet (id, prompt, completion), on
 Rerun   dialogsum run RECIPE --refresh format
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from artifacts.errors import RequestError
-from artifacts.schemas import DATASET, FORMATTED_EVAL, FORMATTED_TRAIN, read_table, write_table
+from artifacts.schemas import DATASET, FORMATTED_EVAL, FORMATTED_TRAIN, rows_of, write_table
 from tasks.config import FormatSpec
 from tasks.prompt import fill
 from tasks.stage import Artifact, Context, Done, Stage
@@ -21,32 +22,30 @@ MOST_SHARED = 0.01
 def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Done:
     """Fill the template for every dialogue. RequestError if train and test share dialogues and that was not allowed."""
 
-    def split(name: str) -> list[dict[str, Any]]:
-        return read_table(dataset.payload / f"{name}.parquet", DATASET)
+    def split(name: str) -> Iterator[dict[str, Any]]:
+        return rows_of(dataset.payload / f"{name}.parquet", DATASET)
 
-    test = split("test")
     if spec.rows == "eval":
-        rows = [{"id": row["id"], "prompt": fill(spec.template, row["dialogue"])} for row in test]
-        write_table(rows, FORMATTED_EVAL, context.out / "test.parquet")
-        return Done(rows=len(rows))
-    train = split("train")
-    shared = {_normal(row["dialogue"]) for row in train} & {_normal(row["dialogue"]) for row in test}
+        prompts = ({"id": row["id"], "prompt": fill(spec.template, row["dialogue"])} for row in split("test"))
+        return Done(rows=write_table(prompts, FORMATTED_EVAL, context.out / "test.parquet"))
+    test = [(row["id"], _normal(row["dialogue"])) for row in split("test")]
+    held_out = {dialogue for _, dialogue in test}
+    shared = {dialogue for row in split("train") if (dialogue := _normal(row["dialogue"])) in held_out}
     if len(shared) > MOST_SHARED * len(test) and not spec.allow_overlap:
-        example = next(row["id"] for row in test if _normal(row["dialogue"]) in shared)
+        example = next(name for name, dialogue in test if dialogue in shared)
         raise RequestError(
             f"{len(shared)} of {len(test)} test dialogues stand in train too (one is {example!r}), which would inflate every "
             f"score: remove them, or accept it with --set data.allow_overlap=true"
         )
-    for name, source in (("train", train), ("validation", split("validation"))):
-        rows = [
+    counts = {}
+    for name in ("train", "validation"):
+        rows = (
             {"id": row["id"], "prompt": fill(spec.template, row["dialogue"]), "completion": reference}
-            for row in source
+            for row in split(name)
             for reference in row["references"]
-        ]
-        write_table(rows, FORMATTED_TRAIN, context.out / f"{name}.parquet")
-        if name == "train":
-            count = len(rows)
-    return Done(rows=count, facts={"rows": count, "in_train_and_test": len(shared)})
+        )
+        counts[name] = write_table(rows, FORMATTED_TRAIN, context.out / f"{name}.parquet")
+    return Done(rows=counts["train"], facts={"rows": counts["train"], "in_train_and_test": len(shared)})
 
 
 def _normal(dialogue: str) -> str:

@@ -9,12 +9,14 @@ killed goes on at the batch it had reached. Batches are decided by the rows alon
 the machines that share the work changes a byte.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from artifacts.errors import RequestError, StageError
+from artifacts.places import sha256_of
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
 from tasks.config import GenerateSpec, Runtime
 from tasks.decoding.batches import batch_size, count
@@ -69,9 +71,19 @@ def shards(runtime: Runtime, rows: int) -> list[dict[str, str]]:
     return [{"CUDA_VISIBLE_DEVICES": gpus[i]} for i in range(useful)] if gpus and useful > 1 else [{}] * useful
 
 
+def save_part(predictions: list[dict[str, Any]], folder: Path) -> None:
+    """One file a batch, whole or not at all; its name has its digest, for nothing else seals it before the artifact is made."""
+    name = hashlib.sha256("\n".join(row["id"] for row in predictions).encode()).hexdigest()[:16]
+    half = folder / f"{name}.half"
+    write_table(predictions, PREDICTIONS, half)
+    half.rename(folder / f"{name}-{sha256_of(half)[:16]}.parquet")
+
+
 def read_parts(folder: Path) -> list[dict[str, Any]]:
-    """Predictions of the batches that are finished."""
-    return [row for file in sorted(folder.glob("*.parquet")) for row in read_table(file, PREDICTIONS)]
+    """Predictions of the batches that are finished; a damaged file counts for nothing, so its rows are made again."""
+    files = sorted(folder.glob("*.parquet"))
+    whole = [file for file in files if file.stem.endswith(f"-{sha256_of(file)[:16]}")]
+    return [row for file in whole for row in read_table(file, PREDICTIONS)]
 
 
 def _together(measured: list[dict[str, Any]]) -> dict[str, Any]:

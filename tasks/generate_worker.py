@@ -3,7 +3,6 @@
 python -m tasks.generate_worker CONFIG.json        (CONFIG.json is written by tasks/generate.py)
 """
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -11,14 +10,16 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 
-from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
+from artifacts.errors import StageError
+from artifacts.schemas import FORMATTED_EVAL, read_table
 from tasks.base_model import half_precision, load_model, load_tokenizer, pick_device
 from tasks.config import GenerateSpec, ResolvedModel, Runtime
 from tasks.decoding.batches import batch_size, deal
 from tasks.decoding.engine import Engine
 from tasks.events import Events
-from tasks.generate import read_parts
+from tasks.generate import read_parts, save_part
 from tasks.launch import be_worker
 from tasks.turns import TurnEncoder
 
@@ -53,7 +54,7 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
     )  # fmt: skip
     loaded = time.perf_counter()
     for batch in filter(None, todo):
-        _save(engine.predict(batch), parts)
+        save_part(engine.predict(batch), parts)
         finished += len(batch)
         rate = engine.spent["tokens"] / (time.perf_counter() - loaded)
         events.progress(finished, total, f"{rate:.0f} tokens/s")
@@ -80,16 +81,12 @@ def merged(base: ResolvedModel, adapter: Path | None, device: torch.device) -> A
     placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
     model: Any = load_model(base, dtype, **placed)
     if adapter is not None:
-        model = PeftModel.from_pretrained(model, adapter, use_safetensors=True).merge_and_unload()
+        if not (adapter / SAFETENSORS_WEIGHTS_NAME).is_file():  # peft would take a pickle instead
+            raise StageError(
+                f"{adapter} has no {SAFETENSORS_WEIGHTS_NAME}: other formats can run code and are not loaded"
+            )
+        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     return model.eval()
-
-
-def _save(predictions: list[dict[str, Any]], parts: Path) -> None:
-    """One file a batch, whole or not at all."""
-    name = hashlib.sha256("\n".join(row["id"] for row in predictions).encode()).hexdigest()[:16]
-    half = parts / f"{name}.half"
-    write_table(predictions, PREDICTIONS, half)
-    half.rename(parts / f"{name}.parquet")
 
 
 if __name__ == "__main__":

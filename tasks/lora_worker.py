@@ -107,7 +107,7 @@ def prepare(
 
 
 def _memory(spec: TrainSpec, data: Rows, most_rows: int | None, device: torch.device) -> Check:
-    shape = AutoConfig.from_pretrained(model_folder(spec.model))
+    shape = AutoConfig.from_pretrained(model_folder(spec.model), trust_remote_code=False)
     with torch.device("meta"):  # shapes without weights
         empty = AutoModelForCausalLM.from_config(shape)
         parameters = sum(p.numel() for p in empty.parameters())

@@ -17,11 +17,13 @@ from artifacts.fingerprint import fingerprint
 from artifacts.identity import Identity, difference, identity_of, in_words, sha256
 from artifacts.manifest import InputRef, Made, Manifest, Record
 from artifacts.refs import Ref
-from artifacts.store import DamageError, Store, now
+from artifacts.store import DamageError, Store
 from tasks.config import Runtime
 from tasks.events import Events
 
 RECORDED = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "rouge-score", "prefect")
+COMPARED = 200
+"""Artifacts of a stage among which the closest one is sought to say what changed: the newest. A store may have thousands."""
 
 
 class Input(Protocol):
@@ -185,7 +187,9 @@ def decide(stage: Stage, of: str | None, spec: Record, inputs: Mapping[str, Inpu
             )
     except DamageError as damage:
         return because("run", f"damaged: {damage}", manifest)
-    earlier = [(m, difference(m.identity, wanted)) for m in store.manifests(stage.name) if m.of == of]
+    before = [m for m in store.latest(stage.name, COMPARED) if m.of == of]
+    before = before or [m for m in store.manifests(stage.name) if m.of == of]
+    earlier = [(m, difference(m.identity, wanted)) for m in before]
     if not earlier:
         return because("run", "first run")
     closest = min(reversed(earlier), key=lambda pair: len(pair[1]))  # the newest of the closest
@@ -218,13 +222,13 @@ def perform(
         with gate or nullcontext():
             started = time.perf_counter()
             done = stage.function(spec, Context(out, work, job.runtime, events), **inputs)
-            seconds, ended = round(time.perf_counter() - started, 3), now()
+            seconds = round(time.perf_counter() - started, 3)
         manifest = store.publish(
             out, stage=stage.name, of=job.of, name=stage.label(spec), key=job.key, rows=done.rows,
             identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in job.inputs.items()},
             facts=done.facts,
-            made=Made(at=ended, seconds=seconds, run=job.run, origin=_origins(spec) | {"recipe": job.recipe},
+            made=Made(at=store.next_moment(stage.name), seconds=seconds, run=job.run, origin=_origins(spec) | {"recipe": job.recipe},
                       versions=_versions(), measured=done.measured),
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)

@@ -28,7 +28,10 @@ from artifacts.store import Store
 from tasks.config import Runtime, ScoreConfig
 from tasks.events import Silent
 from tasks.stage import Artifact, Context
+from tests.faults.table import pytest_collection_modifyitems, pytest_runtest_makereport, pytest_terminal_summary, tally
 from tests.servers import S3
+
+__all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_terminal_summary", "tally"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "tasks" / "sample"
@@ -223,7 +226,7 @@ def trained_adapter(store: Store, model: Path, folder: Path, template: str, key:
 
 def shrunk(recipe: str, model: Path, data: Path, *more: str) -> list[str]:
     """Overrides that make a real recipe run in seconds: tiny model, tiny data, two steps."""
-    turns = {"gemma": "gemma", "llama": "chatml"}[model.name]
+    turns = "gemma" if model.name == "gemma" else "chatml"
     return [
         f"model.source={model}", f"data.source={data}", f"model.turns={turns}", "train.max_steps=2", "train.batch_size=4",
         "train.max_length=256", "train.lora.rank=4", "train.evaluations=1", "generate.max_new_tokens=6",

@@ -193,7 +193,12 @@ class PrefectServer:
         settings = {"PREFECT_HOME": str(folder / "home"), "PREFECT_API_URL": "", "PREFECT_LOGGING_LEVEL": "WARNING"}
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
         folder.mkdir(parents=True, exist_ok=True)
-        self.server = Process(command, folder / "prefect.log", **(settings | environment))
+        self.run = lambda: Process(command, folder / "prefect.log", **(settings | environment))
+        self.start()
+
+    def start(self) -> None:
+        """Also after a stop: with the same database, at the same address."""
+        self.server = self.run()
         try:
             until(lambda: self.status("/health") == 200, "the Prefect server", 120)
         except BaseException:

@@ -203,4 +203,4 @@ def test_a_row_with_another_number_of_fields_is_refused(data: Path, line: str) -
     """An unquoted comma would move a summary into another column without a word."""
     (data / "train.csv").write_text(f"id,dialogue,summary,topic\n{line}\n")
     with pytest.raises(RequestError, match=r"row 2 has \d fields, the header has 4"):
-        read(resolve_data(DataConfig(source=str(data))), "train")
+        list(read(resolve_data(DataConfig(source=str(data))), "train"))

@@ -9,7 +9,7 @@ import pytest
 
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
-from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
+from artifacts.schemas import FORMATTED_EVAL, read_table
 from artifacts.store import Store
 from flows.adapters import find_adapter
 from tasks.config import ResolvedModel
@@ -39,7 +39,7 @@ def known_answers(patch: pytest.MonkeyPatch, data: Path) -> None:
         parts = Path(config["parts"])
         parts.mkdir()
         made = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
-        write_table(made, PREDICTIONS, parts / "0.parquet")
+        generate.save_part(made, parts)
         return [{}]
 
     patch.setattr(generate, "run_workers", workers)

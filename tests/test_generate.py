@@ -19,7 +19,7 @@ from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
 from tasks.decoding import engine
 from tasks.decoding.decoder import Decoder
 from tasks.events import Silent
-from tasks.generate import generate, shards
+from tasks.generate import generate, save_part, shards
 from tasks.sources import resolve_model
 from tasks.stage import Artifact, Context, Done
 from tests.conftest import SAMPLE, random_adapter, read_csv
@@ -144,7 +144,8 @@ def test_finished_batches_are_kept_and_the_rest_is_made(desk: Desk) -> None:
     kept, *lost = parts(desk)
     assert len(lost) == 2
     marked = [row | MARKER for row in read_table(kept, PREDICTIONS)]
-    write_table(marked, PREDICTIONS, kept)
+    kept.unlink()
+    save_part(marked, kept.parent)
     for file in lost:
         file.unlink()
     _, resumed = desk.run()
@@ -268,6 +269,7 @@ def broken_at(desk: Desk, prompt: int) -> None:
 
 
 @inline
+@pytest.mark.row(8, "weights that make no numbers in generation")
 @pytest.mark.parametrize("beams", [1, 2])
 def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(desk: Desk, beams: int) -> None:
     """Weights that overflowed do not become summaries, in no decoder."""
@@ -277,6 +279,7 @@ def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(desk: Desk, bea
 
 
 @inline
+@pytest.mark.row(9, "memory runs out in generation, injected")
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, candidates: int
@@ -299,6 +302,7 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
 
 
 @inline
+@pytest.mark.row(9, "other errors are not taken for want of memory")
 def test_one_row_that_memory_does_not_hold_says_what_to_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """And no other error is taken for a want of memory."""
     errors: list[Exception] = [torch.OutOfMemoryError("full"), RuntimeError("CUDA error: an illegal memory access")]
@@ -341,6 +345,7 @@ class Heard(Silent):
             self.then(done)
 
 
+@pytest.mark.row(1, "SIGKILL of one of two generating processes")
 def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
     import psutil

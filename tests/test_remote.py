@@ -90,6 +90,7 @@ PREPARED = {"download", "format train", "format eval"}
 LATER = {"train", "generate base", "generate tuned", "score", "promote", "report"}
 
 
+@pytest.mark.row(1, "SIGKILL of a machine, another goes on")
 def test_machines_that_share_only_the_store_do_one_retraining_between_them(
     s3: str, s3_server: S3, tmp_path: Path, recipe: list[str]
 ) -> None:
@@ -126,6 +127,7 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
         assert {str(file) for file in machine.files() if not file.is_relative_to(machine.scratch)} == set()
 
 
+@pytest.mark.row(11, "result store unreachable at the start")
 @pytest.mark.parametrize(
     ("command", "place", "environment", "expected"),
     [
@@ -159,6 +161,7 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(
 
 
 @pytest.mark.faults
+@pytest.mark.row(11, "result store killed during a run")
 def test_an_outage_ends_the_stage_in_one_line_and_a_rerun_repeats_nothing(
     own_server: S3, tmp_path: Path, recipe: list[str]
 ) -> None:

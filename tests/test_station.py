@@ -19,9 +19,14 @@ import httpx
 import psutil
 import pytest
 
+from artifacts.store import Store
 from tests.conftest import ROOT, run_cli, shrunk, tiny_data
+from tests.faults.table import Tally
 
 NOT_CODE = shutil.ignore_patterns(".git", ".venv", ".station", "store", "__pycache__", ".*_cache", "*.egg-info")
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+QUEUED = int(os.environ.get("DIALOGSUM_QUEUED", "10"))
+"""Evaluations that are asked for at once. Each is a process of its own: 200 take half an hour on two cores."""
 PATIENCE = 240.0
 """Seconds that a test waits at most."""
 HOLDER = """
@@ -83,7 +88,7 @@ class Station:
 
     def ended(self, identifier: str) -> dict[str, Any]:
         """The run once it is over."""
-        until(lambda: self.run(identifier)["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"))
+        until(lambda: self.run(identifier)["state_type"] in ENDED)
         return self.run(identifier)
 
     def children(self, parent: str) -> list[dict[str, Any]]:
@@ -236,3 +241,61 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
     assert station.ended(parent)["state_type"] == "CANCELLED"
     station.up()  # starts the worker anew
     assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}
+
+
+@pytest.mark.faults
+def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Station, tally: Tally) -> None:
+    """The run is cancelled, its child and trainer with it; the next run goes on from the checkpoint that was left."""
+    store, lost = station.folder / "store", list[Any]()
+
+    def trainers() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if "tasks.lora_worker" in words and words[-1].startswith(str(store)):
+                found.append(process)
+        return found
+
+    def logged(run: str) -> str:
+        found = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
+        return "\n".join(entry["message"] for entry in found)
+
+    saved = 0
+    for attempt in range(2):
+        parent = station.retrain("train.max_steps=5000", "train.learning_rate=1e-9", "train.seed=9")
+        until(lambda parent=parent: station.children(parent))
+        (child,) = station.children(parent)
+        until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "going on from" in logged(child["id"]))
+        if attempt and f"going on from the checkpoint after step {saved} " not in logged(child["id"]):
+            lost.append(("not gone on from", saved, logged(child["id"])))
+        station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
+        ended = {station.ended(run)["state_type"] for run in (parent, child["id"])}
+        until(lambda: not trainers(), 30)
+        steps = [
+            int(file.parent.name.removeprefix("step-"))
+            for file in store.glob(".scratch/train-*/work/checkpoints/step-*/manifest.json")
+        ]
+        if ended != {"CANCELLED"} or max(steps, default=0) <= saved:
+            lost.append((ended, saved, steps))
+        saved = max(steps, default=0)
+    tally("3 cancelled in the UI while it trains", 2, lost)
+
+
+@pytest.mark.faults
+def test_evaluations_that_queue_on_one_worker_all_complete(
+    station: Station, retrained: dict[str, Any], tally: Tally
+) -> None:
+    """As many at once as asked for, each with another bootstrap: none is lost, each has whole scores of its own."""
+    store = Store(station.folder / "store")
+    before = {m.id for m in store.manifests("score")}
+    runs = [
+        station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
+        for i in range(1, QUEUED + 1)
+    ]  # fmt: skip
+    until(lambda: all(station.run(run)["state_type"] in ENDED for run in runs), 60.0 * QUEUED)
+    lost = [
+        (run, found["state"]["message"]) for run in runs if (found := station.run(run))["state_type"] != "COMPLETED"
+    ]
+    made = [m for m in Store(store.root).manifests("score") if m.id not in before and store.verified(m.path)]
+    assert len(made) == QUEUED
+    tally("20 evaluations queued on one worker", QUEUED, lost)

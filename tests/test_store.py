@@ -30,16 +30,16 @@ KEY = "1a2b3c4d" * 8
 FILES = {"a.bin": bytes(range(256)) * 4, "b.json": b"{}", "c": b"\n"}
 
 
-def publish(store: Store, files: dict[str, bytes] = FILES) -> Manifest:
+def publish(store: Store, files: dict[str, bytes] = FILES, key: str = KEY) -> Manifest:
     """A small artifact with the kinds of values that real manifests hold."""
-    with store.alone("train", KEY) as scratch:
+    with store.alone("train", key) as scratch:
         out = scratch / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         for name, content in files.items():
             (out / name).write_bytes(content)
         return store.publish(
-            out, stage="train", of=None, name="tiny model r4", key=KEY, rows=3, inputs={}, facts={"loss": 1.5, "no": None},
+            out, stage="train", of=None, name="tiny model r4", key=key, rows=3, inputs={}, facts={"loss": 1.5, "no": None},
             identity={"config": {"rate": 2e-05, "text": "{dialogue}\n“é”"}},
             made=Made(at="2026-01-05T06:00:00.000000+00:00", seconds=12.345, run="r", origin={"model": "tiny"}),
         )  # fmt: skip
@@ -356,3 +356,19 @@ def test_two_that_share_a_store_see_at_once_what_the_other_makes(s3: str) -> Non
     first.create(b"1", "champions", "base", "1.json")
     assert second.manifests() == [manifest] == [second.by_id(manifest.id)]
     assert second.names("champions", "base") == ["1.json"]
+
+
+def test_the_latest_artifacts_are_found_without_reading_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stage with thousands only as many manifests are read as are asked for; ids are looked up alone."""
+    made = [publish(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
+    for age, manifest in enumerate(reversed(made)):
+        os.utime(store.absolute(manifest.path), (1e9 - age, 1e9 - age))
+    read, inner = list[str](), store.place.read_all
+    monkeypatch.setattr(store.place, "read_all", lambda paths: inner(read.extend(found := [*paths]) or found))
+    assert {m.id for m in store.latest("train", 3)} == {m.id for m in made[-3:]}
+    assert {m.id for m in store.manifests("train", {made[0].id})} == {made[0].id}
+    assert len(read) == 4
+    assert len(store.latest("train", 99)) == 20
+    assert store.latest("score", 3) == []

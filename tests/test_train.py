@@ -116,6 +116,7 @@ def test_plain_peft_loads_the_adapter(models: dict[str, Any], data: Path) -> Non
     assert (before - after).abs().max() > 1e-3
 
 
+@pytest.mark.row(21, "the same training twice")
 def test_same_training_gives_the_same_bytes(models: dict[str, Any], data: Path) -> None:
     """Training again writes the same files, so nothing after it has to run again; another seed does not."""
     rows = formatted(data)
@@ -264,6 +265,7 @@ def test_stride_and_limit_take_the_rows_they_say(
         assert some.files[name] == same.files[name]
 
 
+@pytest.mark.row(8, "training that diverges by its learning rate")
 def test_loss_that_is_not_a_number_ends_the_run(models: dict[str, Any], data: Path) -> None:
     """A training that diverges fails and says so; no adapter of it is left in the store."""
     rows = formatted(data)

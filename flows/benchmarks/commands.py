@@ -137,6 +137,21 @@ def score(
 
 
 @bench.command()
+def load(
+    artifacts: Annotated[int, typer.Option("--artifacts", min=7, help="In the store that is planned over.")] = 10_000,
+    rows: Annotated[
+        int, typer.Option("--rows", min=200, help="Of the dataset that goes through the CPU stages.")
+    ] = 100_000,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Load: `plan`, `show`, `store` and `gc` over a large store, and every CPU stage on a large dataset."""
+    from flows.benchmarks.load import bench_load
+
+    _print_table(*bench_load(artifacts, rows), as_json)
+
+
+@bench.command()
 def unchanged(
     data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="FOLDER", help="Not the recipe's model.")] = None,

@@ -158,16 +158,19 @@ def _execute(
     names = _stage_names(refresh)
     Store.current().check_writable()  # before a Prefect server starts for nothing
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    # Prefect's own 20 s are too few on a busy machine
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
     from flows import pipeline
-    from flows.server import check_server
+    from flows.server import answering, check_server
     from flows.terminal import Terminal
     from tasks.shell import terminal
 
     check_server()
     listener = Terminal()
     terminal.set(listener)
-    summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)
+    with answering():
+        summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:

@@ -24,6 +24,7 @@ class Trainable(Protocol):
     adapter: FlatAdapter
     device: torch.device
     dtype: torch.dtype
+    vocabulary: int
 
     def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
         """Told the rows' lengths of each pack to come. Returns which of them it should see before time is taken."""

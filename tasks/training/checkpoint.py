@@ -72,7 +72,7 @@ def newest(folder: Path, identity: str, log: Callable[[str], None]) -> tuple[Pro
     for place in _found(folder):
         try:
             return _read(place, identity)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # safetensors has classes of its own
             log(f"checkpoint {place.name} is not used: {one_line(error, 160)}")
     return None
 
@@ -86,7 +86,10 @@ def _read(place: Path, identity: str) -> tuple[Progress, dict[str, torch.Tensor]
         contents[name] = (place / name).read_bytes()
         if hashlib.sha256(contents[name]).hexdigest() != manifest["files"][name]:
             raise ValueError(f"{name} is damaged")
-    return Progress(**json.loads(contents["state.json"])), read_tensors(contents["state.safetensors"])
+    progress, tensors = Progress(**json.loads(contents["state.json"])), read_tensors(contents["state.safetensors"])
+    if progress.done and not any(name.startswith("optimizer.") for name in tensors):
+        raise ValueError("it has no state of the optimizer")
+    return progress, tensors
 
 
 def _found(folder: Path) -> list[Path]:

@@ -140,6 +140,7 @@ class GraphedDecoder:
     def __init__(self, decoder: Decoder, step: int = STEP) -> None:
         self.decoder, self.step = decoder, step
         self.adapter, self.device, self.dtype = decoder.adapter, decoder.device, decoder.dtype
+        self.vocabulary = decoder.vocabulary
         self.wanted: set[Key] = set()
         self.graphs: dict[Key, Recorded] = {}
         self.pool = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None

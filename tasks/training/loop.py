@@ -28,6 +28,8 @@ from tasks.training.pack import Rows, pack, shares
 from tasks.training.plan import Plan
 
 CHECKPOINT_SECONDS = 60.0
+FIGURES = ("validation_loss", "train_loss")
+"""Of a row of the curve; the first one there is, is the base model's."""
 
 
 class StoppedError(StageError):
@@ -128,7 +130,7 @@ class Loop:
         if copied is not None:
             copied.synchronize()
         loss, norm, stop = host.tolist()
-        self._refuse("loss", loss, step)
+        self._refuse("loss", loss, step, self._most(loss))
         self._refuse("gradient norm", norm, step)
         self.progress.done = step + 1
         self.progress.curve.append(
@@ -141,14 +143,19 @@ class Loop:
         self.events.progress(step + 1, self.plan.steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s")
         self.stopping |= bool(stop)
 
-    def _refuse(self, name: str, value: float, step: int) -> None:
-        """StageError if a figure of a step is no number."""
-        if not math.isfinite(value):
+    def _refuse(self, name: str, value: float, step: int, most: float = math.inf) -> None:
+        """StageError if a figure of a step is no number, or more than there can be."""
+        if not (math.isfinite(value) and value <= most):
             rows = ", ".join(self.train.ids[i] for i in self.plan.rows(step))
             raise StageError(
-                f"{name} is {value} at step {step + 1} of {self.plan.steps} (learning rate {self.plan.rate(step):.3g}): "
+                f"{name} is {value:.4g} at step {step + 1} of {self.plan.steps} (learning rate {self.plan.rate(step):.3g}): "
                 f"lower train.learning_rate; no adapter was written; rows of the step: {rows}"
             )
+
+    def _most(self, loss: float) -> float:
+        """A loss above it has exploded: twice that of guessing among all tokens, and twice the first."""
+        first = next((row[name] for row in self.progress.curve for name in FIGURES if name in row), loss)
+        return 2 * max(math.log(self.model.vocabulary), first)
 
     def _validate(self, done: int) -> None:
         """If it is due after `done` steps, and was not done: the mean loss over the labelled tokens of the validation rows."""
@@ -166,7 +173,7 @@ class Loop:
                 total += self.model.loss(pack(rows).to(self.model.device)).double()
         self.group.add(total)
         loss = total.item() / count
-        self._refuse("validation loss", loss, max(0, done - 1))
+        self._refuse("validation loss", loss, max(0, done - 1), self._most(loss))
         if not done:
             curve.append({"step": 0, "epoch": 0.0})
         curve[-1]["validation_loss"] = loss

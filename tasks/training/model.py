@@ -80,6 +80,7 @@ class Decoder:
         self.adapter.refresh()
         self.norm_out = self.body.norm.weight.data.float() + offset
         self.head = causal.get_output_embeddings().weight.data.to(dtype)
+        self.vocabulary = len(self.head)
         heads = (config.num_attention_heads, config.num_key_value_heads, head_size(config))
         self.most_logits = LOGITS_AT_ONCE[self.device.type]
         self.math = Pointwise.of(config.hidden_act, config.rms_norm_eps, heads, dtype, self.device, smoothing)

@@ -18,6 +18,7 @@ class PaddedModel:
         """`dtype`: of products, by autocast. `smoothing`: of labels."""
         self.model, self.dtype, self.smoothing = model, dtype, smoothing
         self.causal = model.get_base_model()
+        self.vocabulary = self.causal.config.get_text_config().vocab_size
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.adapter = FlatAdapter(trained, torch.float32)
         self.device = self.adapter.values.device

@@ -1,0 +1,57 @@
+"""The table that the fault suite ends with: row of issue 6, fault, tries, survived, lost. Also over several xdist workers.
+
+A test counts its tries with the fixture `tally`; one marked `row(8, "loss is no number")` is one try as a whole.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+FAULT = "fault"
+Tally = Callable[[str, int, list[Any]], None]
+"""`tally("7 disk full", tries, lost)` counts in a row of the table, and fails the test unless `lost` is empty."""
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Tally:
+    def row(fault: str, tries: int, lost: list[Any]) -> None:
+        record_property(FAULT, (fault, tries, len(lost)))
+        assert lost == [], f"{len(lost)} of {tries} lost"
+
+    return row
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever stands in the table can be asked for with `-m row`."""
+    for item in items:
+        if "tally" in getattr(item, "fixturenames", ()):
+            item.add_marker("row")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
+    report = yield
+    mark = item.get_closest_marker("row")
+    if mark and mark.args and report.when == "call" and not report.skipped:
+        row, fault = mark.args
+        report.user_properties.append((FAULT, (f"{row} {fault}", 1, int(report.failed))))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    rows: dict[tuple[int, str], tuple[int, int]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") != "call":
+                continue
+            for fault, tries, lost in (value for name, value in report.user_properties if name == FAULT):
+                row, _, what = fault.partition(" ")
+                before = rows.get((int(row), what), (0, 0))
+                rows[int(row), what] = (before[0] + tries, before[1] + lost)
+    if rows:
+        terminalreporter.write_sep("-", "faults")
+        terminalreporter.write_line(f"{'row':>3}  {'fault':<70}{'tries':>7}{'survived':>10}{'lost':>6}")
+        for (row, what), (tries, lost) in sorted(rows.items()):
+            terminalreporter.write_line(f"{row:>3}  {what:<70}{tries:>7}{tries - lost:>10}{lost:>6}")

@@ -1,0 +1,129 @@
+"""Row 5: a damaged checkpoint, or one of another training, is never gone on from; the newest whole one is.
+
+Beside these: tests/test_training_loop.py has each file cut, flipped and gone, a checkpoint of another training, and a kill
+at each call that changes the disk while one is written (row 4), all through the loop to the same bits.
+"""
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tasks.lora_worker import _identity
+from tasks.training import checkpoint
+from tasks.training.checkpoint import Progress
+from tasks.training.pack import Rows
+from tests.faults.table import Tally
+from tests.test_train import spec_of
+from tests.test_training_engine import some_rows
+
+TENSORS = {
+    "adapter": torch.arange(40.0), "optimizer.exp_avg": torch.ones(40), "optimizer.exp_avg_sq": torch.ones(40),
+    "optimizer.step": torch.tensor(2.0),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two whole checkpoints, after steps 1 and 2."""
+    for done in (1, 2):
+        curve = [{"step": i + 1, "epoch": 0.5, "train_loss": 1.0 / (i + 1)} for i in range(done)]
+        checkpoint.save(tmp_path, "this", Progress(done, curve, 60), {k: v + done for k, v in TENSORS.items()})
+    return tmp_path
+
+
+def taken(folder: Path, identity: str = "this") -> tuple[int | None, list[str]]:
+    """After which step the checkpoint is that would be gone on from, and what was said."""
+    said: list[str] = []
+    found = checkpoint.newest(folder, identity, said.append)
+    if found is None:
+        return None, said
+    progress, tensors = found
+    assert len(progress.curve) == progress.done
+    assert all(torch.equal(tensors[name], value + progress.done) for name, value in TENSORS.items())
+    return progress.done, said
+
+
+def test_any_byte_that_is_flipped_or_cut_off_is_found(folder: Path, tally: Tally) -> None:
+    """500 random places of the newest one: the one before is taken, the reason told in one line."""
+    dice, lost = random.Random(5), []
+    files = sorted(folder.glob("step-00000002/*"))
+    for i in range(500):
+        file = files[i % len(files)]
+        content = file.read_bytes()
+        position, bit = dice.randrange(len(content)), dice.randrange(8)
+        flipped = content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+        cut = i % 5 == 4
+        file.write_bytes(content[:position] if cut else flipped)
+        done, said = taken(folder)
+        if (
+            done != 1
+            or len(said) != 1
+            or not said[0].startswith("checkpoint step-00000002 is not used")
+            or "\n" in said[0]
+        ):
+            lost.append((file.name, position, bit, cut, done, said))
+        file.write_bytes(content)
+    assert taken(folder) == (2, [])
+    tally("5 byte of a checkpoint flipped or cut off", 500, lost)
+
+
+def test_files_that_are_gone_exchanged_or_half_there(folder: Path, tally: Tally) -> None:
+    """Between checkpoints, too: the file of an earlier step under a later step's name."""
+    first, last = folder / "step-00000001", folder / "step-00000002"
+    whole, lost = shutil.copytree(last, folder / "kept"), []
+    for name in ("state.safetensors", "state.json", "manifest.json"):
+        for how in ("gone", "of the step before", "a folder", "empty"):
+            (last / name).unlink()
+            if how == "of the step before":
+                shutil.copy(first / name, last / name)
+            elif how == "a folder":
+                (last / name).mkdir()
+            elif how == "empty":
+                (last / name).touch()
+            done, said = taken(folder)
+            if done != 1 or len(said) != 1:
+                lost.append((name, how, done, said))
+            shutil.rmtree(last)
+            shutil.copytree(whole, last)
+    shutil.rmtree(last)
+    last.write_text("a file, not a folder")
+    if taken(folder)[0] != 1:
+        lost.append("file instead of a folder")
+    tally("5 file of a checkpoint gone, exchanged, empty", 13, lost)
+
+
+def test_without_the_optimizers_state_it_is_none(folder: Path, tally: Tally) -> None:
+    """Whole by its digests, but the optimizer would begin anew: not silently. Random numbers come from seed and step alone."""
+    checkpoint.save(folder, "this", Progress(3, [{}] * 3, 60), {"adapter": TENSORS["adapter"]})
+    done, said = taken(folder)
+    assert (done, len(said)) == (2, 1)
+    assert "optimizer" in said[0]
+    tally("5 optimizer state missing", 1, [])
+
+
+def test_every_setting_row_and_label_makes_another_training(
+    models: dict[str, Path], folder: Path, tally: Tally
+) -> None:
+    """The identity that a checkpoint carries: nothing that could change the adapter is left out."""
+    rows, held_out = some_rows(4), some_rows(2, seed=1)
+
+    def identity(train: Any = rows, validation: Any = held_out, quantization: str = "none", **changes: Any) -> str:
+        spec = spec_of(models["llama"], quantization, **changes)
+        return _identity(spec, Rows(train, ["a"] * len(train)), Rows(validation, ["b"] * len(validation)))
+
+    (ids, labels), *others = rows
+    variants = {
+        "learning rate": identity(learning_rate=3e-4), "seed": identity(seed=1), "steps": identity(max_steps=5),
+        "batch": identity(batch_size=3), "schedule": identity(schedule="linear"), "decay": identity(weight_decay=0.1),
+        "quantization": identity(quantization="nf4"), "order of rows": identity(rows[::-1]), "fewer rows": identity(rows[1:]),
+        "a token": identity([([ids[0] + 1, *ids[1:]], labels), *others]),
+        "a label": identity([(ids, [*labels[:-1], -100]), *others]), "validation": identity(validation=held_out[:1]),
+    }  # fmt: skip
+    lost = [name for name, found in variants.items() if found == identity()]
+    assert len({*variants.values()}) == len(variants)
+    lost += [name for name, found in variants.items() if taken(folder, found)[0] is not None]
+    tally("5 checkpoint of another recipe or dataset", len(variants), lost)

@@ -1,0 +1,138 @@
+"""Row 7: a disk that is full. The stage at work fails with one line that names the folder and the bytes that are left,
+what was finished is whole, and the same command goes on once there is room.
+
+The limit is the kernel's own (RLIMIT_FSIZE), set for one stage after the other; a small tmpfs has the whole command run
+into its end, where one may be mounted.
+"""
+
+import contextlib
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.errors import NoRoomError
+from artifacts.manifest import Manifest
+from artifacts.store import Store
+from tasks.stage import Job, Stage
+from tests.conftest import ROOT
+from tests.faults.conftest import Walk, settings
+from tests.faults.table import Tally
+
+STAGES = (
+    "download",
+    "format train",
+    "format eval",
+    "train",
+    "generate base",
+    "generate tuned",
+    "score",
+    "promote",
+    "report",
+)
+
+
+@contextlib.contextmanager
+def files_at_most(size: int) -> Iterator[None]:
+    """No file of this process may become longer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+class Filling(Walk):
+    """The disk is full while one of the stages is at work, once; the walk then goes on as if room had been made."""
+
+    def __init__(self, stage: str, size: int) -> None:
+        super().__init__()
+        self.stage, self.size, self.said = stage, size, ""
+        self.whole: list[Manifest] = []
+
+    def perform(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
+        if not self.said and self.stage == " ".join(filter(None, [stage.name, job.of])):
+            store = Store.current()
+            self.whole = store.manifests()
+            with files_at_most(self.size), pytest.raises(NoRoomError) as refused:
+                super().perform(stage, job)
+            self.said = str(refused.value)
+            assert [m for m in Store(store.root).manifests() if Store(store.root).verified(m.path)] == self.whole
+        return super().perform(stage, job)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param(s, marks=[pytest.mark.faults] if s.startswith(("train", "generate", "report")) else [])
+        for s in STAGES
+    ],
+)
+@pytest.mark.usefixtures("workers_inline")
+def test_a_full_disk_ends_the_stage_in_one_line_and_loses_nothing(
+    copied: Path, wanted: list[str], tally: Tally, stage: str
+) -> None:
+    """In every stage, with room for nothing and with room for a little; what comes out afterwards is as ever."""
+    lost: list[Any] = []
+    there = {" ".join(filter(None, [m.stage, m.of])): m for m in Store.current().manifests()}
+    for size in (0, 300):
+        shutil.rmtree(Store.current().absolute(there[stage].path))
+        walk = Filling(stage, size)
+        walk.through(wanted)
+        named = re.search(r"no room to write in /\S+, where [\d,]+ bytes are free", walk.said)
+        (made,) = [manifest for manifest, ran in walk.made if ran]
+        as_ever = made.digest == there[stage].digest or stage == "report"  # which names the run
+        if not named or "\n" in walk.said or made.id != there[stage].id or not as_ever:
+            lost.append((size, walk.said, made.digest))
+    tally("7 disk full while a stage writes", 2, lost)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """4 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no tmpfs may be mounted here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.mark.faults
+def test_the_command_on_a_disk_that_fills_up_goes_on_once_there_is_room(
+    small_disk: Path, wanted: list[str], tmp_path: Path, tally: Tally
+) -> None:
+    """A file takes all but some of the room: at each size the command ends with one line; then the file is removed."""
+    lost: list[Any] = []
+    sizes = (8, 64, 160)
+    environment = {"DIALOGSUM_STORE": str(small_disk / "store"), "PREFECT_HOME": str(tmp_path / "prefect")}
+
+    def run() -> Any:
+        return subprocess.run(
+            [sys.executable, "-m", "flows.cli", "run", *settings(wanted)], cwd=ROOT, check=False, capture_output=True,
+            text=True, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        )  # fmt: skip
+
+    for kib in sizes:
+        ballast = small_disk / "ballast"
+        free = shutil.disk_usage(small_disk).free
+        ballast.write_bytes(b"x" * max(0, free - kib * 1024))
+        done = run()
+        last = done.stderr.strip().splitlines()[-1]
+        if done.returncode == 0 or "Traceback" in last or not re.search(r"cannot be written|no room to write in", last):
+            lost.append((kib, done.returncode, done.stderr[-600:]))
+        ballast.unlink()
+        assert all(Store(small_disk / "store").verified(m.path) for m in Store(small_disk / "store").manifests())
+    done = run()
+    if done.returncode:
+        lost.append(("room", done.stderr[-600:]))
+    tally("7 disk full under the whole command", len(sizes) + 1, lost)

@@ -1,0 +1,67 @@
+"""Row 20: load. How long it takes is told by `dialogsum bench load`, not here (BENCHMARKS.md).
+
+Beside these: tests/test_station.py queues evaluations on one worker.
+"""
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import artifacts.schemas
+from artifacts.refs import Ref
+from artifacts.store import Store
+from tasks.config import DataConfig, DownloadSpec, FormatSpec, Runtime
+from tasks.events import Silent
+from tasks.sources import resolve_data
+from tasks.stage import Job, identity, perform
+from tasks.stages import STAGES
+from tests.conftest import write_csv
+from tests.faults.table import Tally
+
+
+def peak_of(folder: Path, rows: int) -> int:
+    """Most bytes that Python holds while that many rows go through `download` and `format`."""
+    for split, count in (("train", rows), ("validation", 40), ("test", 40)):
+        write_csv(
+            folder / f"{split}.csv",
+            [{"id": f"{split}_{i}", "dialogue": f"#Person1#: {split} {i} " + "talk " * 200, "summary": "s", "topic": "t"} for i in range(count)],
+        )  # fmt: skip
+    inputs: dict[str, Ref] = {}
+    tracemalloc.start()
+    try:
+        for name, of, spec in (
+            ("download", None, DownloadSpec(data=resolve_data(DataConfig(source=str(folder))))),
+            ("format", "train", FormatSpec(rows="train", template="Sum up:\n{dialogue}")),
+        ):
+            job = Job(
+                stage=name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, run="load", runtime=Runtime(device="cpu"),
+                identity=identity(STAGES[name], of, spec, inputs),
+            )  # fmt: skip
+            manifest, ran = perform(STAGES[name], job, Silent())
+            inputs = {"dataset": Ref.of_manifest(manifest)}
+            assert (ran, manifest.rows) == (True, rows + 80 * (name == "download"))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_is_flat_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally) -> None:
+    """Eight times the rows, in sixteen times as many batches: but for their ids, no more memory."""
+    monkeypatch.setattr(artifacts.schemas, "AT_ONCE", 128)
+    few, many = peak_of(tmp_path / "few", 1000), peak_of(tmp_path / "many", 8000)
+    text = 7000 * 1000  # bytes that came on top
+    tally("20 rows through download and format, memory flat", 2, [] if many - few < 0.3 * text else [(few, many)])
+
+
+@pytest.mark.faults
+def test_a_large_store_and_a_large_dataset_are_worked_through(tally: Tally) -> None:
+    """All commands over 10,000 artifacts; 100,000 rows through every CPU stage."""
+    from flows.benchmarks.load import bench_load
+
+    before = Store.current().manifests()
+    table: list[Any] = bench_load(10_000, 100_000)[0]
+    assert len(table) >= 12
+    assert Store.current().manifests() == before  # it has a store of its own
+    tally("20 10,000 artifacts, 100,000 rows", len(table), [])

@@ -128,7 +128,7 @@ class PostgreSQL:
     """A cluster of its own on 127.0.0.1, password required. `initdb` refuses root, so root runs it as `postgres`."""
 
     SETUP = ("CREATE ROLE prefect LOGIN PASSWORD 'pw-of-the-tests'", "CREATE DATABASE prefect OWNER prefect")
-    """As in the README: the owner of a database may make the extension pg_trgm, which Prefect needs, without more rights."""
+    """As in docs/operating.md: the owner of a database may make the extension pg_trgm, which Prefect needs, without more rights."""
 
     def __init__(self) -> None:
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]

@@ -3,6 +3,7 @@
 A test counts its tries with the fixture `tally`; one marked `row(8, "loss is no number")` is one try as a whole.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,9 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     report = yield
     mark = item.get_closest_marker("row")
-    if mark and mark.args and report.when == "call" and not report.skipped:
-        row, fault = mark.args
-        report.user_properties.append((FAULT, (f"{row} {fault}", 1, int(report.failed))))
+    if mark and report.when == "call" and not report.skipped:
+        if mark.args:
+            row, fault = mark.args
+            report.user_properties.append((FAULT, (f"{row} {fault}", 1, int(report.failed))))
+        elif report.failed and not any(name == FAULT for name, _ in report.user_properties):
+            row = re.search(r"Rows? (\d+)", str(item.module.__doc__))
+            fault = f"{row[1] if row else 0} {item.name}, broken off"
+            report.user_properties.append((FAULT, (fault, 1, 1)))
     return report
 
 

@@ -18,6 +18,7 @@ Tally = Callable[[str, int, list[Any]], None]
 def tally(record_property: Callable[[str, object], None]) -> Tally:
     def row(fault: str, tries: int, lost: list[Any]) -> None:
         record_property(FAULT, (fault, tries, len(lost)))
+        print(*lost, sep="\n")  # pytest shows it where the test fails
         assert lost == [], f"{len(lost)} of {tries} lost"
 
     return row

@@ -78,3 +78,16 @@ def _unpacked(model: ResolvedModel) -> Path:
             finally:
                 shutil.rmtree(half, ignore_errors=True)
     return folder
+
+
+def head_size(config: Any) -> int:
+    """Numbers in a key of one head."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def flash_attention(config: Any, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch has flash attention for it: half precision, compute capability 8 or more, heads of at most 256."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    size = head_size(config)
+    return size <= 256 and size % 8 == 0 and torch.cuda.get_device_capability(device) >= (8, 0)

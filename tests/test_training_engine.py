@@ -1,6 +1,7 @@
 """The decoder against transformers and peft: same loss, same gradients, rows that do not see one another."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
+from tasks.base_model import flash_attention
 from tasks.config import SEVEN_LINEARS
 from tasks.training.graphs import GraphedDecoder, filled, key_of
 from tasks.training.model import LOGITS_AT_ONCE, Decoder, unsupported
@@ -61,7 +63,7 @@ def test_loss_and_gradients_are_those_of_transformers_and_peft(
     models: dict[str, Path], name: str, lora: dict[str, Any]
 ) -> None:
     model, rows = peft_model(models[name], **lora), some_rows()
-    assert unsupported(model) is None
+    assert unsupported(model, torch.float32) is None
     wanted, gradients = plain(model, rows)
     decoder = Decoder(model, torch.float32)
     loss = decoder.loss(pack(rows))
@@ -148,7 +150,30 @@ def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pyt
     ],
 )
 def test_what_the_decoder_does_not_know_is_told(models: dict[str, Path], lora: dict[str, Any], reason: str) -> None:
-    assert reason in str(unsupported(peft_model(models["llama"], **lora)))
+    assert reason in str(unsupported(peft_model(models["llama"], **lora), torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "capability", "head", "holds"),
+    [
+        ("cuda", torch.bfloat16, (9, 0), 64, True),
+        ("cuda", torch.float32, (9, 0), 64, False),
+        ("cuda", torch.float16, (7, 5), 64, False),
+        ("cuda", torch.bfloat16, (8, 0), 512, False),
+        ("cpu", torch.bfloat16, (9, 0), 64, False),
+    ],
+)
+def test_flash_attention_is_used_where_torch_has_it(
+    device: str,
+    dtype: torch.dtype,
+    capability: tuple[int, int],
+    head: int,
+    holds: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As torch's documentation of varlen_attn has it; elsewhere the modules train padded."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert flash_attention(SimpleNamespace(head_dim=head), torch.device(device), dtype) is holds
 
 
 def test_rows_are_shared_out_by_their_tokens() -> None:

@@ -106,6 +106,7 @@ def parity(
     shape: ShapeName = "gemma-2b",
     recipe: RecipeName = "gemma-2b",
     steps: Annotated[int, typer.Option("--steps", min=2)] = 200,
+    at_once: Annotated[int, typer.Option("--trl-rows", min=1, help="Rows that TRL takes at once.")] = 8,
     overrides: Overrides = None,
     work: Work = None,
     timeout: Timeout = 600,
@@ -115,7 +116,8 @@ def parity(
     """Learning: our loss curve beside plain TRL's with fp32 adapters, on the same rows."""
     from flows.benchmarks.parity import bench_parity
 
-    _print_table(*bench_parity(_asked(recipe, model, tokenizer, shape, data, work, timeout, overrides), steps), as_json)
+    asked = _asked(recipe, model, tokenizer, shape, data, work, timeout, overrides)
+    _print_table(*bench_parity(asked, steps, at_once), as_json)
 
 
 @bench.command()

@@ -19,8 +19,11 @@ END = 20
 """Last steps whose mean is compared."""
 
 
-def bench_parity(asked: Asked, steps: int) -> tuple[list[dict[str, Any]], str]:
-    """Train `steps` steps by our stage and by TRL with fp32 adapters; returns the curves and how far apart they are."""
+def bench_parity(asked: Asked, steps: int, at_once: int = 8) -> tuple[list[dict[str, Any]], str]:
+    """Train `steps` steps by our stage and by TRL with fp32 adapters; returns the curves and how far apart they are.
+
+    at_once: rows of a batch that TRL takes through the model together.
+    """
     asked = replace(asked, overrides=(*asked.overrides, "model.quantization=none"))
     with running(asked) as run:
         train = load_recipe(run.recipe, run.overrides).train
@@ -29,7 +32,7 @@ def bench_parity(asked: Asked, steps: int) -> tuple[list[dict[str, Any]], str]:
         facts, rows = run.prepare(f"train.limit={limit}")
         ours = run.tried("ours", "ours", f"train.limit={limit}", *only, do="train", warm=1)
         _lay_in_order(rows, Plan(facts["rows"], train), steps)
-        micro = next(size for size in (8, 4, 2, 1) if train.batch_size % size == 0)
+        micro = next(size for size in range(min(at_once, train.batch_size), 0, -1) if train.batch_size % size == 0)
         options = {
             "batch": micro, "accumulate": train.batch_size // micro, "steps": steps, "learning_rate": train.learning_rate,
             "lr_scheduler_type": train.schedule, "warmup_steps": -int(-steps * train.warmup // 1), "logging_steps": 1,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tasks.base_model import flash_attention
 from tasks.decoding.batches import part_of, parts, shape
 from tasks.decoding.flash_cache import FlashCache
 from tasks.decoding.graphs import Graphs
@@ -50,7 +51,7 @@ class Decoder:
         self.sizes = sorted({rows, *(part_of(rows, n) for n in (2, 4))})
         """Rows that a graph may have."""
         self.cache: Cache
-        if FlashCache.possible(model.config, device, dtype):
+        if flash_attention(model.config, device, dtype):
             self.cache = FlashCache(model.config, rows, prompt_tokens + (rows + 1) * new_tokens, device, dtype)
         else:
             self.cache = EvenCache(model.config, rows, rows * (longest + new_tokens), device, dtype)

@@ -1,22 +1,13 @@
 """Keys and values on a GPU in half precision: rows follow each other without gaps, and a row costs what it is long."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from tasks.decoding.kv_cache import Cache, Prompts, Step, head_size
+from tasks.decoding.kv_cache import Cache, Prompts, Step
 
 
 class FlashCache(Cache):
     """Rows follow each other without gaps; flash attention reads each as far as it is long."""
-
-    @staticmethod
-    def possible(config: Any, device: torch.device, dtype: torch.dtype) -> bool:
-        """Flash attention: half precision, compute capability 8 or more, heads of at most 256."""
-        size, half = head_size(config), dtype in (torch.bfloat16, torch.float16)
-        fitting = size <= 256 and size % 8 == 0
-        return device.type == "cuda" and half and fitting and torch.cuda.get_device_capability(device) >= (8, 0)
 
     def place(self, rooms: list[int], spare: int) -> list[int]:
         starts = [0]

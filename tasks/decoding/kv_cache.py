@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
+from tasks.base_model import head_size
+
 NAME = "dialogsum_rows"
 FOREIGN = ("sliding_window", "softcap", "s_aux", "position_bias")
 """What other attentions are told and ours does not do."""
@@ -44,11 +46,6 @@ class Step:
     """At least the largest of `used`, known without asking the device."""
     extra: dict[str, Tensor] = field(default_factory=dict)
     """What the cache needs in every layer and makes once."""
-
-
-def head_size(config: Any) -> int:
-    """Numbers in a key of one head."""
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 class Cache(ABC):

@@ -59,7 +59,7 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
 
 def trainable(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> tuple[Trainable, str | None]:
     """What trains a peft model, and why it is not the decoder if it is not."""
-    reason = unsupported(model)
+    reason = unsupported(model, dtype)
     if reason:
         return PaddedModel(model, dtype, smoothing), reason
     decoder = Decoder(model, dtype, smoothing)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from tasks.base_model import flash_attention, head_size
 from tasks.config import SEVEN_LINEARS
 from tasks.training.flat_adapter import FlatAdapter
 from tasks.training.layer_functions import AddNorm, GatedMlp, HeadLoss, Linear, Rotate
@@ -24,15 +25,16 @@ LOGITS_AT_ONCE = {"cuda": 1 << 29, "cpu": 1 << 25}
 """Logits held together: 1 GiB of bf16 on a GPU, 2,048 rows of Gemma's vocabulary."""
 
 
-def unsupported(model: Any) -> str | None:
-    """Why this peft model cannot be trained by `Decoder`; None if it can."""
-    config, lora = model.get_base_model().config, model.peft_config["default"]
+def unsupported(model: Any, dtype: torch.dtype) -> str | None:
+    """Why this peft model cannot be trained by `Decoder` with products in `dtype`; None if it can."""
+    config, lora, device = model.get_base_model().config, model.peft_config["default"], model.device
     reasons = {
         f"architecture {config.model_type}": config.model_type not in NORM_OFFSET,
         f"activation {config.hidden_act}": config.hidden_act not in ACTIVATIONS,
         "biases": getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False),
         "dropout": bool(lora.lora_dropout or config.attention_dropout),
         "another kind of adapter": lora.use_dora or lora.bias != "none" or bool(lora.modules_to_save),
+        "a GPU without flash attention": device.type == "cuda" and not flash_attention(config, device, dtype),
         "attention in both directions": bool(getattr(config, "use_bidirectional_attention", False)),
     }
     trained = {name.split(".")[-4] for name, p in model.named_parameters() if p.requires_grad and "lora_" in name}
@@ -79,8 +81,7 @@ class Decoder:
         self.norm_out = self.body.norm.weight.data.float() + offset
         self.head = causal.get_output_embeddings().weight.data.to(dtype)
         self.vocabulary = len(self.head)
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        heads = (config.num_attention_heads, config.num_key_value_heads, size)
+        heads = (config.num_attention_heads, config.num_key_value_heads, head_size(config))
         self.most_logits = LOGITS_AT_ONCE[self.device.type]
         self.math = Pointwise.of(config.hidden_act, config.rms_norm_eps, heads, dtype, self.device, smoothing)
 

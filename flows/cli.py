@@ -248,9 +248,8 @@ def _execute(
     names = _stage_names(refresh)
     Store.current().check_writable()  # before a Prefect server starts for nothing
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault(
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180"
-    )  # Prefect's 20 fail on a busy machine
+    # Prefect's 20 s are not enough on a busy machine
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
     from flows import pipeline
     from flows.server import answering, check_server

@@ -179,9 +179,8 @@ class Store:
     def next_moment(self, stage: str) -> str:
         """UTC now; or, where the clock was set back, just after the newest artifact of the stage: it has to sort after it."""
         moments = [now()]
-        with contextlib.suppress(
-            RequestError, ValueError
-        ):  # of another version, which is no reason to lose what was made
+        # ValueError: there is none; RequestError: one is of another version, which is no reason to lose what was made
+        with contextlib.suppress(RequestError, ValueError):
             newest = max(manifest.made.at for manifest in self.manifests(stage))
             moments.append(
                 (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat(timespec="microseconds")

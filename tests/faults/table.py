@@ -3,6 +3,7 @@
 A test counts its tries with the fixture `tally`; one marked `row(8, "loss is no number")` is one try as a whole.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ Tally = Callable[[str, int, list[Any]], None]
 def tally(record_property: Callable[[str, object], None]) -> Tally:
     def row(fault: str, tries: int, lost: list[Any]) -> None:
         record_property(FAULT, (fault, tries, len(lost)))
+        print(*lost, sep="\n")  # pytest shows it where the test fails
         assert lost == [], f"{len(lost)} of {tries} lost"
 
     return row
@@ -34,9 +36,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Any:
     report = yield
     mark = item.get_closest_marker("row")
-    if mark and mark.args and report.when == "call" and not report.skipped:
-        row, fault = mark.args
-        report.user_properties.append((FAULT, (f"{row} {fault}", 1, int(report.failed))))
+    if mark and report.when == "call" and not report.skipped:
+        if mark.args:
+            row, fault = mark.args
+            report.user_properties.append((FAULT, (f"{row} {fault}", 1, int(report.failed))))
+        elif report.failed and not any(name == FAULT for name, _ in report.user_properties):
+            row = re.search(r"Rows? (\d+)", str(item.module.__doc__))
+            fault = f"{row[1] if row else 0} {item.name}, broken off"
+            report.user_properties.append((FAULT, (fault, 1, 1)))
     return report
 
 

@@ -57,7 +57,8 @@ def _parts(stage: dict[str, Any], manifest: dict[str, Any]) -> list[tuple[str, f
     else:
         known += [("decode", measured["generating_seconds"])]
     known.append(("save and end", saving))
-    importing = made["seconds"] - sum(seconds for _, seconds in known)
+    # two processes' clocks: less than nothing may be left where a worker imports nothing
+    importing = max(0.0, made["seconds"] - sum(seconds for _, seconds in known))
     return [
         (f"{label}: {name}", seconds)
         for name, seconds in [("import", importing), *known]

@@ -123,13 +123,13 @@ def _judge(
     gate: PromoteSpec | None = None,
     seeds: dict[str, Input] | None = None,
 ) -> Outcome:
-    """Score the candidate beside base, champion and the prompt before; decide; report."""
+    """Score the candidate beside base, champion and as it was asked before; decide; report."""
     made = {"base": base}
     if adapter is not None:
         made["tuned"] = step(GENERATE, "tuned", _generate(setup), rows=prompts, adapter=adapter)
         rival = setup.champions.rival(setup.candidate(adapter.id))
         if gate is None and rival is not None and rival.adapter == adapter.id:
-            before, rival = before or rival, None  # another prompt, not another model
+            before, rival = before or rival, None  # asked otherwise, not another model
         if rival is not None:
             made["champion"] = _as_asked(setup, step, dataset, "champion", rival)
         if before is not None and before != rival:

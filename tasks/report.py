@@ -65,7 +65,8 @@ def report(
     rival = next((name for name in RIVALS if name in found["differences"]), None)
     same_prompt = _same_prompt(adapter, prompts, base)
     spread = _spread(scores, seeds)
-    said = verdict(found, decided, [row["rouge1"] for row in spread["rows"]], same_prompt is False)
+    changed = _changed(tuned, before) if tuned and before else ""
+    said = verdict(found, decided, [row["rouge1"] for row in spread["rows"]], same_prompt is False, changed)
     script = Markup((TEMPLATES / "report.js").read_text())  # noqa: S704  # our own file
     page = {
         "verdict": said,
@@ -162,6 +163,16 @@ def _same_prompt(adapter: Artifact | None, prompts: Artifact, base: Artifact) ->
         return None
     trained = (adapter.manifest.facts["template"], adapter.manifest.identity["config"]["turns"])
     return trained == (prompts.manifest.identity["config"]["template"], base.manifest.identity["config"]["turns"])
+
+
+def _changed(tuned: Artifact, before: Artifact) -> str:
+    """What one adapter was asked otherwise for these two outputs."""
+    (prompt, decoding), (prompt_before, decoding_before) = (
+        ((m.inputs["rows"].digest, m.identity["config"]["turns"]), m.identity["config"]["generate"])
+        for m in (tuned.manifest, before.manifest)
+    )
+    names = {"prompt": prompt != prompt_before, "decoding": decoding != decoding_before}
+    return " and ".join(name for name, other in names.items() if other)
 
 
 def _first_prompt(prompts: Artifact) -> str:

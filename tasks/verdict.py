@@ -5,16 +5,18 @@ from typing import Any
 from tasks.examples import MEASURE, RIVALS
 
 NAME = "ROUGE-1"
-WORDS = {"before": "the prompt before", "champion": "the champion", "base": "the base model"}
+WORDS = {"champion": "the champion", "base": "the base model"}
 
 
 def verdict(
-    scores: dict[str, Any], decision: dict[str, Any] | None, seeds: list[float], other_prompt: bool | None
+    scores: dict[str, Any], decision: dict[str, Any] | None, seeds: list[float], other_prompt: bool | None, changed: str
 ) -> dict[str, Any]:
     """`state` (better, worse, even, alone) and sentences: `head`, `much`, `others`, `gate`, `trust`.
 
     seeds: ROUGE-1 of every training seed, the candidate's first; empty or one figure where only one was trained.
+    changed: what `before` was asked otherwise: prompt, decoding, or both.
     """
+    words = WORDS | {"before": f"the {changed} before"}
     found = scores["protocols"][scores["headline"]]
     rows = _rows(found["protocol"])
     if "base" not in scores["differences"]:
@@ -29,7 +31,7 @@ def verdict(
     gain, system = scores["differences"][rival][MEASURE], found["systems"]
     low, high = gain["interval"]
     state = "better" if low > 0 else "worse" if high < 0 else "even"
-    ours, theirs = "The new prompt" if rival == "before" else "The tuned model", WORDS[rival]
+    ours, theirs = f"The new {changed}" if rival == "before" else "The tuned model", words[rival]
     others = [name for name in RIVALS if name != rival and name in scores["differences"]]
     trust = [
         f"Measured on the same {rows}; probability of being better {_percent(gain['better'])}.",
@@ -45,7 +47,7 @@ def verdict(
         }[state],
         "much": _against(system["tuned"], system[rival], gain),
         "others": [
-            f"Against {WORDS[name]}: {_against(system['tuned'], system[name], scores['differences'][name][MEASURE])}"
+            f"Against {words[name]}: {_against(system['tuned'], system[name], scores['differences'][name][MEASURE])}"
             for name in others
         ],
         "gate": _gate(decision),

@@ -16,7 +16,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rouge_score import rouge_scorer
 
-from artifacts.manifest import Made
+from artifacts.manifest import InputRef, Made
 from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL
 from artifacts.store import Store
 from tasks.config import Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreConfig
@@ -113,6 +113,16 @@ class Desk:
         self.template, self.trained_on, self.model, self.data = TEMPLATE, TEMPLATE, "tiny-model", "folder"
         self.checks = [{"name": "rows", "state": "ok", "detail": "3 of 3 rows reach the trainer"}]
         self.history: list[Evaluation] = []
+        self.otherwise = {"prompt"}
+        """What `before` was asked otherwise."""
+
+    def asked(self, name: str, output: Artifact) -> Artifact:
+        """Predictions with the prompts and the decoding that they were asked by."""
+        otherwise = self.otherwise if name == "before" else set()
+        config = {"turns": "gemma", "generate": {"candidates": 8 if "decoding" in otherwise else 1}}
+        rows = InputRef(id="format-00000001", digest=("b" if "prompt" in otherwise else "a") * 64)
+        found = self.told(output, config)
+        return replace(found, manifest=found.manifest.model_copy(update={"inputs": {"rows": rows}}))
 
     def told(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
         """The same payload with what a real stage would have said of it."""
@@ -135,7 +145,7 @@ class Desk:
         prompts = self.told(table("format", "test", filled, FORMATTED_EVAL), {"template": self.template})
         texts = {"base": base} | ({"tuned": tuned} if tuned is not None else {}) | rivals
         outputs = {
-            name: self.told(self.predictions(found, self.cut if name == "tuned" else set()), {"turns": "gemma"})
+            name: self.asked(name, self.predictions(found, self.cut if name == "tuned" else set()))
             for name, found in texts.items()
         }
         done = score(ScoreConfig(bootstrap_resamples=500), context, dataset, **outputs)
@@ -365,6 +375,19 @@ def test_verdict_is_what_the_predictions_are(
     chance = {"better": "above 99.9 %", "worse": "below 0.1 %", "even": "50.0 %"}[state]
     assert f"same 24 test dialogues with 3 references each; probability of being better {chance}." in verdict["trust"]
     assert "one seed was trained" in verdict["trust"]
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "named"),
+    [({"prompt"}, "prompt"), ({"decoding"}, "decoding"), ({"prompt", "decoding"}, "prompt and decoding")],
+)
+def test_verdict_names_what_was_asked_otherwise(desk: Desk, otherwise: set[str], named: str) -> None:
+    """An evaluation with fewer candidates is no new prompt."""
+    desk.otherwise = otherwise
+    texts = desk.constant()
+    folder, verdict = desk.render(desk.inputs(texts, desk.references(), before=texts, champion=texts), examples=3)
+    assert verdict["head"] == f"The new {named} is better than the {named} before."
+    assert html(folder).texts("h1") == [verdict["head"]]
 
 
 def rouge1(texts: list[str], rows: list[dict[str, Any]]) -> list[float]:

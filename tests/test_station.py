@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,34 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
     assert station.ended(parent)["state_type"] == "CANCELLED"
     station.up()  # starts the worker anew
     assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}
+
+
+@pytest.mark.faults
+def test_killed_machine_costs_its_share(station: Station, retrained: dict[str, Any]) -> None:
+    """SIGKILL to the run that makes the second share: the first is not made again, and all is as one machine makes it."""
+    generated = station.folder / "store" / "4_generate"
+
+    def said() -> list[bytes]:
+        return [file.read_bytes() for file in generated.glob("*/payload/predictions.parquet")]
+
+    before = said()
+    # greedy decoding draws nothing: another artifact with the same predictions
+    parent = station.retrain("runtime.machines=2", "runtime.generate_batch_size=1", "generate.seed=7")
+    until(
+        lambda: (
+            ("generate base llama, 2 of 2", "RUNNING")
+            in {(c["name"], c["state_type"]) for c in station.children(parent)}
+        )
+    )
+    for process in station.process("gpu-worker").children(recursive=True):
+        process.send_signal(signal.SIGKILL)
+    assert station.ended(parent)["state_type"] == "COMPLETED"
+    assert Counter((c["name"].removeprefix("generate "), c["state_type"]) for c in station.children(parent)) == {
+        ("base llama, 1 of 2", "COMPLETED"): 1, ("base llama, 2 of 2", "CRASHED"): 1, ("base llama, 2 of 2", "COMPLETED"): 1,
+        ("tuned llama, 1 of 2", "COMPLETED"): 1, ("tuned llama, 2 of 2", "COMPLETED"): 1,
+    }  # fmt: skip
+    assert len(said()) == len(before) + 2
+    assert set(said()) == set(before)
 
 
 @pytest.mark.faults

@@ -15,6 +15,8 @@ from flows.benchmarks import flops, runner, setting
 from flows.benchmarks.flops import Shape
 from flows.benchmarks.generate import bench_generate
 from flows.benchmarks.generate import shown as generate_shown
+from flows.benchmarks.greedy import PLAIN, bench_greedy
+from flows.benchmarks.greedy import compared as greedy_compared
 from flows.benchmarks.parity import bench_parity, compared
 from flows.benchmarks.pipeline import REST, bench_pipeline, ledger
 from flows.benchmarks.setting import Asked
@@ -134,6 +136,36 @@ def test_a_failing_system_is_a_row_with_its_reason(asked: Asked, monkeypatch: py
     assert table[0]["failed"] == "MemoryError: no room"
     assert table[1]["ratio"] == 1
     assert "no room" in train_shown(table)[0]["note"]
+
+
+def test_greedy_says_what_generate_says(asked: Asked, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fp32 to the letter, whatever batches the rows come in; a decoder that exchanges two rows is seen."""
+    from tasks.decoding.engine import Engine
+
+    overrides = (*SHORT, "runtime.generate_batch_size=3", "model.turns=chatml")
+    asked = replace(asked, recipe="smollm2-135m", model=str(models["llama"]), overrides=overrides)
+    table, _ = bench_greedy(asked, limit=4, new_tokens=6)
+    assert [(row["precision"], row["rows"]) for row in table] == [("float32", 4)] * 3 + [("bfloat16", 4)] * 3
+    assert [(row["same"], row["apart"]) for row in table[:3]] == [(4, 0)] * 3
+    predict = Engine.predict
+    monkeypatch.setattr(Engine, "predict", lambda self, rows: predict(self, list(zip("0123", [ids for _, ids in reversed(rows)], strict=False))))  # fmt: skip
+    assert [row["same"] for row in bench_greedy(asked, limit=4, new_tokens=6)[0][:3]][-1] < 4
+
+
+def test_greedy_sees_other_texts() -> None:
+    """Figures by rouge_score itself."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    references = [["the cat sat on the mat", "a cat sat"], ["he runs", "a man runs home"]]
+    said = {PLAIN: ["the cat sat", "he runs home"], "ours": ["the cat sat", "nobody runs"]}
+    plain, ours = greedy_compared("float32", said, references)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+    for row, texts in ((plain, said[PLAIN]), (ours, said["ours"])):
+        for column, kind in (("ROUGE-1", "rouge1"), ("ROUGE-2", "rouge2"), ("ROUGE-L", "rougeL")):
+            f1 = [scorer.score(reference, text)[kind].fmeasure for text, both in zip(texts, references, strict=True) for reference in both]  # fmt: skip
+            assert row[column] == round(100 * sum(f1) / len(f1), 2)
+    assert (plain["same"], ours["same"]) == (2, 1)
+    assert ours["apart"] == pytest.approx(max(plain[kind] - ours[kind] for kind in ("ROUGE-1", "ROUGE-2", "ROUGE-L")), abs=0.011)  # fmt: skip
 
 
 def test_generate_table(asked: Asked) -> None:

@@ -121,6 +121,28 @@ def parity(
 
 
 @bench.command()
+def greedy(
+    data: DataName = "sample",
+    tokenizer: Tokenizer = None,
+    model: Model = None,
+    shape: ShapeName = "gemma-2b",
+    recipe: RecipeName = "gemma-2b",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Test dialogues.")] = 500,
+    new_tokens: Annotated[int, typer.Option("--new-tokens", min=1)] = 50,
+    overrides: Overrides = None,
+    work: Work = None,
+    timeout: Timeout = 600,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Decoding: our texts and their ROUGE beside those of transformers' greedy generate, in fp32 and bf16."""
+    from flows.benchmarks.greedy import bench_greedy
+
+    asked = _asked(recipe, model, tokenizer, shape, data, work, timeout, overrides)
+    _print_table(*bench_greedy(asked, limit, new_tokens), as_json)
+
+
+@bench.command()
 def score(
     data: DataName = "sample",
     predictions: Annotated[

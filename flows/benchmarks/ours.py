@@ -10,7 +10,7 @@ from typing import Any
 
 from artifacts.manifest import Manifest, Record
 from artifacts.refs import Ref
-from artifacts.schemas import CURVE, FORMATTED_EVAL, FORMATTED_TRAIN, read_table
+from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL, FORMATTED_TRAIN, read_table
 from artifacts.store import Store
 from flows import graph
 from flows.benchmarks.runner import be_child
@@ -66,14 +66,18 @@ def made(
     return perform(stage, job, listener or Silent())[0]
 
 
+def _downloaded(setup: Setup) -> Manifest:
+    return made(setup, DOWNLOAD, DownloadSpec(data=setup.data))
+
+
 def _formatted(setup: Setup, rows: str) -> Manifest:
-    dataset = made(setup, DOWNLOAD, DownloadSpec(data=setup.data))
+    dataset = _downloaded(setup)
     spec = FormatSpec(rows=rows, template=setup.prompt, allow_overlap=setup.recipe.data.allow_overlap)  # type: ignore[arg-type]
     return made(setup, FORMAT, spec, dataset=dataset)
 
 
 def prepare(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
-    """The rows as our stages see them, for everybody: token ids and texts of the training rows, prompts of the test rows."""
+    """The rows as our stages see them, for everybody: ids and texts to train on; prompts and references of the test rows."""
     encoder, settings = TurnEncoder(load_tokenizer(setup.model), setup.recipe.model.turns), setup.recipe.train
     folder = Store.current().payload(_formatted(setup, "train").path)
     rows = read_table(folder / "train.parquet", FORMATTED_TRAIN)[: settings.limit]
@@ -85,9 +89,14 @@ def prepare(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
         for (ids, length), prompt, said in zip(encoded, prompts, completions, strict=True)
     ]  # fmt: skip
     folder = Store.current().payload(_formatted(setup, "eval").path)
-    texts = [row["prompt"] for row in read_table(folder / "test.parquet", FORMATTED_EVAL)]
-    test, _ = encoder.prompts(texts[: setup.recipe.generate.limit], setup.recipe.generate.max_prompt_tokens)
-    Path(config["rows"]).write_text(json.dumps({"train": train, "test": test, "stop_id": encoder.stop_id}))
+    asked = read_table(folder / "test.parquet", FORMATTED_EVAL)[: setup.recipe.generate.limit]
+    test, _ = encoder.prompts([row["prompt"] for row in asked], setup.recipe.generate.max_prompt_tokens)
+    dataset = read_table(Store.current().payload(_downloaded(setup).path) / "test.parquet", DATASET)
+    summaries = {row["id"]: row["references"] for row in dataset}
+    references = [summaries[row["id"]] for row in asked]
+    Path(config["rows"]).write_text(
+        json.dumps({"train": train, "test": test, "references": references, "stop_id": encoder.stop_id})
+    )
     lengths = [len(row["ids"]) for row in train]
     tokens = sum(lengths)
     return {

@@ -1,0 +1,106 @@
+"""bench greedy: does our decoder say what transformers' greedy `generate` says? Texts and ROUGE of both, in each precision.
+
+In half precision two correct decoders part wherever two tokens score nearly alike: `generate` itself does when its batches
+are cut otherwise. So it takes part twice, and the second row shows how far apart is no fault.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import RequestError
+from flows.benchmarks.runner import be_child
+from flows.benchmarks.setting import Asked, running
+
+PLAIN = "generate, 64 at once"
+"""What all are compared with."""
+PEERS = {PLAIN: 64, "generate, 16 at once": 16}
+"""Rows that transformers' `generate` takes at once."""
+
+
+def bench_greedy(asked: Asked, limit: int, new_tokens: int) -> tuple[list[dict[str, Any]], str]:
+    """Summaries of `limit` test dialogues, up to their stop token; returns a row a precision and decoder, and a remark."""
+    greedy = ("generate.candidates=1", "generate.beams=1")
+    overrides = (*greedy, f"generate.limit={limit}", f"generate.max_new_tokens={new_tokens}", "train.limit=1")
+    table: list[dict[str, Any]] = []
+    with running(asked) as run:
+        facts, rows = run.prepare(*overrides)
+        for dtype in ("float32", "bfloat16"):
+            found = run.tried(dtype, "greedy", *overrides, dtype=dtype, rows=str(rows), model=facts["model"])
+            if "failed" in found:
+                raise RequestError(f"no comparison in {dtype}: {found['failed']}")
+            table += found["table"]
+    return table, (
+        f"{facts['prompts']} test dialogues, {new_tokens} new tokens at most. Same: texts equal to those of `{PLAIN}`. "
+        "ROUGE F1 x 100, mean over references; apart: the largest of the three differences."
+    )
+
+
+def work(config: dict[str, Any]) -> dict[str, Any]:
+    """Decode the same rows by every decoder with one loaded model: `generate` first, before ours has touched the model."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from flows.recipe import load_recipe
+    from tasks.base_model import pick_device
+    from tasks.decoding.batches import batch_size, deal
+    from tasks.decoding.engine import Engine
+
+    recipe, given = load_recipe(config["recipe"], config["overrides"]), json.loads(Path(config["rows"]).read_text())
+    device, prompts, stop = pick_device(recipe.runtime.device), given["test"], given["stop_id"]
+    tokenizer: Any = AutoTokenizer.from_pretrained(config["model"])
+    model: Any = AutoModelForCausalLM.from_pretrained(config["model"], dtype=getattr(torch, config["dtype"]))
+    model = model.to(device).eval()
+    said = {name: _generated(model, tokenizer, stop, prompts, recipe.generate.max_new_tokens, size) for name, size in PEERS.items()}  # fmt: skip
+    engine = Engine(model, tokenizer, stop, recipe.generate)
+    if not engine.own:
+        raise RuntimeError(
+            f"{model.config.model_type} is decoded by transformers' generate: there is nothing to compare"
+        )
+    rows = [(str(i), ids) for i, ids in enumerate(prompts)]
+    ours = [row for batch in deal(rows, batch_size(recipe.runtime, device.type)) for row in engine.predict(batch)]
+    said["ours"] = [row["prediction"] for row in sorted(ours, key=lambda row: int(row["id"]))]
+    return {"table": compared(config["dtype"], said, given["references"])}
+
+
+def _generated(model: Any, tokenizer: Any, stop: int, prompts: list[list[int]], new: int, size: int) -> list[str]:
+    """Texts of plain greedy `generate`, left-padded, longest first, in the order of the prompts."""
+    import torch
+
+    texts = [""] * len(prompts)
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+    for some in (order[start : start + size] for start in range(0, len(order), size)):
+        width = len(prompts[some[0]])
+        ids = torch.tensor([[pad] * (width - len(prompts[i])) + prompts[i] for i in some], device=model.device)
+        mask = torch.tensor(
+            [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in some], device=model.device
+        )
+        with torch.no_grad():
+            made = model.generate(
+                input_ids=ids, attention_mask=mask, max_new_tokens=new, do_sample=False, eos_token_id=stop, pad_token_id=pad
+            )  # fmt: skip
+        for i, row in zip(some, made[:, width:].tolist(), strict=True):
+            bare = row[: row.index(stop)] if stop in row else row
+            texts[i] = tokenizer.decode(bare, skip_special_tokens=True).strip()
+    return texts
+
+
+def compared(dtype: str, said: dict[str, list[str]], references: list[list[str]]) -> list[dict[str, Any]]:
+    """A row a decoder: texts as those of `PLAIN`, and how far its ROUGE is from theirs."""
+    from tasks.rouge import MEASURES, TYPES
+    from tasks.score import HEADLINE, under_every_protocol
+
+    f1, kinds = MEASURES.index("f1"), [TYPES.index(kind) for kind in ("rouge1", "rouge2", "rougeL")]
+    scores = under_every_protocol(said, references)[HEADLINE]
+    points = {name: 100 * scores[name][:, kinds, f1].mean(axis=0) for name in said}
+    return [
+        {"precision": dtype, "decoder": name, "rows": len(texts), "same": sum(a == b for a, b in zip(texts, said[PLAIN], strict=True)),
+         "ROUGE-1": round(points[name][0], 2), "ROUGE-2": round(points[name][1], 2), "ROUGE-L": round(points[name][2], 2),
+         "apart": round(float(abs(points[name] - points[PLAIN]).max()), 2)}
+        for name, texts in said.items()
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    be_child(work)

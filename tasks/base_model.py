@@ -18,7 +18,7 @@ from tasks.hub import fetch
 FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.jinja"]
 
 
-def pick_device(wanted: str, processes: int = 1) -> torch.device:
+def pick_device(wanted: str) -> torch.device:
     """The device of this process. RequestError if a GPU is asked for and there is none."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise RequestError("runtime.device is cuda, but torch sees no GPU here; use auto or cpu")

@@ -13,6 +13,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Model = Annotated[
     str | None, typer.Option("--model", metavar="FOLDER", help="A model, instead of the random stand-in.")
 ]
+OtherModel = Annotated[str | None, typer.Option("--model", metavar="FOLDER", help="Not the recipe's model.")]
 Tokenizer = Annotated[Path | None, typer.Option("--tokenizer", metavar="FOLDER", help="The stand-in's tokenizer.")]
 ShapeName = Annotated[str, typer.Option("--shape", metavar="gemma-2b|tiny", help="The stand-in's shape.")]
 DataName = Annotated[str, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")]
@@ -123,10 +124,8 @@ def parity(
 @bench.command()
 def greedy(
     data: DataName = "sample",
-    tokenizer: Tokenizer = None,
-    model: Model = None,
-    shape: ShapeName = "gemma-2b",
-    recipe: RecipeName = "gemma-2b",
+    model: OtherModel = None,
+    recipe: RecipeName = "smollm2-135m",
     limit: Annotated[int, typer.Option("--limit", min=1, help="Test dialogues.")] = 500,
     new_tokens: Annotated[int, typer.Option("--new-tokens", min=1)] = 50,
     overrides: Overrides = None,
@@ -138,7 +137,7 @@ def greedy(
     """Decoding: our texts and their ROUGE beside those of transformers' greedy generate, in fp32 and bf16."""
     from flows.benchmarks.greedy import bench_greedy
 
-    asked = _asked(recipe, model, tokenizer, shape, data, work, timeout, overrides)
+    asked = _asked(recipe, model, None, "", data, work, timeout, overrides)
     _print_table(*bench_greedy(asked, limit, new_tokens), as_json)
 
 
@@ -176,7 +175,7 @@ def load(
 @bench.command()
 def unchanged(
     data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")] = None,
-    model: Annotated[str | None, typer.Option("--model", metavar="FOLDER", help="Not the recipe's model.")] = None,
+    model: OtherModel = None,
     recipe: RecipeName = "quickstart",
     repeats: Annotated[int, typer.Option("--repeats", min=1)] = 5,
     overrides: Overrides = None,

@@ -5,6 +5,7 @@ are cut otherwise. So it takes part twice, and the second row shows how far apar
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def bench_greedy(asked: Asked, limit: int, new_tokens: int) -> tuple[list[dict[s
     greedy = ("generate.candidates=1", "generate.beams=1")
     overrides = (*greedy, f"generate.limit={limit}", f"generate.max_new_tokens={new_tokens}", "train.limit=1")
     table: list[dict[str, Any]] = []
-    with running(asked) as run:
+    with running(replace(asked, real=asked.model is None)) as run:
         facts, rows = run.prepare(*overrides)
         for dtype in ("float32", "bfloat16"):
             found = run.tried(dtype, "greedy", *overrides, dtype=dtype, rows=str(rows), model=facts["model"])

@@ -15,13 +15,16 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
 from flows.pipeline import OVERRIDES
+from tasks.stages import STAGES
 
 POOLS = {
     "cpu-pool": "retrain, evaluate, promote, and the stages that need no GPU",
     "gpu-pool": "train and generate",
 }
 HEARTBEATS = timedelta(seconds=90)
-"""Three heartbeats (prefect.yaml) without a word."""
+"""Three heartbeats (flows/__init__.py; prefect.yaml for what workers start) without a word."""
+WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
+"""Flows whose runs beat that often. Others on the same server may beat every three minutes, as Prefect's do by default."""
 NOTIFY = "dialogsum-notify"
 
 
@@ -75,8 +78,9 @@ def automations(tell: Any) -> list[AutomationCore]:
             name="dialogsum: a run that no longer beats has crashed",
             description="The worker or the process died: nobody else would end the run and free its limits.",
             trigger=EventTrigger(
-                posture=Posture.Proactive, after={"prefect.flow-run.heartbeat"},
+                posture=Posture.Proactive, after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
                 expect={"prefect.flow-run.heartbeat", *ends}, match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related={"prefect.resource.role": "flow", "prefect.resource.name": WATCHED},
                 for_each={"prefect.resource.id"}, threshold=1, within=HEARTBEATS,
             ),
             actions=[ChangeFlowRunState(

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
@@ -35,6 +36,13 @@ __all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "tasks" / "sample"
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a test sets in the environment, a command called in this process for one, ends with the test."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)

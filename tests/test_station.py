@@ -43,6 +43,16 @@ def hold():
 
 hold()
 """
+STRANGE = """
+import sys
+from prefect import flow
+
+@flow
+def strange():
+    sys.stdin.read()
+
+strange()
+"""
 
 
 class Station:
@@ -243,6 +253,43 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
     assert station.ended(parent)["state_type"] == "CANCELLED"
     station.up()  # starts the worker anew
     assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}
+
+
+@pytest.mark.faults
+def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(station: Station) -> None:
+    """Ours beats often enough to live, and is Crashed once it is killed; a flow at Prefect's own pace is left alone."""
+
+    def began(*words: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | station.environment | {"PYTHONPATH": str(station.code)}
+        return subprocess.Popen(
+            [sys.executable, *words], cwd=station.code, env=environment, stdin=subprocess.PIPE, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def beats(run: str) -> int:
+        wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
+        return int(station.ask("/events/filter", filter=wanted)["total"])
+
+    def found(name: str) -> list[str]:
+        runs = station.ask("/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}})  # fmt: skip
+        return [run["id"] for run in runs if run["state_type"] == "RUNNING"]
+
+    overrides = [word for each in (*station.settings, "train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=11") for word in ("--set", each)]  # fmt: skip
+    ours = began("-m", "flows.cli", "run", "smollm2-135m", *overrides)
+    strange = began("-c", STRANGE)
+    try:
+        until(lambda: found("retrain") and found("strange"))
+        (run,), (other,) = found("retrain"), found("strange")
+        until(lambda: beats(run) >= 5)
+        assert station.run(run)["state_type"] == "RUNNING"  # for two minutes
+        os.killpg(ours.pid, signal.SIGKILL)
+        assert "no heartbeat for 90 s" in station.ended(run)["state"]["message"]
+        assert station.run(other)["state_type"] == "RUNNING"
+        assert beats(other) <= 2
+    finally:
+        for process in (ours, strange):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 @pytest.mark.faults

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,18 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
 
 def down() -> None:
     """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
-    workers = [name for name in _names() if name != "server"]
-    for name in workers:
-        worker = _process(name)
-        _end(worker.children(recursive=True) if worker else [])
-    for name in [*workers, "server"]:
-        process = _process(name)
-        _end([process] if process else [])
+    names = _names()
+    found = {name: process for name in names if (process := _process(name))}
+    workers = [process for name, process in found.items() if name != "server"]
+    # halted before their runs are told to end, or they would start the next ones in the places that become free
+    for worker in workers:
+        worker.suspend()
+    runs = [run for worker in workers for run in worker.children(recursive=True)]
+    _end([*runs, *workers])
+    _end([process for name, process in found.items() if name == "server"])
+    for name in names:
         _note(name).unlink(missing_ok=True)
-        print(f"{name}: {'stopped' if process else 'was not running'}")
+        print(f"{name}: {'stopped' if name in found else 'was not running'}")
 
 
 def status() -> None:
@@ -171,15 +175,12 @@ def _start(name: str, command: list[str], more: dict[str, str] | None = None, **
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """Ask them to end, wait, then kill those that are left."""
+    """Ask them to end, those that are halted too, wait, then kill those that are left."""
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.terminate()
-        except psutil.NoSuchProcess:
-            continue
+            process.resume()
     _, left = psutil.wait_procs(processes, timeout=GRACE)
     for process in left:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue

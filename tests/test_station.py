@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ class Station:
     def retrain(self, *more: str) -> str:
         return self.start("retrain/retrain", recipe="smollm2-135m", overrides=[*self.settings, *more])
 
+    def processes(self) -> list[psutil.Process]:
+        """Whatever runs with this station's environment."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("DIALOGSUM_STATION") == self.environment["DIALOGSUM_STATION"]:
+                    found.append(process)
+        return found
+
     def process(self, name: str) -> psutil.Process:
         note = json.loads((self.folder / "station" / f"{name}.process.json").read_text())
         return psutil.Process(note["pid"])
@@ -133,6 +143,7 @@ def station(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -
     finally:
         found.command("down")
         assert not list((found.folder / "station").glob("*.process.json"))
+        assert found.processes() == []
 
 
 @pytest.fixture(scope="module")
@@ -350,12 +361,29 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
         until(lambda: not trainers(), 30)
         steps = [
             int(file.parent.name.removeprefix("step-"))
-            for file in store.glob(".scratch/train-*/work/checkpoints/step-*/manifest.json")
+            for file in store.glob(f".scratch/{child['parameters']['artifact']}*/work/checkpoints/step-*/manifest.json")
         ]
         if ended != {"CANCELLED"} or max(steps, default=0) <= saved:
             lost.append((ended, saved, steps))
         saved = max(steps, default=0)
     tally("3 cancelled in the UI while it trains", 2, lost)
+
+
+@pytest.mark.faults
+def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: Station, retrained: dict[str, Any]) -> None:
+    """No worker starts the next run in the place of one that was ended; what waited runs once the station is up again."""
+    parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=13")
+    waiting = [
+        station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
+        for i in range(1000, 1004)
+    ]  # fmt: skip
+    until(lambda: [c for c in station.children(parent) if c["state_type"] == "RUNNING"])
+    children = station.children(parent)
+    station.command("down")
+    assert station.processes() == []
+    station.up()
+    assert {station.ended(run["id"])["state_type"] for run in (station.run(parent), *children)} <= {"CRASHED", "CANCELLED", "FAILED"}  # fmt: skip
+    assert {station.ended(run)["state_type"] for run in waiting[2:]} == {"COMPLETED"}
 
 
 @pytest.mark.faults

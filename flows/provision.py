@@ -3,15 +3,19 @@
 Found by name and left or brought up to date, so that doing it again changes nothing.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from prefect.automations import AutomationCore, ChangeFlowRunState, DoNothing, EventTrigger, Posture, SendNotification
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectAlreadyExists
+from prefect.states import Cancelled, Crashed
 from prefect.workers.process import ProcessWorker
 
 from flows.pipeline import OVERRIDES
@@ -48,10 +52,47 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
         client.create_variable(VariableCreate(name=OVERRIDES, value=[], tags=["dialogsum"]))
     for automation in automations(_notification(notify)):
         found = client.read_automations_by_name(automation.name)
-        if found:
-            client.update_automation(found[0].id, automation)
-        else:
+        if not found:
             client.create_automation(automation)
+        elif _content(found[0]) != _content(automation):  # an update forgets what it waits for: the heartbeats of runs
+            client.update_automation(found[0].id, automation)
+
+
+def _content(automation: AutomationCore) -> Any:
+    """All but the ids, which are drawn anew each time."""
+
+    def bare(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: bare(each) for key, each in value.items() if key != "id"}
+        return sorted(map(bare, value), key=str) if isinstance(value, list) else value
+
+    return bare(AutomationCore.model_validate(automation.model_dump()).model_dump(mode="json"))
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Nobody takes runs from our pools meanwhile; a pool that people had paused stays so."""
+    with get_client(sync_client=True) as client:
+        ours = [pool.name for pool in client.read_work_pools() if pool.name in POOLS and not pool.is_paused]
+        for name in ours:
+            client.update_work_pool(name, WorkPoolUpdate(is_paused=True))
+        try:
+            yield
+        finally:
+            for name in ours:
+                client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+
+
+def settle(runs: Iterable[str]) -> None:
+    """End these flow runs, whose processes are gone, where nobody has said how: they would count as running forever."""
+    message = "the station was taken down"
+    with get_client(sync_client=True) as client:
+        for run in map(UUID, runs):
+            state = client.read_flow_run(run).state
+            if state is None or not state.is_final():
+                # what is being cancelled may end in no other way
+                cancelled = state is not None and state.is_cancelling()
+                client.set_flow_run_state(run, Cancelled(message=message) if cancelled else Crashed(message=message))
 
 
 def _notification(url: str | None) -> Any:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,20 @@ def down() -> None:
     names = _names()
     found = {name: process for name in names if (process := _process(name))}
     workers = [process for name, process in found.items() if name != "server"]
-    # halted before their runs are told to end, or they would start the next ones in the places that become free
-    for worker in workers:
-        worker.suspend()
-    runs = [run for worker in workers for run in worker.children(recursive=True)]
-    _end([*runs, *workers])
+    answers = bool(workers) and _answers(_noted("server").get("url", ""))
+    if answers:
+        os.environ.update(_environment(_noted("server")["url"]))
+    from flows.provision import paused, settle
+
+    # or a worker would start the next run in the place of each that is ended
+    with paused() if answers else nullcontext():
+        ended = set[str]()
+        while runs := [run for worker in workers for run in worker.children(recursive=True)]:
+            ended |= {name for run in runs if (name := _flow_run(run))}
+            _end(runs)
+        _end(workers)
+        if answers:
+            settle(ended)
     _end([process for name, process in found.items() if name == "server"])
     for name in names:
         _note(name).unlink(missing_ok=True)
@@ -163,6 +172,14 @@ def _process(name: str) -> psutil.Process | None:
     return process if same else None
 
 
+def _flow_run(process: psutil.Process) -> str | None:
+    """Id of the flow run that a worker started this process for."""
+    try:
+        return process.environ().get("PREFECT__FLOW_RUN_ID")
+    except psutil.Error:
+        return None
+
+
 def _start(name: str, command: list[str], more: dict[str, str] | None = None, **noted: str) -> None:
     """Start `prefect COMMAND…`, which goes on when this process and its terminal end."""
     with (_folder() / f"{name}.log").open("a") as log:
@@ -175,11 +192,10 @@ def _start(name: str, command: list[str], more: dict[str, str] | None = None, **
 
 
 def _end(processes: list[psutil.Process]) -> None:
-    """Ask them to end, those that are halted too, wait, then kill those that are left."""
+    """Ask them to end, wait, then kill those that are left."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-            process.resume()
     _, left = psutil.wait_procs(processes, timeout=GRACE)
     for process in left:
         with suppress(psutil.NoSuchProcess):

@@ -26,7 +26,7 @@ POOLS = {
     "gpu-pool": "train and generate",
 }
 HEARTBEATS = timedelta(seconds=90)
-"""Three heartbeats (flows/__init__.py; prefect.yaml for what workers start) without a word."""
+"""Three heartbeats (prefect.yaml, and flows/commands/running.py for runs without a worker) without a word."""
 WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs beat that often. Others on the same server may beat every three minutes, as Prefect's do by default."""
 NOTIFY = "dialogsum-notify"

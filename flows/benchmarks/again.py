@@ -1,5 +1,6 @@
 """A retraining, or a flow that does nothing, as a child of `bench unchanged`."""
 
+import os
 from typing import Any
 
 from flows.benchmarks.runner import be_child
@@ -15,6 +16,9 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
         nothing()
         return {"stages": 0, "ran": []}
+    os.environ.setdefault(
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"
+    )  # as `dialogsum run`, or a station ends it after 90 s
     from flows.pipeline import retrain
 
     summary: Any = retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])

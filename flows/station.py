@@ -69,8 +69,7 @@ def down() -> None:
     answers = bool(workers) and _answers(_noted("server").get("url", ""))
     if answers:
         os.environ.update(_environment(_noted("server")["url"]))
-    from flows.provision import paused, settle
-
+        from flows.provision import paused, settle  # takes seconds, which a station that is down needs not
     # or a worker would start the next run in the place of each that is ended
     with paused() if answers else nullcontext():
         ended = set[str]()

@@ -113,6 +113,12 @@ class Station:
     def retrain(self, *more: str) -> str:
         return self.start("retrain/retrain", recipe="smollm2-135m", overrides=[*self.settings, *more])
 
+    def training(self, seed: int) -> tuple[str, list[dict[str, Any]]]:
+        """A retraining whose child on the GPU pool trains on and on: its id, and its children."""
+        parent = self.retrain("train.max_steps=100000", "train.learning_rate=1e-9", f"train.seed={seed}")
+        until(lambda: [run for run in self.children(parent) if run["state_type"] == "RUNNING"])
+        return parent, self.children(parent)
+
     def processes(self) -> list[psutil.Process]:
         """Whatever runs with this station's environment."""
         found = []
@@ -373,28 +379,27 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
 @pytest.mark.row(11, "station taken down while runs go on and wait")
 def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: Station, retrained: dict[str, Any]) -> None:
     """No worker starts the next run in the place of one that was ended; what waited runs once the station is up again."""
-    parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=13")
-    until(lambda: [run for run in station.children(parent) if run["state_type"] == "RUNNING"])
-    children = station.children(parent)
+    parent, children = station.training(seed=13)
     waiting = [
         station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
-        for i in range(1000, 1006)
+        for i in range(1000, 1004 + (os.cpu_count() or 2))
     ]  # fmt: skip
     station.command("down")
     assert station.processes() == []
     station.up()
     for run in (station.run(parent), *children):
         assert run["state_type"] in ENDED or station.run(run["id"])["state_type"] in ("CRASHED", "CANCELLED")
-    assert {station.ended(run)["state_type"] for run in waiting} == {"COMPLETED"}
+    ends = Counter(station.ended(run)["state_type"] for run in waiting)
+    begun = (os.cpu_count() or 2) - 1  # may have had a place beside the retraining when the station went down
+    assert ends["CRASHED"] <= begun
+    assert ends["COMPLETED"] == len(waiting) - ends["CRASHED"]
 
 
 @pytest.mark.faults
 @pytest.mark.row(11, "SIGKILL of server, workers and runs together, as a power cut")
 def test_after_a_power_cut_no_run_is_taken_for_alive(station: Station, retrained: dict[str, Any]) -> None:
     """Nobody could say how the runs ended; they do not hold up the next retraining."""
-    parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=17")
-    until(lambda: [run for run in station.children(parent) if run["state_type"] == "RUNNING"])
-    children = station.children(parent)
+    parent, children = station.training(seed=17)
     for process in station.processes():
         with suppress(psutil.NoSuchProcess):
             process.kill()

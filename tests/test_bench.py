@@ -158,13 +158,14 @@ def test_greedy_sees_other_texts() -> None:
 
     references = [["the cat sat on the mat", "a cat sat"], ["he runs", "a man runs home"]]
     said = {PLAIN: ["the cat sat", "he runs home"], "ours": ["the cat sat", "nobody runs"]}
-    plain, ours = greedy_compared("float32", said, references)
+    plain, ours, rough = greedy_compared({"float32": said, "bfloat16": {PLAIN: said["ours"]}}, references)
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     for row, texts in ((plain, said[PLAIN]), (ours, said["ours"])):
         for column, kind in (("ROUGE-1", "rouge1"), ("ROUGE-2", "rouge2"), ("ROUGE-L", "rougeL")):
             f1 = [scorer.score(reference, text)[kind].fmeasure for text, both in zip(texts, references, strict=True) for reference in both]  # fmt: skip
             assert row[column] == round(100 * sum(f1) / len(f1), 2)
-    assert (plain["same"], ours["same"]) == (2, 1)
+    assert [(row["same"], row["as fp32"]) for row in (plain, ours, rough)] == [(2, 2), (1, 1), (2, 1)]
+    assert (rough["apart"], rough["from fp32"]) == (0, ours["apart"])
     assert ours["apart"] == pytest.approx(max(plain[kind] - ours[kind] for kind in ("ROUGE-1", "ROUGE-2", "ROUGE-L")), abs=0.011)  # fmt: skip
 
 

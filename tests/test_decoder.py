@@ -231,15 +231,15 @@ def test_scores_that_are_no_numbers_are_named(
     """The row and the token at which it happened, also when the look comes later and other rows are long done."""
     monkeypatch.setitem(module.LOOK_EVERY, "cpu", 4)
     row = 1  # the longest; what follows leaves out rows that come to the same length
-    real = Decoder._forward
+    real = Decoder._hidden
 
     def broken(self: Decoder, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        logits = real(self, ids, places)
+        states = real(self, ids, places)
         if ids.shape[1] == 1:
-            logits[(places[:, 0] == len(prompts[row]) + position - 2)] = torch.nan
-        return logits
+            states[(places[:, 0] == len(prompts[row]) + position - 2)] = torch.nan
+        return states
 
-    monkeypatch.setattr(Decoder, "_forward", broken)
+    monkeypatch.setattr(Decoder, "_hidden", broken)
     lonely = [prompt for prompt in prompts if len(prompt) + 12 < len(prompts[row]) or prompt == prompts[row]]
     with pytest.raises(NotFiniteError) as failure:
         make(model, -1).decode(lonely)
@@ -271,3 +271,14 @@ def test_other_models_are_left_to_transformers(kind: str, settings: dict[str, An
         num_key_value_heads=1, head_dim=32, pad_token_id=0, **settings,
     )  # fmt: skip
     assert not supported(AutoModelForCausalLM.from_config(config))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_are_not_rounded_to_half_precision(dtype: torch.dtype) -> None:
+    """They are those of fp32 products of the same numbers."""
+    torch.manual_seed(0)
+    hidden, head = (torch.randn(rows, 576, device="cuda", dtype=dtype) for rows in (64, 49_152))
+    exact = hidden.double() @ head.double().T
+    torch.testing.assert_close(module.scores(hidden, head).double(), exact, rtol=1e-4, atol=1e-3)

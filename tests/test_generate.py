@@ -369,7 +369,7 @@ def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
     assert 2 <= len(saved) < len(rows)
     resumed = Heard()
     _, found = desk.run(batch=1, gpus=2, events=resumed)
-    assert resumed.steps[0][0] == len(saved)
+    assert resumed.steps[0][0] >= len(saved)  # heard once both have begun, when one may be a few rows further
     assert {file: file.stat().st_mtime_ns for file in saved} == saved
     assert found == desk.afresh(batch=1)
 

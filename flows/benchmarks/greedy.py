@@ -1,7 +1,7 @@
 """bench greedy: does our decoder say what transformers' greedy `generate` says? Texts and ROUGE of both, in each precision.
 
 In half precision two correct decoders part wherever two tokens score nearly alike: `generate` itself does when its batches
-are cut otherwise. So it takes part twice, and the second row shows how far apart is no fault.
+are cut otherwise. So it takes part twice, the second row shows how far apart is no fault, and all are held against fp32.
 """
 
 import json
@@ -23,17 +23,19 @@ def bench_greedy(asked: Asked, limit: int, new_tokens: int) -> tuple[list[dict[s
     """Summaries of `limit` test dialogues, up to their stop token; returns a row a precision and decoder, and a remark."""
     greedy = ("generate.candidates=1", "generate.beams=1")
     overrides = (*greedy, f"generate.limit={limit}", f"generate.max_new_tokens={new_tokens}", "train.limit=1")
-    table: list[dict[str, Any]] = []
+    said: dict[str, dict[str, list[str]]] = {}
     with running(replace(asked, real=asked.model is None)) as run:
         facts, rows = run.prepare(*overrides)
         for dtype in ("float32", "bfloat16"):
             found = run.tried(dtype, "greedy", *overrides, dtype=dtype, rows=str(rows), model=facts["model"])
             if "failed" in found:
                 raise RequestError(f"no comparison in {dtype}: {found['failed']}")
-            table += found["table"]
-    return table, (
-        f"{facts['prompts']} test dialogues, {new_tokens} new tokens at most. Same: texts equal to those of `{PLAIN}`. "
-        "ROUGE F1 x 100, mean over references; apart: the largest of the three differences."
+            said[dtype] = found["said"]
+        references = json.loads(rows.read_text())["references"]
+    return compared(said, references), (
+        f"{facts['prompts']} test dialogues, {new_tokens} new tokens at most. Same: texts equal to those of `{PLAIN}`; as fp32: "
+        "to what it says in fp32. ROUGE F1 x 100, mean over references; apart: the largest of the three differences to "
+        f"`{PLAIN}`, from fp32: to that in fp32."
     )
 
 
@@ -61,7 +63,7 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     rows = [(str(i), ids) for i, ids in enumerate(prompts)]
     ours = [row for batch in deal(rows, batch_size(recipe.runtime, device.type)) for row in engine.predict(batch)]
     said["ours"] = [row["prediction"] for row in sorted(ours, key=lambda row: int(row["id"]))]
-    return {"table": compared(config["dtype"], said, given["references"])}
+    return {"said": said}
 
 
 def _generated(model: Any, tokenizer: Any, stop: int, prompts: list[list[int]], new: int, size: int) -> list[str]:
@@ -87,20 +89,39 @@ def _generated(model: Any, tokenizer: Any, stop: int, prompts: list[list[int]], 
     return texts
 
 
-def compared(dtype: str, said: dict[str, list[str]], references: list[list[str]]) -> list[dict[str, Any]]:
-    """A row a decoder: texts as those of `PLAIN`, and how far its ROUGE is from theirs."""
+def compared(said: dict[str, dict[str, list[str]]], references: list[list[str]]) -> list[dict[str, Any]]:
+    """`said[precision][decoder]` -> a row each: texts like those of `PLAIN`, here and in fp32, and how far ROUGE is from theirs."""
+    points = {dtype: _points(texts, references) for dtype, texts in said.items()}
+    table = []
+    exact, exact_points = said["float32"][PLAIN], points["float32"][PLAIN]
+    for dtype, spoken in said.items():
+        plain, plain_points = spoken[PLAIN], points[dtype][PLAIN]
+        for name, texts in spoken.items():
+            found = points[dtype][name]
+            table.append(
+                {"precision": dtype, "decoder": name, "rows": len(texts), "same": _equal(texts, plain), "as fp32": _equal(texts, exact)}
+                | {column: round(point, 2) for column, point in zip(("ROUGE-1", "ROUGE-2", "ROUGE-L"), found, strict=True)}
+                | {"apart": _apart(found, plain_points), "from fp32": _apart(found, exact_points)}
+            )  # fmt: skip
+    return table
+
+
+def _points(texts: dict[str, list[str]], references: list[list[str]]) -> dict[str, list[float]]:
+    """ROUGE-1, 2, L of each decoder, F1 x 100."""
     from tasks.rouge import MEASURES, TYPES
     from tasks.score import HEADLINE, under_every_protocol
 
-    f1, kinds = MEASURES.index("f1"), [TYPES.index(kind) for kind in ("rouge1", "rouge2", "rougeL")]
-    scores = under_every_protocol(said, references)[HEADLINE]
-    points = {name: 100 * scores[name][:, kinds, f1].mean(axis=0) for name in said}
-    return [
-        {"precision": dtype, "decoder": name, "rows": len(texts), "same": sum(a == b for a, b in zip(texts, said[PLAIN], strict=True)),
-         "ROUGE-1": round(points[name][0], 2), "ROUGE-2": round(points[name][1], 2), "ROUGE-L": round(points[name][2], 2),
-         "apart": round(float(abs(points[name] - points[PLAIN]).max()), 2)}
-        for name, texts in said.items()
-    ]  # fmt: skip
+    kinds = [TYPES.index(kind) for kind in ("rouge1", "rouge2", "rougeL")]
+    scores = under_every_protocol(texts, references)[HEADLINE]
+    return {name: (100 * scores[name][:, kinds, MEASURES.index("f1")].mean(axis=0)).tolist() for name in texts}
+
+
+def _equal(some: list[str], others: list[str]) -> int:
+    return sum(a == b for a, b in zip(some, others, strict=True))
+
+
+def _apart(some: list[float], others: list[float]) -> float:
+    return round(max(abs(a - b) for a, b in zip(some, others, strict=True)), 2)
 
 
 if __name__ == "__main__":

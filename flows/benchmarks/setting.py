@@ -63,7 +63,8 @@ class Run:
             self.failures.append(who)
             found = {"failed": str(failure)}
         # at once, so that a benchmark that is stopped has not lost it
-        print(f"{who}: {json.dumps({k: v for k, v in found.items() if k != 'losses'})}", file=sys.stderr, flush=True)
+        told = {key: value for key, value in found.items() if key not in ("losses", "said")}
+        print(f"{who}: {json.dumps(told)}", file=sys.stderr, flush=True)
         return found
 
     def prepare(self, *overrides: str) -> tuple[dict[str, Any], Path]:

@@ -6,7 +6,7 @@ Found by name and left or brought up to date, so that doing it again changes not
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.automations import AutomationCore, ChangeFlowRunState, DoNothing, EventTrigger, Posture, SendNotification
@@ -29,6 +29,12 @@ HEARTBEATS = timedelta(seconds=90)
 """Three heartbeats (prefect.yaml, and flows/commands/running.py for runs without a worker) without a word."""
 WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs beat that often. Others on the same server may beat every three minutes, as Prefect's do by default."""
+PENDING = timedelta(minutes=10)
+"""From a worker's taking a run to its first line: time for a cluster to find a node and fetch an image."""
+CANCELLING = timedelta(minutes=5)
+"""A worker gives a run half a minute to end."""
+PAUSED = "dialogsum_paused"
+"""Variable with the pools that `station down` has paused."""
 NOTIFY = "dialogsum-notify"
 
 
@@ -46,6 +52,7 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
             client.create_work_pool(pool)
         except ObjectAlreadyExists:
             continue
+    _resume(client)
     for name in limits:
         client.upsert_global_concurrency_limit_by_name(name, 1)
     if client.read_variable_by_name(OVERRIDES) is None:
@@ -73,14 +80,25 @@ def _content(automation: AutomationCore) -> Any:
 def paused() -> Iterator[None]:
     """Nobody takes runs from our pools meanwhile; a pool that people had paused stays so."""
     with get_client(sync_client=True) as client:
+        _resume(client)
         ours = [pool.name for pool in client.read_work_pools() if pool.name in POOLS and not pool.is_paused]
+        client.create_variable(
+            VariableCreate(name=PAUSED, value=ours, tags=["dialogsum"])
+        )  # for the next `up`, if we are killed
         for name in ours:
             client.update_work_pool(name, WorkPoolUpdate(is_paused=True))
         try:
             yield
         finally:
-            for name in ours:
-                client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+            _resume(client)
+
+
+def _resume(client: SyncPrefectClient) -> None:
+    held = client.read_variable_by_name(PAUSED)
+    if held is not None:
+        for name in cast("list[str]", held.value):
+            client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+        client.delete_variable_by_name(PAUSED)
 
 
 def settle(runs: Iterable[str]) -> None:
@@ -112,21 +130,26 @@ def _notification(url: str | None) -> Any:
 
 
 def automations(tell: Any) -> list[AutomationCore]:
-    """Runs without a heartbeat end as Crashed; `tell` when a model is rejected and when a retraining does not complete."""
-    ends = [f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")]
+    """Runs whose process is gone are ended; `tell` when a model is rejected and when a retraining does not complete."""
+    ends = ("Completed", "Failed", "Cancelled", "Crashed")
+    scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
     return [
-        AutomationCore(
-            name="dialogsum: a run that no longer beats has crashed",
-            description="The worker or the process died: nobody else would end the run and free its limits.",
-            trigger=EventTrigger(
-                posture=Posture.Proactive, after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
-                expect={"prefect.flow-run.heartbeat", *ends}, match={"prefect.resource.id": "prefect.flow-run.*"},
-                match_related={"prefect.resource.role": "flow", "prefect.resource.name": WATCHED},
-                for_each={"prefect.resource.id"}, threshold=1, within=HEARTBEATS,
-            ),
-            actions=[ChangeFlowRunState(
-                name=None, force=False, state=StateType.CRASHED, message=f"no heartbeat for {HEARTBEATS.seconds} s: its worker or process died"
-            )],
+        _ending(
+            "a run that no longer beats has crashed",
+            after=("Running", "heartbeat"), expect=("heartbeat", *ends), within=HEARTBEATS, state=StateType.CRASHED,
+            message=f"no heartbeat for {HEARTBEATS.seconds} s: its worker or process died",
+        ),
+        _ending(
+            "a run that was taken and never began has crashed",
+            after=("Pending", "Submitting", "InfrastructurePending"),
+            expect=("Running", "Retrying", "Cancelling", "Submitting", "InfrastructurePending", *scheduled, *ends),
+            within=PENDING, state=StateType.CRASHED,
+            message=f"did not begin within {PENDING.seconds} s: its worker or process died",
+        ),
+        _ending(
+            "a run whose worker died is cancelled",
+            after=("Cancelling",), expect=ends, within=CANCELLING, state=StateType.CANCELLED,
+            message=f"did not end within {CANCELLING.seconds} s: its worker died",
         ),
         AutomationCore(
             name="dialogsum: a model was rejected",
@@ -148,3 +171,20 @@ def automations(tell: Any) -> list[AutomationCore]:
             actions=[tell],
         ),
     ]  # fmt: skip
+
+
+def _ending(
+    name: str, after: Iterable[str], expect: Iterable[str], within: timedelta, state: StateType, message: str
+) -> AutomationCore:
+    """End one of our runs where, after one event of a run, none of those that are expected comes."""
+    return AutomationCore(
+        name=f"dialogsum: {name}",
+        description="The worker or the process died: nobody else would end the run and free its limits.",
+        trigger=EventTrigger(
+            posture=Posture.Proactive, match={"prefect.resource.id": "prefect.flow-run.*"},
+            after={f"prefect.flow-run.{event}" for event in after}, expect={f"prefect.flow-run.{event}" for event in expect},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": WATCHED},
+            for_each={"prefect.resource.id"}, threshold=1, within=within,
+        ),
+        actions=[ChangeFlowRunState(name=None, force=False, state=state, message=message)],
+    )  # fmt: skip

@@ -128,6 +128,19 @@ class Station:
                     found.append(process)
         return found
 
+    def kill(self, name: str) -> None:
+        """SIGKILL to a worker and all its runs at once."""
+        worker = self.process(name)
+        for process in [worker, *worker.children(recursive=True)]:
+            process.kill()
+
+    def hasten(self, name: str, seconds: float) -> None:
+        """Have an automation wait for so long only, until the next `up`."""
+        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
+        content = {key: found[key] for key in ("name", "description", "enabled", "actions")}
+        content["trigger"] = found["trigger"] | {"within": seconds}
+        self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
+
     def process(self, name: str) -> psutil.Process:
         note = json.loads((self.folder / "station" / f"{name}.process.json").read_text())
         return psutil.Process(note["pid"])
@@ -175,7 +188,9 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     assert set(first["deployments"]) == wanted
     assert on_gpu == {"stage-train", "stage-generate", "summarize"}
     assert first["limits"]["gpu"] == 1
-    assert len(first["automations"]) == 4  # heartbeat, rejected, not completed, dataset updated
+    assert (
+        len(first["automations"]) == 6
+    )  # no heartbeat, never begun, never cancelled, rejected, not completed, dataset updated
     retrain = station.get("/deployments/name/retrain/retrain")
     assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
     assert retrain["global_concurrency_limit"]["limit"] == 1
@@ -257,9 +272,7 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
         )  # fmt: skip
     until(lambda: "asks for the GPU" in said.read_text())
     (child,) = station.children(parent)
-    worker = station.process("gpu-worker")
-    for process in [worker, *worker.children(recursive=True)]:
-        process.send_signal(signal.SIGKILL)
+    station.kill("gpu-worker")
     assert "held" not in said.read_text()  # two never have it
     until(lambda: "held" in said.read_text())
     waiting.communicate()
@@ -373,6 +386,57 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
             lost.append((ended, saved, steps))
         saved = max(steps, default=0)
     tally("3 cancelled in the UI while it trains", 2, lost)
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "SIGKILL of a worker and a run that has not begun")
+def test_a_run_that_was_taken_and_never_began_is_ended(station: Station) -> None:
+    """It would be Pending for ever, and in the way of the next retraining."""
+    station.hasten("a run that was taken and never began has crashed", 40)
+    run = station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=station.settings)
+    until(lambda: station.run(run)["state_type"] == "PENDING")
+    station.kill("cpu-worker")
+    assert "did not begin within" in station.ended(run)["state"]["message"]
+    assert station.run(run)["state_type"] == "CRASHED"
+    station.up()
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "SIGKILL of a worker and a run that is being cancelled")
+def test_a_run_whose_worker_died_is_cancelled(station: Station) -> None:
+    """It would be Cancelling for ever."""
+    station.hasten("a run whose worker died is cancelled", 10)
+    run = station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=station.settings)
+    until(lambda: station.run(run)["state_type"] == "RUNNING")
+    station.kill("cpu-worker")
+    station.ask(f"/flow_runs/{run}/set_state", state={"type": "CANCELLING"})
+    assert "did not end within" in station.ended(run)["state"]["message"]
+    assert station.run(run)["state_type"] == "CANCELLED"
+    station.up()
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "SIGKILL of `station down` itself")
+def test_pools_go_on_after_a_down_that_was_killed(station: Station, retrained: dict[str, Any]) -> None:
+    """`down` pauses the pools; the next `up` lets them go on, and leaves alone what people have paused."""
+
+    def paused() -> dict[str, bool]:
+        return {name: station.get(f"/work_pools/{name}")["is_paused"] for name in ("cpu-pool", "gpu-pool")}
+
+    station.http.patch("/work_pools/gpu-pool", json={"is_paused": True}).raise_for_status()
+    down = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "station", "down"], cwd=station.code, stdout=subprocess.DEVNULL,
+        env=os.environ | station.environment | {"PYTHONPATH": str(station.code)},
+    )  # fmt: skip
+    until(lambda: paused()["cpu-pool"])
+    down.kill()
+    down.wait()
+    assert paused()["cpu-pool"]  # it was not over
+    station.up()
+    assert paused() == {"cpu-pool": False, "gpu-pool": True}
+    station.http.patch("/work_pools/gpu-pool", json={"is_paused": False}).raise_for_status()
+    again = station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=station.settings)
+    assert station.ended(again)["state_type"] == "COMPLETED"
 
 
 @pytest.mark.faults

@@ -82,9 +82,8 @@ def paused() -> Iterator[None]:
     with get_client(sync_client=True) as client:
         _resume(client)
         ours = [pool.name for pool in client.read_work_pools() if pool.name in POOLS and not pool.is_paused]
-        client.create_variable(
-            VariableCreate(name=PAUSED, value=ours, tags=["dialogsum"])
-        )  # for the next `up`, if we are killed
+        # for the next `up`, should we be killed
+        client.create_variable(VariableCreate(name=PAUSED, value=ours, tags=["dialogsum"]))
         for name in ours:
             client.update_work_pool(name, WorkPoolUpdate(is_paused=True))
         try:

@@ -93,6 +93,7 @@ def paused() -> Iterator[None]:
 
 
 def _resume(client: SyncPrefectClient) -> None:
+    """Let the pools go on that `paused` holds, or held when it was killed."""
     held = client.read_variable_by_name(PAUSED)
     if held is not None:
         for name in cast("list[str]", held.value):

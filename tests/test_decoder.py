@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from tasks.decoding import decoder as module
-from tasks.decoding import engine, flash_cache
+from tasks.decoding import engine, flash_cache, kv_cache
 from tasks.decoding.decoder import Decoder, NotFiniteError
 from tasks.decoding.engine import supported
 from tasks.decoding.graphs import Graphs
@@ -271,6 +271,17 @@ def test_other_models_are_left_to_transformers(kind: str, settings: dict[str, An
         num_key_value_heads=1, head_dim=32, pad_token_id=0, **settings,
     )  # fmt: skip
     assert not supported(AutoModelForCausalLM.from_config(config))
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"attention_mask": torch.ones(1, 1, 1, 1)}, {"softcap": 30.0}, {"sliding_window": 8}], ids=str
+)
+def test_attention_that_is_more_than_causal_is_refused(wanted: dict[str, Any]) -> None:
+    """Rather than left out: its answers would be other ones."""
+    some = torch.zeros(1, 1, 1, 8)
+    given = {"attention_mask": None, "scaling": 1.0, "rows": None} | wanted
+    with pytest.raises(ValueError, match="decoded by transformers"):
+        kv_cache.attend(None, some, some, some, **given)
 
 
 @pytest.mark.gpu

@@ -16,9 +16,8 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
         nothing()
         return {"stages": 0, "ran": []}
-    os.environ.setdefault(
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"
-    )  # as `dialogsum run`, or a station ends it after 90 s
+    # as `dialogsum run` has it, or a station ends it after 90 s
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     from flows.pipeline import retrain
 
     summary: Any = retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])

@@ -196,7 +196,7 @@ class Decoder:
 def scores(hidden: Tensor, head: Tensor) -> Tensor:
     """[rows, hidden size], [vocabulary, hidden size] -> [rows, vocabulary].
 
-    fp32 on a GPU, where half precision would round neighbours to the same score: in bf16 one step in thirty ties.
+    fp32 on a GPU, where half precision would round neighbours to the same score.
     """
     if hidden.device.type == "cuda" and hidden.dtype != torch.float32:
         return torch.mm(hidden, head.T, out_dtype=torch.float32)

@@ -125,7 +125,7 @@ def attend(
 ) -> tuple[Tensor, None]:  # fmt: skip
     """What transformers calls in every layer; `rows` is what the decoder gave to the model's forward."""
     if attention_mask is not None or any(others.get(name) is not None for name in FOREIGN):
-        raise NotImplementedError("this attention is causal and nothing else")
+        raise ValueError("this model wants more of attention than to be causal: it has to be decoded by transformers")
     return rows.attend(module.layer_idx, query, key, value, scaling), None
 
 

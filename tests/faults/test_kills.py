@@ -162,7 +162,7 @@ def test_terminated_twenty_times_it_leaves_checkpoints_and_nobody_behind(
             children, began = run.below(), time.time()
             run.process.terminate()
             code = run.end(60)
-            found = list(runs.place(name).glob(".scratch/train-*/work/checkpoints/step-*/manifest.json"))
+            found = list(runs.place(name).glob(".scratch/train-*/**/step-*/manifest.json"))
             steps.append(max((int(file.parent.name.removeprefix("step-")) for file in found), default=0))
             seconds = max((file.stat().st_mtime for file in found), default=0.0) - began
             tries += 1

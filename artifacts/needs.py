@@ -120,6 +120,18 @@ def with_lineage(needed: dict[str, str], manifests: Iterable[Manifest]) -> dict[
     return found
 
 
+def lineage(artifacts: Iterable[Manifest]) -> dict[str, Manifest]:
+    """By id: artifacts, and all they were made from, however far back, as far as the store has it."""
+    found = {m.id: m for m in artifacts}
+    missing = {ref.id for m in found.values() for ref in m.inputs.values()} - found.keys()
+    while missing:
+        stages = {artifact.rsplit("-", 1)[0] for artifact in missing}
+        read = {m.id: m for stage in stages for m in Store.current().manifests(stage, missing)}
+        found |= read
+        missing = {ref.id for m in read.values() for ref in m.inputs.values()} - found.keys()
+    return found
+
+
 def before(moment: datetime, ago: timedelta) -> str:
     """A time, as the store writes times."""
     return (moment - ago).astimezone(UTC).isoformat(timespec="microseconds")

@@ -10,6 +10,7 @@ from rich.table import Table
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from tasks.examples import MEASURE, RIVALS, examples
+from tasks.percent import probability
 from tasks.stage import Artifact
 from tasks.untrusted import visible
 
@@ -30,7 +31,7 @@ def compare(scores: str, console: Console) -> None:
         low, high = gain["interval"]
         table.add_row(
             entry["kind"], escape(visible(entry["name"])), str(entry["rows"]), f"{entry['scores']['tuned'][MEASURE]:.1f}",
-            f"{gain['mean']:+.1f}", f"{low:+.1f} to {high:+.1f}", f"{100 * gain['better']:.0f} %",
+            f"{gain['mean']:+.1f}", f"{low:+.1f} to {high:+.1f}", probability(gain["better"]),
         )  # fmt: skip
     console.print(table)
     inputs = {role: _artifact(store, store.by_id(ref.id)) for role, ref in found.inputs.items()}

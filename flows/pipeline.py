@@ -48,6 +48,7 @@ class Run:
         self.setup, self.refresh = setup, refresh
         self.id = str(flow_run.id or uuid4())
         self.stages: list[dict[str, Any]] = []
+        self.artifacts: dict[str, Manifest] = {}
         self.uses = Uses(self.id)
         self.away = deployed()
         """Whether stages for a GPU are made by the GPU pool instead of here."""
@@ -83,6 +84,7 @@ class Run:
             entry |= {"status": "reused", "reason": "another run made it meanwhile"}
         entry["seconds"] = round(time.perf_counter() - started, 3)
         self.stages.append(entry)
+        self.artifacts[manifest.id] = manifest
         listener.finished(entry)
         return ref
 
@@ -98,7 +100,7 @@ class Run:
             finally:
                 no_more_workers()
             if self._settled(outcome, moves):
-                told = telling.tell(self.setup, self.stages, outcome)
+                told = telling.tell(self.setup, self.stages, outcome, self.artifacts)
                 self.uses.end()
                 return told
             get_run_logger().warning("the champion changed meanwhile: comparing again")

@@ -1,5 +1,6 @@
 """Whether the Prefect server that a run uses answers, before it and all the while."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
 from artifacts.errors import RequestError, StageError, one_line
+from tasks.links import REPORTS_URL
 
 
 def check_server() -> None:
@@ -30,6 +32,14 @@ def check_server() -> None:
         raise RequestError(
             f"the Prefect server {url} does not answer ({one_line(error, 120)}): start it, or unset PREFECT_API_URL"
         ) from error
+
+
+def find_reports() -> None:
+    """Let the run link to the reports that a station on this machine serves, if it uses that station's server and store."""
+    from flows.station import reports_url
+
+    if url := reports_url(PREFECT_API_URL.value()):
+        os.environ.setdefault(REPORTS_URL, url)
 
 
 @contextmanager

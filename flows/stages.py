@@ -17,7 +17,7 @@ from artifacts.needs import Uses
 from artifacts.store import Store
 from tasks import away
 from tasks.gate import gpu_gate
-from tasks.shell import RunEvents, run_stage, title
+from tasks.shell import RunEvents, publish_pages, run_stage, title
 from tasks.stage import Job, decide
 from tasks.stages import STAGES
 
@@ -52,6 +52,7 @@ def _make(artifact: str, refresh: bool) -> State[Any]:
     uses.hold(job.artifact, *(ref.id for ref in job.inputs.values()))
     ref = run_stage(job)
     uses.end()
+    publish_pages([Store.current().verified(ref.path)])
     return Completed(message=f"{ref.id}: {ref.rows} rows, {Store.current().absolute(ref.path)}")
 
 

@@ -5,11 +5,13 @@ down    ends runs, workers and server, in this order, so that the server hears h
 status  what runs, where, and the last runs
 
 All files lie in one folder, `.station` or what DIALOGSUM_STATION names: Prefect's database and settings, a log and a
-process id for each process. The only port is the server's, on the loopback interface unless another is asked for.
+process id for each process. It listens at two ports, on the loopback interface unless another is asked for: Prefect's
+server, and the report server (flows/report_server.py) at the next one.
 """
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -23,17 +25,21 @@ import psutil
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.fingerprint import ROOT
 from artifacts.paths import user_path
+from artifacts.store import Store
 from tasks.hardware import gpu_names
+from tasks.links import REPORTS_URL
 
 PATIENCE = 180.0
 """Seconds that the server may take to answer: the first start makes its database."""
 GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
+SERVERS = ("server", "reports")
+"""Names of the processes that take no runs."""
 RUNS = str(max(2, os.cpu_count() or 1))
 """That the CPU pool's worker has at once, each a process of half a GiB; more of them queue."""
 
 
-def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
+def up(port: int, host: str, gpu_workers: int, notify: str | None, reports_port: int | None = None) -> None:
     """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -46,10 +52,17 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
     limits = ["gpu"] if gpu_workers == 1 else [f"gpu-{n + 1}" for n in range(gpu_workers)]
     if others := [name for name in _names() if name.startswith("gpu") and name.removesuffix("-worker") not in limits]:
         raise RequestError(f"{others[0]} is up, of another number of GPU workers: `dialogsum station down` first")
-    os.environ.update(_environment(url))  # for the client and the processes below alike
+    reports = _reports_url(url, reports_port)
+    # for the client and the processes below alike, which run in another folder
+    os.environ.update(_environment(url) | {REPORTS_URL: reports, "DIALOGSUM_STORE": str(Store.current().root)})
     if running is None:
         _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
-    _wait_for_server(url)
+    if _process("reports") is None:
+        place = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
+        found = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+        _start("reports", [host, reports.rsplit(":", 1)[1]], found, module="flows.report_server", **place)
+    _wait_for("server", url)
+    _wait_for("reports", reports)
     _deploy(limits, notify)
     if _process("cpu-worker") is None:
         _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
@@ -65,7 +78,7 @@ def down() -> None:
     """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
     names = _names()
     found = {name: process for name in names if (process := _process(name))}
-    workers = [process for name, process in found.items() if name != "server"]
+    workers = [process for name, process in found.items() if name not in SERVERS]
     answers = bool(workers) and _answers(_noted("server").get("url", ""))
     if answers:
         os.environ.update(_environment(_noted("server")["url"]))
@@ -79,7 +92,7 @@ def down() -> None:
         _end(workers)
         if answers:
             settle(ended)
-    _end([process for name, process in found.items() if name == "server"])
+    _end([process for name, process in found.items() if name in SERVERS])
     for name in names:
         _note(name).unlink(missing_ok=True)
         print(f"{name}: {'stopped' if name in found else 'was not running'}")
@@ -96,6 +109,8 @@ def status() -> None:
         print(f"{name}: {f'runs, process {process.pid}' if process else 'DEAD'}; log {_folder() / name}.log")
     url = _noted("server").get("url", "")
     print(f"server: {url}, {'answers' if _answers(url) else 'DOES NOT ANSWER'}; UI {url.removesuffix('/api')}")
+    if reports := _noted("reports").get("url"):
+        print(f"reports: {reports}, {'answers' if _answers(reports) else 'DOES NOT ANSWER'}")
     print(f"database and settings: {_folder()}")
     print(f"to use it from a shell: export PREFECT_API_URL={url}")
 
@@ -124,12 +139,35 @@ def _deploy(limits: list[str], notify: str | None) -> None:
         raise StageError(f"`prefect deploy --all` failed: {one_line((done.stdout + done.stderr)[-400:])}")
 
 
-def _wait_for_server(url: str) -> None:
+def reports_url(api: str | None) -> str | None:
+    """Where the station serves the reports of the store that this process uses, if its Prefect server is the one at `api`."""
+    noted = _noted("reports")
+    ours = _noted("server").get("url") == api and noted.get("store") == str(Store.current().root)
+    return noted["url"] if ours and _process("reports") else None
+
+
+def _reports_url(api: str, port: int | None) -> str:
+    """Where the report server is or shall be: beside the Prefect server. RequestError if the port is another process's."""
+    noted = _noted("reports").get("url")
+    host, server_port = api.removesuffix("/api").rsplit(":", 1)
+    url = str(noted) if noted and port is None else f"{host}:{port or int(server_port) + 1}"
+    if _process("reports") is not None:
+        if url != noted:
+            raise RequestError(f"reports are served at {noted}: `dialogsum station down` first, or give the same port")
+        return url
+    with suppress(OSError), socket.create_connection((host.removeprefix("http://"), int(url.rsplit(":", 1)[1])), 5):
+        raise RequestError(
+            f"another process listens at {url}, where reports would be: choose a port with --reports-port"
+        )
+    return url
+
+
+def _wait_for(name: str, url: str) -> None:
     until = time.monotonic() + PATIENCE
     while not _answers(url):
-        if _process("server") is None or time.monotonic() > until:
-            log = _folder() / "server.log"
-            raise StageError(f"the server does not answer at {url}: {one_line(log.read_text()[-300:])} ({log})")
+        if _process(name) is None or time.monotonic() > until:
+            log = _folder() / f"{name}.log"
+            raise StageError(f"{name} does not answer at {url}: {one_line(log.read_text()[-300:])} ({log})")
         time.sleep(0.5)
 
 
@@ -179,11 +217,13 @@ def _flow_run(process: psutil.Process) -> str | None:
         return None
 
 
-def _start(name: str, command: list[str], more: dict[str, str] | None = None, **noted: str) -> None:
-    """Start `prefect COMMAND…`, which goes on when this process and its terminal end."""
+def _start(
+    name: str, command: list[str], more: dict[str, str] | None = None, module: str = "prefect", **noted: str
+) -> None:
+    """Start `prefect COMMAND…`, or another module, which goes on when this process and its terminal end."""
     with (_folder() / f"{name}.log").open("a") as log:
         started = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *command], cwd=_folder(), env=os.environ | (more or {}),
+            [sys.executable, "-m", module, *command], cwd=_folder(), env=os.environ | (more or {}),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     created = psutil.Process(started.pid).create_time()

@@ -1,36 +1,49 @@
 """What a finished run tells: the JSON of the command line, the artifacts in the Prefect UI, the event for automations."""
 
 import json
+from collections.abc import Container
 from typing import Any
 
 from prefect import get_run_logger
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.events import emit_event
 
 from artifacts.champions import Champions
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from flows.graph import Outcome, Setup
+from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
+from tasks.links import ids_in, linked
 from tasks.rouge import TYPES
+from tasks.shell import publish_pages
 from tasks.untrusted import plain
 
 
-def tell(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome) -> dict[str, Any]:
-    """Publish to the UI; returns what `run --json` prints."""
+def tell(
+    setup: Setup, stages: list[dict[str, Any]], outcome: Outcome, artifacts: dict[str, Manifest]
+) -> dict[str, Any]:
+    """Publish to the UI; returns what `run --json` prints.
+
+    artifacts: those of the stages, by id. They get a page wherever they were made, and so does what is named beside them.
+    """
     store, name = Store.current(), setup.recipe.name
     scores, report = store.by_id(outcome.scores.id), store.by_id(outcome.report.id)
     page = f"{store.absolute(report.path)}/payload/report.html"
+    known = publish_pages([*artifacts.values(), *_named(setup, stages, artifacts)])
     create_markdown_artifact(
-        (store.payload(report.path) / "report.md").read_text(), key="report", description=f"{name}: report"
+        report_page((store.payload(report.path) / "report.md").read_text(), report.id, page, known),
+        key="report",
+        description=f"{name}: report",
     )
-    create_table_artifact(score_table(store, scores), key="scores", description=f"{name}: F1 x 100, headline protocol")
-    create_table_artifact(
-        [{k: e[k] for k in ("stage", "of", "status", "reason", "artifact", "rows", "seconds")} for e in stages],
-        key="stages",
-        description=f"{name}: what ran, what was reused, and why",
+    create_markdown_artifact(
+        scores_page(score_table(store, scores), scores, known),
+        key="scores",
+        description=f"{name}: F1 x 100, headline protocol",
     )
-    link = page if "://" in page else f"file://{page}"
-    create_link_artifact(link, "report.html", key="report-file", description=f"{name}: {page}")
+    create_markdown_artifact(
+        stages_page(stages, known), key="stages", description=f"{name}: what ran, what was reused, and why"
+    )
+    publish_report_file(report.id, page, name)
     ran = sum(e["status"] == "run" for e in stages)
     get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(stages))
     told = {
@@ -44,8 +57,15 @@ def tell(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome) -> dict[s
         every = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
         told["seeds"] = [m.facts["headline"]["tuned"] for m in every]
     if outcome.decision is not None:
-        told["decision"] = decision(setup, stages, outcome)
+        told["decision"] = decision(setup, stages, outcome, known)
     return told
+
+
+def _named(setup: Setup, stages: list[dict[str, Any]], artifacts: Container[str]) -> list[Manifest]:
+    """Further artifacts that the pages of a run name: champions, and what its stages were compared with."""
+    champions = {champion.adapter for champion, _ in setup.champions.stack[-2:]}
+    named = champions.union(*(ids_in(entry["reason"]) for entry in stages))
+    return Store.current().manifests(ids=missing) if (missing := {i for i in named if i not in artifacts}) else []
 
 
 def headline(summary: dict[str, Any]) -> str:
@@ -59,7 +79,7 @@ def headline(summary: dict[str, Any]) -> str:
     return f"{said}; {decided['adapter']} {decided['state']}" if decided else said
 
 
-def decision(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome) -> dict[str, Any]:
+def decision(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome, known: Container[str]) -> dict[str, Any]:
     """The gate's decision as the pointer stands now; an event where it was made by this run or moved the pointer."""
     assert outcome.decision is not None
     assert outcome.adapter is not None
@@ -72,7 +92,7 @@ def decision(setup: Setup, stages: list[dict[str, Any]], outcome: Outcome) -> di
     # a champion that no longer passes, such as under a stricter gate, is told as rejected and stays in force
     state = "rejected" if not manifest.facts["passed"] else "promoted" if after.current == candidate else "passed"
     create_markdown_artifact(
-        decision_page(adapter, state, checks, before), key="decision", description=f"{adapter}: {state}"
+        linked(decision_page(adapter, state, checks, before), known), key="decision", description=f"{adapter}: {state}"
     )
     new = any(e["artifact"] == manifest.id and e["status"] == "run" for e in stages)
     if moved or (new and state == "rejected"):

@@ -27,6 +27,8 @@ LIGHT = {
     "soft": "#5b6472",
 }  # fmt: skip
 """The page's light colours, for a drawing that stands alone."""
+LABELLED = 10
+"""Evaluations in the history that have room for a label; of more, evenly spread ones are labelled."""
 
 
 def score_plot(systems: dict[str, dict[str, Any]], kind: str, order: list[str]) -> Markup:
@@ -109,13 +111,20 @@ def history_plot(found: list[Evaluation], standalone: bool = False) -> Markup:
         if against:
             axes.plot(*zip(*against, strict=True), "_", color=INKS["champion"], markersize=14, markeredgewidth=2, label="champion then")  # fmt: skip
             axes.legend(frameon=False, labelcolor=INKS["ink"])
-        axes.set_xlabel("evaluation (star: promoted, cross: rejected)", color=INKS["ink"])
+        axes.set_xlabel("date and adapter (star: promoted, cross: rejected)", color=INKS["ink"])
         axes.set_ylabel("ROUGE-1", color=INKS["ink"])
-        axes.set_xticks(range(1, len(found) + 1) if len(found) < 12 else np.linspace(1, len(found), 6).round())
+        named = sorted({int(place) for place in np.linspace(1, len(found), min(len(found), LABELLED)).round()})
+        labels = [f"{found[place - 1].at[:10]}\n{_short_id(found[place - 1].adapter)}" for place in named]
+        axes.set_xticks(named, labels, rotation=90, fontsize=9)
         axes.margins(x=0.1)
         axes.grid(axis="y", color=INKS["line"], linewidth=0.5)
 
-    return _svg(draw, 2.6, salt="history", colours=LIGHT if standalone else None)
+    return _svg(draw, 3.4, salt="history", colours=LIGHT if standalone else None)
+
+
+def _short_id(adapter: str | None) -> str:
+    """`train-1a2b3c4d` -> `1a2b3c4d`, as there is room for."""
+    return adapter.removeprefix("train-") if adapter else "base model"
 
 
 def _short(text: str) -> str:

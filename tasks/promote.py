@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from tasks.config import GateConfig, PromoteSpec
+from tasks.percent import percent, probability
 from tasks.stage import Artifact, Context, Done, Stage
 
 
@@ -55,13 +56,13 @@ def _better(config: GateConfig, found: dict[str, Any], name: str) -> dict[str, A
     return _check(
         f"better than {'the champion' if name == 'champion' else 'the base model'}",
         found["better"] >= config.probability,
-        f"probability {100 * found['better']:.1f} %, {config.measure} {found['mean']:+.2f} ({low:+.2f} to {high:+.2f})",
+        f"probability {probability(found['better'])}, {config.measure} {found['mean']:+.2f} ({low:+.2f} to {high:+.2f})",
         f"at least {100 * config.probability:g} %",
     )
 
 
 def _share(name: str, share: float, most: float) -> dict[str, Any]:
-    return _check(name, share <= most, f"{100 * share:.1f} %", f"at most {100 * most:g} %")
+    return _check(name, share <= most, percent(share), f"at most {100 * most:g} %")
 
 
 def _not_applied(name: str, reason: str, most: float) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from artifacts.schemas import CURVE, FORMATTED_EVAL, read_table
 from tasks.behaviour import SHOWN
 from tasks.config import ReportSpec
 from tasks.examples import RIVALS, examples
+from tasks.percent import percent, probability
 from tasks.plots import curve_plot, history_plot, length_plot, score_plot, slice_plot
 from tasks.rouge import TYPES
 from tasks.score import PROTOCOLS, ROWS
@@ -102,7 +103,7 @@ def report(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
         autoescape=select_autoescape(["html.j2"]),
     )  # fmt: skip
-    environment.filters |= {"plain": plain, "visible": visible}
+    environment.filters |= {"plain": plain, "visible": visible, "percent": percent, "probability": probability}
     for name in ("report.html", "report.md"):
         text = environment.get_template(f"{name}.j2").render(page)
         (context.out / name).write_text(text, encoding="utf-8", errors="replace")

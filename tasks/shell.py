@@ -4,6 +4,7 @@ What a stage is and does stands in its own file; here are only cache policy, run
 """
 
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -11,20 +12,24 @@ from uuid import UUID
 
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.runtime import task_run
 
 from artifacts.cache import ARTIFACT_KEY, saved_block
-from artifacts.errors import one_line
 from artifacts.manifest import Manifest
+from artifacts.needs import lineage
 from artifacts.refs import Ref
+from tasks.artifact_page import heading, page
 from tasks.events import Listener, Silent
 from tasks.gate import gpu_gate
 from tasks.stage import Job, perform
 from tasks.stages import STAGES
-from tasks.untrusted import plain
 
 EVERY = 2.0
 """Seconds between updates of a progress artifact."""
+ASKED_AT_ONCE = 200
+"""Pages that the server is asked for in one request: it answers with no more."""
 
 terminal: ContextVar[Listener] = ContextVar("terminal", default=Silent())  # noqa: B039  # it keeps nothing
 """Who else wants to hear, beside the Prefect run: the command line sets it."""
@@ -90,24 +95,31 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
         manifest, ran = perform(stage, job, RunEvents(title(job)), gpu_gate(stage.pool))
         get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "found in the store", manifest.rows)
         if ran:
-            create_markdown_artifact(page(manifest), key=manifest.id, description=title(job))
+            publish_pages([manifest], again=manifest.id)
         return Ref.of_manifest(manifest)
 
     return run
 
 
-def page(manifest: Manifest) -> str:
-    """An artifact as Markdown for the Prefect UI: what it was made from, one click away, and what was found."""
-    made_from = [f"| {role} | [{ref.id}](../key/{ref.id}) |" for role, ref in manifest.inputs.items()]
-    found = [
-        f"| {plain(name)} | {plain(one_line(value, 200))} |"
-        for name, value in (manifest.facts | manifest.made.measured).items()
-    ]
-    return "\n".join([
-        f"# {manifest.id}", "", f"{manifest.rows} rows, {manifest.made.seconds:.1f} s, `{manifest.path}`; `dialogsum show {manifest.id}`",
-        "", *(["| made from | |", "|---|---|", *made_from, ""] if made_from else []),
-        *(["| found | |", "|---|---|", *found, ""] if found else []),
-    ])  # fmt: skip
+def publish_pages(artifacts: Iterable[Manifest], again: str = "") -> set[str]:
+    """Create the pages in the Prefect UI that artifacts and all they were made from lack on this server.
+
+    again: id of an artifact whose page is created although it has one, since it was made anew.
+    Returns the ids that have a page then. Where nothing is missing this is one request.
+    """
+    wanted = lineage(artifacts)
+    ids = [*{*wanted, *(ref.id for m in wanted.values() for ref in m.inputs.values())}]
+    found = set[str]()
+    with get_client(sync_client=True) as client:
+        for start in range(0, len(ids), ASKED_AT_ONCE):
+            keys = ArtifactCollectionFilterKey(any_=ids[start : start + ASKED_AT_ONCE])
+            pages = client.read_latest_artifacts(artifact_filter=ArtifactCollectionFilter(key=keys))
+            found |= {each.key for each in pages}
+    known = found | wanted.keys()
+    for artifact, manifest in wanted.items():
+        if artifact == again or artifact not in found:
+            create_markdown_artifact(page(manifest, known), key=artifact, description=heading(manifest))
+    return known
 
 
 def run_stage(job: Job) -> Ref:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tasks.examples import MEASURE, RIVALS
+from tasks.percent import probability
 
 NAME = "ROUGE-1"
 WORDS = {"champion": "the champion", "base": "the base model"}
@@ -34,7 +35,7 @@ def verdict(
     ours, theirs = f"The new {changed}" if rival == "before" else "The tuned model", words[rival]
     others = [name for name in RIVALS if name != rival and name in scores["differences"]]
     trust = [
-        f"Measured on the same {rows}; probability of being better {_percent(gain['better'])}.",
+        f"Measured on the same {rows}; probability of being better {probability(gain['better'])}.",
         _chance(seeds),
         "It is asked with another prompt than the adapter was trained on." if other_prompt else "",
     ]
@@ -67,10 +68,6 @@ def _against(ours: dict[str, Any], theirs: dict[str, Any], gain: dict[str, Any])
         f"{NAME} {ours[MEASURE]['f1']:.1f} against {theirs[MEASURE]['f1']:.1f}: {gain['mean']:+.1f} points "
         f"(95 % interval {low:+.1f} to {high:+.1f})."
     )
-
-
-def _percent(share: float) -> str:
-    return "above 99.9 %" if share > 0.999 else "below 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
 
 
 def _gate(decision: dict[str, Any] | None) -> str:

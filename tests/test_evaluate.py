@@ -147,11 +147,36 @@ def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events
     for rank, head in ((2, "is champion"), (1, "is rejected")):
         told = run("retrain", rank)["decision"]
         found: Any = Artifact.get(key="decision")
-        assert f"`{told['adapter']}` {head}" in found.data
+        assert f"[{told['adapter']}](../../artifacts/key/{told['adapter']}) {head}" in found.data
         rows = [line for line in found.data.splitlines() if "passed |" in line or "passed** |" in line]
         assert len(rows) == len(told["checks"])
         assert sum("**not passed**" in row for row in rows) == (rank == 1)
         assert all(check["name"] in row and "%" in rows[0] for check, row in zip(told["checks"], rows, strict=True))
+
+
+def test_all_that_a_run_rests_on_has_one_page_in_the_prefect_ui(run: Any) -> None:
+    """On a server that knows none of it, what the adapter was trained on included; the same again adds no page."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    def pages() -> list[Any]:
+        keys = ArtifactFilterKey(any_=[m.id for m in Store.current().manifests()])
+        with get_client(sync_client=True) as client:
+            return client.read_artifacts(artifact_filter=ArtifactFilter(key=keys))
+
+    trained = run("retrain", 1)
+    with get_client(sync_client=True) as client:
+        for found in pages():
+            client.request("DELETE", "/artifacts/{id}", path_params={"id": found.id})
+    assert pages() == []
+    evaluated = run("evaluate", 1)
+    wanted = {e["artifact"] for e in evaluated["stages"]} | {
+        entry(trained, "format", "train")["artifact"],
+        adapter(trained),
+    }
+    assert sorted(page.key for page in pages()) == sorted(wanted)
+    assert ran(run("evaluate", 1)) == []
+    assert len(pages()) == len(wanted)
 
 
 def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, capsys: Any) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
+from flows.report_server import application
 from tests.conftest import ROOT, shrunk, tiny_data
 from tests.servers import S3, until
 
@@ -92,9 +94,12 @@ LATER = {"train", "generate base", "generate tuned", "score", "promote", "report
 
 @pytest.mark.row(1, "SIGKILL of a machine, another goes on")
 def test_machines_that_share_only_the_store_do_one_retraining_between_them(
-    s3: str, s3_server: S3, tmp_path: Path, recipe: list[str]
+    s3: str, s3_server: S3, tmp_path: Path, recipe: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A dies while it trains; B takes up what A made and finishes; A has it all, and evaluates B's adapter."""
+    """A dies while it trains; B takes up what A made and finishes; A has it all, and evaluates B's adapter.
+
+    A report server on a third machine shows what they made.
+    """
     a, b = (Machine(tmp_path / name, s3, s3_server) for name in "ab")
     running = a.start("run", *recipe)
     when_formatted(s3_server, s3, running)
@@ -107,6 +112,11 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
     assert set(status(again).values()) == {"reused"}
     assert again["scores"] == finished["scores"]
     assert [e["artifact"] for e in again["stages"]] == [e["artifact"] for e in finished["stages"]]
+    report = next(e["artifact"] for e in finished["stages"] if e["stage"] == "report")
+    monkeypatch.setenv("DIALOGSUM_STORE", s3)
+    web = TestClient(application("127.0.0.1"), base_url="http://127.0.0.1")
+    assert web.get(f"/report/{report}").content == s3_server.filesystem().cat_file(finished["report"])
+    assert f"/report/{report}" in web.get("/").text
     other = a.call("evaluate", *recipe, "--prompt", "brief")
     assert {stage for stage, what in status(other).items() if what == "run"} == {
         "format eval", "generate base", "generate tuned", "score", "report",

@@ -376,6 +376,9 @@ def test_verdict_is_what_the_predictions_are(
     chance = {"better": "above 99.9 %", "worse": "below 0.1 %", "even": "50.0 %"}[state]
     assert f"same 24 test dialogues with 3 references each; probability of being better {chance}." in verdict["trust"]
     assert "one seed was trained" in verdict["trust"]
+    rounded = [cell for cell in page.texts("td") if cell in ("0.0 %", "100.0 %")]
+    assert rounded == []
+    assert chance in page.texts("td")  # the table's wording is that of the first screen
 
 
 @pytest.mark.parametrize(

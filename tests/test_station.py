@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,13 +16,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from prefect.client.base import PrefectHttpxSyncClient
 
 from artifacts.store import Store
+from flows.station import reports_url
 from tests.conftest import ROOT, run_cli, shrunk, tiny_data
 from tests.faults.table import Tally
+from tests.servers import free_ports
+from tests.test_artifact_page import targets
 
 NOT_CODE = shutil.ignore_patterns(".git", ".venv", ".station", "store", "__pycache__", ".*_cache", "*.egg-info")
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -62,10 +65,8 @@ class Station:
     def __init__(self, folder: Path, model: Path) -> None:
         self.folder, self.code = folder, folder / "clone"
         shutil.copytree(ROOT, self.code, ignore=NOT_CODE)
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}/api"
+        self.port, self.reports_port = free_ports(2)
+        self.url, self.reports = (f"http://127.0.0.1:{self.port}/api", f"http://127.0.0.1:{self.reports_port}")
         self.environment = {
             "DIALOGSUM_STATION": str(folder / "station"), "DIALOGSUM_STORE": str(folder / "store"),
             "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_API_URL": self.url, "PREFECT_HOME": str(folder / "station"),
@@ -80,7 +81,7 @@ class Station:
         return str(done.stdout)
 
     def up(self) -> str:
-        return self.command("up", "--port", str(self.port))
+        return self.command("up", "--port", str(self.port), "--reports-port", str(self.reports_port))
 
     def ask(self, path: str, **content: Any) -> Any:
         answer = self.http.post(path, json=content)
@@ -172,7 +173,10 @@ def retrained(station: Station) -> dict[str, Any]:
 
 
 def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: Station) -> None:
-    """Every deployment on its pool; schedule, limits, automations; the same ids and processes afterwards."""
+    """Every deployment on its pool; schedule, limits, automations; the same ids and processes afterwards.
+
+    Only the report server, which has died meanwhile, is another one, at the same address.
+    """
 
     def seen() -> dict[str, Any]:
         return {
@@ -195,8 +199,13 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     retrain = station.get("/deployments/name/retrain/retrain")
     assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
     assert retrain["global_concurrency_limit"]["limit"] == 1
-    station.up()
+    reports = station.process("reports")
+    reports.kill()
+    reports.wait()
+    assert f"reports: {station.reports}, DOES NOT ANSWER" in station.command("status")
+    assert f"reports: {station.reports}, answers" in station.up()
     assert seen() == first
+    assert station.process("reports").pid != reports.pid
 
 
 @pytest.mark.parametrize(
@@ -232,7 +241,7 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     assert [c["name"] for c in children] == ["train llama r4 2 steps", "generate base llama", "generate tuned llama"]
     pages = {a["key"]: a["data"] for a in station.ask("/artifacts/latest/filter") if a["type"] == "markdown"}
     (train,) = (key for key in pages if key.startswith("train-"))
-    rows = next(key for key in pages if f"(../key/{key})" in pages[train])
+    rows = next(key for key in pages if f"/key/{key})" in pages[train])
     assert rows.startswith("format-")
     logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
     said = "\n".join(line["message"] for line in logs)
@@ -245,6 +254,46 @@ def test_unchanged_retraining_touches_no_gpu_and_says_so(station: Station, retra
     assert again["state_type"] == "COMPLETED"
     assert again["state"]["message"].startswith("nothing changed: all 9 stages reused")
     assert station.children(again["id"]) == []
+
+
+def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
+    station: Station, retrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that knows neither adapter nor dataset, as if they were made elsewhere: followed from every page of a run."""
+    for artifact in station.ask("/artifacts/filter", limit=200):
+        if (artifact["key"] or "").split("-")[0] in ("download", "format", "train", "generate"):
+            station.http.delete(f"/artifacts/{artifact['id']}").raise_for_status()
+    again = station.ended(station.retrain())
+    assert again["state"]["message"].startswith("nothing changed")
+
+    of_run = station.ask("/artifacts/filter", artifacts={"flow_run_id": {"any_": [again["id"]]}}, limit=200)
+    todo, seen = [(a["key"], a["data"]) for a in of_run if a["type"] == "markdown"], dict[str, int]()
+    assert {key for key, _ in todo} >= {"report", "report-file", "stages", "scores", "decision"}
+    while todo:
+        for target in targets(todo.pop()[1]):
+            if target in seen:
+                continue
+            if target.startswith("http"):
+                seen[target] = httpx.get(target).status_code
+                continue
+            key = target.removeprefix("../../artifacts/key/")
+            answer = station.http.get(f"/artifacts/{key}/latest")
+            seen[target] = answer.status_code
+            todo += [(key, answer.json()["data"])] if answer.is_success else []
+    assert set(seen.values()) == {200}
+    manifests = Store(station.folder / "store").manifests()
+    (report,) = (m for m in manifests if m.stage == "report")
+    url = f"{station.reports}/report/{report.id}"
+    assert seen.keys() == {url, *(f"../../artifacts/key/{m.id}" for m in manifests)}
+    html = station.folder / "store" / report.path / "payload" / "report.html"
+    assert httpx.get(url).content == html.read_bytes()
+
+    for name in ("DIALOGSUM_STATION", "DIALOGSUM_STORE"):
+        monkeypatch.setenv(name, station.environment[name])
+    assert reports_url(station.url) == station.reports  # a run from a shell links there too
+    assert reports_url("http://127.0.0.1:9/api") is None
+    monkeypatch.setenv("DIALOGSUM_STORE", str(station.folder))
+    assert reports_url(station.url) is None  # its report is not there
 
 
 def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: dict[str, Any]) -> None:

@@ -164,11 +164,12 @@ def _execute(
     # a station takes a run for dead after 90 s without one (flows/provision.py); Prefect's own pace is 180 s
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     from flows import pipeline
-    from flows.server import answering, check_server
+    from flows.server import answering, check_server, find_reports
     from flows.terminal import Terminal
     from tasks.shell import terminal
 
     check_server()
+    find_reports()
     listener = Terminal()
     terminal.set(listener)
     with answering():

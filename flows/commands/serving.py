@@ -15,11 +15,14 @@ def up(
     notify: Annotated[
         str | None, typer.Option("--notify", metavar="URL", help="Gets a POST when a model is rejected or a run fails.")
     ] = None,
+    reports_port: Annotated[
+        int | None, typer.Option("--reports-port", help="Port of the report server; the one after --port unless given.")
+    ] = None,
 ) -> None:
     """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
     from flows import station as running
 
-    running.up(port, host, gpu_workers, notify)
+    running.up(port, host, gpu_workers, notify, reports_port)
 
 
 @station.command()

@@ -37,6 +37,8 @@ TEXTS = (
     "[bold red]markup of the terminal[/bold red] [link=https://tracker.example]x[/link]",
 )  # fmt: skip
 LONG = "#Person1#: " + "talk " * 200_000  # 1 MB
+OF_RUNS = ("report", "decision", "stages", "scores", "report-file")
+"""Keys of the pages of a run in the Prefect UI."""
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -144,12 +146,12 @@ def test_report_ui_and_terminal_show_text(hostile: Any, prefect_server: None, ta
     ours = {m.id for m in Store(hostile[3] / "store").manifests()}
     for artifact in artifacts:
         text = artifact.data if isinstance(artifact.data, str) else json.dumps(artifact.data, ensure_ascii=False)
-        if artifact.type != "markdown" or not (artifact.key in ours or artifact.key in ("report", "decision")):
+        if artifact.type != "markdown" or not (artifact.key in ours or artifact.key in OF_RUNS):
             continue
         tokens = [child for token in markdown.parse(text) for child in (token, *(token.children or []))]
         kinds = {token.type for token in tokens} & {"html_block", "html_inline", "image", "fence"}
         links = [str(token.attrs["href"]) for token in tokens if token.type == "link_open"]
-        if CONTROL.search(text) or kinds or [link for link in links if not link.startswith("../key/")]:
+        if CONTROL.search(text) or kinds or [link for link in links if not link.startswith("../../artifacts/key/")]:
             lost.append((artifact.key, kinds, links))
     lost += [log.message for log in logs if CONTROL.search(log.message.replace("\n", " "))]
     tally("16 hostile text in report, UI, terminal", len(artifacts) + len(logs) + len(shown.splitlines()), lost)

@@ -1,0 +1,59 @@
+"""What a finished run shows in the Prefect UI, as Markdown: the report, the scores, the stages, and where the report is.
+
+Markdown also where it is a table: of Prefect's two UIs the newer one shows links in its own tables as text.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from artifacts.errors import one_line
+from artifacts.manifest import Manifest
+from tasks.links import linked, plain_linked, served
+from tasks.untrusted import plain
+
+COLUMNS = ("stage", "of", "status", "artifact", "rows", "seconds", "reason")
+
+
+def report_page(text: str, report: str, file: str, known: Container[str]) -> str:
+    """The first screen of a report, `text`, below the way to all of it. `report`: its artifact id; `file`: path or URI."""
+    url = served(report)
+    return f"{f'**[Open the full report]({url})**' if url else _by_hand(file)}\n\n{linked(text, known)}"
+
+
+def publish_report_file(report: str, file: str, recipe: str) -> None:
+    """The artifact `report-file`: a link where a station serves reports, or else where the file lies."""
+    url, description = served(report), f"{recipe}: the full report, {report}"
+    if url:
+        create_link_artifact(url, "report.html", key="report-file", description=description)
+    else:
+        create_markdown_artifact(_by_hand(file), key="report-file", description=description)
+
+
+def scores_page(rows: Sequence[Mapping[str, Any]], scores: Manifest, known: Container[str]) -> str:
+    """The table of scores, and the artifacts behind it."""
+    made_from = ", ".join(f"{role} `{ref.id}`" for role, ref in scores.inputs.items())
+    return f"{_table(rows, known)}\n\n{linked(f'`{scores.id}`, made from {made_from}', known)}\n"
+
+
+def stages_page(stages: Sequence[Mapping[str, Any]], known: Container[str]) -> str:
+    """What ran, what was reused, and why."""
+    return _table([{name: entry[name] for name in COLUMNS} for entry in stages], known) + "\n"
+
+
+def _by_hand(file: str) -> str:
+    """A browser opens no link from a page of a server to a file, so the path is text. Backticks would end it."""
+    shown = one_line(file.replace("`", "'"), 4000)
+    how = "`dialogsum station up` serves it" if "://" in file else (
+        "open it in a browser on that machine, or have it served by `dialogsum station up`"
+    )  # fmt: skip
+    return f"The full report is `{shown}`: {how}."
+
+
+def _table(rows: Sequence[Mapping[str, Any]], known: Container[str]) -> str:
+    def cell(value: Any) -> str:
+        return "" if value is None else plain_linked(f"{value:.1f}" if isinstance(value, float) else str(value), known)
+
+    lines = [f"| {' | '.join(cell(value) for value in row.values())} |" for row in rows]
+    return "\n".join([f"| {' | '.join(map(plain, rows[0]))} |", "|---" * len(rows[0]) + "|", *lines])

@@ -27,6 +27,8 @@ from tasks.config import (
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 PROMPTS = Path(__file__).resolve().parent / "prompts"
+OVERRIDES = "dialogsum_overrides"
+"""Prefect variable: overrides for every run of a deployment, such as `runtime.machines=2` or `data.source=/data`."""
 
 
 class Recipe(Record):

@@ -155,9 +155,9 @@ def automations(tell: Any) -> list[AutomationCore]:
     ends = ("Completed", "Failed", "Cancelled", "Crashed")
     scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
     notifies = (
-        "Then does nothing: `dialogsum station up --notify URL` makes it send a notification. The event feed shows the event."
+        "Then does nothing but show in the event feed; to get a notification: dialogsum station up --notify URL"
         if isinstance(tell, DoNothing)
-        else "Then sends a notification to the URL that `dialogsum station up --notify` was given."
+        else "Then sends a notification to the URL given with: dialogsum station up --notify"
     )
     return [
         _ending(

@@ -60,7 +60,7 @@ def _description(name: str) -> str:
     """What the UI shows above the form."""
     return (
         f"Makes one `{name}` artifact again from its id; `refresh` is on: it is rebuilt even if it exists and is intact. "
-        "The jobs `retrain`, `evaluate` and `promote` run this stage by themselves."
+        "Jobs such as `retrain` run this stage by themselves."
     )
 
 

@@ -17,7 +17,7 @@ from flows.pipeline import RECIPE_NAMES, Override
 from flows.summarizing import in_words, summarize_file
 from tasks.gate import gpu_gate
 from tasks.shell import RunEvents
-from tasks.tables import open_table, pick_column
+from tasks.tables import Table, open_table, pick_column
 from tasks.untrusted import plain
 
 SHOWN_ROWS = 5
@@ -69,15 +69,20 @@ def _summaries(done: dict[str, Any], column: str | None) -> list[str]:
         written = [f"Written to {plain(done['out'])}.", ""] if done["out"] else []
         return [*written, plain(done["summary"])]
     table = open_table(Path(done["out"]))
-    added = max((name for name in table.columns if re.fullmatch("(generated_)*summary", name)), key=len)
-    dialogues, summaries = table.values(pick_column(table, column)), table.values(added)
+    found = zip(*(table.values(name) for name in (pick_column(table, column), *_added(table))), strict=True)
     rows = [
-        f"| {number} | {plain(one_line(dialogue, 100))} | {plain(str(summary or ''))} |"
-        for number, (dialogue, summary) in enumerate(
-            islice(zip(dialogues, summaries, strict=True), SHOWN_ROWS), start=1
-        )
+        f"| {number} | {plain(one_line(dialogue or '', 100))} | {plain(str(summary or stop))} |"
+        for number, (dialogue, summary, stop) in enumerate(islice(found, SHOWN_ROWS), start=1)
     ]
     return [
         f"Written to {plain(done['out'])}; its first {len(rows)} of {done['rows']} rows:", "",
         "| row | dialogue | summary |", "|---|---|---|", *rows,
     ]  # fmt: skip
+
+
+def _added(table: Table) -> list[str]:
+    """The columns `summary` and `stop`, which are `generated_summary` and `generated_stop` where INPUT had such names."""
+    return [
+        max((name for name in table.columns if re.fullmatch(f"(generated_)*{added}", name)), key=len)
+        for added in ("summary", "stop")
+    ]

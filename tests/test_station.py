@@ -236,7 +236,7 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     assert rows.startswith("format-")
     logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
     said = "\n".join(line["message"] for line in logs)
-    assert "has the GPU after" in said
+    assert "got the GPU slot after" in said
     assert "12 of 12 rows reach the trainer" in said
 
 
@@ -271,7 +271,7 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
             [sys.executable, "-c", HOLDER], cwd=station.code, stdin=subprocess.PIPE, stdout=out, stderr=out,
             env=os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"},
         )  # fmt: skip
-    until(lambda: "asks for the GPU" in said.read_text())
+    until(lambda: "waiting for the GPU slot" in said.read_text())
     (child,) = station.children(parent)
     station.kill("gpu-worker")
     assert "held" not in said.read_text()  # two never have it

@@ -97,6 +97,7 @@ def prompts(
         rows = library.listed()
         print(json.dumps(rows)) if as_json else Terminal().table(rows, "--show NAME for a preview; a file of your own works the same")  # fmt: skip
         return
+    Terminal().console.print(f"loading the tokenizer of recipe {recipe} …", markup=False)
     seen = library.preview(library.find_prompt(name), library.dialogue_of(dialogue), recipe, overrides or [])
     print(json.dumps(seen, ensure_ascii=False) if as_json else library.in_words(seen))
 

@@ -132,4 +132,4 @@ def _unavailable(recipe: str, overrides: Sequence[str]) -> str | None:
     thread = Thread(target=look, daemon=True)  # a daemon does not keep the process from ending
     thread.start()
     thread.join(DEADLINE)
-    return found[0] if found else f"its data and model were not found within {DEADLINE:.0f} s; is the hub reachable?"
+    return found[0] if found else f"its data and model were not found within {DEADLINE:g} s (is the hub reachable?)"

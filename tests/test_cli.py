@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import run_cli
+from tests.conftest import run_cli, shrunk
 
 GRAPH = [
     ("download", None), ("format", "train"), ("format", "eval"), ("train", None), ("generate", "base"),
@@ -132,6 +132,16 @@ def test_a_store_that_cannot_be_written_is_found_by_doctor(tmp_path: Path, model
     line = refused(place, "doctor", "--set", f"model.source={model}", DIALOGSUM_STORE=str(place))
     assert f"store {place} cannot be written" in line
     assert "DIALOGSUM_STORE" in line
+
+
+def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[str, Path]) -> None:
+    """Its slow steps are named before they begin; the answer is one JSON object."""
+    settings = [word for each in shrunk("quickstart", models["llama"], data) for word in ("--set", each)]
+    done = run_cli("doctor", "--json", *settings)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" ")[0] for line in done.stderr.splitlines() if line.endswith("…")] == ["checking", "preparing"]
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert list(checks)[:5] == ["versions", "GPU", "store", "data", "model"]
 
 
 def test_a_plan_is_one_json_object_with_every_stage_in_order_and_makes_nothing(store: Any, model: Path) -> None:

@@ -91,14 +91,17 @@ def prompts(
 ) -> None:
     """List the prompts, or preview one as the model gets it."""
     from flows import library
+    from flows.recipe import load_recipe
     from flows.terminal import Terminal
 
     if name is None:
         rows = library.listed()
         print(json.dumps(rows)) if as_json else Terminal().table(rows, "--show NAME for a preview; a file of your own works the same")  # fmt: skip
         return
+    found, shown = library.find_prompt(name), library.dialogue_of(dialogue)
+    load_recipe(recipe, overrides or [])
     Terminal().console.print(f"loading the tokenizer of recipe {recipe} …", markup=False)
-    seen = library.preview(library.find_prompt(name), library.dialogue_of(dialogue), recipe, overrides or [])
+    seen = library.preview(found, shown, recipe, overrides or [])
     print(json.dumps(seen, ensure_ascii=False) if as_json else library.in_words(seen))
 
 

@@ -139,11 +139,15 @@ class Station:
         for process in [worker, *worker.children(recursive=True)]:
             process.kill()
 
-    def rename(self, name: str, former: str) -> None:
-        """Give an automation the name that an earlier version gave it."""
+    def rename(self, name: str, former: str, copy: bool = False) -> None:
+        """Give an automation, or a copy of it, the name that an earlier version gave it."""
         (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
         content = {key: found[key] for key in ("description", "enabled", "actions", "trigger")}
-        self.http.put(f"/automations/{found['id']}", json=content | {"name": f"dialogsum: {former}"}).raise_for_status()
+        content["name"] = f"dialogsum: {former}"
+        if copy:
+            self.ask("/automations/", **content)
+        else:
+            self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
 
     def hasten(self, name: str, seconds: float) -> float:
         """Have an automation wait for so long only, until the next `up`. Returns how long it would have waited."""
@@ -228,6 +232,9 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     )
     assert f"http://127.0.0.1:{station.port}/deployments?deployments.tags.name=dialogsum" in station.first
     station.rename("mark runs without heartbeat as Crashed", "a run that no longer beats has crashed")
+    station.rename(
+        "mark runs that never started as Crashed", "a run that was taken and never began has crashed", copy=True
+    )
     said = station.up()
     assert "default recipe: quickstart (kept from an earlier `station up`" in said
     assert "creating pools, limits, automations and deployments" in station.progress

@@ -21,18 +21,24 @@ def summarize(
         ),
     ],
     column: Annotated[
-        str | None, typer.Option("--column", metavar="NAME", help="With the dialogues; found where it is obvious.")
+        str | None, typer.Option("--column", metavar="NAME", help="Column that holds the dialogues; usually detected.")
     ] = None,
     adapter: Annotated[
         str,
         typer.Option(
-            "--adapter", metavar="champion|latest|ID|none|FOLDER|hub id", help="Whom to ask.", autocompletion=adapters
+            "--adapter",
+            metavar="champion|latest|ID|none|FOLDER|hub id",
+            help="Adapter to use, or none for the base model.",
+            autocompletion=adapters,
         ),
     ] = "champion",
     prompt: Annotated[
         str | None,
         typer.Option(
-            "--prompt", metavar="NAME|FILE", help="What for; see `dialogsum prompts`.", autocompletion=prompt_names
+            "--prompt",
+            metavar="NAME|FILE",
+            help="Prompt to use; `dialogsum prompts` lists them.",
+            autocompletion=prompt_names,
         ),
     ] = None,
     out: Annotated[
@@ -43,7 +49,7 @@ def summarize(
         typer.Option(
             "--recipe",
             metavar="RECIPE",
-            help="Whose base model; the adapter's own unless given.",
+            help="Recipe whose base model to use; default: the adapter's.",
             autocompletion=recipes,
         ),
     ] = None,

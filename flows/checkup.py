@@ -30,17 +30,19 @@ class EnoughError(Exception):
 
 def doctor(recipe: Recipe, as_json: bool) -> None:
     """Print every check. StageError if one failed; RequestError if the request itself cannot be met."""
-    checks = [_versions(), _device(), _store()]
-    setup = graph.set_up(recipe)
+    console, store, setup = Terminal().console, _store(), graph.set_up(recipe)
+    console.print("checking the GPU, which imports torch …")
+    checks = [_versions(), _device(), store]
     checks.append(Check("data", "ok", f"{setup.data.origin} at {setup.data.revision[:12]}"))
     checks.append(Check("model", "ok", f"{setup.model.origin} at {setup.model.revision[:12]}, readable"))
+    console.print("preparing the rows as the trainer gets them, and reading the model's tokenizer …")
     checks += _rows(setup)
     if as_json:
         print(json.dumps({"recipe": recipe.name, "checks": [check.as_dict() for check in checks]}, ensure_ascii=False))
     else:
-        console = Terminal().answers
+        answers = Terminal().answers
         for check in checks:
-            console.print(visible(str(check)), markup=False)
+            answers.print(visible(str(check)), markup=False)
     if failed := [check for check in checks if check.state == "failed"]:
         raise StageError(f"{failed[0].name}: {failed[0].detail}")
 
@@ -67,7 +69,7 @@ def _device() -> Check:
     return (
         Check("GPU", "ok", asked.stdout.strip())
         if asked.stdout.strip()
-        else Check("GPU", "note", "none: the CPU does it all")
+        else Check("GPU", "note", "no GPU: running on the CPU")
     )
 
 

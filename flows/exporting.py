@@ -25,7 +25,7 @@ def export_adapter(
     if adapter == "none":
         raise RequestError("--adapter none is the base model, which is published already: name an adapter")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError(f"--out: {out} is there already: give a new folder")
+        raise RequestError(f"FOLDER {out} already exists; choose a new one")
     if push is not None and push.count("/") != 1:
         raise RequestError(f"--push: {one_line(push, 60)!r} is no repository; expected owner/name")
     asked: Asked = ask(adapter, recipe, None, overrides)

@@ -12,6 +12,9 @@ from artifacts import needs, sweep
 from artifacts.errors import RequestError
 from artifacts.store import NUMBERS, Store
 
+SCRATCH = ("unpacked base models", "copies of the remote store", "checkpoints and unfinished stages")
+"""What lies in the scratch folder; `models` is written by tasks/base_model.py, copies by artifacts/remote.py."""
+
 
 def gc(days: float, delete: bool, as_json: bool) -> None:
     """Print what nobody needs any more; with `delete`, remove it."""
@@ -34,13 +37,13 @@ def gc(days: float, delete: bool, as_json: bool) -> None:
         console.print(_table(("what", "", "bytes", "of (UTC)"), [
             (item.kind, item.what, f"{item.bytes:,}", item.at[:16].replace("T", " ")) for item in items
         ]))  # fmt: skip
-    console.print(f"{len(found.kept)} artifacts stay, {in_words(found.kept_bytes)}")
+    console.print(f"{len(found.kept)} artifacts kept ({in_words(found.kept_bytes)})")
     if delete:
         console.print(f"{len(items)} removed, {in_words(total)} freed")
     elif items:
         console.print(f"{len(items)} can go, {in_words(total)}: `dialogsum gc --days {days:g} --delete` removes them")
     else:
-        console.print("nothing can go")
+        console.print("nothing to remove")
 
 
 def statistics(as_json: bool) -> None:
@@ -55,7 +58,15 @@ def statistics(as_json: bool) -> None:
         (row["stage"], str(row["count"]), f"{row['bytes']:,}", *(_short(row[name]) for name in ("oldest", "newest")))
         for row in found["stages"]
     ]))  # fmt: skip
-    console.print(f"together {in_words(found['bytes'])}; scratch on this machine {in_words(found['scratch_bytes'])}")
+    parts = ", ".join(f"{what} {in_words(size)}" for what, size in found["scratch"].items() if size)
+    console.print(
+        f"total {in_words(found['bytes'])}; local scratch {in_words(found['scratch_bytes'])}{parts and f' ({parts})'}"
+    )
+    if parts:
+        console.print(escape(
+            f"to free scratch: remove {found['scratch_folder']} while no run is active (base models are unpacked again when "
+            "needed), or let `dialogsum gc --delete` remove what is older than 30 days"
+        ))  # fmt: skip
     for what in ("champions", "pinned"):
         console.print(f"{what}: {', '.join(found[what]) or 'none'}")
 
@@ -70,14 +81,23 @@ def measure() -> dict[str, Any]:
             "stage": stage, "count": len(made), "bytes": sum(map(sweep.size, made)),
             "oldest": made[0].made.at if made else None, "newest": made[-1].made.at if made else None,
         })  # fmt: skip
-    stats = [file.lstat() for file in store.scratch.rglob("*") if file.is_file()]
-    scratch = {stat.st_ino: stat.st_size for stat in stats}  # a file may have two names there
+    scratch = {  # by number, since a file may have two names there
+        (stat := file.lstat()).st_ino: (_kind_of_scratch(file.relative_to(store.scratch).parts[0]), stat.st_size)
+        for file in store.scratch.rglob("*") if file.is_file()
+    }  # fmt: skip
+    kinds = {kind: sum(size for its, size in scratch.values() if its == kind) for kind in SCRATCH}
     free = shutil.disk_usage(store.root.path).free if store.is_local and store.scratch.parent.is_dir() else None
     return {
         "store": str(store.root), "stages": stages, "bytes": sum(row["bytes"] for row in stages),
-        "scratch_bytes": sum(scratch.values()), "free_bytes": free, "pinned": needs.pins(),
+        "scratch_bytes": sum(kinds.values()), "scratch": kinds, "scratch_folder": str(store.scratch), "free_bytes": free, "pinned": needs.pins(),
         "champions": [name for name, why in needs.championed().items() if why == "champion"],
     }  # fmt: skip
+
+
+def _kind_of_scratch(folder: str) -> str:
+    """What a folder or file directly below the scratch folder is for."""
+    unpacked, copies, unfinished = SCRATCH
+    return unpacked if folder == "models" else copies if folder in sweep.CACHES else unfinished
 
 
 def in_words(size: float) -> str:

@@ -24,19 +24,19 @@ from artifacts.refs import Ref
 from artifacts.store import Store, id_of
 from flows import graph, telling
 from flows.adapters import find_adapter
+from flows.failures import fails_in_one_line
 from flows.graph import Outcome, Setup
 from flows.planning import describe
-from flows.recipe import PROMPTS, RECIPES, load_recipe
+from flows.recipe import OVERRIDES, PROMPTS, RECIPES, load_recipe
 from flows.sending import send
 from tasks import away
 from tasks.gate import deployed
 from tasks.launch import expect_workers, no_more_workers
+from tasks.prompt import load_prompt
 from tasks.shell import run_stage, terminal
 from tasks.stage import Job, Stage, decide
 from tasks.stages import STAGES
 
-OVERRIDES = "dialogsum_overrides"
-"""Prefect variable: overrides for every run of a deployment, such as `runtime.machines=2` or `data.source=/data`."""
 TRIES = 5
 """How often a decision is made again because another run changed the champion meanwhile."""
 
@@ -124,7 +124,8 @@ def _listed(names: Iterable[str]) -> Any:
     return Field(json_schema_extra={"enum": [*sorted(names)]})
 
 
-RecipeName = Annotated[str, _listed(file.stem for file in RECIPES.glob("*.yaml"))]
+RECIPE_NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
+RecipeName = Annotated[str, _listed(RECIPE_NAMES)]
 StageName = Annotated[str, _listed(STAGES)]
 Override = Annotated[
     str, Field(json_schema_extra={"pattern": r"^[a-z_]+(\.[a-z_]+)*=", "examples": ["train.epochs=3"]})
@@ -138,6 +139,12 @@ def _set_up(recipe: str, overrides: list[str]) -> Setup:
     station: Any = Variable.get(OVERRIDES, []) if deployed() else []
     if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
         raise RequestError(f'the Prefect variable {OVERRIDES} has to be a list such as ["train.epochs=3"]')
+    if station:
+        load_recipe(recipe)
+        try:
+            load_recipe(recipe, station)
+        except RequestError as error:
+            raise RequestError(f"in the Prefect variable {OVERRIDES}: {str(error).removeprefix('--set ')}") from error
     return graph.set_up(load_recipe(recipe, [*station, *overrides]))
 
 
@@ -147,19 +154,21 @@ def _completed(summary: dict[str, Any]) -> Any:
 
 
 @flow(name="retrain", flow_run_name="retrain {recipe}", persist_result=False)
+@fails_in_one_line
 def retrain(recipe: RecipeName = "quickstart", overrides: list[Override] = [], refresh: list[StageName] = []) -> Any:  # noqa: B006  # never written to
-    """Retrain by a recipe and report whether the new model is better; what has not changed is reused.
+    """Train by a recipe and report whether the new model is better. Unchanged stages are reused.
 
     Args:
-        recipe: what to train, on what data: a name in flows/recipes.
-        overrides: `section.key=value`, each overruling the recipe.
-        refresh: stages to run again although nothing changed.
+        recipe: Recipe to train by (a file in flows/recipes).
+        overrides: Settings that override the recipe, each `section.key=value`, such as `data.source=/data/dialogsum`.
+        refresh: Stages to rerun even if nothing changed.
     """
     setup = _set_up(recipe, overrides)
     return _completed(Run(setup, refresh).through(graph.retrain, moves=setup.recipe.gate.automatic))
 
 
 @flow(name="evaluate", flow_run_name="evaluate {adapter} by {recipe}", persist_result=False)
+@fails_in_one_line
 def evaluate(
     recipe: RecipeName = "quickstart",
     adapter: Annotated[str, Field(json_schema_extra={"pattern": ANY})] = "latest",
@@ -167,34 +176,37 @@ def evaluate(
     overrides: list[Override] = [],  # noqa: B006
     refresh: list[StageName] = [],  # noqa: B006
 ) -> Any:
-    """Evaluate an adapter that is there under the recipe's evaluation prompt and decoding; trains nothing.
+    """Evaluate an existing adapter with another prompt or decoding. No training.
 
     Args:
-        recipe: whose data, base model and decoding: a name in flows/recipes.
-        adapter: an artifact id, `champion`, `latest`, or `none` for the base model alone.
-        prompt: a name in flows/prompts, or the text itself with `{dialogue}` in it; the recipe's own unless given.
-        overrides: `section.key=value`, such as `generate.max_new_tokens=64`.
-        refresh: stages to run again although nothing changed.
+        recipe: Recipe whose data, base model and decoding to use (a file in flows/recipes).
+        adapter: Artifact id, `champion`, `latest`, or `none` for the base model alone.
+        prompt: Name of a file in flows/prompts, or the text itself with `{dialogue}` in it; default: the recipe's prompt.
+        overrides: Settings that override the recipe, each `section.key=value`, such as `generate.max_new_tokens=64`.
+        refresh: Stages to rerun even if nothing changed.
     """
+    if prompt:
+        load_prompt(prompt, PROMPTS, "prompt")
     setup = _set_up(recipe, [*overrides, *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])])
     found = find_adapter(adapter, setup.model)
     return _completed(Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found), moves=False))
 
 
 @flow(name="promote", flow_run_name="promote {adapter} by {recipe}", persist_result=False)
+@fails_in_one_line
 def promote(
     recipe: RecipeName = "quickstart",
     adapter: Annotated[str, Field(json_schema_extra={"pattern": CANDIDATE})] = "latest",
     overrides: list[Override] = [],  # noqa: B006
     refresh: list[StageName] = [],  # noqa: B006
 ) -> Any:
-    """Compare an adapter that is there with base and champion; it becomes champion if the gate passes.
+    """Compare an existing adapter with base and champion and promote it if it passes the gate.
 
     Args:
-        recipe: whose data, base model and gate: a name in flows/recipes.
-        adapter: an artifact id, or `latest`.
-        overrides: `section.key=value`, such as `gate.probability=0.99`.
-        refresh: stages to run again although nothing changed.
+        recipe: Recipe whose data, base model and gate to use (a file in flows/recipes).
+        adapter: Artifact id, or `latest`.
+        overrides: Settings that override the recipe, each `section.key=value`, such as `gate.probability=0.99`.
+        refresh: Stages to rerun even if nothing changed.
     """
     setup = _set_up(recipe, overrides)
     found = find_adapter(adapter, setup.model)

@@ -18,13 +18,23 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Cancelled, Crashed
 from prefect.workers.process import ProcessWorker
 
-from flows.pipeline import OVERRIDES
+from flows.recipe import OVERRIDES
 from tasks.stages import STAGES
 
 POOLS = {
-    "cpu-pool": "retrain, evaluate, promote, and the stages that need no GPU",
-    "gpu-pool": "train and generate",
+    "cpu-pool": "Runs retrain, evaluate, promote and the stages that need no GPU.",
+    "gpu-pool": "Runs train, generate and summarize: on a GPU, or on the CPU of a machine without one.",
 }
+FORMER_POOL_DESCRIPTIONS = (
+    "retrain, evaluate, promote, and the stages that need no GPU", "train and generate",
+)  # fmt: skip
+"""Of stations of earlier versions; a description that people wrote is kept."""
+FORMER_AUTOMATION_NAMES = {
+    "dialogsum: mark runs without heartbeat as Crashed": "dialogsum: a run that no longer beats has crashed",
+    "dialogsum: mark runs that never started as Crashed": "dialogsum: a run that was taken and never began has crashed",
+    "dialogsum: finish cancellation of runs whose worker died": "dialogsum: a run whose worker died is cancelled",
+}
+"""Name -> its name on stations of earlier versions, where it is renamed."""
 HEARTBEATS = timedelta(seconds=90)
 """Three heartbeats (prefect.yaml, and flows/commands/running.py for runs without a worker) without a word."""
 WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
@@ -51,18 +61,29 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
         try:
             client.create_work_pool(pool)
         except ObjectAlreadyExists:
-            continue
+            if client.read_work_pool(name).description in FORMER_POOL_DESCRIPTIONS:
+                client.update_work_pool(name, WorkPoolUpdate(description=use))
     _resume(client)
     for name in limits:
         client.upsert_global_concurrency_limit_by_name(name, 1)
     if client.read_variable_by_name(OVERRIDES) is None:
         client.create_variable(VariableCreate(name=OVERRIDES, value=[], tags=["dialogsum"]))
     for automation in automations(_notification(notify)):
-        found = client.read_automations_by_name(automation.name)
+        names = [automation.name, FORMER_AUTOMATION_NAMES.get(automation.name, automation.name)]
+        found = [each for name in dict.fromkeys(names) for each in client.read_automations_by_name(name)]
+        for duplicate in found[1:]:
+            client.delete_automation(duplicate.id)
         if not found:
             client.create_automation(automation)
         elif _content(found[0]) != _content(automation):  # an update forgets what it waits for: the heartbeats of runs
             client.update_automation(found[0].id, automation)
+
+
+def station_overrides(client: SyncPrefectClient) -> list[str]:
+    """What the variable adds to every deployed run; nothing if it is missing or not a list of texts, which runs refuse."""
+    variable = client.read_variable_by_name(OVERRIDES)
+    value: Any = variable.value if variable else []
+    return value if isinstance(value, list) and all(isinstance(each, str) for each in value) else []
 
 
 def _content(automation: AutomationCore) -> Any:
@@ -133,27 +154,35 @@ def automations(tell: Any) -> list[AutomationCore]:
     """Runs whose process is gone are ended; `tell` when a model is rejected and when a retraining does not complete."""
     ends = ("Completed", "Failed", "Cancelled", "Crashed")
     scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
+    notifies = (
+        "Then does nothing but show in the event feed; to get a notification: dialogsum station up --notify URL"
+        if isinstance(tell, DoNothing)
+        else "Then sends a notification to the URL given with: dialogsum station up --notify"
+    )
     return [
         _ending(
-            "a run that no longer beats has crashed",
+            "mark runs without heartbeat as Crashed",
+            f"Waits for a run of this project that sends no heartbeat for {HEARTBEATS.seconds} s",
             after=("Running", "heartbeat"), expect=("heartbeat", *ends), within=HEARTBEATS, state=StateType.CRASHED,
             message=f"no heartbeat for {HEARTBEATS.seconds} s: its worker or process died",
         ),
         _ending(
-            "a run that was taken and never began has crashed",
+            "mark runs that never started as Crashed",
+            f"Waits for a run of this project that a worker took and that does not start within {PENDING.seconds // 60} minutes",
             after=("Pending", "Submitting", "InfrastructurePending"),
             expect=("Running", "Retrying", "Cancelling", "Submitting", "InfrastructurePending", *scheduled, *ends),
             within=PENDING, state=StateType.CRASHED,
             message=f"did not begin within {PENDING.seconds} s: its worker or process died",
         ),
         _ending(
-            "a run whose worker died is cancelled",
+            "finish cancellation of runs whose worker died",
+            f"Waits for a run of this project that is Cancelling and does not end within {CANCELLING.seconds // 60} minutes",
             after=("Cancelling",), expect=ends, within=CANCELLING, state=StateType.CANCELLED,
             message=f"did not end within {CANCELLING.seconds} s: its worker died",
         ),
         AutomationCore(
             name="dialogsum: a model was rejected",
-            description="The gate did not let a retrained model pass.",
+            description=f"Waits for the event dialogsum.model.rejected: the gate rejected a retrained model. {notifies}",
             trigger=EventTrigger(
                 posture=Posture.Reactive, expect={"dialogsum.model.rejected"}, threshold=1, within=timedelta(0),
                 match={"prefect.resource.id": "dialogsum.adapter.*"},
@@ -162,7 +191,7 @@ def automations(tell: Any) -> list[AutomationCore]:
         ),
         AutomationCore(
             name="dialogsum: a retraining did not complete",
-            description="It failed or crashed.",
+            description=f"Waits for a run of the flow retrain that ends as Failed or Crashed. {notifies}",
             trigger=EventTrigger(
                 posture=Posture.Reactive, expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}, threshold=1,
                 within=timedelta(0), match={"prefect.resource.id": "prefect.flow-run.*"},
@@ -174,12 +203,15 @@ def automations(tell: Any) -> list[AutomationCore]:
 
 
 def _ending(
-    name: str, after: Iterable[str], expect: Iterable[str], within: timedelta, state: StateType, message: str
-) -> AutomationCore:
+    name: str, waits: str, after: Iterable[str], expect: Iterable[str], within: timedelta, state: StateType, message: str
+) -> AutomationCore:  # fmt: skip
     """End one of our runs where, after one event of a run, none of those that are expected comes."""
     return AutomationCore(
         name=f"dialogsum: {name}",
-        description="The worker or the process died: nobody else would end the run and free its limits.",
+        description=(
+            f"{waits}: its worker or process died. Then marks the run as {state.value.title()}; otherwise it would hold "
+            "its concurrency slots, and the next run would wait forever."
+        ),
         trigger=EventTrigger(
             posture=Posture.Proactive, match={"prefect.resource.id": "prefect.flow-run.*"},
             after={f"prefect.flow-run.{event}" for event in after}, expect={f"prefect.flow-run.{event}" for event in expect},

@@ -1,6 +1,7 @@
 """Recipes: one YAML each, sectioned by stage; read, overridden, checked. Imports neither Prefect nor torch."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,6 +27,8 @@ from tasks.config import (
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 PROMPTS = Path(__file__).resolve().parent / "prompts"
+OVERRIDES = "dialogsum_overrides"
+"""Prefect variable: overrides for every run of a deployment, such as `runtime.machines=2` or `data.source=/data`."""
 
 
 class Recipe(Record):
@@ -70,7 +73,14 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate({"name": file.stem} | content)
     except ValidationError as error:
-        raise RequestError(f"{file.name}: {_first(error)}") from error
+        key = ".".join(str(part) for part in error.errors()[0]["loc"])
+        overridden = any(_same_branch(override.partition("=")[0].strip(), key) for override in overrides)
+        raise RequestError(f"{'--set' if overridden else f'{file.name}:'} {_first(error)}") from error
+
+
+def _same_branch(one: str, other: str) -> bool:
+    """Whether two dotted keys are equal, or one is a section that contains the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _yaml(file: Path) -> dict[str, Any]:
@@ -110,10 +120,21 @@ def refuse_unknown(content: Any, model: type[BaseModel], prefix: str = "") -> No
         field = model.model_fields.get(str(key))
         if field is None or (not prefix and key == "name"):
             wrong = f"{prefix}{key}" if prefix else _first_leaf(key, value)
-            raise RequestError(f"unknown key {one_line(wrong, 80)!r}{nearest(wrong, all_keys(Recipe))}")
+            raise RequestError(f"unknown key {one_line(wrong, 80)!r}{_suggestion(wrong)}")
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 refuse_unknown(value, kind, f"{prefix}{key}.")
+
+
+def _suggestion(wrong: str) -> str:
+    """`; did you mean 'train.epochs'?` where a key is close in its last part too, else what the key's section contains."""
+    known, (section, _, last) = all_keys(Recipe), wrong.rpartition(".")
+    close = get_close_matches(wrong, known, n=5, cutoff=0.5)
+    alike = [key for key in close if get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.6)]
+    if alike:
+        return f"; did you mean '{alike[0]}'?"
+    siblings = [key.removeprefix(f"{section}.") for key in known if section and key.startswith(f"{section}.")]
+    return f"; known in {section}: {', '.join(siblings)}" if siblings else nearest(wrong, known)
 
 
 def _first_leaf(key: Any, value: Any) -> str:

@@ -15,6 +15,7 @@ from pydantic import Field
 from artifacts.errors import RequestError
 from artifacts.needs import Uses
 from artifacts.store import Store
+from flows.failures import fails_in_one_line
 from tasks import away
 from tasks.gate import gpu_gate
 from tasks.shell import RunEvents, publish_pages, run_stage, title
@@ -56,22 +57,29 @@ def _make(artifact: str, refresh: bool) -> State[Any]:
     return Completed(message=f"{ref.id}: {ref.rows} rows, {Store.current().absolute(ref.path)}")
 
 
+def _description(name: str) -> str:
+    """What the UI shows above the form."""
+    return (
+        f"Makes one `{name}` artifact again from its id; `refresh` is on: it is rebuilt even if it exists and is intact. "
+        "Jobs such as `retrain` run this stage by themselves."
+    )
+
+
 def _stage_flow(name: str) -> Flow[..., Any]:
-    stage = STAGES[name]
     identifier = Annotated[str, Field(pattern=rf"^{name}-[0-9a-f]{{8}}$", examples=[f"{name}-1a2b3c4d"])]
 
     def make(artifact: identifier, refresh: bool = True) -> State[Any]:
         """Make one artifact again from its id.
 
         Args:
-            artifact: id of the artifact, as `dialogsum show` and the UI's artifacts list it.
-            refresh: make it although it is there and whole.
+            artifact: Id of the artifact, as listed by `dialogsum show` and on the UI's artifact pages.
+            refresh: Rebuild it even if it exists and is intact.
         """
         return _make(artifact, refresh)
 
     return flow(
-        name=f"stage-{name}", description=(stage.function.__doc__ or "").split("\n")[0], flow_run_name=_run_name, persist_result=False
-    )(make)  # fmt: skip
+        name=f"stage-{name}", description=_description(name), flow_run_name=_run_name, persist_result=False
+    )(fails_in_one_line(make))  # fmt: skip
 
 
 download, format_, train, score, promote, report = map(
@@ -79,7 +87,8 @@ download, format_, train, score, promote, report = map(
 )
 
 
-@flow(name="stage-generate", flow_run_name=_run_name, persist_result=False)
+@flow(name="stage-generate", description=_description("generate"), flow_run_name=_run_name, persist_result=False)
+@fails_in_one_line
 def generate(
     artifact: Annotated[str, Field(pattern=r"^generate-[0-9a-f]{8}$", examples=["generate-1a2b3c4d"])],
     refresh: bool = True,
@@ -89,10 +98,10 @@ def generate(
     """Predict summaries, or one share of them.
 
     Args:
-        artifact: id of the artifact, as `dialogsum show` and the UI's artifacts list it.
-        refresh: make it although it is there and whole.
-        shard: which share of the rows, counted from 0; leave it when `shards` is 1.
-        shards: how many runs share the rows; the one that asked for them joins what they made.
+        artifact: Id of the artifact, as listed by `dialogsum show` and on the UI's artifact pages.
+        refresh: Rebuild it even if it exists and is intact. Ignored for one of several shards.
+        shard: Which share of the rows to generate, counted from 0. Keep 0 if `shards` is 1.
+        shards: Number of runs that share the rows. Keep 1 unless several machines share the work.
     """
     if shards == 1:
         return _make(artifact, refresh)

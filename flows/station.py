@@ -26,6 +26,7 @@ from artifacts.errors import RequestError, StageError, one_line
 from artifacts.fingerprint import ROOT
 from artifacts.paths import user_path
 from artifacts.store import Store
+from flows.default_recipe import choose, deployments_with, known_recipe, newest_champion
 from tasks.hardware import gpu_names
 from tasks.links import REPORTS_URL
 
@@ -39,8 +40,17 @@ RUNS = str(max(2, os.cpu_count() or 1))
 """That the CPU pool's worker has at once, each a process of half a GiB; more of them queue."""
 
 
-def up(port: int, host: str, gpu_workers: int, notify: str | None, reports_port: int | None = None) -> None:
+def up(
+    port: int,
+    host: str,
+    gpu_workers: int,
+    notify: str | None,
+    reports_port: int | None = None,
+    recipe: str | None = None,
+) -> None:
     """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
+    if recipe is not None:
+        known_recipe(recipe)
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen
@@ -56,6 +66,7 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None, reports_port:
     # for the client and the processes below alike, which run in another folder
     os.environ.update(_environment(url) | {REPORTS_URL: reports, "DIALOGSUM_STORE": str(Store.current().root)})
     if running is None:
+        _say(f"starting the Prefect server at {url}, which takes 10 to 40 s")
         _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
     if _process("reports") is None:
         place = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
@@ -63,7 +74,8 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None, reports_port:
         _start("reports", [host, reports.rsplit(":", 1)[1]], found, module="flows.report_server", **place)
     _wait_for("server", url)
     _wait_for("reports", reports)
-    _deploy(limits, notify)
+    _say("creating pools, limits, automations and deployments, which takes 10 to 30 s")
+    _deploy(limits, notify, recipe)
     if _process("cpu-worker") is None:
         _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
     for n, limit in enumerate(limits):
@@ -72,11 +84,20 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None, reports_port:
         if _process(name) is None:
             _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
     status()
+    ui = url.removesuffix("/api")
+    print(
+        f"next: {ui}/deployments?deployments.tags.name=dialogsum has retrain, evaluate, promote and summarize with their forms"
+    )
+    print("`dialogsum station down` or `make down` stops the station")
 
 
 def down() -> None:
     """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
     names = _names()
+    if not names:
+        print(f"the station is down already ({_folder()})")
+        return
+    _say("ending runs, workers and the server, which takes 10 to 40 s")
     found = {name: process for name in names if (process := _process(name))}
     workers = [process for name, process in found.items() if name not in SERVERS]
     answers = bool(workers) and _answers(_noted("server").get("url", ""))
@@ -115,6 +136,11 @@ def status() -> None:
     print(f"to use it from a shell: export PREFECT_API_URL={url}")
 
 
+def _say(line: str) -> None:
+    """Progress, on standard error: what comes next takes long."""
+    print(f"{line} …", file=sys.stderr, flush=True)
+
+
 def _folder() -> Path:
     return user_path(os.environ.get("DIALOGSUM_STATION") or str(ROOT / ".station"), "DIALOGSUM_STATION").resolve()
 
@@ -124,15 +150,24 @@ def _environment(url: str) -> dict[str, str]:
     return mine | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
 
 
-def _deploy(limits: list[str], notify: str | None) -> None:
+def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.provision import provision
+    from flows.champion_settings import remark
+    from flows.provision import provision, station_overrides
 
     with get_client(sync_client=True) as client:
         provision(client, limits, notify)
+        overrides = station_overrides(client)
+    default, line = choose(recipe, _folder() / "recipe.json", overrides)
+    print(line)
+    champion = newest_champion()
+    if champion is not None and (said := remark(champion, default.recipe, overrides)):
+        print(said)
+    deployments = _folder() / "prefect.yaml"
+    deployments.write_text(deployments_with(default.recipe), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(deployments)],
         cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"},
     )  # fmt: skip
     if done.returncode:

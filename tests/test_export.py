@@ -347,5 +347,5 @@ def test_wrong_requests_write_nothing(trained: tuple[str, list[str]], tmp_path: 
         with pytest.raises(RequestError, match=message):
             export_adapter(trained[0], tmp_path / "out", overrides=trained[1], **more)  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()
-    with pytest.raises(RequestError, match="is there already"):
+    with pytest.raises(RequestError, match=r"^FOLDER .* already exists; choose a new one$"):
         export_adapter(trained[0], tmp_path, base="owner/x", overrides=trained[1])

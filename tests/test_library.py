@@ -80,6 +80,7 @@ def test_a_file_of_ones_own_works_the_same(tmp_path: Path, models: dict[str, Pat
         "--set", f"model.source={models['gemma']}", "--set", "model.turns=gemma",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "loading the tokenizer of recipe quickstart" in done.stderr  # it takes seconds
     seen = json.loads(done.stdout)
     assert seen["text"] == (
         "<bos><start_of_turn>user\nIs anybody angry?\n#Person1#: Hi\n#Person2#: Ho<end_of_turn>\n<start_of_turn>model\n"

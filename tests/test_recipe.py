@@ -68,6 +68,15 @@ def test_an_override_sets_one_key_and_nothing_else(override: str, expected: obje
     assert before == after
 
 
+def test_a_wrong_value_in_the_file_is_blamed_on_the_file(tmp_path: Path) -> None:
+    """An override of another key, even of the same section, is not to blame; one of the section as a whole is."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("model: {source: x, turns: chatml}\ntrain: {epochs: abc}\n")
+    for overrides in ([], ["train.seed=7"]):
+        assert refused(file, *overrides).startswith("mine.yaml: train.epochs: got 'abc'")
+    assert refused(file, "train={epochs: abc}").startswith("--set train.epochs: got 'abc'")
+
+
 def test_the_last_override_wins_and_a_section_can_be_set_whole() -> None:
     """In the order given, each over what was there before it."""
     recipe = load_recipe("quickstart", ["train.lora={rank: 2}", "train.lora.rank=3", "train.lora.alpha=5"])
@@ -82,12 +91,14 @@ def test_the_last_override_wins_and_a_section_can_be_set_whole() -> None:
         ("runtime.gpu=1", "'runtime.gpus'"), ("generate.max_tokens=1", "'generate.max_new_tokens'"),
         ("name=x", "'name'"), ("data.source.x=1", "'source' is not a section"), (".=1", "unknown key"),
         ("train.epochs", "expected section.key=value"), ("=1", "expected section.key=value"), ("", "section.key=value"),
-        ("train.epochs=many", "train.epochs: got 'many'"), ("train.epochs=0", "train.epochs: got 0"),
+        ("train.epochs=many", "--set train.epochs: got 'many'"), ("train.epochs=0", "train.epochs: got 0"),
         ("train.max_steps=1.5", "train.max_steps: got 1.5"), ("train.lora.rank=-8", "train.lora.rank: got -8"),
         ("train.seed=[1]", "train.seed: got [1]"), ("train=5", "train: got 5"), ("train.lora=[]", "train.lora: got []"),
         ("train.stop_token=maybe", "train.stop_token: got 'maybe'"), ("data.source=1", "data.source: got 1"),
         ("train.schedule=cubic", "'cosine', 'linear' or 'constant'"), ("model.quantization=int8", "'none' or 'nf4'"),
         ("model.turns=chatlm", "'chatml', "), ("model.source=null", "model.source: got None"),
+        ("train.foo=1", "unknown key 'train.foo'; known in train: learning_rate, "),
+        ("train.lora.zzz=1", "known in train.lora: rank, alpha, dropout, targets, rslora"),
         ("train.seed=[1", "the value does not read"), ("train.seed=" + "[" * 5000, "the value does not read"),
         ("train.seed=\x1b[31m", "does not read"), ("prompt={dialogue}", "prompt: got {'dialogue': None}"),
     ],

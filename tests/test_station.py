@@ -5,6 +5,7 @@ One station serves all tests of this file; a tiny model makes runs short, all el
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,8 +14,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -72,12 +75,14 @@ class Station:
             "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_API_URL": self.url, "PREFECT_HOME": str(folder / "station"),
         }  # fmt: skip
         self.settings = shrunk("smollm2-135m", model, tiny_data(folder / "data"), "gate.least_rows=1")
+        self.first = self.progress = ""
         # asks again where the server says 503, which it does while SQLite is busy writing
         self.http = PrefectHttpxSyncClient(base_url=self.url, timeout=60, raise_on_all_errors=False)
 
     def command(self, *words: str) -> str:
         done = run_cli("station", *words, root=self.code, **self.environment)
         assert done.returncode == 0, done.stderr
+        self.progress = str(done.stderr)
         return str(done.stdout)
 
     def up(self) -> str:
@@ -135,6 +140,16 @@ class Station:
         for process in [worker, *worker.children(recursive=True)]:
             process.kill()
 
+    def rename(self, name: str, former: str, copy: bool = False) -> None:
+        """Give an automation, or a copy of it, the name that an earlier version gave it."""
+        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
+        content = {key: found[key] for key in ("description", "enabled", "actions", "trigger")}
+        content["name"] = f"dialogsum: {former}"
+        if copy:
+            self.ask("/automations/", **content)
+        else:
+            self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
+
     def hasten(self, name: str, seconds: float) -> float:
         """Have an automation wait for so long only, until the next `up`. Returns how long it would have waited."""
         (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
@@ -142,6 +157,16 @@ class Station:
         content["trigger"] = found["trigger"] | {"within": seconds}
         self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
         return float(found["trigger"]["within"])
+
+    def errors(self, run: str) -> list[str]:
+        """What the log of a run, its tasks included, has at level ERROR or above."""
+        found = self.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}, limit=200)
+        return [entry["message"] for entry in found]
+
+    def triggered_by(self, run: str) -> list[str]:
+        """Names of the automations that an event of a run has triggered."""
+        events = self.ask("/events/filter", filter={"event": {"name": ["prefect.automation.triggered"]}})["events"]
+        return [e["resource"]["prefect.resource.name"] for e in events if run in json.dumps(e["payload"])]
 
     def process(self, name: str) -> psutil.Process:
         note = json.loads((self.folder / "station" / f"{name}.process.json").read_text())
@@ -159,10 +184,11 @@ def until(holds: Callable[[], Any], patience: float = PATIENCE) -> None:
 def station(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Iterator[Station]:
     found = Station(tmp_path_factory.mktemp("station"), models["llama"])
     try:
-        found.up()
+        found.first = found.up()
         yield found
     finally:
         found.command("down")
+        assert "the station is down already" in found.command("down")
         assert not list((found.folder / "station").glob("*.process.json"))
         assert found.processes() == []
 
@@ -173,14 +199,16 @@ def retrained(station: Station) -> dict[str, Any]:
 
 
 def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: Station) -> None:
-    """Every deployment on its pool; schedule, limits, automations; the same ids and processes afterwards.
+    """Every deployment on its pool; schedule, limits, automations, default recipe; the same ids and processes afterwards.
 
-    Only the report server, which has died meanwhile, is another one, at the same address.
+    Only the report server, which has died meanwhile, is another one, at the same address. A station of an earlier version
+    has automations of other names, which are renamed.
     """
 
     def seen() -> dict[str, Any]:
         return {
             "deployments": {d["name"]: (d["id"], d["work_pool_name"]) for d in station.ask("/deployments/filter")},
+            "recipes": {d["name"]: d["parameters"].get("recipe") for d in station.ask("/deployments/filter")},
             "automations": sorted(a["name"] for a in station.ask("/automations/filter")),
             "limits": {x["name"]: x["limit"] for x in station.ask("/v2/concurrency_limits/filter")},
             "processes": {name: station.process(name).pid for name in ("server", "cpu-worker", "gpu-worker")},
@@ -199,13 +227,114 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     retrain = station.get("/deployments/name/retrain/retrain")
     assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
     assert retrain["global_concurrency_limit"]["limit"] == 1
+    assert first["recipes"] == dict.fromkeys(wanted) | dict.fromkeys(("retrain", "evaluate", "promote"), "quickstart")
+    assert (
+        "default recipe: quickstart (no champion exists, and smollm2-135m of prefect.yaml cannot run here"
+        in station.first
+    )
+    assert f"http://127.0.0.1:{station.port}/deployments?deployments.tags.name=dialogsum" in station.first
+    station.rename("mark runs without heartbeat as Crashed", "a run that no longer beats has crashed")
+    station.rename(
+        "mark runs that never started as Crashed", "a run that was taken and never began has crashed", copy=True
+    )
     reports = station.process("reports")
     reports.kill()
     reports.wait()
     assert f"reports: {station.reports}, DOES NOT ANSWER" in station.command("status")
-    assert f"reports: {station.reports}, answers" in station.up()
+    said = station.up()
+    assert f"reports: {station.reports}, answers" in said
+    assert "default recipe: quickstart (kept from an earlier `station up`" in said
+    assert "creating pools, limits, automations and deployments" in station.progress
     assert seen() == first
     assert station.process("reports").pid != reports.pid
+
+
+def test_the_ui_describes_everything_to_users(station: Station) -> None:
+    """Sentences without docstrings of developers: deployments, pools, and what each automation waits for and does."""
+    texts = {d["name"]: d["description"] for d in station.ask("/deployments/filter")}
+    assert "again from its id; `refresh` is on" in texts["stage-generate"]
+    assert [name for name, text in texts.items() if not text or re.search(r"Args:|Error|that is there", text)] == []
+    assert "summarize" in station.get("/work_pools/gpu-pool")["description"]
+    automations = {a["name"]: a["description"] for a in station.ask("/automations/filter")}
+    assert [name for name, text in automations.items() if not re.match("Waits for .* Then ", text)] == []
+    assert {
+        "dialogsum: mark runs without heartbeat as Crashed", "dialogsum: mark runs that never started as Crashed",
+        "dialogsum: finish cancellation of runs whose worker died",
+    } <= set(automations)  # fmt: skip
+    recipe = station.get("/deployments/name/summarize/summarize")["parameter_openapi_schema"]["properties"]["recipe"]
+    assert (recipe["type"], recipe["default"]) == ("string", "")
+    assert recipe["enum"][0] == ""
+    assert "quickstart" in recipe["enum"]
+
+
+def test_the_link_to_the_jobs_shows_them_alone(station: Station, tmp_path: Path) -> None:
+    """In Prefect's own page: otherwise `summarize` is behind seven stages, on the second page of the list."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: make setup")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no chromium and chromedriver on the PATH")
+    options = webdriver.ChromeOptions()
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(option)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+
+    def listed() -> list[str]:
+        found = driver.find_elements("css selector", "tbody tr a[href*='/deployments/deployment/']")
+        return [link.text for link in found]
+
+    try:
+        (link,) = re.findall(r"http://\S+deployments\?\S+", station.first)
+        driver.get(link)
+        until(lambda: len(listed()) == 4)
+        assert listed() == ["evaluate", "promote", "retrain", "summarize"]
+    finally:
+        driver.quit()
+
+
+def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: Station, tmp_path: Path) -> None:
+    """Found before the first stage or in one; no traceback, advice for the form, and the automation fires all the same."""
+    folder = tiny_data(tmp_path / "data")
+    text = (folder / "train.csv").read_text()
+    (folder / "train.csv").write_text(text.replace("summary", "sumary", 1))
+    hub, column = station.start("retrain/retrain", recipe="smollm2-135m"), station.retrain(f"data.source={folder}")
+    for run, words in (
+        (hub, "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in the "
+              "form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides"),
+        (column, "train: column 'summary' is missing"),
+    ):  # fmt: skip
+        ended = station.ended(run)
+        assert ended["state_type"] == "FAILED"
+        assert words in ended["state"]["message"]
+        until(lambda run=run: station.errors(run))
+        (line,) = station.errors(run)
+        assert ended["state"]["message"] in line
+        assert "\n" not in line
+        until(lambda run=run: "dialogsum: a retraining did not complete" in station.triggered_by(run))
+
+
+def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: Station) -> None:
+    """As Quick run does, without parameters: it completes with no hub, with what the variable adds for every run."""
+
+    def begun() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = station.ask(
+            "/flow_runs/filter", flows={"name": {"any_": ["retrain"]}}, flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+        )  # fmt: skip
+        return found
+
+    before = {run["id"] for run in begun()}
+    variable = {"name": "dialogsum_overrides", "value": station.settings}
+    station.http.patch("/variables/name/dialogsum_overrides", json=variable).raise_for_status()
+    try:
+        resource = {"prefect.resource.id": "dialogsum.dataset.mine"}
+        event = {"occurred": datetime.now(UTC).isoformat(), "event": "dialogsum.dataset.updated", "resource": resource,
+                 "id": str(uuid4()), "payload": {}, "related": []}  # fmt: skip
+        station.http.post("/events", json=[event]).raise_for_status()
+        started: list[dict[str, Any]] = []
+        until(lambda: started.extend(run for run in begun() if run["id"] not in before) or started)
+        ended = station.ended(started[0]["id"])
+        assert ended["parameters"]["recipe"] == "quickstart"
+        assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    finally:
+        station.http.patch("/variables/name/dialogsum_overrides", json=variable | {"value": []}).raise_for_status()
 
 
 @pytest.mark.parametrize(
@@ -245,7 +374,7 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     assert rows.startswith("format-")
     logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
     said = "\n".join(line["message"] for line in logs)
-    assert "has the GPU after" in said
+    assert "got the GPU slot after" in said
     assert "12 of 12 rows reach the trainer" in said
 
 
@@ -320,7 +449,7 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
             [sys.executable, "-c", HOLDER], cwd=station.code, stdin=subprocess.PIPE, stdout=out, stderr=out,
             env=os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"},
         )  # fmt: skip
-    until(lambda: "asks for the GPU" in said.read_text())
+    until(lambda: "waiting for the GPU slot" in said.read_text())
     (child,) = station.children(parent)
     station.kill("gpu-worker")
     assert "held" not in said.read_text()  # two never have it
@@ -443,8 +572,15 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
 @pytest.mark.parametrize(
     ("automation", "seconds", "killed_at", "asked", "end", "said"),
     [
-        ("a run that was taken and never began has crashed", 40, "PENDING", None, "CRASHED", "did not begin within"),
-        ("a run whose worker died is cancelled", 10, "RUNNING", "CANCELLING", "CANCELLED", "did not end within"),
+        ("mark runs that never started as Crashed", 40, "PENDING", None, "CRASHED", "did not begin within"),
+        (
+            "finish cancellation of runs whose worker died",
+            10,
+            "RUNNING",
+            "CANCELLING",
+            "CANCELLED",
+            "did not end within",
+        ),
     ],
     ids=["pending", "cancelling"],
 )

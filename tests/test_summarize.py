@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -309,3 +310,42 @@ def test_a_wrong_request_is_refused_before_a_model_is_loaded(
     with pytest.raises(RequestError, match=message.replace("?", r"\?")) as caught:
         summarize_file(source, Silent(), **named)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_the_artifact_shows_the_first_rows_of_a_table_as_text(tmp_path: Path, suffix: str) -> None:
+    """Dialogue, summary or why there is none; nothing in them becomes a link, a tag or a column of the table."""
+    import pandas as pd
+    from markdown_it import MarkdownIt
+
+    from flows.summaries import SHOWN_ROWS, _summaries
+
+    rows = [
+        ("Ann: a | b\nBob: <b>bold</b>", "old", "A *link*: [x](http://e) | <script>alert(1)</script>", "stop_token"),
+        ("", "old", None, "skipped: no dialogue"), *[(f"Ann: {i}", "old", f"said {i}", "limit") for i in range(6)],
+    ]  # fmt: skip
+    table, file = (
+        pd.DataFrame(rows, columns=["dialogue", "summary", "generated_summary", "stop"]),
+        tmp_path / f"out{suffix}",
+    )
+    write = {".csv": table.to_csv, ".parquet": table.to_parquet}.get(suffix)
+    if write is None:
+        table.to_json(file, orient="records", lines=True)
+    else:
+        write(file, index=False)
+    page = "\n".join(_summaries({"rows": len(rows), "out": str(file)}, None))
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+    cells = re.findall(r"<td>(.*?)</td>", html)
+    assert len(cells) == 3 * SHOWN_ROWS
+    assert not re.search("<a|<b>|<em>|<script", html)
+    assert cells[:3] == ["1", "Ann: a | b Bob: &lt;b&gt;bold&lt;/b&gt;", "A *link*: [x](http://e) | &lt;script&gt;alert(1)&lt;/script&gt;"]  # fmt: skip
+    assert cells[5] == "skipped: no dialogue"
+    assert "its first 5 of 8 rows" in html
+
+
+def test_the_artifact_of_one_conversation_is_its_summary() -> None:
+    """And where it was written to, if it was."""
+    from flows.summaries import _summaries
+
+    assert _summaries({"summary": "They <meet>.", "out": None}, None) == ["They &lt;meet&gt;\\."]
+    assert _summaries({"summary": "x", "out": "/o"}, None)[0] == "Written to \\/o."

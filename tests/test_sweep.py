@@ -245,6 +245,15 @@ def test_the_commands_list_keep_and_remove(store: Store) -> None:
     counted = json.loads(run_cli("store", "--json").stdout)
     assert {row["stage"]: row["count"] for row in counted["stages"] if row["count"]} == {"download": 1, "train": 1}
     assert (counted["bytes"], counted["pinned"]) == (20, [kept.id])
+    for name, size in (("models/revision", 3 << 20), ("train-00000001/work", 1 << 20), ("blobs", 1)):
+        (store.scratch / name).mkdir(parents=True)
+        (store.scratch / name / "file").write_bytes(b"x" * size)
+    shown = run_cli("store").stdout
+    assert (
+        "local scratch 4.0 MiB (unpacked base models 3.0 MiB, copies of the remote store 1 bytes, checkpoints and "
+        in shown
+    )
+    assert f"to free scratch: remove {store.scratch} while no run is active" in shown
     for arguments, expected in (("pin train-00000009", "no artifact train-00000009"), ("unpin train-00000003", "is not pinned"), ("gc --days -1", "got -1")):  # fmt: skip
         refused = run_cli(*arguments.split())
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

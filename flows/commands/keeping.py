@@ -24,7 +24,7 @@ def gc(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List what nobody needs any more; with --delete remove it. What champions, pins and recent runs rest on stays."""
+    """List artifacts that are no longer needed; --delete removes them. Whatever champions, pins and recent runs need is kept."""
     from flows import housekeeping
 
     housekeeping.gc(days, delete, as_json)
@@ -41,7 +41,7 @@ def pin(artifact: ArtifactId, debug: Debug = False) -> None:
 
 @keeping.command()
 def unpin(artifact: ArtifactId, debug: Debug = False) -> None:
-    """Let a pinned artifact age like any other."""
+    """Unpin an artifact, so that gc may remove it."""
     from artifacts import needs
 
     needs.unpin(artifact)

@@ -58,12 +58,17 @@ recipes, prompts, adapters, ids = completed(_recipes), completed(_prompts), comp
 RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", autocompletion=recipes)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.", autocompletion=completed(_keys)),
+    typer.Option(
+        "--set",
+        metavar="section.key=value",
+        help="Override a setting of the recipe; repeatable.",
+        autocompletion=completed(_keys),
+    ),
 ]
 Refresh = Annotated[
     list[str] | None,
     typer.Option(
-        "--refresh", metavar="STAGE", help="Run a stage again although nothing changed.",
+        "--refresh", metavar="STAGE", help="Rerun this stage even if nothing changed: download, format, train …",
         autocompletion=completed(stage_names),
     ),
 ]  # fmt: skip

@@ -28,7 +28,7 @@ def run(
     recipe: RecipeName = "quickstart",
     overrides: Overrides = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", metavar="K", help="Train K seeds and report the spread.")
+        int | None, typer.Option("--seeds", metavar="K", min=1, help="Train with K seeds and report the spread.")
     ] = None,
     refresh: Refresh = None,
     as_json: AsJson = False,
@@ -192,6 +192,12 @@ def _base(recipe: str, overrides: list[str] | None) -> str:
 
 
 def _with_prompt(overrides: list[str] | None, prompt: str | None) -> list[str]:
+    """The overrides, and `--prompt` as one of them. RequestError that names --prompt if there is no such prompt."""
+    if prompt:
+        from flows.recipe import PROMPTS
+        from tasks.prompt import load_prompt
+
+        load_prompt(prompt, PROMPTS, "--prompt")
     return [*(overrides or []), *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])]
 
 

@@ -4,12 +4,14 @@ from typing import Annotated
 
 import typer
 
+from flows.commands.options import recipes
+
 station = typer.Typer(help="Prefect server, deployments and workers on this machine.")
 
 
 @station.command()
 def up(
-    port: Annotated[int, typer.Option("--port", help="Of the server.")] = 4200,
+    port: Annotated[int, typer.Option("--port", help="Port of the server.")] = 4200,
     host: Annotated[str, typer.Option("--host", help="Interface to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     gpu_workers: Annotated[int, typer.Option("--gpu-workers", min=1, help="Each gets its share of the GPUs.")] = 1,
     notify: Annotated[
@@ -18,11 +20,20 @@ def up(
     reports_port: Annotated[
         int | None, typer.Option("--reports-port", help="Port of the report server; the one after --port unless given.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help="Default recipe of the deployments; otherwise the champion's, or one that can run here.",
+            autocompletion=recipes,
+        ),
+    ] = None,
 ) -> None:
     """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
     from flows import station as running
 
-    running.up(port, host, gpu_workers, notify, reports_port)
+    running.up(port, host, gpu_workers, notify, reports_port, recipe)
 
 
 @station.command()

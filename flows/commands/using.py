@@ -22,18 +22,24 @@ def summarize(
         ),
     ],
     column: Annotated[
-        str | None, typer.Option("--column", metavar="NAME", help="With the dialogues; found where it is obvious.")
+        str | None, typer.Option("--column", metavar="NAME", help="Column that holds the dialogues; usually detected.")
     ] = None,
     adapter: Annotated[
         str,
         typer.Option(
-            "--adapter", metavar="champion|latest|ID|none|FOLDER|hub id", help="Whom to ask.", autocompletion=adapters
+            "--adapter",
+            metavar="champion|latest|ID|none|FOLDER|hub id",
+            help="Adapter to use, or none for the base model.",
+            autocompletion=adapters,
         ),
     ] = "champion",
     prompt: Annotated[
         str | None,
         typer.Option(
-            "--prompt", metavar="NAME|FILE", help="What for; see `dialogsum prompts`.", autocompletion=prompt_names
+            "--prompt",
+            metavar="NAME|FILE",
+            help="Prompt to use; `dialogsum prompts` lists them.",
+            autocompletion=prompt_names,
         ),
     ] = None,
     out: Annotated[
@@ -44,7 +50,7 @@ def summarize(
         typer.Option(
             "--recipe",
             metavar="RECIPE",
-            help="Whose base model; the adapter's own unless given.",
+            help="Recipe whose base model to use; default: the adapter's.",
             autocompletion=recipes,
         ),
     ] = None,
@@ -92,13 +98,17 @@ def prompts(
 ) -> None:
     """List the prompts, or preview one as the model gets it."""
     from flows import library
+    from flows.recipe import load_recipe
     from flows.terminal import Terminal
 
     if name is None:
         rows = library.listed()
         print(json.dumps(rows)) if as_json else Terminal().table(rows, "--show NAME for a preview; a file of your own works the same")  # fmt: skip
         return
-    seen = library.preview(library.find_prompt(name), library.dialogue_of(dialogue), recipe, overrides or [])
+    found, shown = library.find_prompt(name), library.dialogue_of(dialogue)
+    load_recipe(recipe, overrides or [])
+    Terminal().console.print(f"loading the tokenizer of recipe {recipe} …", markup=False)
+    seen = library.preview(found, shown, recipe, overrides or [])
     print(json.dumps(seen, ensure_ascii=False) if as_json else library.in_words(seen))
 
 

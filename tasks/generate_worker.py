@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from peft.utils import SAFETENSORS_WEIGHTS_NAME
 
-from artifacts.errors import StageError
 from artifacts.schemas import FORMATTED_EVAL, read_table
+from tasks.adapter_weights import merge_adapter
 from tasks.base_model import half_precision, load_model, load_tokenizer, pick_device
 from tasks.config import GenerateSpec, ResolvedModel, Runtime
 from tasks.decoding.batches import batch_size, deal
@@ -81,11 +79,7 @@ def merged(base: ResolvedModel, adapter: Path | None, device: torch.device) -> A
     placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
     model: Any = load_model(base, dtype, **placed)
     if adapter is not None:
-        if not (adapter / SAFETENSORS_WEIGHTS_NAME).is_file():  # peft would take a pickle instead
-            raise StageError(
-                f"{adapter} has no {SAFETENSORS_WEIGHTS_NAME}: other formats can run code and are not loaded"
-            )
-        model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        model = merge_adapter(model, adapter, base.origin)
     return model.eval()
 
 

@@ -17,10 +17,13 @@ from typing import Any
 from artifacts.errors import RequestError, one_line
 from artifacts.schemas import DATASET, write_table
 from tasks.config import DownloadSpec, ResolvedData
+from tasks.hub import fetch
 from tasks.sources import SPLITS
 from tasks.stage import Context, Done, Stage
 
 COLUMNS = ["id", "dialogue", "summary", "topic"]
+TABLES = [f"*.{kind}" for kind in ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "gz", "bz2", "xz", "zst", "zip", "yaml")] + ["README.md"]  # fmt: skip
+"""Files of a hub dataset that `datasets` reads tables from, and those that describe them."""
 Fields = tuple[Any, ...]
 """id, dialogue, summary, topic of a row."""
 _ONE_OF_SEVERAL = re.compile(r"(.+_\d+)_\d+")
@@ -72,19 +75,27 @@ def _from_csv(file: Path, split: str) -> Iterator[Fields]:
 
 
 def _from_hub(repo: str, revision: str, split: str) -> Iterator[Fields]:
+    """Rows of the commit's own files, checked against the digests of the hub.
+
+    By its name, `datasets` would load the data set from a cache of its own, and offline from the newest commit in there,
+    whatever the revision.
+    """
     import datasets  # takes a second to import, and only this path needs it
 
+    folder = fetch(repo, revision, TABLES, "dataset", "data.source")
     datasets.disable_progress_bars()
     try:
-        loaded = datasets.load_dataset(repo, revision=revision, split=split)
+        loaded = datasets.load_dataset(str(folder), split=split, streaming=True)  # streaming: no copy in a cache
+        for batch in loaded.iter(batch_size=1000):
+            _refuse_missing(list(batch), split)
+            for row in zip(*(batch[column] for column in COLUMNS), strict=True):
+                yield tuple("" if value is None else value for value in row)
+    except RequestError:
+        raise
     except Exception as error:
         raise RequestError(
             f"data.source: cannot load split {split!r} of {repo}@{revision[:8]} ({one_line(error, 160)})"
         ) from error
-    _refuse_missing(list(loaded.column_names), split)
-    for batch in loaded.iter(batch_size=1000):
-        for row in zip(*(batch[column] for column in COLUMNS), strict=True):
-            yield tuple("" if value is None else value for value in row)
 
 
 def _refuse_missing(columns: list[str], split: str) -> None:

@@ -89,24 +89,34 @@ def _cached_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
     )
 
 
-def fetch(repo: str, revision: str, patterns: list[str]) -> Path:
-    """Local folder with the files of a model at a commit. RequestError if they cannot be had whole."""
+def fetch(repo: str, revision: str, patterns: list[str], kind: str = "model", key: str = "model.source") -> Path:
+    """Local folder with the files of a repository at a commit. RequestError if they cannot be had whole."""
     from huggingface_hub import errors, snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
 
+    disable_progress_bars()
     try:
-        folder = Path(patiently(lambda: snapshot_download(repo, revision=revision, allow_patterns=patterns)))
+        folder = Path(
+            patiently(lambda: snapshot_download(repo, revision=revision, repo_type=kind, allow_patterns=patterns))
+        )
     except errors.GatedRepoError:
-        raise RequestError(f"model.source: {repo} is gated: accept its licence on its page and set HF_TOKEN") from None
+        raise RequestError(f"{key}: {repo} is gated: accept its licence on its page and set HF_TOKEN") from None
     except errors.HfHubHTTPError as error:
-        raise RequestError(f"model.source: cannot fetch {repo}: the hub answered {_status(error)}") from None
+        raise RequestError(f"{key}: cannot fetch {repo}: the hub answered {_status(error)}") from None
     except Exception as error:
-        raise RequestError(f"model.source: cannot fetch {repo} ({one_line(error, 160)})") from error
+        raise RequestError(f"{key}: cannot fetch {repo} ({one_line(error, 160)})") from error
+    if kind == "dataset" and not (folder.parents[1] / "trees" / f"{revision}.json").is_file():
+        # without the list of the commit's files, offline, a snapshot that lacks some of them looks like a whole one
+        raise RequestError(
+            f"{key}: {repo}@{revision[:8]} may be incomplete in the cache, which has no list of its files: run once with "
+            "access to the hub"
+        )
     if wrong := [file for file in sorted(folder.rglob("*")) if file.is_file() and not _as_named(file)]:
         for file in wrong:
             file.resolve().unlink()
             file.unlink(missing_ok=True)
         raise RequestError(
-            f"model.source: {wrong[0].name} of {repo} came with other bytes than the hub says it has; it was removed: "
+            f"{key}: {wrong[0].name} of {repo} came with other bytes than the hub says it has; it was removed: "
             "give the same command again"
         )
     return folder

@@ -1,8 +1,7 @@
 """Row 19: a hub that fails. The right message for each fault, asked again where that helps and only there, and nothing
 half-downloaded or altered is used.
 
-Beside these: tests/test_cli.py has the licence and the unknown name on the command line. Files of a hub dataset are
-checked for their size by the library `datasets`, not for a digest.
+Beside these: tests/test_cli.py has the licence and the unknown name on the command line, tests/test_hub_data.py datasets.
 """
 
 import json

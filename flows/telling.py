@@ -96,11 +96,14 @@ def decision_page(adapter: str, state: str, checks: list[dict[str, Any]], before
         "rejected": f"# `{adapter}` is rejected",
     }[state]
     stands = f"Champion before: `{before.current.adapter}`." if before.current else "There was no champion before."
-    rows = [
-        f"| {'passed' if c['passed'] else '**not passed**'} | {plain(c['name'])} | {plain(c['got'])} | {plain(c['wanted'])} |"
-        for c in checks
-    ]
+    rows = [f"| {_met(c)} | {plain(c['name'])} | {plain(c['got'])} | {plain(c['wanted'])} |" for c in checks]
     return "\n".join([head, "", stands, "", "| | condition | found | wanted |", "|---|---|---|---|", *rows, ""])
+
+
+def _met(check: dict[str, Any]) -> str:
+    if not check.get("applied", True):  # decisions of earlier versions do not have it
+        return "not applied"
+    return "passed" if check["passed"] else "**not passed**"
 
 
 def score_table(store: Store, scores: Manifest) -> list[dict[str, Any]]:

@@ -116,4 +116,5 @@ class Terminal:
         self.answers.print(f"{decision['adapter']}: {said[decision['state']]}")
         for check in decision["checks"]:
             mark = "[green]yes[/green]" if check["passed"] else "[red]no [/red]"
+            mark = mark if check.get("applied", True) else " - "
             self.answers.print(f"  {mark}  {escape(check['name'])}: {escape(check['got'])}, wanted {escape(check['wanted'])}", soft_wrap=True)  # fmt: skip

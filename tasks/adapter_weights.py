@@ -26,7 +26,7 @@ def merge_adapter(model: Any, adapter: Path, base: str) -> Any:
         raise StageError(f"{adapter} has no {SAFETENSORS_WEIGHTS_NAME}: other formats can run code and are not loaded")
     unfit = f"the adapter in {adapter} does not fit the base model {base}"
     try:
-        config = PeftConfig.from_pretrained(adapter)
+        config = PeftConfig.from_pretrained(str(adapter))
         if config.is_prompt_learning:
             raise RequestError(
                 f"the adapter in {adapter} is of the kind {config.peft_type.value}, which adds no weights to the model; expected "
@@ -37,14 +37,18 @@ def merge_adapter(model: Any, adapter: Path, base: str) -> Any:
         adapted = PeftModel(model, config)
         loaded = adapted.load_adapter(adapter, "default")
     except KeyError as error:  # of a whole module that the adapter replaces
-        raise RequestError(f"{unfit}: missing {one_line(error.args[0], 200)}; name the base model it was trained on") from error
+        raise RequestError(
+            f"{unfit}: missing {one_line(error.args[0], 200)}; name the base model it was trained on"
+        ) from error
     except ValueError as error:  # no module has the names of the adapter's targets
         raise RequestError(f"{unfit}: {one_line(error, 250)}; name the base model it was trained on") from error
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise
         first = str(error).split("size mismatch", 1)[1]
-        raise RequestError(f"{unfit}: size mismatch {one_line(first, 250)}; name the base model it was trained on") from error
+        raise RequestError(
+            f"{unfit}: size mismatch {one_line(first, 250)}; name the base model it was trained on"
+        ) from error
     wrong = [
         f"{len(keys)} {word} ({_some(keys)})"
         for word, keys in (("missing", loaded.missing_keys), ("unexpected", loaded.unexpected_keys))

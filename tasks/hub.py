@@ -92,7 +92,7 @@ def _cached_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
 def fetch(repo: str, revision: str, patterns: list[str], kind: str = "model", key: str = "model.source") -> Path:
     """Local folder with the files of a repository at a commit. RequestError if they cannot be had whole."""
     from huggingface_hub import errors, snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     try:

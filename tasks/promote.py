@@ -30,7 +30,7 @@ def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> Done:
 
 
 def gate(config: GateConfig, scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every condition with what was found and what was wanted."""
+    """Every condition with what was found and what was wanted; `applied` is false where the data does not allow it."""
     acted = scores["behaviour"]["tuned"]
     rows = scores["protocols"][scores["headline"]]["protocol"]["rows"]
     low, high = config.length_ratio
@@ -46,6 +46,7 @@ def gate(config: GateConfig, scores: dict[str, Any]) -> list[dict[str, Any]]:
         _share("cut at the token limit", acted["at_limit"], config.most_at_limit),
         _share("empty", acted["empty"], config.most_empty),
         _share("speaker errors", acted["speaker_errors"], config.most_speaker_errors),
+        *(_not_applied(name, reason, config.most_speaker_errors) for name, reason in scores.get("not_applied", {}).items()),
     ]  # fmt: skip
 
 
@@ -63,8 +64,13 @@ def _share(name: str, share: float, most: float) -> dict[str, Any]:
     return _check(name, share <= most, f"{100 * share:.1f} %", f"at most {100 * most:g} %")
 
 
+def _not_applied(name: str, reason: str, most: float) -> dict[str, Any]:
+    """A condition that the data does not allow to judge: it stops nobody, and is listed with the reason."""
+    return _check(name, True, f"not applied: {reason}", f"at most {100 * most:g} %") | {"applied": False}
+
+
 def _check(name: str, passed: bool, got: str, wanted: str) -> dict[str, Any]:
-    return {"name": name, "passed": bool(passed), "got": got, "wanted": wanted}
+    return {"name": name, "passed": bool(passed), "got": got, "wanted": wanted, "applied": True}
 
 
 PROMOTE = Stage(

@@ -2,7 +2,8 @@
 
 Reads   dataset; predictions (generate) of base and, where there are any: tuned (the candidate), champion, before (the
         same adapter under its training prompt)
-Writes  scores.json (every system, floor and ceiling under every protocol; differences; slices; behaviour),
+Writes  scores.json (every system, floor and ceiling under every protocol; differences; slices; behaviour, and
+        which measure of it was not applied, for what reason),
         rows.parquet (ROWS: one row a dialogue and system, the headline protocol's F1 and the behaviour)
 Rerun   dialogsum run RECIPE --refresh score
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from artifacts.errors import StageError
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
-from tasks.behaviour import COLUMNS, behaviour, in_the_mean
+from tasks.behaviour import COLUMNS, NAMES, behaviour, in_the_mean, names_misfit
 from tasks.compare import difference, draw, interval, resampled, slices
 from tasks.config import ScoreConfig
 from tasks.rouge import MEASURES, TYPES, Scorer, score_rows
@@ -85,8 +86,12 @@ def score(
     draws = draw(len(ids), spec.bootstrap_resamples, spec.bootstrap_seed)
     found = under_every_protocol(texts, references)
     f1 = {name: found[HEADLINE][name][..., F1] for name in outputs}
+    misfit = names_misfit(dialogues, references)
+    if misfit:
+        context.events.log(f"{NAMES}: not applied: {misfit}")
     acted = {
-        name: behaviour(texts[name], [row["stop"] for row in outputs[name]], dialogues, references) for name in outputs
+        name: behaviour(texts[name], [row["stop"] for row in outputs[name]], dialogues, references, misfit is None)
+        for name in outputs
     }
     stamp = {
         "package": f"rouge-score {version('rouge-score')}",
@@ -109,7 +114,9 @@ def score(
              "differences": differences({system: values[mask] for system, values in f1.items()}, draws[:, mask])}
             for kind, name, mask in slices(dialogues, [row["topics"] for row in rows])
         ],
-        "behaviour": {name: in_the_mean(measures) for name, measures in acted.items()} | of_humans(dialogues, references),
+        "behaviour": {name: in_the_mean(measures) for name, measures in acted.items()}
+        | of_humans(dialogues, references, misfit is None),
+        "not_applied": {NAMES: misfit} if misfit else {},
         "constant": CONSTANT,
     }  # fmt: skip
     (context.out / "scores.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
@@ -167,9 +174,11 @@ def each_against_others(references: list[list[str]]) -> list[tuple[list[str], li
     ]
 
 
-def of_humans(dialogues: list[str], references: list[list[str]]) -> dict[str, dict[str, float]]:
+def of_humans(dialogues: list[str], references: list[list[str]], names: bool) -> dict[str, dict[str, float]]:
     """Behaviour of the references themselves, each measured against the others."""
-    found = [in_the_mean(behaviour(left, None, dialogues, rest)) for left, rest in each_against_others(references)]
+    found = [
+        in_the_mean(behaviour(left, None, dialogues, rest, names)) for left, rest in each_against_others(references)
+    ]
     return (
         {"human": {name: round(float(np.mean([row[name] for row in found])), 4) for name in found[0]}} if found else {}
     )

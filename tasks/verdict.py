@@ -76,9 +76,11 @@ def _percent(share: float) -> str:
 def _gate(decision: dict[str, Any] | None) -> str:
     if decision is None:
         return ""
+    left_out = [check["name"] for check in decision["checks"] if not check.get("applied", True)]
+    rest = f" Not applied: {', '.join(left_out)}." if left_out else ""
     if decision["passed"]:
-        return "It passes the gate."
-    return f"It does not pass the gate: {'; '.join(decision['reasons'])}."
+        return f"It passes the gate.{rest}"
+    return f"It does not pass the gate: {'; '.join(decision['reasons'])}.{rest}"
 
 
 def _chance(seeds: list[float]) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.behaviour import behaviour, in_the_mean, strangers
-from tests.conftest import Bench
+from tasks.behaviour import NAMES, behaviour, in_the_mean, names_misfit, strangers
+from tests.conftest import SAMPLE, Bench, read_csv
+from tests.languages import GERMAN, RUSSIAN
 
 DIALOGUE = "#Person1#: Hi Tom, have you seen Mary-Ann and O'Brien in London?\n#Person2#: No, the cat is on the mat."
 LOWER = {"the", "cat", "he", "asks", "people", "then", "will"}
@@ -158,3 +159,62 @@ def test_behaviour_through_the_stage_is_that_of_these_texts(bench: Bench) -> Non
     assert acted["human"]["speaker_errors"] == 0.5
     assert acted["human"]["words"] == 4
     assert np.isclose(acted["human"]["length_ratio"], (3 / 5 + 5 / 3) / 2, atol=1e-4)
+
+
+def english(count: int) -> tuple[list[str], list[list[str]]]:
+    """Dialogues of the bundled sample with their three references."""
+    rows = read_csv(SAMPLE / "test.csv")[: 3 * count]
+    return [row["dialogue"] for row in rows[::3]], [[row["summary"] for row in rows[i : i + 3]] for i in range(0, len(rows), 3)]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [4, 10])
+@pytest.mark.parametrize("references", [1, 2])
+@pytest.mark.parametrize("language", [GERMAN, RUSSIAN], ids=["German", "Russian"])
+def test_names_are_not_looked_for_where_people_break_the_measure(
+    language: list[tuple[str, str, str]], references: int, count: int
+) -> None:
+    """Nouns have capitals, or names have cases: the human references decide, with one or several of them a dialogue."""
+    dialogues = [dialogue for dialogue, *_ in language[:count]]
+    written = [list(texts[:references]) for _, *texts in language[:count]]
+    reason = names_misfit(dialogues, written)
+    assert reason is not None
+    assert "% of the human references have a capitalised word" in reason
+
+
+@pytest.mark.parametrize("count", [4, 12, 40])
+def test_names_are_looked_for_in_english(count: int) -> None:
+    """People who write English name hardly anybody who is not there, in few dialogues as in many."""
+    assert names_misfit(*english(count)) is None
+
+
+def test_wrong_tags_of_the_references_say_nothing_about_their_names() -> None:
+    """A tag is a tag in every language."""
+    assert names_misfit(["#Person1#: hi"] * 30, [["#Person2# says hi"]] * 30) is None
+
+
+def test_without_names_tags_are_still_counted(bench: Bench) -> None:
+    """German summaries through the stage: nouns are no errors, a speaker who does not exist is; people have none."""
+    dataset = bench.dataset([[first, second] for _, first, second in GERMAN], [dialogue for dialogue, *_ in GERMAN])
+    good = [first for _, first, _ in GERMAN]
+    found, _ = bench.score(
+        dataset,
+        bench.predictions(good),
+        bench.predictions(["#Person7# hat Verspätung.", *good[1:]]),
+        bootstrap_resamples=50,
+    )
+    acted = found["behaviour"]
+    assert [acted[name]["speaker_errors"] for name in ("base", "tuned", "human")] == [0, 0.1, 0]
+    assert found["not_applied"][NAMES].startswith("95.0 % of the human references")  # 19 of 20, counted by hand
+
+
+def test_every_measure_is_applied_in_english(bench: Bench) -> None:
+    """And a name that nobody mentions is an error."""
+    dialogues, references = english(12)
+    good = [row[0] for row in references]
+    found, _ = bench.score(
+        bench.dataset(references, dialogues),
+        bench.predictions(good),
+        bench.predictions([f"{text} Quentin" for text in good]),
+    )
+    assert found["not_applied"] == {}
+    assert (found["behaviour"]["base"]["speaker_errors"], found["behaviour"]["tuned"]["speaker_errors"]) == (0, 1)

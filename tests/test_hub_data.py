@@ -25,7 +25,10 @@ def files(word: str) -> dict[str, bytes]:
     """A dataset of three rows a file, two files of training rows, whose summaries begin with `word`."""
     return {
         f"{name}.csv": "".join(
-            ["id,dialogue,summary,topic\n", *(f"{name}_{n}_1,#Person1#: {n},{word} {name} {n},talk\n" for n in range(3))]
+            [
+                "id,dialogue,summary,topic\n",
+                *(f"{name}_{n}_1,#Person1#: {n},{word} {name} {n},talk\n" for n in range(3)),
+            ]
         ).encode()
         for name in SPLITS
     }
@@ -43,7 +46,9 @@ class Hub(BaseHTTPRequestHandler):
         commit = {None: NEWEST, "main": NEWEST}.get(match[2], match[2]) if match else None
         content = FILES.get(commit or "", {})
         if match and match[1] == "resolve" and match[3] in content:
-            self._answer(content[match[3]], ETag=f'"{self._digest(content[match[3]])}"', **{"X-Repo-Commit": str(commit)})
+            self._answer(
+                content[match[3]], ETag=f'"{self._digest(content[match[3]])}"', **{"X-Repo-Commit": str(commit)}
+            )
         elif match and match[1] == "tree" and not match[3]:
             found = [{"type": "file", "path": p, "size": len(b), "oid": self._digest(b)} for p, b in content.items()]
             self._answer(json.dumps(found).encode())

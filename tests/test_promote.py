@@ -14,6 +14,7 @@ from tasks.promote import promote
 from tasks.score import score
 from tasks.stage import Artifact
 from tests.conftest import Bench
+from tests.languages import GERMAN, RUSSIAN
 
 ROWS = 60
 REFERENCE = "alpha beta gamma delta epsilon zeta"
@@ -179,3 +180,28 @@ def test_the_decision_is_all_conditions_met_in_every_combination(decide: Any) ->
         decision = decide({"base": GOOD, "tuned": ["", *tuned[1:]] if empty else tuned}, LIMIT * (10 * cut))
         expected = [BASE_MODEL] * worse + ["cut at the token limit"] * cut + ["empty"] * empty
         assert failed(decision) == expected
+
+
+@pytest.mark.parametrize("language", [GERMAN, RUSSIAN], ids=["German", "Russian"])
+@pytest.mark.parametrize("tag", ["", "#Person7# "])
+def test_summaries_as_people_write_them_are_not_rejected_for_their_language(
+    tmp_path: Path, store: Store, language: list[tuple[str, str, str]], tag: str
+) -> None:
+    """Each person's summary as the candidate's: the part about names is listed as not applied, tags are still judged."""
+    bench = Bench(tmp_path, store)
+    dataset = bench.dataset([list(texts) for _, *texts in language], [dialogue for dialogue, *_ in language])
+    candidate, poor = [f"{tag}{text}" for _, text, _ in language], ["#Person1#."] * len(language)
+    scored, decided = bench.context(), bench.context()
+    done = score(
+        ScoreConfig(bootstrap_resamples=200), scored, dataset, bench.predictions(poor), bench.predictions(candidate)
+    )
+    scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": done.facts}))
+    promote(PromoteSpec(gate=GateConfig(least_rows=1)), decided, scores)
+    decision = json.loads((decided.out / "decision.json").read_text())
+    checks = {check["name"]: check for check in decision["checks"]}
+    assert checks["speaker errors"]["passed"] is (tag == "")
+    left_out = [check for check in decision["checks"] if not check["applied"]]
+    assert [(check["name"], check["passed"]) for check in left_out] == [("names not in the dialogue", True)]
+    assert left_out[0]["got"].startswith("not applied: ")
+    if language is GERMAN:  # ROUGE has no words of Cyrillic
+        assert failed(decision) == ["speaker errors"] * (tag != "")

@@ -25,6 +25,7 @@ from tasks.report import report
 from tasks.score import score
 from tasks.stage import Artifact
 from tests.conftest import ROOT, SAMPLE, Bench, read_csv
+from tests.languages import GERMAN
 
 TEMPLATE = "Summarize this dialogue.\n\n{dialogue}"
 HOSTILE = (
@@ -417,6 +418,20 @@ def test_gate_is_told_where_there_was_one(desk: Desk, gate: dict[str, Any] | Non
         assert page.texts("p").count(words) == 2  # on the first screen and in its section
         assert Counter(page.texts("td"))["at least 95 %"] == 1
         assert words in Page(MarkdownIt().render((folder / "report.md").read_text())).texts("strong")
+
+
+def test_a_measure_that_the_language_does_not_allow_is_named_with_the_reason(desk: Desk) -> None:
+    """On the first screen, in the table of the gate and beside the measures; in English there is no word of it."""
+    plain = html(desk.render(desk.inputs(desk.constant(), desk.references(), gate={"least_rows": 1}), examples=1)[0])
+    assert "ot applied" not in " ".join(plain.texts("body"))
+    desk.rows = [
+        {"id": f"test_{i}", "dialogue": dialogue, "references": list(texts), "topics": ["x", "x"]}
+        for i, (dialogue, *texts) in enumerate(GERMAN)
+    ]
+    page = html(desk.render(desk.inputs(desk.constant(), desk.references(), gate={"least_rows": 1}), examples=1)[0])
+    assert page.texts("p").count("It passes the gate. Not applied: names not in the dialogue.") == 2
+    assert [text for text in page.texts("p") if text.startswith("Names not in the dialogue: not applied. 95.0 %")]
+    assert [text for text in page.texts("td") if text.startswith("not applied: 95.0 %")]
 
 
 def test_seeds_are_told_with_mean_and_deviation(desk: Desk) -> None:

@@ -46,6 +46,8 @@ def summarize_file(
     if column is not None:
         raise RequestError("--column belongs to a table; INPUT is one conversation")
     value = _conversation(file)
+    if left_out := read(value).left_out:
+        events.log(f"left out, as nobody's words: {left_out}")
     target = None if out in (None, "-") else _place(Path(str(out)))
     asked = _ask(adapter, recipe, prompt, overrides, events)
     with TemporaryDirectory() as folder:

@@ -3,17 +3,18 @@
     [00:01] Bob - We are late.          #Person1#: We are late.
     [00:04] Ann - The train was.   ->   #Person2#: The train was.
 
-What is read: `#Person1#:`, `Alice:`, `[00:01] Bob -`, `12/31/24, 9:15 PM - Bob:`, `<bob>`, `**Bob:**`, `[Bob]`, a line with
+What is read: chats that a phone exported from WhatsApp (tasks/whatsapp.py), `#Person1#:`, `Alice:`, `[00:01] Bob -`, `12/31/24, 9:15 PM - Bob:`, `<bob>`, `**Bob:**`, `[Bob]`, a line with
 name and time above what was said; WebVTT and SRT; chat exports as JSON (tasks/chats.py). Text without speakers stays as
 it is, and so does a transcript that has `#Person1#:` already.
 """
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.chats import Turn, cues, messages
+from tasks.whatsapp import MARKS, read_whatsapp
 
 STAMP = r"[\[(]?(?:\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s+)?\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?(?:\s?[AaPp]\.?[Mm]\.?)?+[\])]?+"
 """Time, with or without a date, in brackets or not."""
@@ -51,6 +52,16 @@ class Conversation:
     """One turn a line, `#PersonN#: …`; empty if nobody says anything."""
     names: tuple[str, ...] = ()
     """Who `#Person1#`, `#Person2#`, … are; empty where the tags were there already."""
+    system: int = 0
+    """Messages of the chat program that were left out."""
+    media: int = 0
+    """Placeholders of media that were left out."""
+
+    @property
+    def left_out(self) -> str:
+        """`2 system messages and 1 media placeholder`, or nothing."""
+        counted = ((self.system, "system message"), (self.media, "media placeholder"))
+        return " and ".join(f"{count} {name}{'s' * (count > 1)}" for count, name in counted if count)
 
     def named(self, summary: str) -> str:
         """The summary with names for tags. A tag that nobody has stays."""
@@ -75,6 +86,8 @@ def read(value: Any) -> Conversation:
         if any(speaker for speaker, _ in spoken):
             return _numbered(_joined(spoken))
         text = "\n".join(said for _, said in spoken)
+    if (chat := read_whatsapp(text)) is not None:
+        return replace(_numbered(chat.turns), system=chat.system, media=chat.media)
     return _numbered(_turns(text)) if _form(text) else Conversation(text)
 
 
@@ -84,9 +97,14 @@ def _begins(form: re.Pattern[str], line: str) -> re.Match[str] | None:
     return None if match and match["name"].strip().lower() in NO_NAMES else match
 
 
+def _lines(text: str) -> list[str]:
+    """Those with anything to see on them, without what cannot be seen."""
+    return [line for line in (MARKS.sub("", line).strip() for line in text.split("\n")) if line]
+
+
 def _form(text: str) -> re.Pattern[str] | None:
     """The form that most lines have, if enough of them do."""
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    lines = _lines(text)
     best, names = None, Counter[str]()
     for form in FORMS:
         found = Counter(match["name"] for line in lines if (match := _begins(form, line)))
@@ -100,7 +118,7 @@ def _turns(text: str) -> list[Turn]:
     """Lines -> turns; a line without speaker goes on with the turn before."""
     form, found = _form(text), list[Turn]()
     assert form is not None
-    for line in filter(None, (line.strip() for line in text.split("\n"))):
+    for line in _lines(text):
         if match := _begins(form, line):
             found.append((match["name"].strip(), match["text"] or ""))
         elif found:

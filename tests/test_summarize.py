@@ -155,6 +155,28 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
     assert done["model"] == "llama mine"
 
 
+def test_what_is_left_out_of_a_chat_is_counted(
+    tmp_path: Path, inline: list[Any], given_model: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line before the summary; the model gets the words alone."""
+    lines: list[str] = []
+    monkeypatch.setattr(Silent, "log", lambda self, line: lines.append(line))
+    head = "[12.03.24, 18:05:4{}] {}: {}"
+    said = [("Ann", "Hi"), ("Bob", "\u200eimage omitted"), ("Bob", "Ho"), ("Ann", "\u200eMissed voice call")]
+    (tmp_path / "chat.txt").write_text(
+        "\n".join(head.format(n, *turn) for n, turn in enumerate(said)), encoding="utf-8"
+    )
+    (tmp_path / "words.txt").write_text("Ann: Hi\nBob: Ho")
+    answers = [
+        summarize_file(str(tmp_path / name), Silent(), adapter="none", prompt=PROMPT, recipe="quickstart", overrides=given_model)
+        for name in ("chat.txt", "words.txt")
+    ]  # fmt: skip
+    assert answers[0] == answers[1]
+    assert [line for line in lines if "left out" in line] == [
+        "left out, as nobody's words: 1 system message and 1 media placeholder"
+    ]
+
+
 def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_model: list[str]) -> None:
     """Killed for real while the worker is at work: no output, then the same as without; what was done is not done again."""
     texts = [f"{row['dialogue']}\n#Person1#: {i}" for i in range(4) for row in read_csv(SAMPLE / "test.csv")[::3]]

@@ -1,6 +1,7 @@
 """The model card of an exported adapter: metadata as Hugging Face reads it, and what a stranger has to know."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -8,13 +9,12 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from flows.asking import Asked
+from flows.licences import LICENCES, TrainingData, licences, training_data
 from flows.results import decoding_in_words
-from tasks.config import GenerateConfig
+from tasks.config import GenerateConfig, ResolvedModel
+from tasks.hub import is_commit
+from tasks.same_base import OtherBase
 
-DIALOGSUM = "cc-by-nc-sa-4.0"
-LICENCES = {"gemma": "gemma", "smollm2": "apache-2.0"}
-"""Of base models, by the beginning of their name."""
-TERMS = {"gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."}
 USE = """\
 ```python
 from transformers import {classes}
@@ -25,28 +25,35 @@ ids = tokenizer.apply_chat_template(
 said = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
 print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))
 ```"""
+WORDING = """\
+The adapter with plain peft, the merged model and `dialogsum summarize` may word the summary of one dialogue differently.
+{decoding}The merged model is rounded to bfloat16; plain peft leaves the base model as it is and adds the adapter to its
+products; `dialogsum summarize` adds the adapter to the weights in float32, on a GPU in half precision. Where two words are
+about equally probable, such a rounding decides, and the words after it follow."""
 LIMITS = """\
 - English dialogues of two or a few people with tags such as `#Person1#:`; other tags, languages and meetings are untested.
 - It can leave out what matters, and say what nobody said. Do not decide about people by its summaries.
 - The scores hold for dialogues like those it was scored on, under the protocol named beside them, and for nothing else."""
 
 
-def card(asked: Asked, adapter: Manifest | None, base: str, merged: bool, name: str) -> ModelCard:
-    """The card; `base` is the base model's name for others, `name` that of the model."""
-    store = Store.current()
-    model = asked.spec.model.name
-    family = next((family for family in LICENCES if model.startswith(family)), None)
-    dataset = _dataset(store, adapter)
-    dialogsum = "dialogsum" in dataset.lower()
+def card(asked: Asked, adapter: Manifest | None, other: OtherBase | None, merged: bool) -> ModelCard:
+    """The card; `other` is the base model that --base names, if it names one."""
+    store, base = Store.current(), asked.spec.model
+    family = next((family for family in LICENCES if base.name.startswith(family)), None)
+    data = training_data(store, adapter)
     own = LICENCES[family] if family else "other"
-    licence = own if family == "gemma" or not dialogsum else DIALOGSUM
+    licence = own if family == "gemma" else data.licence or own
     scores, judged = _scores(store, adapter, asked.spec.template)
-    data = ModelCardData(
+    measured_here = merged or other is None or other.equal
+    name = asked.name.split(" ")[-1]
+    title = _title(base, data, name if adapter is None else None, merged)
+    on_hub = other.name if other and other.on_hub else base.location if is_commit(base.revision) else None
+    metadata = ModelCardData(
         language="en", license=licence, license_name="see-below" if licence == "other" else None,
-        library_name="transformers" if merged else "peft", base_model=base, pipeline_tag="text-generation",
-        datasets=[dataset.split("@")[0]] if "/" in dataset else None,
-        tags=["summarization", "dialogue", *([] if merged else ["lora"])], model_name=name,
-        eval_results=_results(scores, dataset) if scores else None,
+        library_name="transformers" if merged else "peft", base_model=on_hub, pipeline_tag="text-generation",
+        datasets=[data.name.split("@")[0]] if "/" in data.name else None,
+        tags=["summarization", "dialogue", *([] if merged else ["lora"])], model_name=title,
+        eval_results=_results(scores, data.name) if scores and measured_here else None,
     )  # fmt: skip
     loading = (
         "model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"
@@ -59,22 +66,57 @@ def card(asked: Asked, adapter: Manifest | None, base: str, merged: bool, name: 
     origin = adapter.made.origin.get("recipe", "") if adapter else ""
     training = json.dumps(adapter.identity["config"]["train"], sort_keys=True) if adapter else "not known here"
     text = "\n\n".join([
-        f"---\n{data.to_yaml()}\n---", f"# {name}", f"Summaries of dialogues, by {model}{' and a LoRA adapter' if not merged else ', a LoRA adapter merged in'} ({asked.name.split(' ')[-1]}).",
+        f"---\n{metadata.to_yaml()}\n---", f"# {title}",
+        f"Summaries of dialogues, by {_display(base)}{', with a LoRA adapter merged in' if merged else ' and a LoRA adapter'} ({name}).",
+        f"Trained on the base model {described(base)}.{_loaded(on_hub, other, merged)}",
         "## Use", "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained under.",
         USE.format(classes=classes, loading=f'folder = "…"  # this repository\n{loading}'), "Prompt:", f"```\n{asked.spec.template}\n```",
-        "## Intended use and limits", LIMITS, "## Scores", _score_table(scores), *_decoding(asked.spec.generate, judged), "## Training", f"Recipe {origin or 'not known here'}, data: {dataset}.", f"```json\n{training}\n```",
-        "## Licences", _licences(model, family, dialogsum, dataset),
+        WORDING.format(decoding=_choice(asked.spec.generate)),
+        "## Intended use and limits", LIMITS, "## Scores", _score_table(scores), *_measured_on(base, judged, other, merged),
+        *_decoding(asked.spec.generate, judged), "## Training", f"Recipe {origin or 'not known here'}, data: {data.title}.", f"```json\n{training}\n```",
+        "## Licences", licences(_display(base), family, data),
     ])  # fmt: skip
     return ModelCard(text + "\n")
 
 
-def _dataset(store: Store, adapter: Manifest | None) -> str:
-    """Where the adapter's data came from."""
-    try:
-        rows = store.by_id(adapter.inputs["rows"].id) if adapter else None
-        return store.by_id(rows.inputs["dataset"].id).made.origin.get("data", "unknown") if rows else "unknown"
-    except Exception:  # swept away meanwhile
-        return "unknown"
+def _loaded(on_hub: str | None, other: OtherBase | None, merged: bool) -> str:
+    """Where the base model of the metadata is not plainly the one that the adapter was trained on."""
+    if on_hub is None:
+        return " It has no id on the hub, so the metadata of this card name none."
+    return f" This folder loads {other.name} instead." if other and not other.equal and not merged else ""
+
+
+def described(model: ResolvedModel) -> str:
+    """Which weights a base model has, for people: without a path of this machine."""
+    if model.gguf:
+        return f"{model.gguf} of the Python package {Path(model.location).name}, dequantized"
+    if is_commit(model.revision):
+        return f"{model.location} at commit {model.revision[:8]}"
+    return f"{model.origin}, files with the sha256 {model.revision[:8]}…"
+
+
+def scores_hold(base: ResolvedModel, other: OtherBase) -> str:
+    """Whether scores of an adapter on its base model are scores on the other one."""
+    if other.equal:
+        return f"{other.name} has the weights of {described(base)}, on which the adapter was trained and scored."
+    why = (
+        "whose weights were not at hand to compare and may differ" if other.difference is None else
+        f"whose weights differ, at most by {100 * other.difference:.1f} % of a matrix"
+    )  # fmt: skip
+    return f"The adapter was trained and scored on {described(base)}. It was not scored on {other.name}, {why}."
+
+
+def _display(model: ResolvedModel) -> str:
+    """`SmolLM2-135M-Instruct`."""
+    return model.origin.rstrip("/").split("/")[-1].removesuffix(".gguf").split(".Q")[0]
+
+
+def _title(base: ResolvedModel, data: TrainingData, foreign: str | None, merged: bool) -> str:
+    """Of the base model and the data; of an adapter from elsewhere its name."""
+    source = f"the adapter {foreign}" if foreign else f"trained on {data.title}"
+    if merged:
+        return f"{_display(base)} {'with ' if foreign else ''}{source}"
+    return f"LoRA adapter of {_display(base)}, {source.removeprefix('the adapter ')}"
 
 
 def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Manifest | None, Manifest | None]:
@@ -85,6 +127,27 @@ def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Mani
     outputs = {m.id: m for m in store.manifests("generate") if "adapter" in m.inputs and m.inputs["adapter"].id == adapter.id and m.inputs["rows"].id in asked}  # fmt: skip
     found = [m for m in store.manifests("score") if "tuned" in m.inputs and m.inputs["tuned"].id in outputs and "intervals" in m.facts]  # fmt: skip
     return (found[-1], outputs[found[-1].inputs["tuned"].id]) if found else (None, None)
+
+
+def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase | None, merged: bool) -> list[str]:
+    """Which weights the scores belong to."""
+    if judged is None:
+        return []
+    how = judged.made.measured
+    where = f", in {how['dtype']} on {str(how['device']).split(',')[0]}" if "dtype" in how and "device" in how else ""
+    found = [f"Measured on {described(base)}, with the adapter merged in{where}."]
+    if merged:
+        found.append("This model has those weights, rounded to bfloat16, and was not scored itself.")
+    elif other is not None:
+        found.append(scores_hold(base, other))
+    return [" ".join(found)]
+
+
+def _choice(here: GenerateConfig) -> str:
+    """What `dialogsum summarize` does beyond the generation settings of the folder."""
+    if here.candidates == 1:
+        return ""
+    return f"`dialogsum summarize` chooses among {here.candidates} sampled summaries, the other two decode greedily. "
 
 
 def _decoding(here: GenerateConfig, judged: Manifest | None) -> list[str]:
@@ -118,14 +181,3 @@ def _score_table(scores: Manifest | None) -> str:
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     said = f"F1 x 100, {protocol['name']}, {protocol['package']}; {protocol['rows']} dialogues x {protocol['references_per_row']} references; interval: {protocol['interval']}."
     return "\n".join([*lines, "", said])
-
-
-def _licences(model: str, family: str | None, dialogsum: bool, dataset: str) -> str:
-    lines = [f"- Base model {model}: {LICENCES[family] if family else 'the terms of whoever published it'}."]
-    if family in TERMS:
-        lines.append(f"- {TERMS[family]}")
-    lines.append(
-        "- Training data DialogSum: CC BY-NC-SA 4.0, which allows no commercial use." if dialogsum else
-        f"- Training data {dataset}: the terms of whoever owns it."
-    )  # fmt: skip
-    return "\n".join(lines)

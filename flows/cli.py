@@ -48,6 +48,9 @@ def _terminate(*_: object) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line; every error becomes one line and an exit code."""
+    os.environ.setdefault(
+        "TQDM_DISABLE", "1"
+    )  # no bars of libraries: read when tqdm is imported, which nothing has yet
     command: Any = typer.main.get_command(app)
     signal.signal(signal.SIGTERM, _terminate)
     try:

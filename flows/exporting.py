@@ -7,8 +7,10 @@ from typing import Any
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.store import Store
 from flows.asking import Asked, ask
-from flows.card import card
+from flows.card import card, scores_hold
 from tasks.export import base_of, export
+from tasks.quiet import quiet_libraries
+from tasks.same_base import compare_base
 
 
 def export_adapter(
@@ -17,6 +19,7 @@ def export_adapter(
 ) -> dict[str, Any]:  # fmt: skip
     """Write the folder; with `push`, put it into a hub repository as well.
 
+    Returns {"out", "adapter", "merged", "url", "note"}; `note` says whether the scores in the card hold for `base`.
     RequestError before anything is written if the request is wrong; StageError if the hub does not take it.
     """
     if adapter == "none":
@@ -28,14 +31,15 @@ def export_adapter(
     asked: Asked = ask(adapter, recipe, None, overrides)
     assert asked.adapter is not None
     place = None if merged else base_of(asked.spec, base)
-    name = (push or out.name).split("/")[-1]
-    export(asked.spec, asked.adapter, out, place)
+    with quiet_libraries():
+        other = compare_base(asked.spec.model, base) if base else None
+        export(asked.spec, asked.adapter, out, place)
     identifier = asked.name.split(" ")[-1]
     manifest = Store.current().by_id(identifier) if identifier.startswith("train-") else None
-    shown = base or (asked.spec.model.location if place else asked.spec.model.origin)
-    card(asked, manifest, shown, merged, name).save(out / "README.md")
+    card(asked, manifest, other, merged).save(out / "README.md")
     url = _push(out, push) if push else None
-    return {"out": str(out), "adapter": identifier, "merged": merged, "url": url}
+    note = scores_hold(asked.spec.model, other) if other and not merged else None
+    return {"out": str(out), "adapter": identifier, "merged": merged, "url": url, "note": note}
 
 
 def _push(folder: Path, repository: str) -> str:

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from artifacts.champions import Champions
 from artifacts.needs import RunNote, run_notes
 from artifacts.store import Store
+from tasks.hub import is_commit
 from tasks.stage import Job
 
 Step = tuple[str, str]
@@ -34,9 +35,14 @@ def _standing(store: Store) -> tuple[list[str], list[Step]]:
         ]  # fmt: skip
     bases = dict.fromkeys(str(manifest.identity["config"]["model"]["revision"]) for manifest in trained)
     logs = [log for log in map(Champions, bases) if log.current]
+    export: list[Step] = []
     if logs:
         current = max(logs, key=lambda log: log.changes[-1].at).current
         assert current is not None
+        bases_on_hub = {m.id for m in trained if is_commit(str(m.identity["config"]["model"]["revision"]))}
+        # without the base model on the hub, others have nothing to load an adapter with
+        command = f"dialogsum export FOLDER{'' if current.adapter in bases_on_hub else ' --merged'}"
+        export = [(command, "the champion, for people without this project")]
         who, ask = f"{current.adapter} is champion.", "dialogsum summarize FILE"
     else:
         who, ask = f"{trained[-1].id} is trained; there is no champion.", "dialogsum summarize FILE --adapter latest"
@@ -48,7 +54,7 @@ def _standing(store: Store) -> tuple[list[str], list[Step]]:
         ("dialogsum evaluate --prompt NAME", "the adapter under another prompt; `dialogsum prompts` lists them"),
         ("dialogsum history", "every evaluation, and what the gate decided"),
         ("dialogsum plan", "what a run would do now, and why"),
-        *([("dialogsum export FOLDER", "the champion, for people without this project")] if logs else []),
+        *export,
         *always,
     ]  # fmt: skip
 

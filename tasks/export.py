@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from artifacts.errors import RequestError
+from tasks.hub import is_commit
 from tasks.prompt import PLACEHOLDER
 from tasks.summarize import SummarizeSpec
 from tasks.turns import TURNS
@@ -47,6 +48,8 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
         model = merged(spec.model, adapter, torch.device("cpu")).to(torch.bfloat16)
         model.generation_config = generation
         model.save_pretrained(out)
+        for file in out.glob("*.safetensors"):  # written for their owner alone; config.json follows the umask
+            file.chmod((out / "config.json").stat().st_mode)
     else:
         shutil.copyfile(adapter / "adapter_model.safetensors", out / "adapter_model.safetensors")
         config = json.loads((adapter / "adapter_config.json").read_text())
@@ -61,8 +64,7 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
 
 def base_of(spec: SummarizeSpec, given: str | None) -> str:
     """Where others find the base model. RequestError if only this machine has it and nobody says where else."""
-    on_hub = spec.model.gguf is None and not Path(spec.model.location).exists()
-    if given is None and not on_hub:
+    if given is None and not is_commit(spec.model.revision):
         raise RequestError(
             f"the base model {spec.model.origin} is not from the hub: --merged puts it into the folder, "
             "or --base names where others find the same weights"

@@ -26,6 +26,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}")
 
 
+def is_commit(revision: str) -> bool:
+    """Whether a pinned revision is a commit of the hub; that of a folder or file is the 64 digits of its sha256."""
+    return _COMMIT.fullmatch(revision) is not None
+
+
 def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
     """Commit of a hub repository that this account may read."""
     from huggingface_hub import HfApi, constants, errors

@@ -18,7 +18,7 @@ from tasks.hub import hub_commit
 
 SAMPLE = Path(__file__).resolve().parent / "sample"
 SPLITS = ("train", "validation", "test")
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 _WEIGHTS = (".safetensors", ".json", ".model", ".jinja", ".gguf", ".txt")
 
 
@@ -41,7 +41,7 @@ def resolve_data(config: DataConfig) -> ResolvedData:
         kind: Literal["sample", "folder"] = "sample" if source == "sample" else "folder"
         origin = "sample" if kind == "sample" else folder.resolve().name
         return ResolvedData(kind=kind, revision=revision, location=str(folder.resolve()), origin=origin)
-    if not _HUB_ID.fullmatch(source):
+    if not HUB_ID.fullmatch(source):
         raise RequestError(
             f"data.source: {source!r} is neither 'sample', nor a folder, nor a hub id such as owner/name"
         )
@@ -67,7 +67,7 @@ def resolve_model(config: ModelConfig) -> ResolvedModel:
             )
         digest = sha256({name: file_digest(folder / name) for name in names})
         return ResolvedModel(revision=digest, location=str(folder.resolve()), origin=folder.resolve().name)
-    if not _HUB_ID.fullmatch(source):
+    if not HUB_ID.fullmatch(source):
         raise RequestError(
             f"model.source: {source!r} is neither a hub id, nor a folder, nor package:<module>/<file>.gguf"
         )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 from huggingface_hub import ModelCard, metadata_load
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artifacts.errors import RequestError
@@ -24,9 +26,10 @@ from flows.exporting import export_adapter
 from flows.summarizing import summarize_file
 from tasks import summarize as parent
 from tasks import summarize_worker
-from tasks.config import ScoreConfig
+from tasks.config import DataConfig, ScoreConfig
 from tasks.events import Silent
 from tasks.score import score
+from tasks.sources import resolve_data
 from tests.conftest import Bench, run_cli, trained_adapter
 
 TEMPLATE = 'Say "briefly":\n\n{dialogue}\nNow:'
@@ -110,14 +113,20 @@ def test_card_reads_back_with_licence_prompt_and_use(
     found: Any = metadata_load(tmp_path / "out" / "README.md")
     assert (found["library_name"], found["base_model"], found["language"]) == ("peft", "owner/llama", "en")
     assert found["license"] == "other"
+    assert "model-index" not in found
     text = ModelCard.load(tmp_path / "out" / "README.md").text
     assert TEMPLATE in text
     assert str(models["llama"]) not in text
+    assert "# LoRA adapter of llama, trained on data that is not known here\n" in text
+    assert "`dialogsum summarize` may word the summary of one dialogue differently" in text
     for part in ("## Use", "## Intended use and limits", "## Scores", "## Training", "## Licences"):
         assert part in text
 
 
-def evaluated(bench: Bench, adapter: str, template: str, candidates: int, words: int, number: int) -> None:
+def evaluated(
+    bench: Bench, adapter: str, template: str, candidates: int, words: int, number: int, data: str = "knkarthick/dialogsum@1a2b3c4",
+    revision: str = "1" * 40,
+) -> None:  # fmt: skip
     """An evaluation in the store: every reference has six words, base says three of them, the adapter `words`."""
 
     def published(
@@ -139,7 +148,7 @@ def evaluated(bench: Bench, adapter: str, template: str, candidates: int, words:
     base, tuned = (bench.predictions([" ".join(said[:count])] * 4) for count in (3, words))
     context = bench.context()
     done = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base, tuned)
-    data = published("download", key(0), dataset.payload, {}, {}, data="knkarthick/dialogsum@1a2b3c4")
+    data = published("download", key(0), dataset.payload, {"data": {"revision": revision}}, {}, data=data)
     if not bench.store.folders("format"):
         published("format", "0" * 64, dataset.payload, {"template": TEMPLATE}, {"dataset": data})  # the adapter's rows
     rows = published("format", key(1), dataset.payload, {"template": template}, {"dataset": data})
@@ -150,14 +159,14 @@ def evaluated(bench: Bench, adapter: str, template: str, candidates: int, words:
 
 
 def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
-    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path
+    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     """F1 of n of six words is 2n / (6 + n); a later evaluation under another prompt is not the exported model's."""
     for number, (template, candidates, words) in enumerate(
         [(TEMPLATE, 1, 4), (TEMPLATE, 64, 5), ("{dialogue}?", 1, 6)]
     ):
         evaluated(bench, trained[0], template, candidates, words, number + 1)
-    export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
+    export_adapter(trained[0], tmp_path / "out", base=str(models["llama"]), overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
     results: Any = card.data.eval_results
     rouge1 = next(result for result in results if result.metric_name.startswith("rouge1 "))
@@ -170,6 +179,97 @@ def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
     assert "| tuned | 90.91 (90.9 to 90.9) |" in card.text
     assert "4 dialogues x 1 references" in card.text
     assert "best of 64 by agreement" in card.text
+    assert "llama has the weights of llama, files with the sha256" in card.text
+    assert card.data.base_model is None  # a folder is no id of the hub
+    assert "It has no id on the hub" in card.text
+
+
+def test_card_of_a_merged_model_names_its_data_licences_and_weights(
+    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path
+) -> None:
+    """Of the bundled sample, known by its bytes and not by a name: a folder may be called sample as well."""
+    sample = resolve_data(DataConfig(source="sample")).revision
+    evaluated(bench, trained[0], TEMPLATE, 1, 5, 1, data="sample", revision=sample)
+    export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert "# llama trained on the sample of dialogsum-pipeline\n" in card.text
+    assert "Training data, the sample of dialogsum-pipeline: dialogues and summaries that were written" in card.text
+    assert "Measured on llama, files with the sha256" in card.text
+    assert "has those weights, rounded to bfloat16, and was not scored itself" in card.text
+
+
+def cache_of_hub(folder: Path, repository: str, weights: dict[str, torch.Tensor]) -> None:
+    """A cache of the hub with one file of weights in it."""
+    place = folder / f"models--{repository.replace('/', '--')}"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("5" * 40)
+    (place / "snapshots" / ("5" * 40)).mkdir(parents=True)
+    save_file(weights, place / "snapshots" / ("5" * 40) / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "claimed"),
+    [
+        (lambda name, tensor: tensor, "owner/llama has the weights of llama, files", True),
+        (lambda name, tensor: tensor * 1.08, "It was not scored on owner/llama, whose weights differ, at most by 8.0 %", False),
+        (None, "It was not scored on owner/llama, whose weights were not at hand to compare", False),
+    ],
+    ids=["the same", "rounded", "not here"],
+)  # fmt: skip
+def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
+    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch,
+    change: Any, said: str, claimed: bool,
+) -> None:  # fmt: skip
+    """Compared where the cache of the hub has them; the card and the command say what was found."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
+    if change:
+        weights = load_file(models["llama"] / "model.safetensors")
+        cache_of_hub(tmp_path / "hf", "owner/llama", {name: change(name, tensor) for name, tensor in weights.items()})
+    evaluated(bench, trained[0], TEMPLATE, 1, 5, 1)
+    done = export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
+    card = ModelCard.load(tmp_path / "out" / "README.md")
+    assert said in done["note"]
+    assert done["note"] in card.text
+    assert card.data.base_model == "owner/llama"
+    assert (card.data.eval_results is not None) is claimed
+
+
+def test_a_base_model_with_other_weights_is_refused(
+    trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the cache of the hub or in a folder: drawn anew, of another shape, with other names."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
+    weights = load_file(models["llama"] / "model.safetensors")
+    torch.manual_seed(3)
+    cache_of_hub(tmp_path / "hf", "owner/drawn", {name: torch.randn_like(tensor) for name, tensor in weights.items()})
+    cache_of_hub(tmp_path / "hf", "owner/wide", {name: torch.cat([tensor, tensor]) for name, tensor in weights.items()})
+    cache_of_hub(tmp_path / "hf", "owner/named", {f"x.{name}": tensor for name, tensor in weights.items()})
+    for base, message in (
+        ("owner/drawn", "owner/drawn has other weights than llama"),
+        ("owner/wide", "owner/wide has other weights than llama"),
+        ("owner/named", "do not have the same weights"),
+        (str(tmp_path), "no .*safetensors in"),
+        ("./nowhere", "no folder nowhere, and no hub id"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            export_adapter(trained[0], tmp_path / "out", base=base, overrides=trained[1])
+    assert not (tmp_path / "out").exists()
+
+
+def test_merged_export_is_quiet_and_readable_as_the_umask_allows(
+    trained: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    """The terminal shows the folder and nothing else; weights have the rights of the other files."""
+    before = os.umask(0o027)
+    try:
+        settings = [word for one in trained[1] for word in ("--set", one)]
+        done = run_cli("export", str(tmp_path / "out"), "--adapter", trained[0], "--merged", *settings)
+    finally:
+        os.umask(before)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'out'}\n", "")
+    assert {file.name: oct(file.stat().st_mode & 0o777) for file in (tmp_path / "out").iterdir()} == dict.fromkeys(
+        ["README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"], "0o640"
+    )  # fmt: skip
 
 
 @pytest.fixture

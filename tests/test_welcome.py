@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from artifacts.champions import Champion, Champions
+from artifacts.manifest import Made
 from artifacts.needs import Uses
 from artifacts.store import Store
 from flows.welcome import welcome
@@ -63,15 +64,32 @@ def test_run_at_work_is_not_called_failed(store: Store) -> None:
 
 
 def test_champion_leads_to_summaries(store: Store, adapter: str) -> None:
-    """An adapter that is not champion has to be asked by name, and is not offered for export."""
+    """An adapter that is not champion has to be asked by name, and is not offered for export.
+
+    The base model is a folder here: others have it only where it is merged in.
+    """
     assert steps(welcome())[0] == "dialogsum summarize FILE --adapter latest"
-    assert "dialogsum export FOLDER" not in steps(welcome())
+    assert "export" not in welcome()
     base = store.by_id(adapter).identity["config"]["model"]["revision"]
     Champions(base).promote(
         Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={}), "score-00000000", "t"
     )
     assert f"{adapter} is champion" in welcome()
     assert steps(welcome())[0] == "dialogsum summarize FILE"
+    assert "dialogsum export FOLDER --merged" in steps(welcome())
+
+
+def test_champion_of_a_base_model_from_the_hub_leads_to_an_adapter(store: Store, tmp_path: Path) -> None:
+    """Its revision is a commit: the adapter alone is enough for others."""
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "adapter_config.json").write_text("{}")
+    identity = {"config": {"model": {"revision": "5" * 40}}}
+    made = Made(at="2026-01-01T00:00:00", seconds=0, run="test")
+    adapter = store.publish(
+        tmp_path / "made", stage="train", of=None, name="made", key="ef" * 32, rows=1, identity=identity, inputs={}, facts={}, made=made
+    ).id  # fmt: skip
+    champion = Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={})
+    Champions("5" * 40).promote(champion, "score-00000000", "t")
     assert "dialogsum export FOLDER" in steps(welcome())
 
 

@@ -1,6 +1,7 @@
 """summarize, prompts, export: the model in people's hands."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -127,4 +128,6 @@ def export(
     from flows.exporting import export_adapter
 
     done = export_adapter(adapter, out, merged, base, push, recipe, overrides or [])
+    if done["note"] and not as_json:
+        print(f"dialogsum: {done['note']}", file=sys.stderr)
     print(json.dumps(done) if as_json else done["url"] or done["out"])

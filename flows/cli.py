@@ -48,9 +48,8 @@ def _terminate(*_: object) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line; every error becomes one line and an exit code."""
-    os.environ.setdefault(
-        "TQDM_DISABLE", "1"
-    )  # no bars of libraries: read when tqdm is imported, which nothing has yet
+    # no bars of libraries: tqdm reads it when it is imported, which nothing has done yet
+    os.environ.setdefault("TQDM_DISABLE", "1")
     command: Any = typer.main.get_command(app)
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -54,7 +54,8 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None, reports_port:
         raise RequestError(f"{others[0]} is up, of another number of GPU workers: `dialogsum station down` first")
     reports = _reports_url(url, reports_port)
     # for the client and the processes below alike, which run in another folder
-    os.environ.update(_environment(url) | {REPORTS_URL: reports, "DIALOGSUM_STORE": str(Store.current().root)})
+    os.environ.update(_environment(url) | {"DIALOGSUM_STORE": str(Store.current().root)})
+    os.environ.setdefault(REPORTS_URL, reports)  # whoever set another knows how browsers reach it
     if running is None:
         _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
     if _process("reports") is None:

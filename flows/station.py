@@ -64,7 +64,8 @@ def up(
         raise RequestError(f"{others[0]} is up, of another number of GPU workers: `dialogsum station down` first")
     reports = _reports_url(url, reports_port)
     # for the client and the processes below alike, which run in another folder
-    os.environ.update(_environment(url) | {REPORTS_URL: reports, "DIALOGSUM_STORE": str(Store.current().root)})
+    os.environ.update(_environment(url) | {"DIALOGSUM_STORE": str(Store.current().root)})
+    os.environ.setdefault(REPORTS_URL, reports)  # whoever set another knows how browsers reach it
     if running is None:
         _say(f"starting the Prefect server at {url}, which takes 10 to 40 s")
         _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)

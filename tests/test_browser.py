@@ -2,15 +2,20 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 
+from artifacts.manifest import Made
 from artifacts.store import Store
+from flows.report_server import application
 from tests.conftest import Bench
+from tests.servers import free_ports, until
 from tests.test_report import HISTORY, HOSTILE, Desk, hostile_folder, sample_desk
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: make setup")
@@ -159,6 +164,37 @@ def test_search_and_filters_show_exactly_what_they_say(browser: Any, visit: Any)
         == 0
     )
     assert choose(browser) == everything
+
+
+def test_the_served_report_works_under_the_policy_of_its_server(
+    browser: Any, pages: dict[str, Path], store: Store, tmp_path: Path
+) -> None:
+    """With an origin of its own: its script runs and finds, also by Enter, and the console stays empty."""
+    from selenium.webdriver.common.keys import Keys
+
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(pages["full"], out / "report.html")
+    made = Made(at="2026-01-01T00:00:00", seconds=0, run="test")
+    report = store.publish(out, stage="report", of=None, name="report", key="0" * 64, rows=1, identity={}, inputs={}, facts={}, made=made)  # fmt: skip
+    (port,) = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(application("127.0.0.1"), port=port, log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    speed = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    try:
+        until(lambda: server.started, "the report server")
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", speed | {"offline": False})
+        browser.get_log("browser")
+        browser.get(f"http://127.0.0.1:{port}/report/{report.id}")
+        assert browser.execute_script("return window.origin") == "null"
+        browser.find_element("css selector", "#find input").send_keys("zebulon", Keys.ENTER)
+        assert browser.execute_script(VISIBLE) == ["test_7"]
+        assert browser.get_log("browser") == []
+    finally:
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", speed | {"offline": True})
+        server.should_exit = True
+        thread.join()
 
 
 def test_keyboard_reaches_all_that_acts(browser: Any, visit: Any) -> None:

@@ -290,53 +290,6 @@ def test_the_link_to_the_jobs_shows_them_alone(station: Station, tmp_path: Path)
         driver.quit()
 
 
-def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: Station, tmp_path: Path) -> None:
-    """Found before the first stage or in one; no traceback, advice for the form, and the automation fires all the same."""
-    folder = tiny_data(tmp_path / "data")
-    text = (folder / "train.csv").read_text()
-    (folder / "train.csv").write_text(text.replace("summary", "sumary", 1))
-    hub, column = station.start("retrain/retrain", recipe="smollm2-135m"), station.retrain(f"data.source={folder}")
-    for run, words in (
-        (hub, "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in the "
-              "form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides"),
-        (column, "train: column 'summary' is missing"),
-    ):  # fmt: skip
-        ended = station.ended(run)
-        assert ended["state_type"] == "FAILED"
-        assert words in ended["state"]["message"]
-        until(lambda run=run: station.errors(run))
-        (line,) = station.errors(run)
-        assert ended["state"]["message"] in line
-        assert "\n" not in line
-        until(lambda run=run: "dialogsum: a retraining did not complete" in station.triggered_by(run))
-
-
-def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: Station) -> None:
-    """As Quick run does, without parameters: it completes with no hub, with what the variable adds for every run."""
-
-    def begun() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = station.ask(
-            "/flow_runs/filter", flows={"name": {"any_": ["retrain"]}}, flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}}
-        )  # fmt: skip
-        return found
-
-    before = {run["id"] for run in begun()}
-    variable = {"name": "dialogsum_overrides", "value": station.settings}
-    station.http.patch("/variables/name/dialogsum_overrides", json=variable).raise_for_status()
-    try:
-        resource = {"prefect.resource.id": "dialogsum.dataset.mine"}
-        event = {"occurred": datetime.now(UTC).isoformat(), "event": "dialogsum.dataset.updated", "resource": resource,
-                 "id": str(uuid4()), "payload": {}, "related": []}  # fmt: skip
-        station.http.post("/events", json=[event]).raise_for_status()
-        started: list[dict[str, Any]] = []
-        until(lambda: started.extend(run for run in begun() if run["id"] not in before) or started)
-        ended = station.ended(started[0]["id"])
-        assert ended["parameters"]["recipe"] == "quickstart"
-        assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
-    finally:
-        station.http.patch("/variables/name/dialogsum_overrides", json=variable | {"value": []}).raise_for_status()
-
-
 @pytest.mark.parametrize(
     ("name", "given", "complaint"),
     [
@@ -435,6 +388,53 @@ def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: d
     unknown = station.ended(station.start("stage-score/stage-score", artifact="score-00000000"))
     assert unknown["state_type"] == "FAILED"
     assert "run its recipe once" in unknown["state"]["message"]
+
+
+def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: Station, tmp_path: Path) -> None:
+    """Found before the first stage or in one; no traceback, advice for the form, and the automation fires all the same."""
+    folder = tiny_data(tmp_path / "data")
+    text = (folder / "train.csv").read_text()
+    (folder / "train.csv").write_text(text.replace("summary", "sumary", 1))
+    hub, column = station.start("retrain/retrain", recipe="smollm2-135m"), station.retrain(f"data.source={folder}")
+    for run, words in (
+        (hub, "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in the "
+              "form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides"),
+        (column, "train: column 'summary' is missing"),
+    ):  # fmt: skip
+        ended = station.ended(run)
+        assert ended["state_type"] == "FAILED"
+        assert words in ended["state"]["message"]
+        until(lambda run=run: station.errors(run))
+        (line,) = station.errors(run)
+        assert ended["state"]["message"] in line
+        assert "\n" not in line
+        until(lambda run=run: "dialogsum: a retraining did not complete" in station.triggered_by(run))
+
+
+def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: Station) -> None:
+    """As Quick run does, without parameters: it completes with no hub, with what the variable adds for every run."""
+
+    def begun() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = station.ask(
+            "/flow_runs/filter", flows={"name": {"any_": ["retrain"]}}, flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+        )  # fmt: skip
+        return found
+
+    before = {run["id"] for run in begun()}
+    variable = {"name": "dialogsum_overrides", "value": station.settings}
+    station.http.patch("/variables/name/dialogsum_overrides", json=variable).raise_for_status()
+    try:
+        resource = {"prefect.resource.id": "dialogsum.dataset.mine"}
+        event = {"occurred": datetime.now(UTC).isoformat(), "event": "dialogsum.dataset.updated", "resource": resource,
+                 "id": str(uuid4()), "payload": {}, "related": []}  # fmt: skip
+        station.http.post("/events", json=[event]).raise_for_status()
+        started: list[dict[str, Any]] = []
+        until(lambda: started.extend(run for run in begun() if run["id"] not in before) or started)
+        ended = station.ended(started[0]["id"])
+        assert ended["parameters"]["recipe"] == "quickstart"
+        assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    finally:
+        station.http.patch("/variables/name/dialogsum_overrides", json=variable | {"value": []}).raise_for_status()
 
 
 @pytest.mark.faults

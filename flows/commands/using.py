@@ -43,7 +43,13 @@ def summarize(
         ),
     ] = None,
     out: Annotated[
-        str | None, typer.Option("--out", "--output", metavar="FILE", help="INPUT.summaries.… unless given.")
+        str | None,
+        typer.Option(
+            "--out",
+            "--output",
+            metavar="FILE",
+            help="File to write; default: INPUT.summaries.… for a table, standard output for a conversation.",
+        ),
     ] = None,
     recipe: Annotated[
         str | None,

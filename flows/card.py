@@ -8,8 +8,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from flows.asking import Asked
-from flows.results import decoding_in_words
 from tasks.config import GenerateConfig
+from tasks.verdict import decoding_in_words
 
 DIALOGSUM = "cc-by-nc-sa-4.0"
 LICENCES = {"gemma": "gemma", "smollm2": "apache-2.0"}

@@ -41,6 +41,16 @@ class Change(Record):
     run: str
 
 
+class Rollback(Record):
+    """An adapter that was champion until a person rolled it back."""
+
+    adapter: str
+    at: str
+    """UTC time, ISO 8601."""
+    reinstated: str | None = None
+    """When it was promoted again, if it was."""
+
+
 class Champions:
     """The log of one base model, as it stood when it was read."""
 
@@ -51,12 +61,19 @@ class Champions:
         """Who is in force, last, after those it replaced, each with the scores it was judged by."""
         self.withdrawn: dict[str, str] = {}
         """Adapter -> when it was rolled back: no gate puts it in force again by itself."""
+        self.rollbacks: list[Rollback] = []
+        """Every one, oldest first, also where the adapter was promoted again."""
         for change in self.changes:
             if change.action == "promoted" and change.champion is not None:
-                self.withdrawn.pop(change.champion.adapter, None)
+                adapter = change.champion.adapter
+                if self.withdrawn.pop(adapter, None):
+                    last = max(i for i, rollback in enumerate(self.rollbacks) if rollback.adapter == adapter)
+                    self.rollbacks[last] = self.rollbacks[last].model_copy(update={"reinstated": change.at})
                 self.stack.append((change.champion, change.scores))
             elif self.stack:
-                self.withdrawn[self.stack.pop()[0].adapter] = change.at
+                adapter = self.stack.pop()[0].adapter
+                self.withdrawn[adapter] = change.at
+                self.rollbacks.append(Rollback(adapter=adapter, at=change.at))
 
     @property
     def current(self) -> Champion | None:

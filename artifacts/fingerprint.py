@@ -19,6 +19,7 @@ PLUMBING = {
     "artifacts.paths": "reads names that people give; what they name is identified by its bytes",
     "artifacts.identity": "computes keys; a change of it changes every key by itself",
     "artifacts.manifest": "describes what was made; `content_digest` decides keys by itself",
+    "artifacts.reasons": "words about why a stage runs; it writes nothing",
     "artifacts.refs": "receipts; what they point to is checked by digest",
     "artifacts.store": "moves bytes, which are checked by digest",
     "artifacts.places": "what a store asks of the place it lies in",

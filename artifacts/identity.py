@@ -1,4 +1,4 @@
-"""What makes two pieces of work the same: canonical JSON, its sha256, and the difference in words."""
+"""What makes two pieces of work the same: canonical JSON, its sha256, and what differs."""
 
 import hashlib
 import json
@@ -57,30 +57,3 @@ def difference(old: Identity, new: Identity) -> dict[str, tuple[Any, Any]]:
         for name in sorted(before | after)
         if before.get(name) != after.get(name)
     }
-
-
-def _show(name: str, value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, str) and value.startswith(UNKNOWN):
-        return value
-    if name.startswith(("inputs.", "code.")) or (isinstance(value, str) and len(value) == 64 and value.isalnum()):
-        return str(value)[:8]
-    text = canonical(value) if not isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:28] + "…" + text[-28:]
-
-
-def in_words(changes: dict[str, tuple[Any, Any]]) -> str:
-    """The difference as one line: `train.lora.rank: 8 -> 16; ...`."""
-    said = []
-    for name, (old, new) in changes.items():
-        short = name.removeprefix("config.").removeprefix("inputs.")
-        if name.startswith("code."):
-            said.append(f"code of {name.removeprefix('code.')} changed")
-        elif name.startswith("config.") and isinstance(old, str) and isinstance(new, str) and len(old) + len(new) > 140:
-            at = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
-            cut = max(0, at - 12)
-            said.append(f"{short}: …{old[cut : at + 24]!r} -> …{new[cut : at + 24]!r}")
-        else:
-            said.append(f"{short}: {_show(name, old)} -> {_show(name, new)}")
-    return "; ".join(said)

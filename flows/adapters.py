@@ -1,5 +1,7 @@
 """Which adapter does a person mean: an id, `latest`, `champion`, or `none`."""
 
+from collections.abc import Iterable
+
 from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
@@ -20,12 +22,13 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
             raise RequestError(f"no adapter of {model.name} in {store.root} yet: `dialogsum run` trains one")
         manifest = of_base[-1]
     elif name == "champion":
-        champion = Champions(model.revision).current
-        if champion is None:
+        champions = Champions(model.revision)
+        if champions.current is None:
+            way = reinstate([champions]) or "`dialogsum promote` makes the latest one if it is better"
             raise RequestError(
-                f"no adapter of {model.name} is champion yet: `dialogsum promote` makes the latest one if it is better"
+                f"no adapter of {model.name} is champion {'now' if champions.withdrawn else 'yet'}: {way}"
             )
-        name = champion.adapter
+        name = champions.current.adapter
         manifest = store.by_id(name)
     else:
         manifest = store.by_id(name)
@@ -43,6 +46,21 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
         return store.verified(manifest.path)
     except DamageError as error:
         raise RequestError(f"adapter {manifest.id} is damaged ({error}): run its recipe again") from error
+
+
+def reinstate(logs: Iterable[Champions]) -> str:
+    """How to undo the newest rollback of base models that have no champion; empty if nothing was rolled back."""
+    withdrawn = {adapter: at for log in logs for adapter, at in log.withdrawn.items()}
+    if not withdrawn:
+        return ""
+    adapter = max(withdrawn, key=lambda name: withdrawn[name])
+    trained = Store.current().manifests("train", {adapter})
+    recipe = trained[0].made.origin.get("recipe", "").split(" ")[0] if trained else ""
+    command = " ".join(
+        ["dialogsum promote", *([recipe] if recipe not in ("", "quickstart") else []), "--adapter", adapter]
+    )
+    at = withdrawn[adapter][:16].replace("T", " ")
+    return f"{adapter} was rolled back on {at} UTC, and `{command}` reinstates it"
 
 
 def _base(manifest: Manifest) -> str:

@@ -18,7 +18,7 @@ from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.paths import user_path
 from artifacts.store import Store
-from flows.adapters import find_adapter
+from flows.adapters import find_adapter, reinstate
 from flows.foreign import base_name, fetch_adapter, recipe_of_base
 from flows.library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
@@ -100,10 +100,15 @@ def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Ma
         bases = list(
             dict.fromkeys(str(manifest.identity["config"]["model"]["revision"]) for manifest in reversed(trained))
         )
-        logs = [log for log in map(Champions, bases) if log.current]
+        every = [Champions(base) for base in bases]
+        logs = [log for log in every if log.current]
         if not logs:
+            way = reinstate(every) or (
+                "`dialogsum promote` makes the newest adapter champion if it passes the gate" if trained
+                else "`dialogsum run` trains and promotes one"
+            )  # fmt: skip
             raise RequestError(
-                f"no champion in {store.root} yet: `dialogsum run` trains and promotes one; "
+                f"no champion in {store.root}: {way}; "
                 "--adapter latest takes the newest adapter, --adapter none the base model"
             )
         champion = max(logs, key=lambda log: log.changes[-1].at).current

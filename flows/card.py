@@ -10,10 +10,10 @@ from artifacts.manifest import Manifest
 from artifacts.store import Store
 from flows.asking import Asked
 from flows.licences import LICENCES, TrainingData, licences, training_data
-from flows.results import decoding_in_words
 from tasks.config import GenerateConfig, ResolvedModel
 from tasks.hub import is_commit
 from tasks.same_base import OtherBase
+from tasks.verdict import decoding_in_words
 
 USE = """\
 ```python

@@ -1,13 +1,14 @@
 """The graph: what happens, in what order. The same lines serve `run` (each step a Prefect task) and `plan` (nothing runs)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest, Record
 from artifacts.store import DamageError, Store
 from flows.history import evaluations_before
+from flows.labels import Overrides, prompt_labels
 from flows.recipe import PROMPTS, Recipe
 from tasks.config import (
     DownloadSpec,
@@ -45,6 +46,8 @@ class Setup:
     prompt: str
     evaluation_prompt: str
     champions: Champions
+    overrides: Overrides = field(default_factory=Overrides)
+    """What the recipe was changed by, for people."""
 
     @property
     def turns(self) -> str:
@@ -69,13 +72,17 @@ class Outcome:
     """Scores of the further seeds."""
 
 
-def set_up(recipe: Recipe) -> Setup:
-    """Read the prompts, pin data and model. RequestError if any of them is not to be had."""
+def set_up(recipe: Recipe, overrides: Overrides | None = None) -> Setup:
+    """Read the prompts, pin data and model. RequestError if any of them is not to be had.
+
+    overrides: those that are in the recipe already, for people.
+    """
     prompt = load_prompt(recipe.prompt, PROMPTS)
     other = recipe.evaluation.prompt
     evaluation = load_prompt(other, PROMPTS, "evaluation.prompt") if other else prompt
     model = resolve_model(recipe.model)
-    return Setup(recipe, resolve_data(recipe.data), model, prompt, evaluation, Champions(model.revision))
+    champions = Champions(model.revision)
+    return Setup(recipe, resolve_data(recipe.data), model, prompt, evaluation, champions, overrides or Overrides())
 
 
 def retrain(setup: Setup, step: Step) -> Outcome:
@@ -124,21 +131,23 @@ def _judge(
     seeds: dict[str, Input] | None = None,
 ) -> Outcome:
     """Score the candidate beside base, champion and as it was asked before; decide; report."""
-    made = {"base": base}
+    made, templates = {"base": base}, {"base": setup.evaluation_prompt}
     if adapter is not None:
+        templates["tuned"] = setup.evaluation_prompt
         made["tuned"] = step(GENERATE, "tuned", _generate(setup), rows=prompts, adapter=adapter)
         rival = setup.champions.rival(setup.candidate(adapter.id))
         if gate is None and rival is not None and rival.adapter == adapter.id:
             before, rival = before or rival, None  # asked otherwise, not another model
         if rival is not None:
-            made["champion"] = _as_asked(setup, step, dataset, "champion", rival)
+            made["champion"], templates["champion"] = _as_asked(setup, step, dataset, "champion", rival), rival.template
         if before is not None and before != rival:
-            made["before"] = _as_asked(setup, step, dataset, "before", before)
+            made["before"], templates["before"] = _as_asked(setup, step, dataset, "before", before), before.template
     scores = step(SCORE, None, setup.recipe.score, dataset=dataset, **made)
     more = {"adapter": adapter} if adapter is not None else {}
     if gate is not None:
         more["decision"] = step(PROMOTE, None, gate, scores=scores)
-    spec = ReportSpec(report=setup.recipe.report, history=evaluations_before(scores.id, setup.model.revision))
+    earlier = evaluations_before(scores.id, setup.model.revision)
+    spec = ReportSpec(report=setup.recipe.report, history=earlier, prompts=prompt_labels(templates))
     more |= seeds or {}
     report = step(REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **made, **more)
     return Outcome(scores, report, adapter, more.get("decision"), tuple((seeds or {}).values()))

@@ -8,6 +8,7 @@ promote    an adapter that is there, past the gate
 import json
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -22,10 +23,11 @@ from artifacts.manifest import Manifest, Record
 from artifacts.needs import Uses
 from artifacts.refs import Ref
 from artifacts.store import Store, id_of
-from flows import graph, telling
+from flows import graph, run_names, telling
 from flows.adapters import find_adapter
 from flows.failures import fails_in_one_line
 from flows.graph import Outcome, Setup
+from flows.labels import overrides_of, prompt_label
 from flows.planning import describe
 from flows.recipe import OVERRIDES, PROMPTS, RECIPES, load_recipe
 from flows.sending import send
@@ -36,6 +38,7 @@ from tasks.prompt import load_prompt
 from tasks.shell import run_stage, terminal
 from tasks.stage import Job, Stage, decide
 from tasks.stages import STAGES
+from tasks.verdict import quoted
 
 TRIES = 5
 """How often a decision is made again because another run changed the champion meanwhile."""
@@ -66,7 +69,7 @@ class Run:
         listener.stage(label, decision.status, decision.reason)
         job = Job(
             stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=decision.identity, run=self.id,
-            recipe=f"{recipe.name} {recipe.revision}",
+            recipe=f"{recipe.name} {recipe.revision}", origin=self._origin(stage),
             refresh=decision.status == "run" and stage.name in self.refresh, runtime=recipe.runtime,
         )  # fmt: skip
         sent = decision.status == "run" and stage.pool == "gpu" and self.away
@@ -88,10 +91,16 @@ class Run:
         listener.finished(entry)
         return ref
 
-    def through(self, walk: Callable[[Setup, Any], Outcome], moves: bool) -> dict[str, Any]:
+    def _origin(self, stage: Stage) -> dict[str, str]:
+        """What the manifest of an artifact notes for people, beside its recipe."""
+        overrides, prompt = ", ".join(self.setup.overrides.effective), prompt_label(self.setup.evaluation_prompt)
+        noted = {"overrides": overrides, "prompt": prompt if stage.name == "score" else ""}
+        return {name: text for name, text in noted.items() if text}
+
+    def through(self, walk: Callable[[Setup, Any], Outcome], moves: bool) -> Any:
         """Walk the graph and act on its decision. If the champion changes meanwhile, walk again: it is compared anew.
 
-        Returns what `run --json` prints.
+        Returns the state of the finished run: its message is the result in one line, its data what `run --json` prints.
         """
         for _ in range(TRIES):
             self.stages.clear()
@@ -100,11 +109,11 @@ class Run:
             finally:
                 no_more_workers()
             if self._settled(outcome, moves):
-                told = telling.tell(self.setup, self.stages, outcome, self.artifacts)
+                told, message = telling.tell(self.setup, self.stages, outcome, self.artifacts)
                 self.uses.end()
-                return told
+                return Completed(message=message, data=told)
             get_run_logger().warning("the champion changed meanwhile: comparing again")
-            self.setup = graph.set_up(self.setup.recipe)
+            self.setup = graph.set_up(self.setup.recipe, self.setup.overrides)
         raise StageError(f"the champion changed {TRIES} times while this run compared with it: run again")
 
     def _settled(self, outcome: Outcome, moves: bool) -> bool:
@@ -145,15 +154,19 @@ def _set_up(recipe: str, overrides: list[str]) -> Setup:
             load_recipe(recipe, station)
         except RequestError as error:
             raise RequestError(f"in the Prefect variable {OVERRIDES}: {str(error).removeprefix('--set ')}") from error
-    return graph.set_up(load_recipe(recipe, [*station, *overrides]))
+        get_run_logger().info("overrides from the Prefect variable %s: %s", OVERRIDES, ", ".join(station))
+    loaded, plain = load_recipe(recipe, [*station, *overrides]), None
+    with suppress(RequestError):  # a recipe that lacks what the overrides add
+        plain = load_recipe(recipe)
+    return graph.set_up(loaded, overrides_of(plain, loaded, station, overrides))
 
 
-def _completed(summary: dict[str, Any]) -> Any:
-    """The end of a flow: its state says in one line what was done, and who calls the flow gets the summary."""
-    return Completed(message=telling.headline(summary), data=summary)
+def _described(setup: Setup) -> str:
+    """The recipe of a run with what it was changed by, for the name of the run."""
+    return ", ".join(filter(None, [setup.recipe.name, setup.overrides.in_short(80)]))
 
 
-@flow(name="retrain", flow_run_name="retrain {recipe}", persist_result=False)
+@flow(name="retrain", flow_run_name=run_names.kept_or(run_names.of_retrain), persist_result=False)
 @fails_in_one_line
 def retrain(recipe: RecipeName = "quickstart", overrides: list[Override] = [], refresh: list[StageName] = []) -> Any:  # noqa: B006  # never written to
     """Train by a recipe and report whether the new model is better. Unchanged stages are reused.
@@ -164,10 +177,11 @@ def retrain(recipe: RecipeName = "quickstart", overrides: list[Override] = [], r
         refresh: Stages to rerun even if nothing changed.
     """
     setup = _set_up(recipe, overrides)
-    return _completed(Run(setup, refresh).through(graph.retrain, moves=setup.recipe.gate.automatic))
+    run_names.rename(f"retrain {_described(setup)}", recipe)
+    return Run(setup, refresh).through(graph.retrain, moves=setup.recipe.gate.automatic)
 
 
-@flow(name="evaluate", flow_run_name="evaluate {adapter} by {recipe}", persist_result=False)
+@flow(name="evaluate", flow_run_name=run_names.kept_or(run_names.of_evaluate), persist_result=False)
 @fails_in_one_line
 def evaluate(
     recipe: RecipeName = "quickstart",
@@ -189,10 +203,12 @@ def evaluate(
         load_prompt(prompt, PROMPTS, "prompt")
     setup = _set_up(recipe, [*overrides, *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])])
     found = find_adapter(adapter, setup.model)
-    return _completed(Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found), moves=False))
+    asked = f"{found.id if found else 'base model'} with prompt {quoted(prompt_label(setup.evaluation_prompt))}"
+    run_names.rename(f"evaluate {asked} ({_described(setup)})", recipe)
+    return Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found), moves=False)
 
 
-@flow(name="promote", flow_run_name="promote {adapter} by {recipe}", persist_result=False)
+@flow(name="promote", flow_run_name=run_names.kept_or(run_names.of_promote), persist_result=False)
 @fails_in_one_line
 def promote(
     recipe: RecipeName = "quickstart",
@@ -212,5 +228,5 @@ def promote(
     found = find_adapter(adapter, setup.model)
     if found is None:
         raise RequestError("`none` cannot be promoted: name an adapter, or `latest`")
-    judged = Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found, gated=True), moves=True)
-    return _completed(judged)
+    run_names.rename(f"promote {found.id} ({_described(setup)})", recipe)
+    return Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found, gated=True), moves=True)

@@ -1,17 +1,21 @@
 """results: the table of results, as Markdown, from score artifacts alone."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any
 
 from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest
 from artifacts.store import Store
+from flows.history import overrides_by_recipe
+from flows.labels import prompts_of
+from tasks.untrusted import plain, visible
+from tasks.verdict import decoding_in_words, dialogues, quoted
 
 BEGIN, END = "<!-- results: dialogsum results --readme README.md -->", "<!-- end of results -->"
 HEADER = (
-    "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | training | generation | peak memory |",
-    "|---|---|---|---|---|---|---|---|---|",
+    "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | prompt | training | generation | peak memory |",
+    "|---|---|---|---|---|---|---|---|---|---|",
 )
 MEASURES = ("rouge1", "rouge2", "rougeL")
 
@@ -38,9 +42,11 @@ def results(ids: list[str]) -> str:
                 seen.add(m.inputs[system].digest)
                 lines.append(_line(store, m, system))
     protocol = chosen[-1].facts["protocol"]
-    return "\n".join(
-        [*lines, "", f"F1 x 100, {protocol['name']}, {protocol['package']}; interval: {protocol['interval']}.", ""]
-    )
+    notes = [f"F1 x 100, {protocol['name']}, {protocol['package']}; interval: {protocol['interval']}."]
+    made = ((m.made.origin.get("recipe", ""), m.made.origin.get("overrides", "")) for m in chosen)
+    for recipe, overrides in overrides_by_recipe(made):
+        notes += ["", f"Recipe {visible(recipe)} with `{visible(overrides).replace('`', chr(39))}`."]
+    return "\n".join([*lines, "", *notes, ""])
 
 
 def write(readme: Path, table: str) -> None:
@@ -60,14 +66,6 @@ def put(file: Path, begin: str, end: str, block: str) -> None:
     file.write_text(f"{before}{begin}\n\n{block.rstrip()}\n\n{end}{after}", encoding="utf-8")
 
 
-def decoding_in_words(generate: dict[str, Any]) -> str:
-    """Settings of a generation -> `greedy`, `beam 4`, `best of 64 by agreement`."""
-    candidates = generate.get("candidates", 1)  # older artifacts have none
-    if generate["beams"] > 1:
-        return f"beam {generate['beams']}"
-    return "greedy" if candidates == 1 else f"best of {candidates} by agreement"
-
-
 def _line(store: Store, scores: Manifest, system: str) -> str:
     found = json.loads((store.payload(scores.path) / "scores.json").read_text())
     row = found["protocols"][found["headline"]]
@@ -78,12 +76,14 @@ def _line(store: Store, scores: Manifest, system: str) -> str:
         for kind in MEASURES
     ]
     how = decoding_in_words(outputs.identity["config"]["generate"])
+    prompt = prompts_of({system: outputs}).get(system)
     name = f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{how}"
     peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
     protocol = row["protocol"]
     return "| " + " | ".join(
         [
-            name, scores.made.origin.get("recipe", ""), *cells, f"{protocol['rows']} x {protocol['references_per_row']} references",
+            name, scores.made.origin.get("recipe", ""), *cells, f"{dialogues(protocol)} x {protocol['references_per_row']} references",
+            (prompt if re.fullmatch(r"[\w.-]+", prompt) else plain(quoted(prompt))) if prompt else "-",
             f"{adapter.made.seconds:.0f} s" if adapter else "-", f"{outputs.made.seconds:.0f} s", f"{peak:.1f} GiB" if peak else "-",
         ]
     ) + " |"  # fmt: skip

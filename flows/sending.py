@@ -15,7 +15,7 @@ from artifacts.errors import StageError, one_line
 from artifacts.store import Store
 from tasks import away
 from tasks.checks import refuse_failed
-from tasks.shell import RunEvents, title
+from tasks.shell import RunEvents, log_what_is_kept, title
 from tasks.stage import Job
 from tasks.stages import STAGES
 
@@ -33,7 +33,8 @@ def send(job: Job, path: str) -> None:
     refuse_failed(away.check(job, RunEvents(f"check {title(job)}")))
     machines = job.runtime.machines if STAGES[job.stage].share else 1
     wanted = [(0, 1)] if machines == 1 else away.missing_shares(job, machines)
-    with get_client(sync_client=True) as client:
+    left = "its runs on the GPU pool are cancelled; their checkpoints and finished batches are kept"
+    with log_what_is_kept(title(job), lambda: left), get_client(sync_client=True) as client:
         _all(client, {share: _Child(job, share) for share in wanted})
     manifest = Store.current().manifest(path)
     whole = (

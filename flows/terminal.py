@@ -1,6 +1,7 @@
 """What a person sees on standard error while stages run: one line a stage, a bar where there is a terminal."""
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -87,8 +88,11 @@ class Terminal:
         self.answers.print(table)
         self.answers.print(escape(remark), soft_wrap=True)
 
-    def scores(self, summary: dict[str, Any]) -> None:
-        """Table of the headline scores, the gate's decision, and where the report is."""
+    def scores(self, summary: dict[str, Any], labels: Mapping[str, str]) -> None:
+        """Table of the headline scores, the gate's decision, and where the report is.
+
+        labels: system -> its name in the table.
+        """
         table = Table(box=None, pad_edge=False)
         table.add_column("F1 x 100")
         systems = summary["scores"]
@@ -96,10 +100,10 @@ class Terminal:
         for kind in kinds:
             table.add_column(kind, justify="right")
         for name in (name for name in ("base", "before", "champion", "tuned") if name in systems):
-            table.add_row(name, *[f"{systems[name][kind]:.2f}" for kind in kinds])
+            table.add_row(escape(labels.get(name, name)), *[f"{systems[name][kind]:.2f}" for kind in kinds])
         for name in (name for name in ("base", "before", "champion") if name in systems and "tuned" in systems):
             gains = [systems["tuned"][kind] - systems[name][kind] for kind in kinds]
-            table.add_row(f"tuned - {name}", *[f"{gain:+.2f}" for gain in gains])
+            table.add_row(escape(f"difference to {labels.get(name, name)}"), *[f"{gain:+.2f}" for gain in gains])
         for number, found in enumerate(summary.get("seeds", [])):
             table.add_row(f"seed {number + 1}", *[f"{found[kind]:.2f}" for kind in kinds])
         self.answers.print(table)
@@ -117,4 +121,6 @@ class Terminal:
         for check in decision["checks"]:
             mark = "[green]yes[/green]" if check["passed"] else "[red]no [/red]"
             mark = mark if check.get("applied", True) else " - "
-            self.answers.print(f"  {mark}  {escape(check['name'])}: {escape(check['got'])}, wanted {escape(check['wanted'])}", soft_wrap=True)  # fmt: skip
+            wanted = f", wanted {check['wanted']}" if check["wanted"] else ""
+            found = f"{check['name']}: {check['got']}{wanted}" if wanted else str(check["got"])
+            self.answers.print(f"  {mark}  {escape(found)}", soft_wrap=True)

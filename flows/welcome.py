@@ -3,8 +3,10 @@
 from pydantic import ValidationError
 
 from artifacts.champions import Champions
+from artifacts.manifest import Manifest
 from artifacts.needs import RunNote, run_notes
 from artifacts.store import Store
+from flows.adapters import reinstate
 from tasks.hub import is_commit
 from tasks.stage import Job
 
@@ -34,21 +36,24 @@ def _standing(store: Store) -> tuple[list[str], list[Step]]:
             *always,
         ]  # fmt: skip
     bases = dict.fromkeys(str(manifest.identity["config"]["model"]["revision"]) for manifest in trained)
-    logs = [log for log in map(Champions, bases) if log.current]
+    every = [Champions(base) for base in bases]
+    logs = [log for log in every if log.current]
     export: list[Step] = []
+    reports = store.manifests("report")
     if logs:
-        current = max(logs, key=lambda log: log.changes[-1].at).current
-        assert current is not None
+        champion, scores = max(logs, key=lambda log: log.changes[-1].at).stack[-1]
+        about = [*_reported(store, reports, {scores}), *_newest(store, reports, trained[-1], champion.adapter)]
+        who, ask = [f"{champion.adapter} is champion.", *about], "dialogsum summarize FILE"
         bases_on_hub = {m.id for m in trained if is_commit(str(m.identity["config"]["model"]["revision"]))}
         # without the base model on the hub, others have nothing to load an adapter with
-        command = f"dialogsum export FOLDER{'' if current.adapter in bases_on_hub else ' --merged'}"
+        command = f"dialogsum export FOLDER{'' if champion.adapter in bases_on_hub else ' --merged'}"
         export = [(command, "the champion, for people without this project")]
-        who, ask = f"{current.adapter} is champion.", "dialogsum summarize FILE"
     else:
-        who, ask = f"{trained[-1].id} is trained; there is no champion.", "dialogsum summarize FILE --adapter latest"
-    reports = store.manifests("report")
-    shown = [f"report: {store.absolute(reports[-1].path)}/payload/report.html"] if reports else []
-    return [*begun, who, here, *shown], [
+        who = [f"{trained[-1].id} is trained; there is no champion.", *_newest(store, reports, trained[-1], "")]
+        ask = "dialogsum summarize FILE --adapter latest"
+        if undo := reinstate(every):
+            who.insert(1, f"{undo}.")
+    return [*begun, *who, here], [
         *first,
         (ask, "your own dialogues: a table, a transcript, subtitles, a chat"),
         ("dialogsum evaluate --prompt NAME", "the adapter under another prompt; `dialogsum prompts` lists them"),
@@ -57,6 +62,28 @@ def _standing(store: Store) -> tuple[list[str], list[Step]]:
         *export,
         *always,
     ]  # fmt: skip
+
+
+def _reported(store: Store, reports: list[Manifest], scores: set[str | None]) -> list[str]:
+    """Where the newest report of these scores is."""
+    found = [report for report in reports if report.inputs["scores"].id in scores]
+    return [f"  report: {store.absolute(found[-1].path)}/payload/report.html"] if found else []
+
+
+def _newest(store: Store, reports: list[Manifest], newest: Manifest, champion: str) -> list[str]:
+    """What became of the newest adapter, where that is not the champion."""
+    if newest.id == champion:
+        return []
+    outputs = {
+        m.id for m in store.manifests("generate") if "adapter" in m.inputs and m.inputs["adapter"].id == newest.id
+    }
+    scores = {m.id for m in store.manifests("score") if "tuned" in m.inputs and m.inputs["tuned"].id in outputs}
+    decisions = [m for m in store.manifests("promote") if m.inputs["scores"].id in scores]
+    if not decisions:
+        return [f"{newest.id}, the newest adapter, is not judged by the gate.", *_reported(store, reports, {*scores})]
+    facts, judged = decisions[-1].facts, {decisions[-1].inputs["scores"].id}
+    became = "passed the gate but is not champion" if facts["passed"] else f"was rejected: {facts['reasons'][0]}"
+    return [f"{newest.id}, the newest adapter, {became}.", *_reported(store, reports, {*judged})]
 
 
 def _begun(store: Store) -> tuple[list[Step], list[str]]:

@@ -268,6 +268,22 @@ class Evaluation(Record):
     interval: tuple[float, float]
     """95 %, of the candidate, or of the base model where there is none."""
     decision: Literal["promoted", "passed", "rejected"] | None
+    prompt: str = ""
+    """Name or first words of the prompt."""
+    prompts: str = ""
+    """Id of the artifact with the filled prompts."""
+    rows: int | None = None
+    """Dialogues that were summarized, of `rows_in_split`."""
+    rows_in_split: int | None = None
+    overrides: str = ""
+    """Settings that the run had beside its recipe's."""
+
+    @property
+    def dialogues(self) -> str:
+        """`40`, or `8 of 40` where only a part was summarized; empty where it is not known."""
+        if self.rows is None or self.rows == (self.rows_in_split or self.rows):
+            return "" if self.rows is None else f"{self.rows}"
+        return f"{self.rows} of {self.rows_in_split}"
 
 
 class PromoteSpec(Record):
@@ -284,3 +300,5 @@ class ReportSpec(Record):
     report: ReportConfig
     history: tuple[Evaluation, ...] = ()
     """Earlier evaluations, oldest first."""
+    prompts: dict[str, str] = Field(default_factory=dict)
+    """System -> name or first words of its prompt."""

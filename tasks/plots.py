@@ -6,8 +6,9 @@ them, but for slice names, which are escaped by matplotlib and made visible here
 
 import io
 import re
+import textwrap
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,9 @@ LABELLED = 10
 """Evaluations in the history that have room for a label; of more, evenly spread ones are labelled."""
 
 
-def score_plot(systems: dict[str, dict[str, Any]], kind: str, order: list[str]) -> Markup:
+def score_plot(systems: dict[str, dict[str, Any]], kind: str, order: list[str], labels: Mapping[str, str]) -> Markup:
     """F1 with its interval for every system, floors and ceiling, of one type of ROUGE."""
+    names = [_wrapped(labels[name]) for name in order]
 
     def draw(axes: Any) -> None:
         for place, name in enumerate(order):
@@ -40,12 +42,12 @@ def score_plot(systems: dict[str, dict[str, Any]], kind: str, order: list[str]) 
             axes.plot(found["interval"], [place, place], color=ink, linewidth=2.2, solid_capstyle="round")
             axes.plot([found["f1"]], [place], "o", color=ink, markersize=6)
             axes.annotate(f"{found['f1']:.1f}", (found["interval"][1], place), xytext=(6, 0), textcoords="offset points", va="center", color=INKS["ink"])  # fmt: skip
-        axes.set_yticks(range(len(order)), order)
+        axes.set_yticks(range(len(order)), names)
         axes.set_ylim(-0.6, len(order) - 0.4)
         axes.margins(x=0.14)
         axes.grid(axis="x", color=INKS["line"], linewidth=0.5)
 
-    return _svg(draw, 0.6 + 0.32 * len(order), salt=f"score {kind}")
+    return _svg(draw, 0.6 + 0.32 * len(order) * max(1.0, 0.7 * max(map(_lines, names))), salt=f"score {kind}")
 
 
 def curve_plot(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -> Markup:
@@ -62,7 +64,7 @@ def curve_plot(train: list[tuple[int, float]], validation: list[tuple[int, float
     return _svg(draw, 2.8, salt="curve")
 
 
-def length_plot(words: dict[str, list[float]]) -> Markup:
+def length_plot(words: dict[str, list[float]], labels: Mapping[str, str]) -> Markup:
     """Histogram of words a summary, one line a system; `human` are the references."""
     most = max(1.0, float(np.percentile(np.concatenate([np.asarray(v) for v in words.values()]), 99)))
     edges = np.linspace(0, np.ceil(most), 26)
@@ -70,7 +72,7 @@ def length_plot(words: dict[str, list[float]]) -> Markup:
     def draw(axes: Any) -> None:
         for name, values in words.items():
             counts, _ = np.histogram(np.minimum(values, edges[-1]), bins=edges)
-            label = "references" if name == "human" else name
+            label = "references" if name == "human" else _wrapped(labels[name])
             axes.stairs(counts / max(len(values), 1) * 100, edges, color=INKS[OF_SYSTEM[name]], linewidth=1.8, label=label)  # fmt: skip
         axes.set_xlabel("words a summary", color=INKS["ink"])
         axes.set_ylabel("% of summaries", color=INKS["ink"])
@@ -91,7 +93,7 @@ def slice_plot(slices: list[dict[str, Any]], rival: str, kind: str) -> Markup:
         names = [_short(entry["name"]) for entry in reversed(slices)]
         axes.axvline(0, color=INKS["ink"], linewidth=1)
         axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel(f"{kind} points above {rival}", color=INKS["ink"])
+        axes.set_xlabel("ROUGE-1 points; right of 0 is better", color=INKS["ink"])
         axes.grid(axis="x", color=INKS["line"], linewidth=0.5)
 
     return _svg(draw, 0.8 + 0.26 * len(slices), salt="slices")
@@ -125,6 +127,15 @@ def history_plot(found: list[Evaluation], standalone: bool = False) -> Markup:
 def _short_id(adapter: str | None) -> str:
     """`train-1a2b3c4d` -> `1a2b3c4d`, as there is room for."""
     return adapter.removeprefix("train-") if adapter else "base model"
+
+
+def _wrapped(label: str) -> str:
+    """A label on lines that leave room for the drawing."""
+    return "\n".join(textwrap.wrap(visible(label), 22)) or label
+
+
+def _lines(label: str) -> int:
+    return label.count("\n") + 1
 
 
 def _short(text: str) -> str:

@@ -20,14 +20,21 @@ def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> Done:
     content = json.loads((scores.payload / "scores.json").read_text())
     checks = gate(spec.gate, content)
     if spec.withdrawn_at:
-        checks.append(_check("not rolled back", False, f"by hand, {spec.withdrawn_at[:16].replace('T', ' ')} UTC", "only `dialogsum promote` puts it back"))  # fmt: skip
+        at = spec.withdrawn_at[:16].replace("T", " ")
+        rollback = f"rolled back by hand on {at} UTC; only `dialogsum promote` can reinstate it"
+        checks.append(_check("rollback", False, rollback, ""))
     passed = all(check["passed"] for check in checks)
     failed = [check for check in checks if not check["passed"]]
-    reasons = [f"{check['name']}: {check['got']} (wanted: {check['wanted']})" for check in failed or checks]
+    reasons = [sentence(check) for check in failed or checks]
     decision = {"passed": passed, "checks": checks, "reasons": reasons}
     (context.out / "decision.json").write_text(json.dumps(decision, indent=1, sort_keys=True) + "\n")
     context.events.log("the gate is passed" if passed else f"the gate is not passed: {reasons[0]}")
     return Done(rows=len(checks), facts={"passed": passed, "reasons": reasons})
+
+
+def sentence(check: dict[str, Any]) -> str:
+    """A condition with what was found and wanted; `got` alone where it is a sentence of its own."""
+    return f"{check['name']}: {check['got']} (wanted: {check['wanted']})" if check["wanted"] else str(check["got"])
 
 
 def gate(config: GateConfig, scores: dict[str, Any]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from tasks.rouge import TYPES
 from tasks.score import PROTOCOLS, ROWS
 from tasks.stage import Artifact, Context, Done, Stage
 from tasks.untrusted import plain, visible
-from tasks.verdict import verdict
+from tasks.verdict import decoding_in_words, quoted, rivals_in_words, system_labels, verdict
 
 ORDER = ("constant sentence", "first three utterances", "base", "before", "champion", "tuned", "human")
 TEMPLATES = Path(__file__).resolve().parent
@@ -66,8 +66,10 @@ def report(
     rival = next((name for name in RIVALS if name in found["differences"]), None)
     same_prompt = _same_prompt(adapter, prompts, base)
     spread = _spread(scores, seeds)
-    changed = _changed(tuned, before) if tuned and before else ""
-    said = verdict(found, decided, [row["rouge1"] for row in spread["rows"]], same_prompt is False, changed)
+    made = {name: artifact.manifest for name, artifact in outputs.items()}
+    compared = rivals_in_words(made, spec.prompts)
+    said = verdict(found, decided, [row["rouge1"] for row in spread["rows"]], same_prompt is False, compared)
+    labels = {name: name for name in order} | system_labels(made, spec.prompts)
     script = Markup((TEMPLATES / "report.js").read_text())  # noqa: S704  # our own file
     page = {
         "verdict": said,
@@ -80,12 +82,17 @@ def report(
         "acted": [name for name in order if name in found["behaviour"]],
         "models": [name for name in order if name in outputs],
         "rival": rival,
-        "score_plots": {kind: score_plot(headline["systems"], kind, order) for kind in TYPES[:3]},
+        "labels": labels,
+        "asked": [(labels[name], _asked(made[name], spec.prompts.get(name))) for name in order if name in made],
+        "against": rivals_in_words(made, spec.prompts, quotes=False)[1].get(rival or ""),
+        "recipe": scores.manifest.made.origin.get("recipe"),
+        "overrides": scores.manifest.made.origin.get("overrides"),
+        "score_plots": {kind: score_plot(headline["systems"], kind, order, labels) for kind in TYPES[:3]},
         "decision": decided,
         "spread": spread,
         "curve": learning_curve(adapter) if adapter else None,
         "checks": json.loads((adapter.payload / "checks.json").read_text()) if adapter else [],
-        "lengths": length_plot(_words(scores)),
+        "lengths": length_plot(_words(scores), labels),
         "slice_plot": _slice_plot(found, rival),
         "history": spec.history,
         "history_plot": history_plot(list(spec.history)) if len(spec.history) > 1 else None,
@@ -166,14 +173,11 @@ def _same_prompt(adapter: Artifact | None, prompts: Artifact, base: Artifact) ->
     return trained == (prompts.manifest.identity["config"]["template"], base.manifest.identity["config"]["turns"])
 
 
-def _changed(tuned: Artifact, before: Artifact) -> str:
-    """What one adapter was asked otherwise for these two outputs."""
-    (prompt, decoding), (prompt_before, decoding_before) = (
-        ((m.inputs["rows"].digest, m.identity["config"]["turns"]), m.identity["config"]["generate"])
-        for m in (tuned.manifest, before.manifest)
-    )
-    names = {"prompt": prompt != prompt_before, "decoding": decoding != decoding_before}
-    return " and ".join(name for name, other in names.items() if other)
+def _asked(output: Manifest, prompt: str | None) -> str:
+    """`train-1a2b3c4d, prompt brief, greedy`: the adapter of an output, its prompt where that is known, and its decoding."""
+    adapter = output.inputs["adapter"].id if "adapter" in output.inputs else "no adapter"
+    decoding = decoding_in_words(output.identity["config"]["generate"])
+    return ", ".join([adapter, *([f"prompt {quoted(prompt)}"] if prompt else []), decoding])
 
 
 def _first_prompt(prompts: Artifact) -> str:

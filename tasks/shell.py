@@ -4,7 +4,8 @@ What a stage is and does stands in its own file; here are only cache policy, run
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
@@ -20,6 +21,7 @@ from artifacts.cache import ARTIFACT_KEY, saved_block
 from artifacts.manifest import Manifest
 from artifacts.needs import lineage
 from artifacts.refs import Ref
+from artifacts.store import Store
 from tasks.artifact_page import heading, page
 from tasks.events import Listener, Silent
 from tasks.gate import gpu_gate
@@ -125,4 +127,31 @@ def publish_pages(artifacts: Iterable[Manifest], again: str = "") -> set[str]:
 def run_stage(job: Job) -> Ref:
     """Run one stage as a Prefect task, or take its receipt from the cache."""
     stage_task: Any = prefect_task(job.stage).with_options(result_storage=saved_block(), refresh_cache=job.refresh)
-    return Ref.model_validate(stage_task(job))
+    with log_what_is_kept(job.stage, lambda: kept(job)):
+        return Ref.model_validate(stage_task(job))
+
+
+GO_ON = "Retry this run, or start it again with the same settings, and it goes on from there"
+
+
+@contextmanager
+def log_what_is_kept(what: str, found: Callable[[], str]) -> Iterator[None]:
+    """If the run is cancelled or its process ended, log what is kept of the work and how to go on."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:  # Prefect's TerminationSignal and the like
+        get_run_logger().warning("stopped during %s; %s. %s", what, found(), GO_ON)
+        raise
+
+
+def kept(job: Job) -> str:
+    """What a run of a stage that was stopped has left on this machine."""
+    steps = (Store.current().scratch / f"{job.stage}-{job.key}").rglob("step-*/manifest.json")
+    last = max((int(file.parent.name.removeprefix("step-")) for file in steps), default=None)
+    if last is not None:
+        return f"the checkpoint after step {last} is kept"
+    return {"train": "there is no checkpoint yet", "generate": "finished batches are kept"}.get(
+        job.stage, "finished stages are kept"
+    )

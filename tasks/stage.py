@@ -13,9 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pydantic import Field
+
 from artifacts.fingerprint import fingerprint
-from artifacts.identity import Identity, difference, identity_of, in_words, sha256
+from artifacts.identity import Identity, difference, identity_of, sha256
 from artifacts.manifest import InputRef, Made, Manifest, Record
+from artifacts.reasons import in_words
 from artifacts.refs import Ref
 from artifacts.store import DamageError, Store
 from tasks.config import Runtime
@@ -118,6 +121,8 @@ class Job(Record):
     run: str
     recipe: str = ""
     """Name and revision of the recipe, for people."""
+    origin: dict[str, str] = Field(default_factory=dict)
+    """What else the manifest notes for people: `overrides` of the recipe, `prompt` of an evaluation."""
     refresh: bool = False
     runtime: Runtime = Runtime()
 
@@ -193,7 +198,8 @@ def decide(stage: Stage, of: str | None, spec: Record, inputs: Mapping[str, Inpu
     if not earlier:
         return because("run", "first run")
     closest = min(reversed(earlier), key=lambda pair: len(pair[1]))  # the newest of the closest
-    return because("run", in_words(closest[1]))
+    made_from = {role: ref.id for role, ref in closest[0].inputs.items()}
+    return because("run", in_words(closest[1], stage.name, made_from, {role: ref.id for role, ref in inputs.items()}))
 
 
 def perform(
@@ -228,7 +234,7 @@ def perform(
             identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in job.inputs.items()},
             facts=done.facts,
-            made=Made(at=store.next_moment(stage.name), seconds=seconds, run=job.run, origin=_origins(spec) | {"recipe": job.recipe},
+            made=Made(at=store.next_moment(stage.name), seconds=seconds, run=job.run, origin=_origins(spec) | job.origin | {"recipe": job.recipe},
                       versions=_versions(), measured=done.measured),
         )  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,11 +1,14 @@
 """evaluate, promote, rollback: which adapter is meant, who becomes champion, and that nothing is trained for it."""
 
 import json
+import shlex
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.flow_engine import run_flow
 
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
@@ -53,17 +56,21 @@ def f1(words: int) -> float:
 def flows_of(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
     """`run("retrain", rank, overrides…, adapter=…)`: a real flow of the tiny llama, shortened."""
 
+    def overrides(rank: int, *more: str) -> list[str]:
+        return shrunk("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
+
     def call(flow: str, rank: int, *more: str, **options: Any) -> dict[str, Any]:
         from flows import pipeline
         from flows.commands.running import rollback
 
-        wanted = shrunk("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
+        wanted = overrides(rank, *more)
         if flow == "rollback":
             rollback("smollm2-135m", wanted, as_json=True)
             return {}
         found: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=wanted, **options)
         return found
 
+    call.overrides, call.llama = overrides, llama  # type: ignore[attr-defined]
     return call
 
 
@@ -144,10 +151,21 @@ def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events
     """The artifact `decision`: promoted with every condition, rejected with the one that is not met."""
     from prefect.artifacts import Artifact
 
-    for rank, head in ((2, "is champion"), (1, "is rejected")):
-        told = run("retrain", rank)["decision"]
+    champion = run("retrain", 2, "gate.automatic=false")["decision"]["adapter"]
+    for rank, head, stands, state in (
+        (2, "is champion", "There was no champion before.", f"{champion} promoted; "),
+        (2, "remains champion", None, f"nothing changed: all 9 stages reused; {champion} remains champion; "),
+        (1, "is rejected", f"`{champion}` remains champion.", f"(better than the champion: probability 0.0 %, rouge1 {f1(5) - f1(6):+.2f} "),
+    ):  # fmt: skip
+        ended = run("retrain", rank, return_state=True)
+        told = ended.result()["decision"]
+        assert state in ended.message
+        assert f"{told['adapter']} with prompt highlight, 4 dialogues, " in ended.message
         found: Any = Artifact.get(key="decision")
         assert f"[{told['adapter']}](../../artifacts/key/{told['adapter']}) {head}" in found.data
+        assert ("promoted" in f"{found.data}{found.description}") is (head == "is champion")
+        sentences = [line for line in found.data.splitlines()[1:] if line and not line.startswith("|")]
+        assert sentences == ([stands] if stands else [])
         rows = [line for line in found.data.splitlines() if "passed |" in line or "passed** |" in line]
         assert len(rows) == len(told["checks"])
         assert sum("**not passed**" in row for row in rows) == (rank == 1)
@@ -188,7 +206,13 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
     events()
     refused = run("retrain", 2)
     assert ran(refused) == ["promote", "report"]
-    assert "not rolled back" in refused["decision"]["reasons"][0]
+    at = log(second).withdrawn[adapter(second)]
+    day = datetime.fromisoformat(at).strftime("%d %b %H:%M").lstrip("0")
+    assert entry(refused, "promote")["reason"] == f"the champion was rolled back on {day} UTC"
+    (reason,) = refused["decision"]["reasons"]
+    assert (
+        reason == f"rolled back by hand on {at[:16].replace('T', ' ')} UTC; only `dialogsum promote` can reinstate it"
+    )
     assert events() == [("dialogsum.model.rejected", adapter(second))]
     assert (ran(run("retrain", 2)), events()) == ([], [])
     assert in_force(second) == [adapter(first), adapter(second), adapter(first)]
@@ -199,6 +223,31 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
     assert run("retrain", 2)["decision"]["state"] == "promoted"
     assert (ran(run("retrain", 2)), events()) == ([], [])
     assert in_force(second) == [adapter(first), adapter(second), adapter(first), adapter(second)]
+
+
+def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any, capsys: Any) -> None:
+    """With the previous champion and without one; then `summarize` and `evaluate --adapter champion` name the same way back."""
+    from flows.asking import ask
+    from flows.commands.running import rollback
+
+    first, second = run("retrain", 1), run("retrain", 2)
+    model = _model(second)
+    for withdrawn, now in ((second, f"{adapter(first)} is champion again"), (first, "there is none now")):
+        capsys.readouterr()
+        rollback("smollm2-135m", [f"model.source={run.llama}", "model.turns=chatml"])
+        said, undo = capsys.readouterr().out.strip().split(" Undo: ")
+        assert said == f"{adapter(withdrawn)} is no longer champion; {now}."
+        assert shlex.split(undo) == [
+            "dialogsum", "promote", "smollm2-135m", "--set", f"model.source={run.llama}", "--set", "model.turns=chatml",
+            "--adapter", adapter(withdrawn),
+        ]  # fmt: skip
+    way = rf"{adapter(first)} was rolled back on 20.* UTC, and `dialogsum promote smollm2-135m --adapter {adapter(first)}` reinstates it"
+    with pytest.raises(RequestError, match=rf"is champion now: {way}"):
+        find_adapter("champion", model)
+    with pytest.raises(RequestError, match=rf"no champion in .*: {way}; --adapter latest"):
+        ask("champion", None, None)
+    assert run("promote", 1, adapter=adapter(first))["decision"]["state"] == "promoted"
+    assert find_adapter("champion", model).id == adapter(first)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), (3, "rejected")])
@@ -240,6 +289,47 @@ def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
     assert (ran(promoted), promoted["decision"]["state"]) == ([], "promoted")
     assert events() == [("dialogsum.model.promoted", adapter(decided))]
     assert find_adapter("champion", _model(decided)).id == adapter(decided)  # type: ignore[union-attr]
+
+
+def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) -> None:
+    """In the name of the run, the message of its state, the artifacts in the UI, and the table of the scores."""
+    from prefect.artifacts import Artifact
+    from prefect.client.orchestration import get_client
+
+    from flows.pipeline import evaluate
+
+    trained = run("retrain", 2, "gate.automatic=false")
+    ended = run("evaluate", 2, "generate.limit=3", adapter="latest", prompt="brief", return_state=True)
+    who = f"{adapter(trained)} with prompt brief"
+    assert ended.message.startswith(f"{who}, 3 of 4 dialogues, model.source=")
+    same = f'ROUGE-1 {f1(6):.1f}, +0.0 (+0.0 to +0.0) against the previous prompt "highlight"'
+    assert f"more: {same}; reused 2 of 8 stages, ran format eval, generate base, generate tuned" in ended.message
+    with get_client(sync_client=True) as client:
+        name = client.read_flow_run(ended.state_details.flow_run_id).name
+        assert name.startswith(f"evaluate {who} (smollm2-135m, model.source=")
+        # what a person typed into the form stays, also where the run is tried again; what Prefect drew does not
+        for given, shown in (("prompt of Monday", "prompt of Monday"), ("upsilon368-selye-warp", name)):
+            settings = {
+                "recipe": "smollm2-135m",
+                "adapter": "latest",
+                "prompt": "brief",
+                "overrides": run.overrides(2, "generate.limit=3"),
+            }
+            typed = client.create_flow_run(evaluate, parameters=settings, name=given)
+            run_flow(evaluate, flow_run=typed, parameters=settings)
+            assert client.read_flow_run(typed.id).name == shown
+    for key in ("report", "scores", "stages"):
+        found: Any = Artifact.get(key=key)
+        assert f"smollm2-135m: {who}, 3 of 4 dialogues, " in found.description
+    table: Any = Artifact.get(key="scores")
+    assert {"base", "tuned, prompt brief", "tuned, prompt highlight"} <= {
+        row["system"] for row in json.loads(table.data)
+    }
+    report: Any = Artifact.get(key="report")
+    assert "generate\\.limit\\=3" in report.data.split("## Overrides of the recipe")[1]
+    alone = run("evaluate", 1, adapter="none", return_state=True)
+    assert alone.message.startswith("base model with prompt highlight, 4 dialogues, ")
+    assert f": ROUGE-1 {f1(3):.1f} ({f1(3):.1f} to {f1(3):.1f}); " in alone.message
 
 
 def _model(summary: dict[str, Any]) -> ResolvedModel:

@@ -93,12 +93,57 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
         assert f"{f1(words):.2f}" in line
         assert line.split()[-1] == decision
         assert line.count("●") == 1
-    assert lines[5:] == [f"champion: {adapter(two)}"]
+    notes = [line for line in lines[5:] if ": with " not in line]
+    assert notes == [f"champion: {adapter(two)}"]
     change = Champions(base_of(past))
     change.roll_back("by hand")
     lines = told(past, capsys, as_json=False).splitlines()
     assert lines[5] == f"champion: {adapter(one)}"
     assert lines[6].startswith(f"rolled back: {adapter(two)}, 20")
+    withdrawn = change.stack[-1]
+    assert Champions(base_of(past)).promote(withdrawn[0], withdrawn[1] or "", "by hand")
+    lines = told(past, capsys, as_json=False).splitlines()
+    assert lines[5] == f"champion: {adapter(two)}"
+    assert lines[6].startswith(f"rolled back: {adapter(two)}, 20")
+    assert "; promoted again 20" in lines[6]
+
+
+def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: Any, again: Any, capsys: Any) -> None:
+    """A prompt of the library by its name, any other by its first words; a part of the test dialogues does not look like all."""
+    again("evaluate", 1, 'evaluation.prompt="brief"', adapter=adapter(past[1][0]))
+    again("evaluate", 1, "generate.limit=2", adapter=adapter(past[1][0]))
+    rows = told(past, capsys)["evaluations"]
+    assert [(row["prompt"], row["rows"], row["rows_in_split"]) for row in rows] == [
+        *[("highlight", 4, 4)] * 4, ("brief", 4, 4), ("highlight", 2, 4),
+    ]  # fmt: skip
+    assert all("train.max_steps=2" in row["overrides"] and "runtime" not in row["overrides"] for row in rows)
+    assert "generate.limit=2" in rows[5]["overrides"]
+    head, *lines = told(past, capsys, as_json=False).splitlines()
+    assert {"prompt", "dialogues"} <= set(head.split())
+    assert [("highlight" in line, "brief" in line, " 2 of 4*" in line) for line in lines[:6]] == [
+        *[(True, False, False)] * 4, (False, True, False), (True, False, True),
+    ]  # fmt: skip
+    (mark,) = [line for line in lines if line.startswith("*")]
+    assert "part of the test dialogues" in mark
+    revision = rows[5]["recipe"]
+    (legend,) = [line for line in lines if line.startswith(f"{revision}: with ")]
+    assert "generate.limit=2" in legend
+
+
+def test_two_texts_of_one_name_are_told_apart_by_their_ids(
+    past: Any, again: Any, capsys: Any, monkeypatch: Any
+) -> None:
+    """A file of the library that was edited between two evaluations: the table names the filled prompts."""
+    import flows.labels
+
+    monkeypatch.setattr(flows.labels, "prompt_label", lambda template: "mine")
+    monkeypatch.setattr("flows.pipeline.prompt_label", lambda template: "mine")
+    for text in ("Say it. {dialogue}", "Say it well. {dialogue}"):
+        again("evaluate", 1, f"evaluation.prompt={json.dumps(text)}", adapter=adapter(past[1][0]))
+    mine = [row for row in told(past, capsys)["evaluations"] if row["prompt"] == "mine"]
+    assert len({row["prompts"] for row in mine}) == 2
+    table = told(past, capsys, as_json=False)
+    assert all(f"mine ({row['prompts']})" in table for row in mine)
 
 
 @pytest.mark.usefixtures("again")
@@ -191,6 +236,8 @@ def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
 def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, tmp_path: Path) -> None:
     """Three tuned models and the base model, which all share; only the place between the marks of a file changes."""
     table = results.results([])
+    assert table.count("| 4 x 3 references | highlight |") == 4
+    assert "with `model.source=" in table
     lines = [line for line in table.splitlines() if line.startswith("| llama") or "greedy |" in line]
     assert len(lines) == 4
     assert sum("tuned, greedy" in line for line in lines) == 3

@@ -14,7 +14,7 @@ RANK = {"artifacts": 0, "tasks": 1, "flows": 2}
 FILES = sorted(file for package in RANK for file in (ROOT / package).glob("**/*.py"))
 MAY_IMPORT_PREFECT = {
     "artifacts/cache.py", "tasks/shell.py", "tasks/gate.py", "flows/pipeline.py", "flows/telling.py", "flows/stages.py",
-    "flows/sending.py", "flows/provision.py", "flows/station.py", "flows/server.py", "flows/summaries.py",
+    "flows/sending.py", "flows/run_names.py", "flows/provision.py", "flows/station.py", "flows/server.py", "flows/summaries.py",
     "flows/run_pages.py", "flows/failures.py", "flows/benchmarks/again.py", "flows/benchmarks/unchanged.py",
 }  # fmt: skip
 by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])

@@ -168,9 +168,10 @@ def test_the_measure_is_the_one_that_was_asked_for(decide: Any) -> None:
 def test_an_adapter_that_was_rolled_back_is_rejected_however_good(decide: Any) -> None:
     """By name and time, and with the command that puts it back."""
     decision = decide({"base": POOR, "tuned": GOOD}, withdrawn_at="2026-01-05T06:00:00.000000+00:00")
-    assert failed(decision) == ["not rolled back"]
-    assert "2026-01-05 06:00 UTC" in decision["reasons"][0]
-    assert "dialogsum promote" in decision["reasons"][0]
+    assert failed(decision) == ["rollback"]
+    assert decision["reasons"] == [
+        "rolled back by hand on 2026-01-05 06:00 UTC; only `dialogsum promote` can reinstate it"
+    ]
 
 
 def test_the_decision_is_all_conditions_met_in_every_combination(decide: Any) -> None:

@@ -114,6 +114,7 @@ class Desk:
         self.template, self.trained_on, self.model, self.data = TEMPLATE, TEMPLATE, "tiny-model", "folder"
         self.checks = [{"name": "rows", "state": "ok", "detail": "3 of 3 rows reach the trainer"}]
         self.history: list[Evaluation] = []
+        self.prompts: dict[str, str] = {}
         self.otherwise = {"prompt"}
         """What `before` was asked otherwise."""
 
@@ -172,7 +173,8 @@ class Desk:
     def render(self, inputs: dict[str, Artifact], **settings: Any) -> tuple[Path, dict[str, Any]]:
         """The folder with the pages, and the verdict."""
         context = self.bench.context()
-        done = report(ReportSpec(report=ReportConfig(**settings), history=tuple(self.history)), context, **inputs)
+        spec = ReportSpec(report=ReportConfig(**settings), history=tuple(self.history), prompts=self.prompts)
+        done = report(spec, context, **inputs)
         return context.out, done.facts["verdict"]
 
     def constant(self) -> list[str]:
@@ -184,6 +186,11 @@ class Desk:
 
 def html(folder: Path) -> Page:
     return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def markdown(folder: Path) -> Page:
+    source = (folder / "report.md").read_text(encoding="utf-8")
+    return Page(MarkdownIt("commonmark").enable("table").render(source))
 
 
 def sample_desk(folder: Path, store: Store) -> Desk:
@@ -208,7 +215,7 @@ def hostile_folder(desk: Desk, texts: tuple[str, ...]) -> Path:
         f"data {texts[-1]}",
     )
     desk.checks = [{"name": text, "state": "ok", "detail": text} for text in texts]
-    desk.history = HISTORY
+    desk.history, desk.prompts = HISTORY, dict.fromkeys(("base", "tuned", "champion"), texts[0][:40])
     rows = [*texts, "A: a plain one", "A: a second", "A: a third"]
     desk.rows = [
         {"id": f"test_{i}", "dialogue": text, "references": [text, f"b {text}", f"c {text}"], "topics": list(texts)}
@@ -348,12 +355,12 @@ def test_report_of_five_hundred_long_dialogues_stays_small(desk: Desk, text: str
     [
         ("constant", "references", {}, "better", "The tuned model is better than the base model."),
         ("references", "constant", {}, "worse", "The tuned model is worse than the base model."),
-        ("references", "references", {}, "even", "No difference between the tuned model and the base model is established."),
+        ("references", "references", {}, "even", "No significant difference between the tuned model and the base model."),
         ("constant", "references", {"champion": "constant"}, "better", "The tuned model is better than the champion."),
         ("constant", "constant", {"champion": "references"}, "worse", "The tuned model is worse than the champion."),
-        ("constant", "references", {"champion": "references"}, "even", "No difference between the tuned model and the champion is established."),
-        ("constant", "references", {"before": "constant", "champion": "references"}, "better", "The new prompt is better than the prompt before."),
-        ("constant", "constant", {"before": "constant"}, "even", "No difference between the new prompt and the prompt before is established."),
+        ("constant", "references", {"champion": "references"}, "even", "No significant difference between the tuned model and the champion."),
+        ("constant", "references", {"before": "constant", "champion": "references"}, "better", "The new prompt is better than the previous prompt."),
+        ("constant", "constant", {"before": "constant"}, "even", "No significant difference between the new prompt and the previous prompt."),
     ],
 )  # fmt: skip
 def test_verdict_is_what_the_predictions_are(
@@ -366,8 +373,8 @@ def test_verdict_is_what_the_predictions_are(
     assert verdict["state"] == state
     page = html(folder)
     assert page.texts("h1") == [words]
-    assert (folder / "report.md").read_text(encoding="utf-8").startswith(f"# {words}\n")
-    against = {"before": "the prompt before", "champion": "the champion", "base": "the base model"}
+    assert markdown(folder).texts("h1") == [words]
+    against = {"before": "the previous prompt", "champion": "the champion", "base": "the base model"}
     named = [against[name] for name in ("before", "champion", "base") if name in {*rivals, "base"}][1:]
     assert [sentence.split(":")[0] for sentence in verdict["others"]] == [f"Against {name}" for name in named]
     means = {key: fmean(rouge1(rows, desk.rows)) for key, rows in texts.items()}
@@ -382,16 +389,68 @@ def test_verdict_is_what_the_predictions_are(
 
 
 @pytest.mark.parametrize(
-    ("otherwise", "named"),
-    [({"prompt"}, "prompt"), ({"decoding"}, "decoding"), ({"prompt", "decoding"}, "prompt and decoding")],
-)
-def test_verdict_names_what_was_asked_otherwise(desk: Desk, otherwise: set[str], named: str) -> None:
-    """An evaluation with fewer candidates is no new prompt."""
-    desk.otherwise = otherwise
+    ("otherwise", "head", "systems", "chart"),
+    [
+        (
+            {"prompt"}, 'Prompt "brief" is better than the previous prompt "Say <who> wants…".',
+            ['tuned, prompt "Say <who> wants…"', "champion", "tuned, prompt brief"], "Difference to the previous prompt",
+        ),
+        (
+            {"decoding"}, "The new decoding (greedy) is better than the previous decoding (best of 8 by agreement).",
+            ["tuned, best of 8 by agreement", "champion", "tuned, greedy"], "Difference to the previous decoding",
+        ),
+        (
+            {"prompt", "decoding"},
+            'Prompt "brief" with the new decoding (greedy) is better than the previous prompt "Say <who> wants…" and decoding '
+            "(best of 8 by agreement).",
+            ['tuned, prompt "Say <who> wants…", best of 8 by agreement', "champion", "tuned, prompt brief, greedy"],
+            "Difference to the previous prompt and decoding",
+        ),
+    ],
+)  # fmt: skip
+def test_two_outputs_of_one_adapter_can_be_told_apart(
+    desk: Desk, otherwise: set[str], head: str, systems: list[str], chart: str
+) -> None:
+    """Headline, tables, examples, chart and the choice of dialogues name the prompts or decodings that were compared."""
+    desk.otherwise, desk.prompts = otherwise, {"base": "brief", "tuned": "brief", "before": "Say <who> wants…"}
     texts = desk.constant()
     folder, verdict = desk.render(desk.inputs(texts, desk.references(), before=texts, champion=texts), examples=3)
-    assert verdict["head"] == f"The new {named} is better than the {named} before."
-    assert html(folder).texts("h1") == [verdict["head"]]
+    page, short = html(folder), markdown(folder)
+    assert verdict["head"] == head
+    assert page.texts("h1") == short.texts("h1") == [head]
+    assert [text for text in page.texts("th") if text in ("base", *systems)][:4] == ["base", *systems]
+    assert [text.rsplit(" ", 1)[0] for text in page.texts("dt")][:4] == ["base", *systems]
+    assert [row for row in short.texts("td") if row in ("base", *systems)] == ["base", *systems]
+    assert chart in page.texts("figcaption")
+    assert f"better than {chart.removeprefix('Difference to ')}" in page.texts("option")
+    compared = {text.split(": ")[0]: text for text in page.texts("li") if ": no adapter" in text}
+    assert list(compared) == ["base", *systems]
+    assert compared[systems[-1]] == f"{systems[-1]}: no adapter, prompt brief, greedy"
+    assert "before" not in {text for tag in ("th", "dt", "figcaption", "option") for text in page.texts(tag)}
+    assert "before" not in " ".join(page.values("aria-label")).replace("Checks before training", "")
+
+
+def test_two_prompts_of_one_name_are_the_new_and_the_previous_one(desk: Desk) -> None:
+    """Such as one text in two turn templates: no name is said twice as if it were two."""
+    desk.prompts = dict.fromkeys(("base", "tuned", "before"), "brief")
+    texts = desk.constant()
+    folder, verdict = desk.render(desk.inputs(texts, desk.references(), before=texts), examples=1)
+    assert verdict["head"] == "The new prompt is better than the previous prompt."
+    assert {"tuned, new prompt", "tuned, previous prompt"} <= set(html(folder).texts("th"))
+
+
+def test_recipe_and_overrides_are_on_the_first_screen(desk: Desk) -> None:
+    """As the scores note them; without overrides the recipe alone."""
+    inputs = desk.inputs(desk.constant(), desk.references())
+    scores = inputs["scores"]
+    for overrides in ("generate.limit=8, train.epochs=2", ""):
+        origin = {"recipe": "quickstart 1a2b3c4d"} | ({"overrides": overrides} if overrides else {})
+        made = scores.manifest.made.model_copy(update={"origin": origin})
+        inputs["scores"] = replace(scores, manifest=scores.manifest.model_copy(update={"made": made}))
+        folder, _ = desk.render(inputs, examples=1)
+        words = f"ecipe quickstart 1a2b3c4d{', with ' if overrides else ''}{overrides}"
+        assert f"R{words}" in html(folder).texts("p")
+        assert f"r{words}" in markdown(folder).texts("li")
 
 
 def rouge1(texts: list[str], rows: list[dict[str, Any]]) -> list[float]:
@@ -457,7 +516,7 @@ def test_another_prompt_than_trained_on_is_noted(desk: Desk, trained_on: str, no
     desk.trained_on = trained_on
     folder, _ = desk.render(desk.inputs(desk.constant(), desk.references()), examples=1)
     assert (
-        "It is asked with another prompt than the adapter was trained on." in html(folder).texts("header")[0]
+        "This prompt differs from the one the adapter was trained with." in html(folder).texts("header")[0]
     ) is noted
 
 

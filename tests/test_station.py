@@ -96,10 +96,11 @@ class Station:
     def get(self, path: str) -> Any:
         return self.http.get(path).raise_for_status().json()
 
-    def start(self, name: str, **parameters: Any) -> str:
+    def start(self, name: str, run_name: str | None = None, **parameters: Any) -> str:
         """A run of a deployment, as the UI's form makes it."""
         deployment = self.get(f"/deployments/name/{name}")["id"]
-        return str(self.ask(f"/deployments/{deployment}/create_flow_run", parameters=parameters)["id"])
+        given = {"parameters": parameters} | ({"name": run_name} if run_name else {})
+        return str(self.ask(f"/deployments/{deployment}/create_flow_run", **given)["id"])
 
     def run(self, identifier: str) -> dict[str, Any]:
         found: dict[str, Any] = self.get(f"/flow_runs/{identifier}")
@@ -317,7 +318,7 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     """Three children with readable names; artifacts link to what they were made from; the state says what happened."""
     assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
     assert retrained["work_pool_name"] == "cpu-pool"
-    assert "0 of 9 stages reused" in retrained["state"]["message"]
+    assert "; reused 0 of 9 stages, ran download, format train," in retrained["state"]["message"]
     children = station.children(retrained["id"])
     assert {(c["work_pool_name"], c["state_type"]) for c in children} == {("gpu-pool", "COMPLETED")}
     assert [c["name"] for c in children] == ["train llama r4 2 steps", "generate base llama", "generate tuned llama"]
@@ -376,6 +377,33 @@ def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
     assert reports_url("http://127.0.0.1:9/api") is None
     monkeypatch.setenv("DIALOGSUM_STORE", str(station.folder))
     assert reports_url(station.url) is None  # its report is not there
+
+
+def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
+    station: Station, retrained: dict[str, Any]
+) -> None:
+    """Overrides of every run are in log, message and artifacts; a name from the field "Run Name" stays, a drawn one does not."""
+    variable = "/variables/name/dialogsum_overrides"
+    station.http.patch(variable, json={"value": ["generate.limit=2"]}).raise_for_status()
+    try:
+        given = {"recipe": "smollm2-135m", "overrides": station.settings, "prompt": "brief"}
+        typed = station.ended(station.start("evaluate/evaluate", "prompt of Monday", **given))
+        drawn = station.ended(station.start("evaluate/evaluate", "upsilon368-selye-warp", **given))
+    finally:
+        station.http.patch(variable, json={"value": []}).raise_for_status()
+    message = typed["state"]["message"]
+    assert typed["state_type"] == "COMPLETED", message
+    assert typed["name"] == "prompt of Monday"
+    assert re.match(r"evaluate train-[0-9a-f]{8} with prompt brief \(smollm2-135m, generate\.limit=2\b", drawn["name"])
+    assert re.match(r"train-[0-9a-f]{8} with prompt brief, 2 of 4 dialogues, generate\.limit=2\b", message)
+    assert 'against the previous prompt "highlight"' in message
+    assert drawn["state"]["message"].startswith("nothing changed: all 8 stages reused; ")
+    logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [typed["id"]]}}, limit=200)
+    said = [line["message"] for line in logs]
+    assert "overrides from the Prefect variable dialogsum_overrides: generate.limit=2" in said
+    pages = {a["key"]: a for a in station.ask("/artifacts/filter", artifacts={"flow_run_id": {"any_": [typed["id"]]}})}
+    assert "dialogsum\\_overrides: generate\\.limit\\=2" in pages["report"]["data"]
+    assert all("2 of 4 dialogues, generate.limit=2" in pages[key]["description"] for key in ("scores", "stages"))
 
 
 def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: dict[str, Any]) -> None:
@@ -564,6 +592,9 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
         if ended != {"CANCELLED"} or max(steps, default=0) <= saved:
             lost.append((ended, saved, steps))
         saved = max(steps, default=0)
+        told = f"the checkpoint after step {saved} is kept. Retry this run, or start it again with the same settings"
+        until(lambda child=child, told=told: told in logged(child["id"]), 60)
+        until(lambda parent=parent: "their checkpoints and finished batches are kept. Retry" in logged(parent), 60)
     tally("3 cancelled in the UI while it trains", 2, lost)
 
 

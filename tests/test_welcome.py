@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from artifacts.champions import Champion, Champions
-from artifacts.manifest import Made
+from artifacts.manifest import InputRef, Made
 from artifacts.needs import Uses
 from artifacts.store import Store
 from flows.welcome import welcome
@@ -91,6 +91,44 @@ def test_champion_of_a_base_model_from_the_hub_leads_to_an_adapter(store: Store,
     champion = Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={})
     Champions("5" * 40).promote(champion, "score-00000000", "t")
     assert "dialogsum export FOLDER" in steps(welcome())
+
+
+def published(store: Store, out: Path, stage: str, key: str, at: int, facts: dict[str, object], **inputs: str) -> str:
+    """An artifact with nothing in it but what it was made from."""
+    out.mkdir()
+    (out / "report.html").write_text("")
+    return store.publish(
+        out, stage=stage, of=None, name="made", key=key * 8, rows=1, identity={}, facts=facts,
+        inputs={role: InputRef(id=artifact, digest="0" * 64) for role, artifact in inputs.items()},
+        made=Made(at=f"2026-01-0{at}T00:00:00", seconds=0, run="test"),
+    ).id  # fmt: skip
+
+
+def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
+    store: Store, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """The newest report is that of the adapter that was rejected: it stands with that one, not with the champion."""
+    names, reports = [], []
+    for number, (key, passed) in enumerate({"aaaaaaaa": True, "bbbbbbbb": False}.items(), 1):
+        folder = tmp_path / key
+        folder.mkdir()
+        names.append(trained_adapter(store, models["llama"], folder / "train", ANSWER, key * 8))
+        said = published(store, folder / "said", "generate", key, number, {}, adapter=names[-1])
+        scores = published(store, folder / "scores", "score", key, number, {}, base=said, tuned=said)
+        facts = {"passed": passed, "reasons": ["empty: 9.0 % (wanted: at most 1 %)"]}
+        published(store, folder / "decision", "promote", key, number, facts, scores=scores)
+        reports.append(published(store, folder / "report", "report", key, number, {}, scores=scores))
+    base = store.by_id(names[0]).identity["config"]["model"]["revision"]
+    judged = Champion(adapter=names[0], template=ANSWER, turns="chatml", generate={})
+    Champions(base).promote(judged, "score-aaaaaaaa", "t")
+    paths = [f"  report: {store.absolute(store.by_id(report).path)}/payload/report.html" for report in reports]
+    assert welcome().splitlines()[:4] == [
+        f"{names[0]} is champion.", paths[0],
+        f"{names[1]}, the newest adapter, was rejected: empty: 9.0 % (wanted: at most 1 %).", paths[1],
+    ]  # fmt: skip
+    Champions(base).roll_back("t")
+    assert f"{names[0]} was rolled back on 20" in welcome()
+    assert f"`dialogsum promote --adapter {names[0]}` reinstates it" in welcome()
 
 
 def test_every_command_that_is_offered_is_one(store: Store, adapter: str) -> None:

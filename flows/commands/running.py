@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -117,14 +118,23 @@ def promote(
 def rollback(
     recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Put the champion before in force again. Retraining does not bring the present one back."""
+    """Restore the previous champion. Retraining does not bring the present one back."""
     base = _base(recipe, overrides)
     from artifacts.champions import Champions
 
     champions = Champions(base)
     before = champions.roll_back(run="by hand")
-    found = {"champion": before.adapter if before else None, "withdrawn": champions.stack[-1][0].adapter}
-    print(json.dumps(found) if as_json else f"champion: {found['champion'] or 'nobody'} (was {found['withdrawn']})")
+    withdrawn = champions.stack[-1][0].adapter
+    if as_json:
+        print(json.dumps({"champion": before.adapter if before else None, "withdrawn": withdrawn}))
+        return
+    given = [
+        *([] if recipe == "quickstart" else [recipe]),
+        *(word for each in overrides or [] for word in ("--set", each)),
+    ]
+    undo = shlex.join(["dialogsum", "promote", *given, "--adapter", withdrawn])
+    now = f"{before.adapter} is champion again" if before else "there is none now"
+    print(f"{withdrawn} is no longer champion; {now}. Undo: {undo}")
 
 
 @running.command()
@@ -177,7 +187,10 @@ def _execute(
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
-        listener.scores(summary)
+        from flows.labels import labels_of
+
+        scores = next(e["artifact"] for e in summary["stages"] if (e["stage"], e["of"]) == ("score", None))
+        listener.scores(summary, labels_of(Store.current().by_id(scores)))
     return summary  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,156 @@
+"""Reasons in words: why an artifact has to be made, from what differs between its identity and that of the closest one."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from artifacts.identity import UNKNOWN, canonical
+
+MOST = 120
+"""Characters of a reason, which stands in a table: further parts are counted."""
+EXCERPT = 24
+"""Characters of each of two texts that differ."""
+SUMMARIES = {
+    "base": "the base model's summaries", "tuned": "the tuned model's summaries", "champion": "the champion's summaries",
+    "before": "the summaries with the previous prompt",
+}  # fmt: skip
+INPUTS = {
+    "dataset": "the dataset", "rows": "the prompts", "prompts": "the prompts", "adapter": "the adapter", **SUMMARIES,
+    "scores": "the scores", "decision": "the decision of the gate",
+}  # fmt: skip
+"""Role of an input -> its name in a sentence, those that others are made from first."""
+REVISIONS = {"config.data.revision": "the data", "config.model.revision": "the base model"}
+SHOWN_ONLY = ("config.history", "config.prompts")
+"""What a report shows beside its inputs: told last."""
+
+Changes = Mapping[str, tuple[Any, Any]]
+
+
+def in_words(
+    changes: Changes, stage: str = "", old_ids: Mapping[str, str] | None = None, new_ids: Mapping[str, str] | None = None
+) -> str:  # fmt: skip
+    """Differences (artifacts.identity.difference) as one line: `train.lora.rank: 8 -> 16; the prompts changed (… -> …)`.
+
+    old_ids, new_ids: role -> id of the inputs of the closest artifact and of the one to be made.
+    """
+    code = [name.removeprefix("code.") for name in changes if name.startswith("code.")]
+    inputs = [name.removeprefix("inputs.") for name in changes if name.startswith("inputs.")]
+    settings = [name for name in changes if not name.startswith(("code.", "inputs.", *SHOWN_ONLY))]
+    parts = [
+        *([_code(code)] if code else []),
+        *(_setting(name, *changes[name]) for name in settings),
+        *(
+            _input(_named(role, stage), (old_ids or {}).get(role), (new_ids or {}).get(role), changes[f"inputs.{role}"])
+            for role in sorted(inputs, key=_place)
+        ),
+    ]
+    if "config.history" in changes:
+        parts.append(_history(*changes["config.history"]))
+    if any(name.startswith("config.prompts") for name in changes):
+        parts.append("the names of the prompts changed")
+    return _short(parts)
+
+
+def excerpts(old: str, new: str, most: int = EXCERPT) -> tuple[str, str]:
+    """The words from the first difference on, about `most` characters of each text, whole words only.
+
+    Equal where the texts differ in spaces and line breaks only.
+    """
+    before, after = old.split(), new.split()
+    at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    if at and at in (len(before), len(after)):
+        at -= 1  # one of them ends here: the last common word shows where
+    return excerpt(before, at, most), excerpt(after, at, most)
+
+
+def excerpt(words: Sequence[str], at: int = 0, most: int = EXCERPT) -> str:
+    """Words from the one at `at` on, as many as fit, at least one, with an ellipsis for what is left out."""
+    shown = list(words[at : at + 1])
+    for word in words[at + 1 :]:
+        if len(" ".join([*shown, word])) > most:
+            break
+        shown.append(word)
+    text = " ".join("".join(c if c.isprintable() else " " for c in word) for word in shown)
+    cut = len(text) > 2 * most  # one word, longer than any of a language
+    more = cut or at + len(shown) < len(words)
+    return f"{'…' if at else ''}{text[: 2 * most] if cut else text}{'…' if more else ''}"
+
+
+def _code(modules: list[str]) -> str:
+    if len(modules) > 2:
+        return f"code of {modules[0]}, {modules[1]} and {len(modules) - 2} more changed"
+    return f"code of {' and '.join(modules)} changed"
+
+
+def _setting(name: str, old: Any, new: Any) -> str:
+    if name == "config.withdrawn_at":
+        return f"the champion was rolled back on {_moment(new)}" if new else "the adapter is no longer rolled back"
+    if name in REVISIONS:
+        return f"{REVISIONS[name]} changed (revision {_value(old)} -> {_value(new)})"
+    shown = "prompt" if name == "config.template" else name.removeprefix("config.")
+    if isinstance(old, str) and isinstance(new, str) and re.search(r"\s", f"{old}{new}"):
+        before, after = excerpts(old, new)
+        if before == after:
+            return f"{shown}: only spaces or line breaks differ"
+        return f'{shown}: "{before}" -> "{after}"'
+    return f"{shown}: {_value(old)} -> {_value(new)}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, str):
+        if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", value):
+            return value[:8]
+        return value if re.fullmatch(r"[\w./:@+-]{1,40}", value) else f'"{excerpt(value.split())}"'
+    text = canonical(value)
+    return text if len(text) <= EXCERPT or not isinstance(value, list) else f"{len(value)} entries"
+
+
+def _input(name: str, old_id: str | None, new_id: str | None, digests: tuple[Any, Any]) -> str:
+    old, new = digests
+    if old is None or new is None:
+        return (
+            f"{name} {'added' if old is None else 'left out'} ({_id(new_id, new) if old is None else _id(old_id, old)})"
+        )
+    if old_id is not None and old_id == new_id and not str(new).startswith(UNKNOWN):
+        return f"{name} came out otherwise ({new_id} was made again)"
+    return f"{name} changed ({_id(old_id, old)} -> {_id(new_id, new)})"
+
+
+def _id(known: str | None, digest: Any) -> str:
+    if str(digest).startswith(UNKNOWN):
+        return UNKNOWN
+    return known or str(digest)[:8]
+
+
+def _named(role: str, stage: str) -> str:
+    if role.startswith("seed_"):
+        return f"the scores of seed {role.removeprefix('seed_')}"
+    return "the training rows" if (role, stage) == ("rows", "train") else INPUTS.get(role, role)
+
+
+def _place(role: str) -> tuple[int, str]:
+    return (list(INPUTS).index(role) if role in INPUTS else len(INPUTS), role)
+
+
+def _history(old: Any, new: Any) -> str:
+    before, after = len(old or ()), len(new or ())
+    if before == after:
+        return "history: an earlier evaluation changed"
+    return f"history: {before} evaluations -> {after}"
+
+
+def _moment(at: str) -> str:
+    moment = datetime.fromisoformat(at)
+    return f"{moment.day} {moment:%b %H:%M} UTC"
+
+
+def _short(parts: list[str]) -> str:
+    for count in range(len(parts), 0, -1):
+        left = len(parts) - count
+        text = "; ".join([*parts[:count], *([f"and {left} more"] if left else [])])
+        if len(text) <= MOST or count == 1:
+            return text
+    return ""

@@ -70,11 +70,6 @@ def _not_applied(name: str, reason: str, most: float) -> dict[str, Any]:
     return _check(name, True, f"not applied: {reason}", f"at most {100 * most:g} %") | {"applied": False}
 
 
-def _not_applied(name: str, reason: str, most: float) -> dict[str, Any]:
-    """A condition that the data does not allow to judge: it stops nobody, and is listed with the reason."""
-    return _check(name, True, f"not applied: {reason}", f"at most {100 * most:g} %") | {"applied": False}
-
-
 def _check(name: str, passed: bool, got: str, wanted: str) -> dict[str, Any]:
     return {"name": name, "passed": bool(passed), "got": got, "wanted": wanted, "applied": True}
 

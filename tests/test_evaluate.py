@@ -155,7 +155,7 @@ def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events
     for rank, head, stands, state in (
         (2, "is champion", "There was no champion before.", f"{champion} promoted; "),
         (2, "remains champion", None, f"nothing changed: all 9 stages reused; {champion} remains champion; "),
-        (1, "is rejected", f"`{champion}` remains champion.", f"(better than the champion: probability 0.0 %, rouge1 {f1(5) - f1(6):+.2f} "),
+        (1, "is rejected", f"`{champion}` remains champion.", f"(better than the champion: probability below 0.1 %, rouge1 {f1(5) - f1(6):+.2f} "),
     ):  # fmt: skip
         ended = run("retrain", rank, return_state=True)
         told = ended.result()["decision"]

@@ -14,7 +14,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Crashed
 from prefect.workers.process import ProcessWorker
 
@@ -25,8 +25,13 @@ POOLS = {
     "cpu-pool": "retrain, evaluate, promote, and the stages that need no GPU",
     "gpu-pool": "train and generate",
 }
-HEARTBEATS = timedelta(seconds=90)
-"""Three heartbeats (prefect.yaml, and flows/commands/running.py for runs without a worker) without a word."""
+ONE_AT_A_TIME = ("retrain", "promote")
+"""Queues of the CPU pool from which one run at a time is started (prefect.yaml has their deployments)."""
+HEARTBEATS = timedelta(minutes=5)
+"""Without a heartbeat; one is due every 30 s (prefect.yaml, and flows/commands/running.py for runs without a worker).
+
+A server that was away has heard none meanwhile, and judges at once when it is back: so much longer than an outage.
+"""
 WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs beat that often. Others on the same server may beat every three minutes, as Prefect's do by default."""
 PENDING = timedelta(minutes=10)
@@ -53,6 +58,8 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
         except ObjectAlreadyExists:
             continue
     _resume(client)
+    for name in ONE_AT_A_TIME:
+        _limit_queue(client, name)
     for name in limits:
         client.upsert_global_concurrency_limit_by_name(name, 1)
     if client.read_variable_by_name(OVERRIDES) is None:
@@ -63,6 +70,17 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
             client.create_automation(automation)
         elif _content(found[0]) != _content(automation):  # an update forgets what it waits for: the heartbeats of runs
             client.update_automation(found[0].id, automation)
+
+
+def _limit_queue(client: SyncPrefectClient, name: str) -> None:
+    """Make a queue of the CPU pool with a limit of one run; a limit that people have set stays."""
+    try:
+        queue = client.read_work_queue_by_name(name, "cpu-pool")
+    except ObjectNotFound:
+        client.create_work_queue(name, "one run at a time", concurrency_limit=1, work_pool_name="cpu-pool")
+        return
+    if queue.concurrency_limit is None:
+        client.update_work_queue(queue.id, concurrency_limit=1)
 
 
 def _content(automation: AutomationCore) -> Any:

@@ -99,5 +99,7 @@ def generate(
     share = (shard, shards)
     if shard >= shards:
         raise RequestError(f"shard is {shard}, but there are {shards}, counted from 0")
-    away.perform_share(job, share, RunEvents(_run_name()), gpu_gate("gpu"))
+    events = RunEvents(_run_name())
+    away.perform_share(job, share, events, gpu_gate("gpu"))
+    events.finish()
     return Completed(message=f"share {shard + 1} of {shards} of {artifact}")

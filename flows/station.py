@@ -2,7 +2,7 @@
 
 up      starts what does not run yet and brings the rest up to date; may be called again at any time
 down    ends runs, workers and server, in this order, so that the server hears how the runs ended
-status  what runs, where, and the last runs
+status  what runs, where, the next scheduled run, and what is wrong (exit code 1)
 
 All files lie in one folder, `.station` or what DIALOGSUM_STATION names: Prefect's database and settings, a log and a
 process id for each process. The only port is the server's, on the loopback interface unless another is asked for.
@@ -29,6 +29,16 @@ PATIENCE = 180.0
 """Seconds that the server may take to answer: the first start makes its database."""
 GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
+DEFAULTS = {
+    # in memory, Prefect's default, they are forgotten when the server is restarted, and their slots stay taken
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # or a server that was down for longer than a minute forgets the runs whose heartbeats it waited for
+    "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+    # marking many queued runs as late at once makes SQLite transactions fail
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "600",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%Y-%m-%d %H:%M:%S",
+}
+"""Prefect's settings for a station, unless the environment has others."""
 RUNS = str(max(2, os.cpu_count() or 1))
 """That the CPU pool's worker has at once, each a process of half a GiB; more of them queue."""
 
@@ -51,6 +61,7 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
         _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
     _wait_for_server(url)
     _deploy(limits, notify)
+    _free_slots()
     if _process("cpu-worker") is None:
         _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
     for n, limit in enumerate(limits):
@@ -58,7 +69,8 @@ def up(port: int, host: str, gpu_workers: int, notify: str | None) -> None:
         own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
         if _process(name) is None:
             _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
-    status()
+    for problem in _report():
+        print(f"PROBLEM: {problem}")
 
 
 def down() -> None:
@@ -86,18 +98,31 @@ def down() -> None:
 
 
 def status() -> None:
-    """Print what runs and where."""
-    names = _names()
-    if not names:
+    """Print what runs, where, and the next scheduled run. StageError if something is wrong with the station."""
+    if not _names():
         print(f"the station is down ({_folder()}); `dialogsum station up` starts it")
         return
-    for name in names:
-        process = _process(name)
-        print(f"{name}: {f'runs, process {process.pid}' if process else 'DEAD'}; log {_folder() / name}.log")
+    problems = _report()
+    for problem in problems:
+        print(f"PROBLEM: {problem}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise StageError(f"the station needs attention: {problems[0]}{more}")
+
+
+def _report() -> list[str]:
+    noted = _noted("server")
+    url = noted.get("url", "")
+    os.environ.update(_environment(url))
+    from flows.station_status import report  # Prefect reads its settings when it is imported
+
+    return report(_folder(), {name: _process(name) for name in _names()}, url, _answers(url), noted.get("log_start", 0))
+
+
+def station_server() -> tuple[str | None, Path]:
+    """The address of the server of the station on this machine, None unless it answers, and the station's files."""
     url = _noted("server").get("url", "")
-    print(f"server: {url}, {'answers' if _answers(url) else 'DOES NOT ANSWER'}; UI {url.removesuffix('/api')}")
-    print(f"database and settings: {_folder()}")
-    print(f"to use it from a shell: export PREFECT_API_URL={url}")
+    return url if _process("server") and _answers(url) else None, _folder()
 
 
 def _folder() -> Path:
@@ -106,7 +131,8 @@ def _folder() -> Path:
 
 def _environment(url: str) -> dict[str, str]:
     mine = {"PREFECT_HOME": str(_folder()), "PREFECT_API_URL": url, "DO_NOT_TRACK": "1"}
-    return mine | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
+    mine |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
+    return mine | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
 
 
 def _deploy(limits: list[str], notify: str | None) -> None:
@@ -122,6 +148,16 @@ def _deploy(limits: list[str], notify: str | None) -> None:
     )  # fmt: skip
     if done.returncode:
         raise StageError(f"`prefect deploy --all` failed: {one_line((done.stdout + done.stderr)[-400:])}")
+
+
+def _free_slots() -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.leases import free_unheld
+
+    with get_client(sync_client=True) as client:
+        for limit in free_unheld(client, _folder()):
+            print(f"freed the slot of {limit!r}, which no run held")
 
 
 def _wait_for_server(url: str) -> None:
@@ -182,12 +218,13 @@ def _flow_run(process: psutil.Process) -> str | None:
 def _start(name: str, command: list[str], more: dict[str, str] | None = None, **noted: str) -> None:
     """Start `prefect COMMAND…`, which goes on when this process and its terminal end."""
     with (_folder() / f"{name}.log").open("a") as log:
+        start = log.tell()
         started = subprocess.Popen(
             [sys.executable, "-m", "prefect", *command], cwd=_folder(), env=os.environ | (more or {}),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     created = psutil.Process(started.pid).create_time()
-    _note(name).write_text(json.dumps({"pid": started.pid, "created": created} | noted))
+    _note(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
 
 
 def _end(processes: list[psutil.Process]) -> None:

@@ -41,10 +41,12 @@ def summarize(
     """
     if source == "-":
         raise RequestError("a deployment has no standard input: name a file that its worker can read")
+    events = RunEvents(f"summarize {source}")
     with gpu_gate("gpu"):
         done = summarize_file(
-            source, RunEvents(f"summarize {source}"), column or None, adapter, prompt or None, out or None, recipe, overrides
+            source, events, column or None, adapter, prompt or None, out or None, recipe, overrides
         )  # fmt: skip
+    events.finish()
     said = in_words(done)
     found = [f"{plain(source)}: {plain(said)}", "", plain(done["out"] or done["summary"])]
     create_markdown_artifact("\n".join(found), key="summaries", description="Summaries of a user's file")

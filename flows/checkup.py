@@ -1,6 +1,7 @@
 """doctor: all that can be known to fail before GPU time is spent. Data and prompts are prepared for real and kept."""
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -9,12 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from artifacts.errors import RequestError, StageError
+from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Record
 from artifacts.refs import Ref
 from artifacts.store import Store
 from flows import graph
 from flows.recipe import Recipe
+from flows.station import station_server
 from flows.terminal import Terminal
 from tasks.checks import Check
 from tasks.config import TrainSpec
@@ -32,7 +34,7 @@ def doctor(recipe: Recipe, as_json: bool) -> None:
     """Print every check. StageError if one failed; RequestError if the request itself cannot be met."""
     console, store, setup = Terminal().console, _store(), graph.set_up(recipe)
     console.print("checking the GPU, which imports torch …")
-    checks = [_versions(), _device(), store]
+    checks = [_versions(), _device(), store, *_gpu_slots()]
     checks.append(Check("data", "ok", f"{setup.data.origin} at {setup.data.revision[:12]}"))
     checks.append(Check("model", "ok", f"{setup.model.origin} at {setup.model.revision[:12]}, readable"))
     console.print("preparing the rows as the trainer gets them, and reading the model's tokenizer …")
@@ -77,6 +79,24 @@ def _store() -> Check:
     store = Store.current()
     store.check_writable()
     return Check("store", "ok", f"{store.root} can be written")
+
+
+def _gpu_slots() -> list[Check]:
+    """Whether a slot of the GPU is taken that no run holds; no check where no Prefect server is in use."""
+    station, home = station_server()
+    url = os.environ.get("PREFECT_API_URL") or station
+    if url is None:
+        return []
+    os.environ["PREFECT_API_URL"] = url
+    from flows.leases import describe_unheld  # Prefect reads its settings when it is imported
+
+    try:
+        unheld = describe_unheld(url, home if url == station else None)
+    except Exception as error:  # a server that is away or refuses is not what is looked for here
+        return [Check("GPU slots", "note", f"the Prefect server {url} does not say ({one_line(error, 160)})")]
+    return [Check("GPU slots", "note", each) for each in unheld] or [
+        Check("GPU slots", "ok", f"none is taken on {url} without a run that holds it")
+    ]
 
 
 def _rows(setup: graph.Setup) -> list[Check]:

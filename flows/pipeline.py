@@ -34,6 +34,7 @@ from flows.sending import send
 from tasks import away
 from tasks.gate import deployed
 from tasks.launch import expect_workers, no_more_workers
+from tasks.outage import retry
 from tasks.prompt import load_prompt
 from tasks.shell import run_stage, terminal
 from tasks.stage import Job, Stage, decide
@@ -145,7 +146,7 @@ CANDIDATE = r"^(latest|train-[0-9a-f]{8})$"
 
 def _set_up(recipe: str, overrides: list[str]) -> Setup:
     """As a deployment, with what the station adds to every recipe before the run's own overrides."""
-    station: Any = Variable.get(OVERRIDES, []) if deployed() else []
+    station: Any = retry(Variable.get, OVERRIDES, []) if deployed() else []
     if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
         raise RequestError(f'the Prefect variable {OVERRIDES} has to be a list such as ["train.epochs=3"]')
     if station:

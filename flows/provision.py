@@ -14,7 +14,7 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Crashed
 from prefect.workers.process import ProcessWorker
 
@@ -35,8 +35,13 @@ FORMER_AUTOMATION_NAMES = {
     "dialogsum: finish cancellation of runs whose worker died": "dialogsum: a run whose worker died is cancelled",
 }
 """Name -> its name on stations of earlier versions, where it is renamed."""
-HEARTBEATS = timedelta(seconds=90)
-"""Three heartbeats (prefect.yaml, and flows/commands/running.py for runs without a worker) without a word."""
+ONE_AT_A_TIME = ("retrain", "promote")
+"""Queues of the CPU pool from which one run at a time is started (prefect.yaml has their deployments)."""
+HEARTBEATS = timedelta(minutes=5)
+"""Without a heartbeat; one is due every 30 s (prefect.yaml, and flows/commands/running.py for runs without a worker).
+
+A server that was away has heard none meanwhile, and judges at once when it is back: so much longer than an outage.
+"""
 WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs beat that often. Others on the same server may beat every three minutes, as Prefect's do by default."""
 PENDING = timedelta(minutes=10)
@@ -64,6 +69,8 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
             if client.read_work_pool(name).description in FORMER_POOL_DESCRIPTIONS:
                 client.update_work_pool(name, WorkPoolUpdate(description=use))
     _resume(client)
+    for name in ONE_AT_A_TIME:
+        _limit_queue(client, name)
     for name in limits:
         client.upsert_global_concurrency_limit_by_name(name, 1)
     if client.read_variable_by_name(OVERRIDES) is None:
@@ -84,6 +91,17 @@ def station_overrides(client: SyncPrefectClient) -> list[str]:
     variable = client.read_variable_by_name(OVERRIDES)
     value: Any = variable.value if variable else []
     return value if isinstance(value, list) and all(isinstance(each, str) for each in value) else []
+
+
+def _limit_queue(client: SyncPrefectClient, name: str) -> None:
+    """Make a queue of the CPU pool with a limit of one run; a limit that people have set stays."""
+    try:
+        queue = client.read_work_queue_by_name(name, "cpu-pool")
+    except ObjectNotFound:
+        client.create_work_queue(name, "one run at a time", concurrency_limit=1, work_pool_name="cpu-pool")
+        return
+    if queue.concurrency_limit is None:
+        client.update_work_queue(queue.id, concurrency_limit=1)
 
 
 def _content(automation: AutomationCore) -> Any:

@@ -5,7 +5,9 @@ Only the store says whether they succeeded: a child that ends well without havin
 
 import time
 from typing import Any
+from uuid import uuid4
 
+from httpx import HTTPError
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.deployments import run_deployment
@@ -14,7 +16,9 @@ from prefect.states import Cancelling
 from artifacts.errors import StageError, one_line
 from artifacts.store import Store
 from tasks import away
+from tasks.cancellation import stop_if_cancelled
 from tasks.checks import refuse_failed
+from tasks.outage import retry
 from tasks.shell import RunEvents, log_what_is_kept, title
 from tasks.stage import Job
 from tasks.stages import STAGES
@@ -60,16 +64,17 @@ class _Child:
         given: dict[str, Any] = {"artifact": job.artifact, "refresh": job.refresh}
         if self.share[1] > 1:
             given |= {"shard": self.share[0], "shards": self.share[1]}
-        run: Any = run_deployment(
-            f"stage-{job.stage}/stage-{job.stage}", parameters=given, flow_run_name=self.name, timeout=0,
+        run: Any = retry(
+            run_deployment, f"stage-{job.stage}/stage-{job.stage}", parameters=given, flow_run_name=self.name, timeout=0,
             tags=["gpu", job.recipe.split(" ")[0]],
+            idempotency_key=str(uuid4()),  # a request that is repeated makes no second run
         )  # fmt: skip
         self.id = run.id
         get_run_logger().info("%s: sent to the GPU pool as run %s", self.name, run.id)
 
     def ended(self, client: SyncPrefectClient) -> bool:
         """Whether it is over; started again if its process died. StageError if it failed."""
-        state = client.read_flow_run(self.id).state
+        state = retry(client.read_flow_run, self.id).state
         if state is None or not state.is_final():
             return False
         if state.is_completed():
@@ -89,6 +94,7 @@ def _all(client: SyncPrefectClient, children: dict[tuple[int, int], _Child]) -> 
     try:
         while running:
             time.sleep(POLL)
+            retry(stop_if_cancelled, client)
             for child in list(running):
                 try:
                     over = child.ended(client)
@@ -99,7 +105,10 @@ def _all(client: SyncPrefectClient, children: dict[tuple[int, int], _Child]) -> 
                     running.remove(child)
     except BaseException:
         for child in running:
-            client.set_flow_run_state(child.id, Cancelling(message="the run that asked for it has ended"))
+            try:
+                client.set_flow_run_state(child.id, Cancelling(message="the run that asked for it has ended"))
+            except HTTPError as error:  # the error that ended this run is the one to raise
+                get_run_logger().warning("%s could not be cancelled: %s", child.name, one_line(error, 120))
         raise
     if failed:
         raise failed[0]

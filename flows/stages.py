@@ -87,7 +87,9 @@ download, format_, train, score, promote, report = map(
 )
 
 
-@flow(name="stage-generate", description=_description("generate"), flow_run_name=kept_or(_run_name), persist_result=False)
+@flow(
+    name="stage-generate", description=_description("generate"), flow_run_name=kept_or(_run_name), persist_result=False
+)
 @fails_in_one_line
 def generate(
     artifact: Annotated[str, Field(pattern=r"^generate-[0-9a-f]{8}$", examples=["generate-1a2b3c4d"])],
@@ -109,5 +111,7 @@ def generate(
     share = (shard, shards)
     if shard >= shards:
         raise RequestError(f"shard is {shard}, but there are {shards}, counted from 0")
-    away.perform_share(job, share, RunEvents(_run_name(flow_run.parameters)), gpu_gate("gpu"))
+    events = RunEvents(_run_name(flow_run.parameters))
+    away.perform_share(job, share, events, gpu_gate("gpu"))
+    events.finish()
     return Completed(message=f"share {shard + 1} of {shards} of {artifact}")

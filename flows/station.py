@@ -2,7 +2,7 @@
 
 up      starts what does not run yet and brings the rest up to date; may be called again at any time
 down    ends runs, workers and server, in this order, so that the server hears how the runs ended
-status  what runs, where, and the last runs
+status  what runs, where, the next scheduled run, and what is wrong (exit code 1)
 
 All files lie in one folder, `.station` or what DIALOGSUM_STATION names: Prefect's database and settings, a log and a
 process id for each process. It listens at two ports, on the loopback interface unless another is asked for: Prefect's
@@ -36,6 +36,16 @@ GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
 SERVERS = ("server", "reports")
 """Names of the processes that take no runs."""
+DEFAULTS = {
+    # in memory, Prefect's default, they are forgotten when the server is restarted, and their slots stay taken
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # or a server that was down for longer than a minute forgets the runs whose heartbeats it waited for
+    "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+    # marking many queued runs as late at once makes SQLite transactions fail
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "600",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%Y-%m-%d %H:%M:%S",
+}
+"""Prefect's settings for a station, unless the environment has others."""
 RUNS = str(max(2, os.cpu_count() or 1))
 """That the CPU pool's worker has at once, each a process of half a GiB; more of them queue."""
 
@@ -77,6 +87,7 @@ def up(
     _wait_for("reports", reports)
     _say("creating pools, limits, automations and deployments, which takes 10 to 30 s")
     _deploy(limits, notify, recipe)
+    _free_slots()
     if _process("cpu-worker") is None:
         _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
     for n, limit in enumerate(limits):
@@ -84,7 +95,8 @@ def up(
         own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
         if _process(name) is None:
             _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
-    status()
+    for problem in _report():
+        print(f"PROBLEM: {problem}")
     ui = url.removesuffix("/api")
     print(
         f"next: {ui}/deployments?deployments.tags.name=dialogsum has retrain, evaluate, promote and summarize with their forms"
@@ -121,20 +133,32 @@ def down() -> None:
 
 
 def status() -> None:
-    """Print what runs and where."""
-    names = _names()
-    if not names:
+    """Print what runs, where, and the next scheduled run. StageError if something is wrong with the station."""
+    if not _names():
         print(f"the station is down ({_folder()}); `dialogsum station up` starts it")
         return
-    for name in names:
-        process = _process(name)
-        print(f"{name}: {f'runs, process {process.pid}' if process else 'DEAD'}; log {_folder() / name}.log")
+    problems = _report()
+    for problem in problems:
+        print(f"PROBLEM: {problem}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise StageError(f"the station needs attention: {problems[0]}{more}")
+
+
+def _report() -> list[str]:
+    server = _noted("server")
+    os.environ.update(_environment(server.get("url", "")))
+    log_start = server.get("log_start", 0)
+    from flows.station_status import report  # Prefect reads its settings when it is imported
+
+    servers = {name: (noted["url"], _answers(noted["url"])) for name in SERVERS if (noted := _noted(name))}
+    return report(_folder(), {name: _process(name) for name in _names()}, servers, log_start)
+
+
+def station_server() -> tuple[str | None, Path]:
+    """The address of the server of the station on this machine, None unless it answers, and the station's files."""
     url = _noted("server").get("url", "")
-    print(f"server: {url}, {'answers' if _answers(url) else 'DOES NOT ANSWER'}; UI {url.removesuffix('/api')}")
-    if reports := _noted("reports").get("url"):
-        print(f"reports: {reports}, {'answers' if _answers(reports) else 'DOES NOT ANSWER'}")
-    print(f"database and settings: {_folder()}")
-    print(f"to use it from a shell: export PREFECT_API_URL={url}")
+    return url if _process("server") and _answers(url) else None, _folder()
 
 
 def _say(line: str) -> None:
@@ -148,7 +172,8 @@ def _folder() -> Path:
 
 def _environment(url: str) -> dict[str, str]:
     mine = {"PREFECT_HOME": str(_folder()), "PREFECT_API_URL": url, "DO_NOT_TRACK": "1"}
-    return mine | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
+    mine |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
+    return mine | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
 
 
 def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
@@ -173,6 +198,16 @@ def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     )  # fmt: skip
     if done.returncode:
         raise StageError(f"`prefect deploy --all` failed: {one_line((done.stdout + done.stderr)[-400:])}")
+
+
+def _free_slots() -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.leases import free_unheld
+
+    with get_client(sync_client=True) as client:
+        for limit in free_unheld(client, _folder()):
+            print(f"freed the slot of {limit!r}, which no run held")
 
 
 def reports_url(api: str | None) -> str | None:
@@ -258,12 +293,13 @@ def _start(
 ) -> None:
     """Start `prefect COMMAND…`, or another module, which goes on when this process and its terminal end."""
     with (_folder() / f"{name}.log").open("a") as log:
+        start = log.tell()
         started = subprocess.Popen(
             [sys.executable, "-m", module, *command], cwd=_folder(), env=os.environ | (more or {}),
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     created = psutil.Process(started.pid).create_time()
-    _note(name).write_text(json.dumps({"pid": started.pid, "created": created} | noted))
+    _note(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
 
 
 def _end(processes: list[psutil.Process]) -> None:

@@ -53,11 +53,12 @@ def summarize(
     """  # one field of the form is one line
     if source == "-":
         raise RequestError("a deployment has no standard input: name a file that its worker can read")
+    events = RunEvents(f"summarize {source}")
     with gpu_gate("gpu"):
         done = summarize_file(
-            source, RunEvents(f"summarize {source}"), column or None, adapter, prompt or None, out or None, recipe or None,
-            overrides,
+            source, events, column or None, adapter, prompt or None, out or None, recipe or None, overrides
         )  # fmt: skip
+    events.finish()
     said = in_words(done)
     page = "\n".join([f"{plain(source)}: {plain(said)}", "", *_summaries(done, column or None), ""])
     create_markdown_artifact(page, key="summaries", description="Summaries of a user's file")

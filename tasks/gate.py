@@ -2,25 +2,30 @@
 
 A lease that its holder no longer renews, because the process was killed, falls back after at most a minute. Without a
 server's deployment and without DIALOGSUM_GPU_LIMIT there is no gate, and the server is not asked.
+
+While the server is away nobody can renew a lease, so the holder may lose it and goes on all the same. A lock of this
+machine keeps the next run, to which the server then gives the slot, from the GPU until the holder has left it.
 """
 
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from prefect import get_run_logger
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
+from filelock import FileLock, Timeout
+from prefect import get_client, get_run_logger
 from prefect.context import FlowRunContext
 
-from artifacts.errors import StageError, one_line
 from tasks.hardware import gpu_names
+from tasks.lease import hold_slot
+from tasks.outage import retry
 
 LIMIT = "DIALOGSUM_GPU_LIMIT"
 """Names the limit to hold: one for each machine with GPUs that are used together."""
-LEASE = 60.0
-"""Seconds that a slot stays taken after its holder died."""
+POLL = 1.0
+"""Seconds between looks at the locks of this machine."""
 
 
 def deployed() -> bool:
@@ -39,12 +44,39 @@ def gpu_gate(pool: str) -> Iterator[None]:
     logger, asked = get_run_logger(), time.monotonic()
     without = "" if gpu_names() else "; this machine has no GPU, so the slot lets one run at a time use the CPU"
     logger.info("waiting for the GPU slot (limit %r)%s", limit, without)
+    with hold_slot(limit), _locked(limit):
+        logger.info("got the GPU slot after %.0f s", time.monotonic() - asked)
+        yield
+
+
+@contextmanager
+def _locked(limit: str) -> Iterator[None]:
+    """Hold one of as many locks of this machine as the limit has slots."""
+    locks, waiting = _locks(limit), False
+    while (lock := next(filter(_acquired, locks), None)) is None:
+        if not waiting:
+            get_run_logger().warning(
+                "a run on this machine still uses the GPU, although the server gave its slot of %r away: waiting", limit
+            )
+            waiting = True
+        time.sleep(POLL)
     try:
-        with concurrency(limit, strict=True, lease_duration=LEASE):
-            logger.info("got the GPU slot after %.0f s", time.monotonic() - asked)
-            yield
-    except ConcurrencySlotAcquisitionError as error:
-        raise StageError(
-            f"no slot of the concurrency limit {limit!r} to be had ({one_line(error, 120)}): `dialogsum station up` makes "
-            f"the limit, or `prefect gcl create {limit} --limit 1`"
-        ) from error
+        yield
+    finally:
+        lock.release()
+
+
+def _locks(limit: str) -> list[FileLock]:
+    """Named by the id of the limit, which tells servers apart whatever address they are asked at."""
+    with get_client(sync_client=True) as client:
+        slots = retry(client.read_global_concurrency_limit_by_name, limit)
+    folder = Path(tempfile.gettempdir())
+    return [FileLock(str(folder / f"dialogsum-{slots.id}-{n}.lock"), mode=0o666) for n in range(slots.limit)]
+
+
+def _acquired(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True

@@ -16,8 +16,10 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.runtime import task_run
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from artifacts.cache import ARTIFACT_KEY, saved_block
+from artifacts.errors import one_line
 from artifacts.manifest import Manifest
 from artifacts.needs import lineage
 from artifacts.refs import Ref
@@ -25,11 +27,14 @@ from artifacts.store import Store
 from tasks.artifact_page import heading, page
 from tasks.events import Listener, Silent
 from tasks.gate import gpu_gate
+from tasks.outage import is_outage, retry
 from tasks.stage import Job, perform
 from tasks.stages import STAGES
 
 EVERY = 2.0
 """Seconds between updates of a progress artifact."""
+OUTAGE = 15.0
+"""The same while the server does not answer."""
 ASKED_AT_ONCE = 200
 """Pages that the server is asked for in one request: it answers with no more."""
 
@@ -43,7 +48,10 @@ class RunEvents:
     def __init__(self, title: str) -> None:
         self.title, self.logger, self.terminal = title, get_run_logger(), terminal.get()
         self.artifact: UUID | None = None
-        self.told, self.tenth = 0.0, -1
+        self.due, self.tenth = 0.0, -1
+        self.missed: float | None = None
+        """A share that could not be published."""
+        self.warned = False
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         self.terminal.progress(done, total, note)
@@ -53,12 +61,39 @@ class RunEvents:
         if int(share // 10) > self.tenth:
             self.tenth = int(share // 10)
             self.logger.info("%s of %s %s", done, total, note)
+        if self.missed is not None:
+            self.missed = share
+        if time.monotonic() > self.due or (done == total and self.missed is None):
+            self._publish(share)
+
+    def finish(self) -> None:
+        """Publish the last share if the server was away when it was due."""
+        if self.missed is not None:
+            self._send(self.missed)
+            self.missed = None
+
+    def _publish(self, share: float) -> None:
+        """Send a share of the work to the server; while it does not answer the work goes on without."""
+        try:
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # as many as elsewhere would halt the work
+                self._send(share)
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            if not self.warned:
+                self.logger.warning(
+                    "the Prefect server does not answer (%s): progress is not shown", one_line(error, 120)
+                )
+            self.warned, self.missed, self.due = True, share, time.monotonic() + OUTAGE
+        else:
+            self.missed, self.due = None, time.monotonic() + EVERY
+
+    def _send(self, share: float) -> None:
         if self.artifact is None:
             key = "".join(c if c.isalnum() else "-" for c in self.title.lower())
             self.artifact = create_progress_artifact(share, key=f"progress-{key}"[:100], description=self.title)  # type: ignore[assignment]
-        elif done == total or time.monotonic() - self.told > EVERY:
+        else:
             update_progress_artifact(self.artifact, share)
-            self.told = time.monotonic()
 
     def log(self, line: str) -> None:
         self.logger.info(line)
@@ -79,14 +114,16 @@ def title(job: Job) -> str:
 
 @cache
 def prefect_task(name: str) -> Task[[Job], Ref]:
-    """The stage as a task: cached under the artifact's key, its receipt stored as JSON in the artifact store."""
+    """The stage as a task: cached under the artifact's key, its receipt stored as JSON in the artifact store.
+
+    It has no tags: for each of them Prefect asks the server for a limit, and the task fails where the server is away.
+    """
     stage = STAGES[name]
 
     @task(
         name=stage.name,
         description=(stage.function.__doc__ or "").split("\n")[0],
         task_run_name=_run_name,
-        tags=[stage.pool],
         version=str(stage.version),
         cache_policy=ARTIFACT_KEY,
         persist_result=True,
@@ -94,7 +131,9 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
         cache_result_in_memory=False,
     )
     def run(job: Job) -> Ref:
-        manifest, ran = perform(stage, job, RunEvents(title(job)), gpu_gate(stage.pool))
+        events = RunEvents(title(job))
+        manifest, ran = perform(stage, job, events, gpu_gate(stage.pool))
+        events.finish()
         get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "found in the store", manifest.rows)
         if ran:
             publish_pages([manifest], again=manifest.id)
@@ -126,7 +165,8 @@ def publish_pages(artifacts: Iterable[Manifest], again: str = "") -> set[str]:
 
 def run_stage(job: Job) -> Ref:
     """Run one stage as a Prefect task, or take its receipt from the cache."""
-    stage_task: Any = prefect_task(job.stage).with_options(result_storage=saved_block(), refresh_cache=job.refresh)
+    block = retry(saved_block)
+    stage_task: Any = prefect_task(job.stage).with_options(result_storage=block, refresh_cache=job.refresh)
     with log_what_is_kept(job.stage, lambda: kept(job)):
         return Ref.model_validate(stage_task(job))
 

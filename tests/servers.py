@@ -1,5 +1,6 @@
 """Real servers for the tests, each a process of its own on free ports of this machine, its data in a temporary folder."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,8 +9,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +64,52 @@ class Process:
                     self.process.wait(20)
                 except subprocess.TimeoutExpired:
                     continue
+
+
+class Proxy:
+    """Forwards TCP connections to a server, which can be cut off from its clients and be reached again."""
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        self.target = (str(parts.hostname), int(parts.port or 80))
+        (self.port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{self.port}{parts.path}"
+        self.pairs: list[tuple[socket.socket, socket.socket]] = []
+
+    def __enter__(self) -> "Proxy":
+        self.mend()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()
+
+    def mend(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def cut(self) -> None:
+        """Refuse connections and break those that there are."""
+        for s in (self.listener, *(s for pair in self.pairs for s in pair)):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+            s.close()
+        self.pairs.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(self.target)
+                self.pairs.append((client, server))
+                for pair in ((client, server), (server, client)):
+                    threading.Thread(target=self._forward, args=pair, daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
 
 
 class S3:

@@ -207,6 +207,9 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
 APART = {
     "tasks.shell": "Prefect's",
     "tasks.gate": "Prefect's",
+    "tasks.lease": "Prefect's",
+    "tasks.outage": "Prefect's",
+    "tasks.cancellation": "Prefect's",
     "tasks.artifact_page": "Prefect's",
     "tasks.links": "Prefect's",
     "tasks.away": "the flow's",

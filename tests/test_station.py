@@ -14,10 +14,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import httpx
 import psutil
@@ -80,10 +82,13 @@ class Station:
         self.http = PrefectHttpxSyncClient(base_url=self.url, timeout=60, raise_on_all_errors=False)
 
     def command(self, *words: str) -> str:
-        done = run_cli("station", *words, root=self.code, **self.environment)
+        done = self.try_command(*words)
         assert done.returncode == 0, done.stderr
         self.progress = str(done.stderr)
         return str(done.stdout)
+
+    def try_command(self, *words: str) -> Any:
+        return run_cli("station", *words, root=self.code, **self.environment)
 
     def up(self) -> str:
         return self.command("up", "--port", str(self.port), "--reports-port", str(self.reports_port))
@@ -106,9 +111,9 @@ class Station:
         found: dict[str, Any] = self.get(f"/flow_runs/{identifier}")
         return found
 
-    def ended(self, identifier: str) -> dict[str, Any]:
+    def ended(self, identifier: str, patience: float = PATIENCE) -> dict[str, Any]:
         """The run once it is over."""
-        until(lambda: self.run(identifier)["state_type"] in ENDED)
+        until(lambda: self.run(identifier)["state_type"] in ENDED, patience)
         return self.run(identifier)
 
     def children(self, parent: str) -> list[dict[str, Any]]:
@@ -203,7 +208,8 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     """Every deployment on its pool; schedule, limits, automations, default recipe; the same ids and processes afterwards.
 
     Only the report server, which has died meanwhile, is another one, at the same address. A station of an earlier version
-    has automations of other names, which are renamed.
+    has automations of other names, which are renamed. The second `up` frees a slot of the GPU that no lease holds, as
+    after a server that has lost its leases.
     """
 
     def seen() -> dict[str, Any]:
@@ -227,7 +233,10 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     )  # no heartbeat, never begun, never cancelled, rejected, not completed, dataset updated
     retrain = station.get("/deployments/name/retrain/retrain")
     assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
-    assert retrain["global_concurrency_limit"]["limit"] == 1
+    for name in ("retrain", "promote"):
+        assert station.get(f"/deployments/name/{name}/{name}")["work_queue_name"] == name
+        assert station.get(f"/deployments/name/{name}/{name}")["global_concurrency_limit"] is None
+        assert station.get(f"/work_pools/cpu-pool/queues/{name}")["concurrency_limit"] == 1
     assert first["recipes"] == dict.fromkeys(wanted) | dict.fromkeys(("retrain", "evaluate", "promote"), "quickstart")
     assert (
         "default recipe: quickstart (no champion exists, and smollm2-135m of prefect.yaml cannot run here"
@@ -241,8 +250,15 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     reports = station.process("reports")
     reports.kill()
     reports.wait()
-    assert f"reports: {station.reports}, DOES NOT ANSWER" in station.command("status")
+    station.ask("/v2/concurrency_limits/increment", names=["gpu"], slots=1)
+    broken = station.try_command("status")
+    assert broken.returncode == 1
+    assert f"reports: {station.reports}, DOES NOT ANSWER" in broken.stdout
+    assert "PROBLEM: reports is dead" in broken.stdout
+    assert "PROBLEM: the slot of 'gpu' is taken, but no run holds it" in broken.stdout
     said = station.up()
+    assert "freed the slot of 'gpu', which no run held" in said
+    assert station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0
     assert f"reports: {station.reports}, answers" in said
     assert "default recipe: quickstart (kept from an earlier `station up`" in said
     assert "creating pools, limits, automations and deployments" in station.progress
@@ -291,6 +307,40 @@ def test_the_link_to_the_jobs_shows_them_alone(station: Station, tmp_path: Path)
         driver.quit()
 
 
+def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(station: Station) -> None:
+    """Within 100 s of `up`, at the local hour of the schedule; `status` reports that nothing is wrong."""
+
+    def ahead() -> list[datetime]:
+        runs = station.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+        return sorted(datetime.fromisoformat(r["next_scheduled_start_time"]) for r in runs if r["auto_scheduled"])
+
+    until(lambda: len(ahead()) >= 3, 100)
+    local = [time.astimezone(ZoneInfo("Europe/Berlin")) for time in ahead()]
+    assert {(time.weekday(), time.hour, time.minute) for time in local} == {(0, 3, 0)}
+    assert all(
+        later - earlier == timedelta(days=7) for earlier, later in pairwise(t.replace(tzinfo=None) for t in local)
+    )
+    assert f"next scheduled run: retrain/retrain, {local[0]:%a %Y-%m-%d} 03:00 Europe/Berlin\n" in station.command(
+        "status"
+    )
+
+
+def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: Station) -> None:
+    """Nobody reads that log otherwise: a scheduler that failed every minute looked healthy."""
+    log = station.folder / "station" / "server.log"
+    before = log.read_bytes()
+    try:
+        with log.open("a") as out:
+            out.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}.000 | ERROR   | docket.worker - no more schedules\n")
+        done = station.try_command("status")
+    finally:
+        log.write_bytes(before)
+    assert done.returncode == 1
+    assert "no more schedules" in done.stderr
+    assert str(log) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "given", "complaint"),
     [
@@ -330,6 +380,8 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     said = "\n".join(line["message"] for line in logs)
     assert "got the GPU slot after" in said
     assert "12 of 12 rows reach the trainer" in said
+    log = (station.folder / "station" / "gpu-worker.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", log, re.MULTILINE)  # logs have dates
 
 
 def test_unchanged_retraining_touches_no_gpu_and_says_so(station: Station, retrained: dict[str, Any]) -> None:
@@ -468,6 +520,7 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: S
 @pytest.mark.faults
 def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: Station) -> None:
     """SIGKILL to worker and run at once: nobody is left to say so but the lease and the heartbeat."""
+    station.hasten("a run that no longer beats has crashed", 90)
     parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")
     limit = "/v2/concurrency_limits/gpu"
     until(lambda: station.get(limit)["active_slots"] == 1)
@@ -481,15 +534,52 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
     (child,) = station.children(parent)
     station.kill("gpu-worker")
     assert "held" not in said.read_text()  # two never have it
+    dead = station.try_command("status")
+    assert (dead.returncode, "gpu-worker is dead" in dead.stderr) == (1, True)
     until(lambda: "held" in said.read_text())
     waiting.communicate()
-    assert "no heartbeat for 90 s" in station.ended(child["id"])["state"]["message"]
+    assert "no heartbeat for" in station.ended(child["id"])["state"]["message"]
     assert station.run(child["id"])["state_type"] == "CRASHED"
     until(lambda: len(station.children(parent)) == 2)
     station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
     assert station.ended(parent)["state_type"] == "CANCELLED"
     station.up()  # starts the worker anew
     assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}
+
+
+@pytest.mark.faults
+def test_schedule_of_every_minute_starts_retrainings_that_complete(station: Station, retrained: dict[str, Any]) -> None:
+    """By itself: nobody asks for the run."""
+    deployment = station.get("/deployments/name/retrain/retrain")["id"]
+    every_minute = {
+        "schedule": {"cron": "* * * * *"},
+        "parameters": {"recipe": "smollm2-135m", "overrides": station.settings},
+    }
+    answer = station.http.post(f"/deployments/{deployment}/schedules", json=[every_minute | {"active": True}])
+    (schedule,) = [each["id"] for each in answer.raise_for_status().json()]
+
+    def completed() -> list[dict[str, Any]]:
+        runs = station.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}})
+        return [run for run in runs if run["auto_scheduled"] and run["created_by"]["id"] == schedule]
+
+    try:
+        until(completed)
+        assert "all 9 stages reused" in completed()[0]["state"]["message"]
+        due, began = (datetime.fromisoformat(completed()[0][key]) for key in ("expected_start_time", "start_time"))
+        assert due.second == 0
+        assert timedelta(0) <= began - due < timedelta(minutes=2)
+    finally:
+        station.http.delete(f"/deployments/{deployment}/schedules/{schedule}").raise_for_status()
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "three retrainings asked for at once")
+def test_retrainings_run_one_at_a_time(station: Station, retrained: dict[str, Any]) -> None:
+    """The others are queued, and all of them complete."""
+    runs = [station.ended(run) for run in [station.retrain() for _ in range(3)]]
+    assert {run["state_type"] for run in runs} == {"COMPLETED"}
+    spans = sorted((run["start_time"], run["end_time"]) for run in runs)
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
 
 
 @pytest.mark.faults
@@ -511,6 +601,8 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
         runs = station.ask("/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}})  # fmt: skip
         return [run["id"] for run in runs if run["state_type"] == "RUNNING"]
 
+    automation = "a run that no longer beats has crashed"
+    before = station.hasten(automation, 90)
     overrides = [word for each in (*station.settings, "train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=11") for word in ("--set", each)]  # fmt: skip
     ours = began("-m", "flows.cli", "run", "smollm2-135m", *overrides)
     strange = began("-c", STRANGE)
@@ -520,10 +612,11 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
         until(lambda: beats(run) >= 5)
         assert station.run(run)["state_type"] == "RUNNING"  # for two minutes
         os.killpg(ours.pid, signal.SIGKILL)
-        assert "no heartbeat for 90 s" in station.ended(run)["state"]["message"]
+        assert "no heartbeat for" in station.ended(run)["state"]["message"]
         assert station.run(other)["state_type"] == "RUNNING"
         assert beats(other) <= 2
     finally:
+        station.hasten(automation, before)
         for process in (ours, strange):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -685,7 +778,7 @@ def test_after_a_power_cut_no_run_is_taken_for_alive(station: Station, retrained
             process.kill()
     station.up()
     for run in (parent, *(run["id"] for run in children)):
-        assert station.ended(run)["state_type"] == "CRASHED"
+        assert station.ended(run, 600)["state_type"] == "CRASHED"
     assert station.ended(station.retrain())["state_type"] == "COMPLETED"
 
 

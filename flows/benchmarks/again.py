@@ -16,7 +16,7 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
         nothing()
         return {"stages": 0, "ran": []}
-    # as `dialogsum run` has it, or a station ends it after 90 s
+    # as `dialogsum run` has it, or a station ends it after five minutes
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     from flows.pipeline import retrain
 

@@ -171,7 +171,7 @@ def _execute(
     # Prefect's own 20 s are too few on a busy machine
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
-    # a station takes a run for dead after 90 s without one (flows/provision.py); Prefect's own pace is 180 s
+    # a station takes a run for dead after five minutes without one (flows/provision.py); Prefect's own pace is 180 s
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     from flows import pipeline
     from flows.server import answering, check_server, find_reports

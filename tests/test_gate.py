@@ -199,7 +199,7 @@ def test_two_runs_never_share_the_gpu_even_if_the_server_gives_the_slot_away(gat
 
 
 def asking(gated: Gated) -> list[str]:
-    return [record.getMessage() for record in gated.caplog.records if "asks for the GPU" in record.getMessage()]
+    return [record.getMessage() for record in gated.caplog.records if "waiting for the GPU slot" in record.getMessage()]
 
 
 def test_outage_at_the_end_of_the_work_neither_ends_it_nor_hides_its_error(gated: Gated) -> None:

@@ -145,7 +145,7 @@ TABLE: list[tuple[str, Change, list[str]]] = [
     ("workers and threads", settings("runtime.workers=1", "runtime.threads=1", "runtime.gpus=0"), []),
     ("one byte of the dataset", one_byte_of_the_dataset, ALL),
     ("helper of scoring", edited("tasks/rouge.py", "scorer(reference, prediction)", "scorer(prediction, reference)"), ["score", "report"]),
-    ("helper of the gate", edited("tasks/promote.py", "100 * share:.1f", "100 * share:.2f"), ["promote"]),
+    ("helper of the gate", edited("tasks/promote.py", "at most {100 * most:g} %", "at most {100 * most:.1f} %"), ["promote"]),
     ("helper of generation", edited("tasks/decoding/plain.py", "do_sample=False", "do_sample=0"), ["generate base", "generate tuned"]),
     ("a comment", edited("tasks/rouge.py", "# as in rouge_score", "# just as in rouge_score"), []),
     ("a docstring", edited("tasks/lora_worker.py", "Check, train, save.", "Check, then train and save."), []),

@@ -36,7 +36,7 @@ def crown(store: Store, tmp_path: Path, recipe: str, number: int) -> str:
     out.mkdir()
     (out / "adapter").write_text(recipe)
     manifest = store.publish(
-        out, stage="train", of=None, name="made", key=f"{number:064x}", rows=1, identity={},
+        out, stage="train", of=None, name="made", key=f"{number:08x}" * 8, rows=1, identity={},
         inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)}, facts={},
         made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": f"{recipe} 00000000"}),
     )  # fmt: skip

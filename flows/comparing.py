@@ -9,6 +9,7 @@ from rich.table import Table
 
 from artifacts.manifest import Manifest
 from artifacts.store import Store
+from flows.labels import labels_of
 from tasks.examples import MEASURE, RIVALS, examples
 from tasks.percent import probability
 from tasks.stage import Artifact
@@ -23,9 +24,18 @@ def compare(scores: str, console: Console) -> None:
     found = store.by_id(scores)
     content = json.loads((store.payload(found.path) / "scores.json").read_text())
     rival = next(name for name in RIVALS if name in content["differences"])
+    labels = labels_of(found)
     table = Table(box=None, pad_edge=False)
-    for heading in ("by", "slice", "rows", "tuned", f"above {rival}", "95 % interval", "better"):
-        table.add_column(heading, justify="left" if heading in ("by", "slice") else "right", no_wrap=True)
+    for heading in (
+        "by",
+        "slice",
+        "rows",
+        labels["tuned"],
+        f"difference to {labels[rival]}",
+        "95 % interval",
+        "better",
+    ):
+        table.add_column(escape(heading), justify="left" if heading in ("by", "slice") else "right", no_wrap=True)
     for entry in content["slices"]:
         gain = entry["differences"][rival][MEASURE]
         low, high = gain["interval"]
@@ -41,7 +51,7 @@ def compare(scores: str, console: Console) -> None:
         for example in moved[group][:MOVED]:
             console.print(f"{group} {example['change']:+.0f}  {escape(visible(example['id']))}", soft_wrap=True)
             for name in (rival, "tuned"):
-                console.print(f"  {name}: {_line(example['outputs'][name])}", soft_wrap=True)
+                console.print(f"  {escape(labels[name])}: {_line(example['outputs'][name])}", soft_wrap=True)
 
 
 def _artifact(store: Store, manifest: Manifest) -> Artifact:

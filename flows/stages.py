@@ -16,6 +16,7 @@ from artifacts.errors import RequestError
 from artifacts.needs import Uses
 from artifacts.store import Store
 from flows.failures import fails_in_one_line
+from flows.run_names import kept_or
 from tasks import away
 from tasks.gate import gpu_gate
 from tasks.shell import RunEvents, publish_pages, run_stage, title
@@ -23,9 +24,8 @@ from tasks.stage import Job, decide
 from tasks.stages import STAGES
 
 
-def _run_name() -> str:
+def _run_name(given: dict[str, Any]) -> str:
     """`train smollm2-135m-instruct r32 3 epochs`, and which share of it."""
-    given = flow_run.parameters
     try:
         name = title(away.kept(given["artifact"]))
     except RequestError:
@@ -78,7 +78,7 @@ def _stage_flow(name: str) -> Flow[..., Any]:
         return _make(artifact, refresh)
 
     return flow(
-        name=f"stage-{name}", description=_description(name), flow_run_name=_run_name, persist_result=False
+        name=f"stage-{name}", description=_description(name), flow_run_name=kept_or(_run_name), persist_result=False
     )(fails_in_one_line(make))  # fmt: skip
 
 
@@ -87,7 +87,7 @@ download, format_, train, score, promote, report = map(
 )
 
 
-@flow(name="stage-generate", description=_description("generate"), flow_run_name=_run_name, persist_result=False)
+@flow(name="stage-generate", description=_description("generate"), flow_run_name=kept_or(_run_name), persist_result=False)
 @fails_in_one_line
 def generate(
     artifact: Annotated[str, Field(pattern=r"^generate-[0-9a-f]{8}$", examples=["generate-1a2b3c4d"])],
@@ -109,5 +109,5 @@ def generate(
     share = (shard, shards)
     if shard >= shards:
         raise RequestError(f"shard is {shard}, but there are {shards}, counted from 0")
-    away.perform_share(job, share, RunEvents(_run_name()), gpu_gate("gpu"))
+    away.perform_share(job, share, RunEvents(_run_name(flow_run.parameters)), gpu_gate("gpu"))
     return Completed(message=f"share {shard + 1} of {shards} of {artifact}")

@@ -14,6 +14,7 @@ from artifacts.errors import RequestError, one_line
 from flows.failures import fails_in_one_line
 from flows.library import names
 from flows.pipeline import RECIPE_NAMES, Override
+from flows.run_names import kept_or
 from flows.summarizing import in_words, summarize_file
 from tasks.gate import gpu_gate
 from tasks.shell import RunEvents
@@ -26,7 +27,7 @@ ADAPTERS_OWN = ""
 """The empty choice of the form's list of recipes."""
 
 
-@flow(name="summarize", flow_run_name="summarize {source}", persist_result=False)
+@flow(name="summarize", flow_run_name=kept_or(lambda given: f"summarize {given['source']}"), persist_result=False)
 @fails_in_one_line
 def summarize(
     source: Annotated[str, Field(min_length=2, examples=["/data/calls.csv"])],

@@ -42,7 +42,9 @@ def _standing(store: Store) -> tuple[list[str], list[Step]]:
     reports = store.manifests("report")
     if logs:
         champion, scores = max(logs, key=lambda log: log.changes[-1].at).stack[-1]
-        about = [*_reported(store, reports, {scores}), *_newest(store, reports, trained[-1], champion.adapter)]
+        passed = {m.id for m in store.manifests("promote") if m.facts["passed"]}
+        own = [r for r in reports if "decision" not in r.inputs or r.inputs["decision"].id in passed]
+        about = [*_reported(store, own, {scores}), *_newest(store, reports, trained[-1], champion.adapter)]
         who, ask = [f"{champion.adapter} is champion.", *about], "dialogsum summarize FILE"
         bases_on_hub = {m.id for m in trained if is_commit(str(m.identity["config"]["model"]["revision"]))}
         # without the base model on the hub, others have nothing to load an adapter with

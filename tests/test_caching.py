@@ -1,5 +1,6 @@
 """Only the key decides: which stages run again after which change, over the real flow with a tiny random model."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -210,3 +211,21 @@ def test_the_reason_names_the_input_with_its_old_and_new_value(rerun: Any) -> No
     """A person reads what changed, not that something did."""
     again = rerun(settings("train.lora.rank=2"))
     assert "train.lora.rank: 4 -> 2" in next(e for e in again["stages"] if e["stage"] == "train")["reason"]
+
+
+def test_reasons_of_another_prompt_are_short_and_name_artifacts_that_can_be_looked_up(rerun: Any) -> None:
+    """In the plan as in the run: no digest, no JSON, at most 120 characters, and every id is one of the store."""
+    again = rerun(evaluation_prompt)
+    reasons = {name(entry): entry["reason"] for entry in again["stages"] if entry["status"] == "run"}
+    planned = {name(entry): entry["reason"] for entry in again["planned"]["stages"] if entry["status"] == "run"}
+    prompts = {name(entry): entry["artifact"] for entry in again["stages"]}["format eval"]
+    assert (
+        planned["format eval"] == reasons["format eval"] == 'prompt: "Summarize. {dialogue}" -> "What happens here?…"'
+    )
+    assert reasons["generate base"].endswith(f" -> {prompts})")
+    assert planned["generate base"] == reasons["generate base"].replace(prompts, "to be made")
+    for reason in (*reasons.values(), *planned.values()):
+        assert len(reason) <= 120
+        assert not re.search(r"[{}]|[0-9a-f]{9}", reason.replace("{dialogue}", ""))
+        for artifact in re.findall(r"[a-z]+-[0-9a-f]{8}", reason):
+            assert Store.current().by_id(artifact).id == artifact

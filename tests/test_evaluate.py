@@ -15,6 +15,7 @@ from artifacts.errors import RequestError
 from artifacts.schemas import FORMATTED_EVAL, read_table
 from artifacts.store import Store
 from flows.adapters import find_adapter
+from flows.terminal import Terminal
 from tasks.config import ResolvedModel
 from tests.conftest import read_csv, shrunk, write_csv
 
@@ -213,6 +214,9 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
     assert (
         reason == f"rolled back by hand on {at[:16].replace('T', ' ')} UTC; only `dialogsum promote` can reinstate it"
     )
+    capsys.readouterr()
+    Terminal().scores(refused, {})
+    assert f"  no   {reason}\n" in capsys.readouterr().out
     assert events() == [("dialogsum.model.rejected", adapter(second))]
     assert (ran(run("retrain", 2)), events()) == ([], [])
     assert in_force(second) == [adapter(first), adapter(second), adapter(first)]

@@ -107,7 +107,7 @@ def published(store: Store, out: Path, stage: str, key: str, at: int, facts: dic
 def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
     store: Store, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The newest report is that of the adapter that was rejected: it stands with that one, not with the champion."""
+    """The newest reports are that of the rejected adapter and one of the champion while it was rolled back: neither is its own."""
     names, reports = [], []
     for number, (key, passed) in enumerate({"aaaaaaaa": True, "bbbbbbbb": False}.items(), 1):
         folder = tmp_path / key
@@ -121,6 +121,16 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
     base = store.by_id(names[0]).identity["config"]["model"]["revision"]
     judged = Champion(adapter=names[0], template=ANSWER, turns="chatml", generate={})
     Champions(base).promote(judged, "score-aaaaaaaa", "t")
+    refused = published(
+        store,
+        tmp_path / "refused",
+        "promote",
+        "cccccccc",
+        2,
+        {"passed": False, "reasons": ["rolled back"]},
+        scores="score-aaaaaaaa",
+    )
+    published(store, tmp_path / "late", "report", "cccccccc", 3, {}, scores="score-aaaaaaaa", decision=refused)
     paths = [f"  report: {store.absolute(store.by_id(report).path)}/payload/report.html" for report in reports]
     assert welcome().splitlines()[:4] == [
         f"{names[0]} is champion.", paths[0],

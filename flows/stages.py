@@ -87,7 +87,9 @@ download, format_, train, score, promote, report = map(
 )
 
 
-@flow(name="stage-generate", description=_description("generate"), flow_run_name=kept_or(_run_name), persist_result=False)
+@flow(
+    name="stage-generate", description=_description("generate"), flow_run_name=kept_or(_run_name), persist_result=False
+)
 @fails_in_one_line
 def generate(
     artifact: Annotated[str, Field(pattern=r"^generate-[0-9a-f]{8}$", examples=["generate-1a2b3c4d"])],

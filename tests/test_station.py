@@ -411,7 +411,7 @@ def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: d
     score = next(a["key"] for a in station.ask("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
     again = station.ended(station.start("stage-score/stage-score", artifact=score))
     assert (again["state_type"], again["name"]) == ("COMPLETED", "score rouge")
-    manifest = json.loads(next((station.folder / "store" / "5_score").glob("*/manifest.json")).read_text())
+    manifest = json.loads(next((station.folder / "store" / "5_score").glob(f"*_{score[-8:]}/manifest.json")).read_text())
     assert (manifest["id"], manifest["made"]["run"]) == (score, again["id"])
     unknown = station.ended(station.start("stage-score/stage-score", artifact="score-00000000"))
     assert unknown["state_type"] == "FAILED"

@@ -83,7 +83,7 @@ def report(
         "models": [name for name in order if name in outputs],
         "rival": rival,
         "labels": labels,
-        "asked": [(labels[name], _asked(made[name], spec.prompts.get(name))) for name in order if name in made],
+        "asked": [(labels[name], *_asked(made[name], spec.prompts.get(name))) for name in order if name in made],
         "against": rivals_in_words(made, spec.prompts, quotes=False)[1].get(rival or ""),
         "recipe": scores.manifest.made.origin.get("recipe"),
         "overrides": scores.manifest.made.origin.get("overrides"),
@@ -173,11 +173,11 @@ def _same_prompt(adapter: Artifact | None, prompts: Artifact, base: Artifact) ->
     return trained == (prompts.manifest.identity["config"]["template"], base.manifest.identity["config"]["turns"])
 
 
-def _asked(output: Manifest, prompt: str | None) -> str:
-    """`train-1a2b3c4d, prompt brief, greedy`: the adapter of an output, its prompt where that is known, and its decoding."""
-    adapter = output.inputs["adapter"].id if "adapter" in output.inputs else "no adapter"
+def _asked(output: Manifest, prompt: str | None) -> tuple[str | None, str]:
+    """(`train-1a2b3c4d`, `prompt brief, greedy`): the adapter of an output, its prompt where that is known, its decoding."""
     decoding = decoding_in_words(output.identity["config"]["generate"])
-    return ", ".join([adapter, *([f"prompt {quoted(prompt)}"] if prompt else []), decoding])
+    adapter = output.inputs["adapter"].id if "adapter" in output.inputs else None
+    return adapter, ", ".join([*([f"prompt {quoted(prompt)}"] if prompt else []), decoding])
 
 
 def _first_prompt(prompts: Artifact) -> str:

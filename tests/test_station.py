@@ -519,7 +519,7 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: S
 @pytest.mark.faults
 def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: Station) -> None:
     """SIGKILL to worker and run at once: nobody is left to say so but the lease and the heartbeat."""
-    station.hasten("a run that no longer beats has crashed", 90)
+    station.hasten("mark runs without heartbeat as Crashed", 90)
     parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")
     limit = "/v2/concurrency_limits/gpu"
     until(lambda: station.get(limit)["active_slots"] == 1)
@@ -600,7 +600,7 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
         runs = station.ask("/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}})  # fmt: skip
         return [run["id"] for run in runs if run["state_type"] == "RUNNING"]
 
-    automation = "a run that no longer beats has crashed"
+    automation = "mark runs without heartbeat as Crashed"
     before = station.hasten(automation, 90)
     overrides = [word for each in (*station.settings, "train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=11") for word in ("--set", each)]  # fmt: skip
     ours = began("-m", "flows.cli", "run", "smollm2-135m", *overrides)

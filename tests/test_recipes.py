@@ -45,4 +45,4 @@ def test_article_shows_its_faults(models: dict[str, Path], data: Path) -> None:
     checks = {check["name"]: check for check in json.loads((adapter / "checks.json").read_text())}
     assert checks["rows"]["detail"].startswith("1 of 1 rows")  # 12 rows, one of each 1,000
     assert checks["stop token"]["state"] == "note"
-    assert "another prompt than the adapter was trained on" in Path(summary["report"]).read_text(encoding="utf-8")
+    assert "differs from the one the adapter was trained with" in Path(summary["report"]).read_text(encoding="utf-8")

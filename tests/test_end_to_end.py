@@ -100,9 +100,7 @@ def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], comm
         ("generate", "tuned", "run"), ("format", "before", "reused"), ("generate", "before", "reused"),
         ("score", None, "run"), ("report", None, "run"),
     ]  # fmt: skip
-    assert "differs from the one the adapter was trained with" in Path(other["report"]).read_text(
-        encoding="utf-8"
-    )
+    assert "differs from the one the adapter was trained with" in Path(other["report"]).read_text(encoding="utf-8")
 
 
 def test_show_verifies_an_artifact_with_its_lineage(first: dict[str, Any], command: Any) -> None:

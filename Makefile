@@ -52,7 +52,7 @@ pins:
 	mv requirements/pins.new requirements/pins.txt && rm -rf .venv.new
 
 readme: setup
-	$(BIN)/python -m flows.readme
+	$(BIN)/python -m flows.cli.readme_blocks
 
 clean:
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

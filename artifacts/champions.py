@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from artifacts.artifact_store import Store, now
 from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Record
-from artifacts.store import Store, now
 
 
 class Champion(Record):

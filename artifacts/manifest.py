@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from artifacts.identity import Identity, sha256
+from artifacts.cache_key import Identity, sha256
 
 
 class Record(BaseModel):

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from artifacts.identity import UNKNOWN, canonical
+from artifacts.cache_key import UNKNOWN, canonical
 
 MOST = 120
 """Characters of a reason, which stands in a table: further parts are counted."""
@@ -30,7 +30,7 @@ Changes = Mapping[str, tuple[Any, Any]]
 def in_words(
     changes: Changes, stage: str = "", old_ids: Mapping[str, str] | None = None, new_ids: Mapping[str, str] | None = None
 ) -> str:  # fmt: skip
-    """Differences (artifacts.identity.difference) as one line: `train.lora.rank: 8 -> 16; the prompts changed (… -> …)`.
+    """Differences (artifacts.cache_key.difference) as one line: `train.lora.rank: 8 -> 16; the prompts changed (… -> …)`.
 
     old_ids, new_ids: role -> id of the inputs of the closest artifact and of the one to be made.
     """

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
+from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest, Record
-from artifacts.store import Store
 
 
 class Ref(Record):

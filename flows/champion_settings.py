@@ -13,14 +13,14 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from artifacts.artifact_store import Store
 from artifacts.champions import Champion
 from artifacts.errors import RequestError
-from artifacts.paths import user_path
-from artifacts.store import Store
+from artifacts.user_paths import user_path
 from flows.recipe import OVERRIDES, PROMPTS, Recipe, load_recipe
-from tasks import away
 from tasks.config import DownloadSpec, ResolvedModel, TrainSpec
-from tasks.prompt import load_prompt
+from tasks.execution import sharding
+from tasks.models.prompt_template import load_prompt
 
 
 def remark(champion: Champion, recipe: str, overrides: Sequence[str]) -> str | None:
@@ -47,9 +47,9 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
     """Overrides that give `recipe` the champion's data, base model, prompts, training and decoding settings."""
     store = Store.current()
     adapter = store.by_id(champion.adapter)
-    spec = TrainSpec.model_validate(away.kept(adapter.id).spec)
+    spec = TrainSpec.model_validate(sharding.kept(adapter.id).spec)
     dataset = store.by_id(adapter.inputs["rows"].id).inputs["dataset"].id
-    data = DownloadSpec.model_validate(away.kept(dataset).spec).data
+    data = DownloadSpec.model_validate(sharding.kept(dataset).spec).data
     wanted: dict[str, Any] = {
         "data.source": "sample" if data.kind == "sample" else data.location,
         "model.source": _source(spec.model),

@@ -1,6 +1,6 @@
 """How a deployed run fails on a wrong request or a failed stage: one line in its log and its state, in the words of the form.
 
-On the command line nothing changes: the error is raised, and flows/cli.py prints it.
+On the command line nothing changes: the error is raised, and flows/cli/main.py prints it.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from prefect.states import Failed
 
 from artifacts.errors import RequestError, StageError
 from flows.recipe import OVERRIDES, Recipe, all_keys
-from tasks.gate import deployed
+from tasks.gpu_lease import deployed
 
 Function = Callable[..., Any]
 

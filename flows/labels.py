@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest, Record
 from artifacts.reasons import excerpt, excerpts
-from artifacts.store import Store
 from flows.recipe import PROMPTS, Recipe
-from tasks.prompt import load_prompt
-from tasks.verdict import system_labels
+from tasks.models.prompt_template import load_prompt
+from tasks.reporting.headline import system_labels
 
 FIRST_WORDS = 24
 """Characters of a prompt that has no name."""

@@ -18,28 +18,28 @@ from prefect.states import Completed
 from prefect.variables import Variable
 from pydantic import Field
 
+from artifacts.artifact_store import Store, id_of
 from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest, Record
-from artifacts.needs import Uses
 from artifacts.refs import Ref
-from artifacts.store import Store, id_of
-from flows import graph, run_names, telling
-from flows.adapters import find_adapter
+from artifacts.retention import Uses
+from flows import dag, publishing, run_names
+from flows.adapter_lookup import find_adapter
+from flows.dag import Outcome, Setup
 from flows.failures import fails_in_one_line
-from flows.graph import Outcome, Setup
+from flows.gpu_pool import send
 from flows.labels import overrides_of, prompt_label
-from flows.planning import describe
+from flows.planner import describe
 from flows.recipe import OVERRIDES, PROMPTS, RECIPES, load_recipe
-from flows.sending import send
-from tasks import away
-from tasks.gate import deployed
-from tasks.launch import expect_workers, no_more_workers
-from tasks.outage import retry
-from tasks.prompt import load_prompt
-from tasks.shell import run_stage, terminal
-from tasks.stage import Job, Stage, decide
-from tasks.stages import STAGES
-from tasks.verdict import quoted
+from tasks.execution import sharding
+from tasks.execution.stage import Job, Stage, decide
+from tasks.gpu_lease import deployed
+from tasks.models.prompt_template import load_prompt
+from tasks.prefect_task import run_stage, terminal
+from tasks.registry import STAGES
+from tasks.reporting.headline import quoted
+from tasks.server_outage import retry
+from tasks.workers.launcher import expect_workers, no_more_workers
 
 TRIES = 5
 """How often a decision is made again because another run changed the champion meanwhile."""
@@ -75,7 +75,7 @@ class Run:
         )  # fmt: skip
         sent = decision.status == "run" and stage.pool == "gpu" and self.away
         if decision.status == "run":
-            away.keep(job)
+            sharding.keep(job)
             if recipe.runtime.device != "cpu" and not self.away:
                 expect_workers(stage.name in ("download", "format", "train") or of == "base")
         if sent:
@@ -110,11 +110,11 @@ class Run:
             finally:
                 no_more_workers()
             if self._settled(outcome, moves):
-                told, message = telling.tell(self.setup, self.stages, outcome, self.artifacts)
+                told, message = publishing.tell(self.setup, self.stages, outcome, self.artifacts)
                 self.uses.end()
                 return Completed(message=message, data=told)
             get_run_logger().warning("the champion changed meanwhile: comparing again")
-            self.setup = graph.set_up(self.setup.recipe, self.setup.overrides)
+            self.setup = dag.set_up(self.setup.recipe, self.setup.overrides)
         raise StageError(f"the champion changed {TRIES} times while this run compared with it: run again")
 
     def _settled(self, outcome: Outcome, moves: bool) -> bool:
@@ -159,7 +159,7 @@ def _set_up(recipe: str, overrides: list[str]) -> Setup:
     loaded, plain = load_recipe(recipe, [*station, *overrides]), None
     with suppress(RequestError):  # a recipe that lacks what the overrides add
         plain = load_recipe(recipe)
-    return graph.set_up(loaded, overrides_of(plain, loaded, station, overrides))
+    return dag.set_up(loaded, overrides_of(plain, loaded, station, overrides))
 
 
 def _described(setup: Setup) -> str:
@@ -179,7 +179,7 @@ def retrain(recipe: RecipeName = "quickstart", overrides: list[Override] = [], r
     """
     setup = _set_up(recipe, overrides)
     run_names.rename(f"retrain {_described(setup)}", recipe)
-    return Run(setup, refresh).through(graph.retrain, moves=setup.recipe.gate.automatic)
+    return Run(setup, refresh).through(dag.retrain, moves=setup.recipe.gate.automatic)
 
 
 @flow(name="evaluate", flow_run_name=run_names.kept_or(run_names.of_evaluate), persist_result=False)
@@ -206,7 +206,7 @@ def evaluate(
     found = find_adapter(adapter, setup.model)
     asked = f"{found.id if found else 'base model'} with prompt {quoted(prompt_label(setup.evaluation_prompt))}"
     run_names.rename(f"evaluate {asked} ({_described(setup)})", recipe)
-    return Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found), moves=False)
+    return Run(setup, refresh).through(lambda s, step: dag.evaluate(s, step, found), moves=False)
 
 
 @flow(name="promote", flow_run_name=run_names.kept_or(run_names.of_promote), persist_result=False)
@@ -230,4 +230,4 @@ def promote(
     if found is None:
         raise RequestError("`none` cannot be promoted: name an adapter, or `latest`")
     run_names.rename(f"promote {found.id} ({_described(setup)})", recipe)
-    return Run(setup, refresh).through(lambda s, step: graph.evaluate(s, step, found, gated=True), moves=True)
+    return Run(setup, refresh).through(lambda s, step: dag.evaluate(s, step, found, gated=True), moves=True)

@@ -8,10 +8,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from artifacts.cache_key import identity_of, sha256
 from artifacts.errors import RequestError, nearest, one_line
-from artifacts.identity import identity_of, sha256
 from artifacts.manifest import Record
-from artifacts.paths import user_path
+from artifacts.user_paths import user_path
 from tasks.config import (
     Count,
     DataConfig,

@@ -10,8 +10,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from artifacts.errors import one_line
 from artifacts.manifest import Manifest
-from tasks.links import linked, plain_linked, served
-from tasks.untrusted import plain
+from tasks.reporting.escaping import plain
+from tasks.reporting.links import linked, plain_linked, served
 
 COLUMNS = ("stage", "of", "status", "artifact", "rows", "seconds", "reason")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from artifacts.identity import NotIdentity
+from artifacts.cache_key import NotIdentity
 from artifacts.manifest import Record
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
@@ -38,7 +38,7 @@ class ModelConfig(Record):
     quantization: Literal["none", "nf4"] = "none"
     """Of the frozen base while training. Generation always uses the unquantized base."""
     turns: TurnsName = "chatml"
-    """The turn template around the prompt (tasks/turns.py)."""
+    """The turn template around the prompt (tasks/models/chat_template.py)."""
 
 
 class LoraConfig(Record):
@@ -190,7 +190,7 @@ class Runtime(Record):
     threads: Annotated[Count | None, NotIdentity("threads of one process on the CPU; all cores unless given")] = None
 
 
-# -- what the sections become once the world outside has been asked (tasks/sources.py)
+# -- what the sections become once the world outside has been asked (tasks/sources/resolve.py)
 
 
 class ResolvedData(Record):

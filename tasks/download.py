@@ -17,9 +17,9 @@ from typing import Any
 from artifacts.errors import RequestError, one_line
 from artifacts.schemas import DATASET, write_table
 from tasks.config import DownloadSpec, ResolvedData
-from tasks.hub import fetch
-from tasks.sources import SPLITS
-from tasks.stage import Context, Done, Stage
+from tasks.execution.stage import Context, Done, Stage
+from tasks.sources.hub import fetch
+from tasks.sources.resolve import SPLITS
 
 COLUMNS = ["id", "dialogue", "summary", "topic"]
 TABLES = [f"*.{kind}" for kind in ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "gz", "bz2", "xz", "zst", "zip", "yaml")] + ["README.md"]  # fmt: skip

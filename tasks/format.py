@@ -12,8 +12,8 @@ from typing import Any
 from artifacts.errors import RequestError
 from artifacts.schemas import DATASET, FORMATTED_EVAL, FORMATTED_TRAIN, rows_of, write_table
 from tasks.config import FormatSpec
-from tasks.prompt import fill
-from tasks.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.models.prompt_template import fill
 
 MOST_SHARED = 0.01
 """Share of the test dialogues that may stand in train as well: told, not refused. DialogSum itself has one of 500."""

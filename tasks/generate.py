@@ -4,7 +4,7 @@ Reads   rows (format, eval); adapter (train) or none
 Writes  predictions.parquet (artifacts.schemas.PREDICTIONS), in the order of the rows
 Rerun   dialogsum run RECIPE --refresh generate
 
-The work is done by tasks/generate_worker.py in processes of their own, one a GPU. They save every batch, so a run that was
+The work is done by tasks/decoding/worker.py in processes of their own, one a GPU. They save every batch, so a run that was
 killed goes on at the batch it had reached. Batches are decided by the rows alone: neither the number of GPUs nor that of
 the machines that share the work changes a byte.
 """
@@ -15,14 +15,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from artifacts.backend import sha256_of
 from artifacts.errors import RequestError, StageError
-from artifacts.places import sha256_of
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
 from tasks.config import GenerateSpec, Runtime
-from tasks.decoding.batches import batch_size, count
-from tasks.hardware import gpu_names
-from tasks.launch import run_workers
-from tasks.stage import Artifact, Context, Done, Stage
+from tasks.decoding.batching import batch_size, count
+from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.workers.gpus import gpu_names
+from tasks.workers.launcher import run_workers
 
 
 def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> Done:
@@ -54,7 +54,7 @@ def predict(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artif
         "processes": len(environments),
     }
     configs = [config | {"shard": number + machines * process} for process in range(len(environments))]
-    return _together(run_workers(["-m", "tasks.generate_worker"], configs, context.work, context.events, environments))
+    return _together(run_workers(["-m", "tasks.decoding.worker"], configs, context.work, context.events, environments))
 
 
 def _wanted(spec: GenerateSpec, rows: Artifact) -> list[str]:
@@ -112,6 +112,6 @@ def _label(spec: GenerateSpec) -> str:
 
 GENERATE = Stage(
     name="generate", version=1, function=generate, spec=GenerateSpec, label=_label, pool="gpu",
-    worker="tasks.generate_worker",
+    worker="tasks.decoding.worker",
     share=predict,
 )  # fmt: skip

@@ -11,8 +11,8 @@ import json
 from typing import Any
 
 from tasks.config import GateConfig, PromoteSpec
-from tasks.percent import percent, probability
-from tasks.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.metrics.rounding import percent, probability
 
 
 def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> Done:

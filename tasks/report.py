@@ -21,19 +21,19 @@ from markupsafe import Markup
 
 from artifacts.manifest import Manifest
 from artifacts.schemas import CURVE, FORMATTED_EVAL, read_table
-from tasks.behaviour import SHOWN
 from tasks.config import ReportSpec
-from tasks.examples import RIVALS, examples
-from tasks.percent import percent, probability
-from tasks.plots import curve_plot, history_plot, length_plot, score_plot, slice_plot
-from tasks.rouge import TYPES
+from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.metrics.diagnostics import SHOWN
+from tasks.metrics.rouge import TYPES
+from tasks.metrics.rounding import percent, probability
+from tasks.reporting.escaping import plain, visible
+from tasks.reporting.examples import RIVALS, examples
+from tasks.reporting.headline import decoding_in_words, quoted, rivals_in_words, system_labels, verdict
+from tasks.reporting.plots import curve_plot, history_plot, length_plot, score_plot, slice_plot
 from tasks.score import PROTOCOLS, ROWS
-from tasks.stage import Artifact, Context, Done, Stage
-from tasks.untrusted import plain, visible
-from tasks.verdict import decoding_in_words, quoted, rivals_in_words, system_labels, verdict
 
 ORDER = ("constant sentence", "first three utterances", "base", "before", "champion", "tuned", "human")
-TEMPLATES = Path(__file__).resolve().parent
+TEMPLATES = Path(__file__).resolve().parent / "reporting"
 ON_GPU = ("adapter", "base", "tuned", "champion", "before")
 
 
@@ -215,5 +215,5 @@ def _slice_plot(scores: dict[str, Any], rival: str | None) -> Markup | None:
 
 REPORT = Stage(
     name="report", version=1, function=report, spec=ReportSpec, label=lambda spec: "report",
-    resources=("report.html.j2", "report.md.j2", "report.js", "report.css"), packages=("jinja2", "matplotlib"),
+    resources=tuple(f"reporting/report.{kind}" for kind in ("html.j2", "md.j2", "js", "css")), packages=("jinja2", "matplotlib"),
 )  # fmt: skip

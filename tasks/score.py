@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from artifacts.errors import StageError
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
-from tasks.behaviour import COLUMNS, NAMES, behaviour, in_the_mean, names_misfit
-from tasks.compare import difference, draw, interval, resampled, slices
 from tasks.config import ScoreConfig
-from tasks.rouge import MEASURES, TYPES, Scorer, score_rows
-from tasks.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.metrics.bootstrap import difference, draw, interval, resampled, slices
+from tasks.metrics.diagnostics import COLUMNS, NAMES, behaviour, in_the_mean, names_misfit
+from tasks.metrics.rouge import MEASURES, TYPES, Scorer, score_rows
 
 ROWS = pa.schema(
     [("system", pa.string()), ("id", pa.string()), *[(name, pa.float64()) for name in TYPES],

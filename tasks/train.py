@@ -5,16 +5,16 @@ Writes  adapter_model.safetensors and adapter_config.json (fp32, for plain peft)
         settings.json, checks.json
 Rerun   dialogsum run RECIPE --refresh train
 
-The work is done by tasks/lora_worker.py in a process of its own; with several GPUs accelerate starts one for each.
+The work is done by tasks/training/worker.py in a process of its own; with several GPUs accelerate starts one for each.
 """
 
 from typing import Any
 
-from tasks.checks import Check
 from tasks.config import Runtime, TrainSpec
-from tasks.hardware import visible_gpus
-from tasks.launch import run_worker
-from tasks.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.training.preflight import Check
+from tasks.workers.gpus import visible_gpus
+from tasks.workers.launcher import run_worker
 
 
 def train(spec: TrainSpec, context: Context, rows: Artifact) -> Done:
@@ -41,7 +41,7 @@ def run_trainer(spec: TrainSpec, context: Context, rows: Artifact, check_only: b
         "check_only": check_only,
     }
     processes = 1 if check_only else _processes(context.runtime, spec.train.batch_size)
-    command = ["-m", "tasks.lora_worker"]
+    command = ["-m", "tasks.training.worker"]
     if processes > 1:
         launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
         command = [*launch, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *command]
@@ -61,6 +61,6 @@ def _label(spec: TrainSpec) -> str:
 
 
 TRAIN = Stage(
-    name="train", version=1, function=train, spec=TrainSpec, label=_label, pool="gpu", worker="tasks.lora_worker",
+    name="train", version=1, function=train, spec=TrainSpec, label=_label, pool="gpu", worker="tasks.training.worker",
     check=check,
 )  # fmt: skip

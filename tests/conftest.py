@@ -23,19 +23,24 @@ os.environ |= {
 
 import pytest
 
+from artifacts.artifact_store import Store
 from artifacts.manifest import Made
 from artifacts.schemas import DATASET, PREDICTIONS, write_table
-from artifacts.store import Store
 from tasks.config import Runtime, ScoreConfig
-from tasks.events import Silent
-from tasks.stage import Artifact, Context
-from tests.faults.table import pytest_collection_modifyitems, pytest_runtest_makereport, pytest_terminal_summary, tally
-from tests.servers import S3
+from tasks.execution.stage import Artifact, Context
+from tasks.workers.events import Silent
+from tests.faults.fault_table import (
+    pytest_collection_modifyitems,
+    pytest_runtest_makereport,
+    pytest_terminal_summary,
+    tally,
+)
+from tests.support.servers import S3
 
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest_terminal_summary", "tally"]
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "tasks" / "sample"
+SAMPLE = ROOT / "tasks" / "sources" / "sample"
 
 
 @pytest.fixture(autouse=True)
@@ -221,7 +226,7 @@ def trained_adapter(store: Store, model: Path, folder: Path, template: str, key:
     """Id of a train artifact of the Llama `model` under chatml, of the recipe quickstart, with a random adapter in it."""
     from artifacts.manifest import InputRef
     from tasks.config import ModelConfig
-    from tasks.sources import resolve_model
+    from tasks.sources.resolve import resolve_model
 
     revision = resolve_model(ModelConfig(source=str(model))).revision
     return store.publish(
@@ -254,15 +259,17 @@ def prefect_server() -> Iterator[None]:
 def put_workers_inline(patch: pytest.MonkeyPatch) -> None:
     """The workers' own code, called here instead of in a process of its own: torch is imported once for all tests.
 
-    tests/test_end_to_end.py runs the real processes.
+    tests/system/test_quickstart.py runs the real processes.
     """
-    from tasks import generate, generate_worker, lora_worker, train
+    from tasks import generate, train
+    from tasks.decoding import worker as decoding_worker
+    from tasks.training import worker as training_worker
 
     def trained(command: Any, config: Any, folder: Any, events: Any) -> dict[str, Any]:
-        return lora_worker.work(json.loads(json.dumps(config)), events)
+        return training_worker.work(json.loads(json.dumps(config)), events)
 
     def generated(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
-        return [generate_worker.work(json.loads(json.dumps(config)), events) for config in configs]
+        return [decoding_worker.work(json.loads(json.dumps(config)), events) for config in configs]
 
     patch.setattr(train, "run_worker", trained)
     patch.setattr(generate, "run_workers", generated)

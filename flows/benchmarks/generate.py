@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from flows.benchmarks.setting import Asked, Run, chosen, running
+from flows.benchmarks.environment import Asked, Run, chosen, running
 from flows.recipe import load_recipe
-from tasks.hardware import visible_gpus
+from tasks.workers.gpus import visible_gpus
 
 STAGES = {"ours-stage": 1, "ours-stage-x2": 2}
 """GPUs of the whole stage, processes and all."""
@@ -23,12 +23,12 @@ def bench_generate(
         known = (*SYSTEMS, "ours-stage-x2") if systems or visible_gpus() > 1 else SYSTEMS
         for name in chosen(systems, known):
             if name == "ours":
-                found = run.tried(name, "ours", *overrides, do="decode")
+                found = run.tried(name, "children.our_stages", *overrides, do="decode")
             elif name in STAGES:
                 found = _stage(run, name, overrides, table)
             else:
                 config = {"system": name, "model": facts["model"], "rows": str(rows), "new_tokens": new_tokens}
-                found = run.tried(name, "peers_generate", **config, timed=timed, rank=rank)
+                found = run.tried(name, "children.peer_generation", **config, timed=timed, rank=rank)
             if "failed" not in found:
                 found["tokens_per_second"] = found["tokens"] / found["seconds"]
                 found["peak_gib"] = found["peak_ram_gib"] if found["peak_gib"] is None else found["peak_gib"]
@@ -46,7 +46,9 @@ def bench_generate(
 
 def _stage(run: Run, name: str, overrides: tuple[str, ...], before: list[dict[str, Any]]) -> dict[str, Any]:
     """The stage in its own store, so that it runs."""
-    found = run.tried(name, "ours", *overrides, f"runtime.gpus={STAGES[name]}", do="generate", refresh=True)
+    found = run.tried(
+        name, "children.our_stages", *overrides, f"runtime.gpus={STAGES[name]}", do="generate", refresh=True
+    )
     if "failed" in found:
         return found
     recording = found["stage"].get("recording_seconds", 0.0)

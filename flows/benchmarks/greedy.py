@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import RequestError
-from flows.benchmarks.runner import be_child
-from flows.benchmarks.setting import Asked, running
+from flows.benchmarks.child_process import be_child
+from flows.benchmarks.environment import Asked, running
 
 PLAIN = "generate, 64 at once"
 """What all are compared with."""
@@ -45,9 +45,9 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from flows.recipe import load_recipe
-    from tasks.base_model import pick_device
-    from tasks.decoding.batches import batch_size, deal
+    from tasks.decoding.batching import batch_size, deal
     from tasks.decoding.engine import Engine
+    from tasks.models.loading import pick_device
 
     recipe, given = load_recipe(config["recipe"], config["overrides"]), json.loads(Path(config["rows"]).read_text())
     device, prompts, stop = pick_device(recipe.runtime.device), given["test"], given["stop_id"]
@@ -108,7 +108,7 @@ def compared(said: dict[str, dict[str, list[str]]], references: list[list[str]])
 
 def _points(texts: dict[str, list[str]], references: list[list[str]]) -> dict[str, list[float]]:
     """ROUGE-1, 2, L of each decoder, F1 x 100."""
-    from tasks.rouge import MEASURES, TYPES
+    from tasks.metrics.rouge import MEASURES, TYPES
     from tasks.score import HEADLINE, under_every_protocol
 
     kinds = [TYPES.index(kind) for kind in ("rouge1", "rouge2", "rougeL")]

@@ -16,12 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from artifacts.fingerprint import ROOT
-from artifacts.identity import sha256
+from artifacts.artifact_store import Store, now
+from artifacts.cache_key import sha256
+from artifacts.code_fingerprint import ROOT
 from artifacts.manifest import Made, Manifest
 from artifacts.refs import Ref
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
-from artifacts.store import Store, now
 from tasks.config import (
     DataConfig,
     DownloadSpec,
@@ -35,10 +35,10 @@ from tasks.config import (
     ScoreConfig,
 )
 from tasks.download import COLUMNS
-from tasks.events import Silent
-from tasks.sources import SAMPLE, resolve_data
-from tasks.stage import Job, identity, perform
-from tasks.stages import STAGES
+from tasks.execution.stage import Job, identity, perform
+from tasks.registry import STAGES
+from tasks.sources.resolve import SAMPLE, resolve_data
+from tasks.workers.events import Silent
 
 COMMANDS = (("plan", "quickstart"), ("show",), ("store",), ("history", "quickstart"), ("gc",))
 Row = dict[str, Any]

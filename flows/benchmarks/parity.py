@@ -11,9 +11,9 @@ from statistics import fmean
 from typing import Any
 
 from artifacts.errors import RequestError
-from flows.benchmarks.setting import Asked, running
+from flows.benchmarks.environment import Asked, running
 from flows.recipe import load_recipe
-from tasks.training.plan import Plan
+from tasks.training.schedule import Plan
 
 END = 20
 """Last steps whose mean is compared."""
@@ -30,7 +30,7 @@ def bench_parity(asked: Asked, steps: int, at_once: int = 8) -> tuple[list[dict[
         only = (f"train.max_steps={steps}", "train.evaluations=1", "train.validation_limit=1")
         limit = steps * train.batch_size
         facts, rows = run.prepare(f"train.limit={limit}")
-        ours = run.tried("ours", "ours", f"train.limit={limit}", *only, do="train", warm=1)
+        ours = run.tried("ours", "children.our_stages", f"train.limit={limit}", *only, do="train", warm=1)
         _lay_in_order(rows, Plan(facts["rows"], train), steps)
         micro = next(size for size in range(min(at_once, train.batch_size), 0, -1) if train.batch_size % size == 0)
         options = {
@@ -39,7 +39,7 @@ def bench_parity(asked: Asked, steps: int, at_once: int = 8) -> tuple[list[dict[
             "train_sampling_strategy": "sequential", "weight_decay": train.weight_decay, "max_grad_norm": train.max_gradient_norm, "optim": "adamw_torch",
         }  # fmt: skip
         peer = run.tried(
-            "parity", "peers", system="parity", model=facts["model"], rows=str(rows), steps=steps, warm=1,
+            "parity", "children.peer_training", system="parity", model=facts["model"], rows=str(rows), steps=steps, warm=1,
             rank=train.lora.rank, alpha=train.lora.alpha, seed=train.seed, options=options,
         )  # fmt: skip
     for name, found in (("our stage", ours), ("TRL", peer)):

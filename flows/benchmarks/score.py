@@ -12,16 +12,16 @@ from rouge_score import rouge_scorer
 from rouge_score.tokenizers import DefaultTokenizer
 
 from artifacts.errors import RequestError
-from artifacts.paths import user_path
 from artifacts.schemas import DATASET, read_table
-from tasks.compare import draw
+from artifacts.user_paths import user_path
 from tasks.config import DataConfig, DownloadSpec, Runtime, ScoreConfig
 from tasks.download import download
-from tasks.events import Silent
-from tasks.rouge import TYPES, Scorer, score_rows
+from tasks.execution.stage import Context
+from tasks.metrics.bootstrap import draw
+from tasks.metrics.rouge import TYPES, Scorer, score_rows
 from tasks.score import PROTOCOLS, summary, under_every_protocol
-from tasks.sources import resolve_data
-from tasks.stage import Context
+from tasks.sources.resolve import resolve_data
+from tasks.workers.events import Silent
 
 
 def bench_score(source: str, predictions: str | None, repeats: int) -> tuple[list[dict[str, Any]], str]:

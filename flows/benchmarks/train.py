@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from flows.benchmarks.environment import Asked, Run, chosen, running
 from flows.benchmarks.flops import Shape, mfu, peak_of, per_token
-from flows.benchmarks.setting import Asked, Run, chosen, running
 from flows.recipe import Recipe, load_recipe
-from tasks.hardware import visible_gpus
+from tasks.workers.gpus import visible_gpus
 
 ONE = "runtime.gpus=1"
 OURS = {
@@ -62,7 +62,7 @@ def systems_known(quickstart: bool, named: bool) -> tuple[str, ...]:
 
 
 def _ours(run: Run, name: str, facts: dict[str, Any], steps: int, overrides: tuple[str, ...]) -> dict[str, Any]:
-    found = run.tried(name, "ours", *overrides, *OURS[name], do="train", warm=min(WARM, steps // 2))
+    found = run.tried(name, "children.our_stages", *overrides, *OURS[name], do="train", warm=min(WARM, steps // 2))
     if "failed" in found:
         return found
     measured = found["measured"]
@@ -87,7 +87,7 @@ def _peer(
             "steps": steps,
             "learning_rate": recipe.train.learning_rate,
         }
-    found = run.tried(name, "peers", **config)
+    found = run.tried(name, "children.peer_training", **config)
     return (
         found
         if "failed" in found

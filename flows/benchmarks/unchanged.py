@@ -10,9 +10,9 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL
 
 from artifacts.errors import RequestError
-from flows.benchmarks.runner import FailedError
-from flows.benchmarks.setting import Asked, Run, running
-from flows.server import check_server
+from flows.benchmarks.child_process import FailedError
+from flows.benchmarks.environment import Asked, Run, running
+from flows.server_check import check_server
 
 EMPTY, UNCHANGED = "an empty flow", "a retraining that finds nothing to do"
 
@@ -46,6 +46,6 @@ def bench_unchanged(asked: Asked, repeats: int) -> tuple[list[dict[str, Any]], s
 
 def _run(run: Run, empty: bool) -> dict[str, Any]:
     try:
-        return run.child("again", empty=empty)
+        return run.child("children.unchanged_run", empty=empty)
     except FailedError as failure:
         raise RequestError(f"the run failed: {failure}; its log is in {run.folder}") from failure

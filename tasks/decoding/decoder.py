@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tasks.base_model import flash_attention
-from tasks.decoding.batches import part_of, parts, shape
+from tasks.decoding.batching import part_of, parts, shape
+from tasks.decoding.cuda_graphs import Graphs
 from tasks.decoding.flash_cache import FlashCache
-from tasks.decoding.graphs import Graphs
 from tasks.decoding.kv_cache import NAME, Cache, EvenCache
 from tasks.decoding.sampling import Sampling
+from tasks.models.loading import flash_attention
 
 PROMPT_TOKENS = {"cuda": 16_384, "cpu": 2_048}
 """Tokens of one forward over prompts: enough to fill the device, few enough for its memory."""

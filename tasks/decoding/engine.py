@@ -10,14 +10,14 @@ import torch
 
 from artifacts.errors import RequestError, StageError
 from tasks.config import GenerateConfig
-from tasks.decoding import plain
-from tasks.decoding.batches import Row, shape
-from tasks.decoding.consensus import choose
+from tasks.decoding import hf_generate
+from tasks.decoding.batching import Row, shape
 from tasks.decoding.decoder import Decoder, NotFiniteError
+from tasks.decoding.minimum_bayes_risk import choose
 from tasks.decoding.sampling import Sampling, draws
 
 FAMILIES = ("gemma", "llama", "mistral", "qwen2", "qwen3")
-"""Model types whose layers are attention over all earlier tokens and nothing else, tested in tests/test_decoder.py."""
+"""Model types whose layers are attention over all earlier tokens and nothing else, tested in tests/tasks/decoding/test_decoder.py."""
 
 
 def supported(model: Any) -> bool:
@@ -99,7 +99,7 @@ class Engine:
         try:
             if not self.own:
                 pad = self.tokenizer.pad_token_id
-                return [plain.generate(self.model, pad, self.stop_id, prompts, self.settings)]
+                return [hf_generate.generate(self.model, pad, self.stop_id, prompts, self.settings)]
             if self.decoder is None or not self.decoder.fits(prompts):
                 self._release()
                 sampling = Sampling(self.settings.temperature, self.settings.epsilon)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface
 
-from tasks.base_model import head_size
+from tasks.models.loading import head_size
 
 NAME = "dialogsum_rows"
 FOREIGN = ("sliding_window", "softcap", "s_aux", "position_bias")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import torch
 
 from artifacts.errors import StageError
-from tasks.events import Events
-from tasks.training.build import Trainable
-from tasks.training.group import Group
+from tasks.training.builder import Trainable
 from tasks.training.memory import out_of_memory
-from tasks.training.pack import Rows, micro_batches, pack, shares
+from tasks.training.packing import Rows, micro_batches, pack, shares
+from tasks.training.process_group import Group
+from tasks.workers.events import Events
 
 
 class Gradients:

@@ -18,14 +18,14 @@ import torch
 
 from artifacts.errors import StageError
 from tasks.config import TrainConfig
-from tasks.events import Events
 from tasks.training import checkpoint
-from tasks.training.build import Trainable
+from tasks.training.builder import Trainable
 from tasks.training.gradients import Gradients
-from tasks.training.group import Group
 from tasks.training.optimizer import Optimizer
-from tasks.training.pack import Rows, pack, shares
-from tasks.training.plan import Plan
+from tasks.training.packing import Rows, pack, shares
+from tasks.training.process_group import Group
+from tasks.training.schedule import Plan
+from tasks.workers.events import Events
 
 CHECKPOINT_SECONDS = 60.0
 FIGURES = ("validation_loss", "train_loss")

@@ -1,4 +1,4 @@
-"""Faults injected for real. Each test says how often it tried and what was lost; tests/faults/table.py prints it.
+"""Faults injected for real. Each test says how often it tried and what was lost; tests/faults/fault_table.py prints it.
 
 `make test-faults` runs the long forms (marker `faults`) and the short ones, `make test` the short ones alone.
 """
@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest, Record
 from artifacts.refs import Ref
-from artifacts.store import Store
-from tasks.events import Events, Silent
-from tasks.stage import Job, Stage, decide, perform
+from tasks.execution.stage import Job, Stage, decide, perform
+from tasks.workers.events import Events, Silent
 from tests.conftest import put_workers_inline, shrunk, tiny_data
 
 SHORT_AND_LONG = (pytest.param("short"), pytest.param("long", marks=pytest.mark.faults))
@@ -51,12 +51,12 @@ def wanted(copied: Path, models: dict[str, Path]) -> list[str]:
 
 def planned(wanted: list[str]) -> dict[str, dict[str, Any]]:
     """What `plan` says, by the stage's folder or, where it would be new, its name."""
-    from flows import graph
-    from flows.planning import Planner
+    from flows import dag
+    from flows.planner import Planner
     from flows.recipe import load_recipe
 
     planner = Planner()
-    graph.retrain(graph.set_up(load_recipe("smollm2-135m", wanted)), planner.step)
+    dag.retrain(dag.set_up(load_recipe("smollm2-135m", wanted)), planner.step)
     return {" ".join(filter(None, [e["stage"], e["of"]])): e for e in planner.stages}
 
 
@@ -80,16 +80,16 @@ class Walk:
         return perform(stage, job, self.events)
 
     def through(self, wanted: list[str]) -> None:
-        from flows import graph
+        from flows import dag
         from flows.recipe import load_recipe
 
-        graph.retrain(graph.set_up(load_recipe("smollm2-135m", wanted)), self.step)
+        dag.retrain(dag.set_up(load_recipe("smollm2-135m", wanted)), self.step)
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
     """`command("plan", …) -> (exit code, standard output, standard error)`: the command line, called here."""
-    from flows.cli import main
+    from flows.cli.main import main
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["dialogsum", *arguments])

@@ -1,6 +1,6 @@
 """Row 5: a damaged checkpoint, or one of another training, is never gone on from; the newest whole one is.
 
-Beside these: tests/test_training_loop.py has each file cut, flipped and gone, a checkpoint of another training, and a kill
+Beside these: tests/tasks/training/test_loop.py has each file cut, flipped and gone, a checkpoint of another training, and a kill
 at each call that changes the disk while one is written (row 4), all through the loop to the same bits.
 """
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import torch
 
-from tasks.lora_worker import _identity
 from tasks.training import checkpoint
 from tasks.training.checkpoint import Progress
-from tasks.training.pack import Rows
-from tests.faults.table import Tally
-from tests.test_train import spec_of
-from tests.test_training_engine import some_rows
+from tasks.training.packing import Rows
+from tasks.training.worker import _identity
+from tests.faults.fault_table import Tally
+from tests.tasks.test_train import spec_of
+from tests.tasks.training.test_packed_model import some_rows
 
 TENSORS = {
     "adapter": torch.arange(40.0), "optimizer.exp_avg": torch.ones(40), "optimizer.exp_avg_sq": torch.ones(40),

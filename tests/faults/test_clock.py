@@ -9,21 +9,21 @@ from zoneinfo import ZoneInfo
 import pytest
 import yaml
 
-import artifacts.store
-from artifacts.store import Store
-from flows.adapters import find_adapter
+import artifacts.artifact_store
+from artifacts.artifact_store import Store
+from flows.adapter_lookup import find_adapter
 from tasks.config import ModelConfig
-from tasks.sources import resolve_model
+from tasks.sources.resolve import resolve_model
 from tests.conftest import ROOT, shrunk
 from tests.faults.conftest import Walk
-from tests.faults.table import Tally
+from tests.faults.fault_table import Tally
 
-REAL = artifacts.store.now
+REAL = artifacts.artifact_store.now
 
 
 def set_clock(patch: pytest.MonkeyPatch, ago: timedelta) -> None:
     """The clock as this project reads it; the machine's own belongs to everybody."""
-    patch.setattr(artifacts.store, "now", lambda: (datetime.now(UTC) - ago).isoformat(timespec="microseconds"))
+    patch.setattr(artifacts.artifact_store, "now", lambda: (datetime.now(UTC) - ago).isoformat(timespec="microseconds"))
 
 
 @pytest.mark.faults

@@ -1,6 +1,6 @@
 """Row 21: the same recipe twice gives the same bytes, times aside.
 
-Beside this: tests/test_train.py trains twice and with other micro-batches; tests/test_generate.py has two processes write
+Beside this: tests/tasks/test_train.py trains twice and with other micro-batches; tests/tasks/test_generate.py has two processes write
 the bytes of one.
 """
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from artifacts.store import Store
+from artifacts.artifact_store import Store
 from tests.conftest import shrunk
 from tests.faults.conftest import Walk
-from tests.faults.runs import Runs
-from tests.faults.table import Tally
+from tests.faults.fault_table import Tally
+from tests.faults.run_helpers import Runs
 
 TIMES = re.compile(
     r"<section[^>]*>\s*<h2[^>]*>Time and lineage</h2>.*?</section>"

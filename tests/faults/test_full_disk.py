@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
+from artifacts.artifact_store import Store
 from artifacts.errors import NoRoomError
 from artifacts.manifest import Manifest
-from artifacts.store import Store
-from tasks.stage import Job, Stage
+from tasks.execution.stage import Job, Stage
 from tests.conftest import ROOT
 from tests.faults.conftest import Walk, settings
-from tests.faults.table import Tally
+from tests.faults.fault_table import Tally
 
 STAGES = (
     "download",

@@ -1,7 +1,7 @@
 """Row 17: malformed recipes and data. Exit 2 with one line, or a valid plan; never a traceback, never a stage started.
 
-Beside these: tests/test_recipe.py fuzzes the reader of recipes alone with 300 files, trees and overrides, and
-tests/test_download.py has the faults of a table that people make.
+Beside these: tests/flows/test_recipe.py fuzzes the reader of recipes alone with 300 files, trees and overrides, and
+tests/tasks/test_download.py has the faults of a table that people make.
 """
 
 import csv
@@ -14,16 +14,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from artifacts.schemas import DATASET, read_table
-from artifacts.store import Store
 from flows.recipe import Recipe, all_keys
 from tasks.config import DataConfig, DownloadSpec
 from tasks.download import COLUMNS, download
-from tasks.sources import SPLITS, resolve_data
+from tasks.sources.resolve import SPLITS, resolve_data
 from tests.conftest import Bench, shrunk
 from tests.faults.conftest import SHORT_AND_LONG
-from tests.faults.table import Tally
+from tests.faults.fault_table import Tally
 
 EXAMPLES = {"short": 15, "long": 500}
 VALUES = (

@@ -1,7 +1,7 @@
 """Row 16: text from outside stays text, through a whole run: tables, prompts, tokens, report, Prefect UI, terminal.
 
-Beside these: tests/test_report.py and tests/test_browser.py have hostile text in every place of the report, and
-tests/test_turns.py markers of every template in any text. Nothing here writes CSV.
+Beside these: tests/tasks/test_report.py and tests/system/test_report_in_browser.py have hostile text in every place of the report, and
+tests/tasks/models/test_chat_template.py markers of every template in any text. Nothing here writes CSV.
 """
 
 import json
@@ -13,19 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 from markdown_it import MarkdownIt
 
+from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
-from artifacts.store import Store
-from flows.terminal import Terminal
-from tasks.base_model import load_tokenizer
+from flows.cli.terminal import Terminal
 from tasks.config import DataConfig, DownloadSpec, ModelConfig
 from tasks.download import download
-from tasks.shell import terminal
-from tasks.sources import resolve_data, resolve_model
-from tasks.turns import TurnEncoder
+from tasks.models.chat_template import TurnEncoder
+from tasks.models.loading import load_tokenizer
+from tasks.prefect_task import terminal
+from tasks.sources.resolve import resolve_data, resolve_model
 from tests.conftest import Bench, read_csv, run_cli, shrunk, write_csv
 from tests.faults.conftest import settings
-from tests.faults.table import Tally
-from tests.test_report import FOREIGN, HOSTILE, Page
+from tests.faults.fault_table import Tally
+from tests.tasks.test_report import FOREIGN, HOSTILE, Page
 
 TEXTS = (
     *HOSTILE[:-1],

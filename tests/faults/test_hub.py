@@ -1,7 +1,7 @@
 """Row 19: a hub that fails. The right message for each fault, asked again where that helps and only there, and nothing
 half-downloaded or altered is used.
 
-Beside these: tests/test_cli.py has the licence and the unknown name on the command line, tests/test_hub_data.py datasets.
+Beside these: tests/flows/cli/test_errors.py has the licence and the unknown name on the command line, tests/tasks/test_hub_data.py datasets.
 """
 
 import json
@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import ROOT
-from tests.faults.hub import COMMIT, CUT, HANGS, OTHER, Hub, serving
-from tests.faults.table import Tally
+from tests.faults.fake_hub import COMMIT, CUT, HANGS, OTHER, Hub, serving
+from tests.faults.fault_table import Tally
 
 TOKEN = "hf_" + "canaryOfTheHubTests" * 2
-PIN = "from tasks.sources import resolve_model; from tasks.config import ModelConfig; found = resolve_model(ModelConfig(source='owner/model')).revision"
-FETCH = f"from tasks.hub import fetch; found = sorted(f.name for f in fetch('owner/model', '{COMMIT}', ['*.json', '*.safetensors']).iterdir())"
+PIN = "from tasks.sources.resolve import resolve_model; from tasks.config import ModelConfig; found = resolve_model(ModelConfig(source='owner/model')).revision"
+FETCH = f"from tasks.sources.hub import fetch; found = sorted(f.name for f in fetch('owner/model', '{COMMIT}', ['*.json', '*.safetensors']).iterdir())"
 SCRIPT = """
 import json, sys
 from artifacts.errors import RequestError

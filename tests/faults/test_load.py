@@ -1,6 +1,6 @@
 """Row 20: load. How long it takes is told by `dialogsum bench load`, not here (BENCHMARKS.md).
 
-Beside these: tests/test_station.py queues evaluations on one worker.
+Beside these: tests/system/test_station.py queues evaluations on one worker.
 """
 
 import tracemalloc
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 import artifacts.schemas
+from artifacts.artifact_store import Store
 from artifacts.refs import Ref
-from artifacts.store import Store
 from tasks.config import DataConfig, DownloadSpec, FormatSpec, Runtime
-from tasks.events import Silent
-from tasks.sources import resolve_data
-from tasks.stage import Job, identity, perform
-from tasks.stages import STAGES
+from tasks.execution.stage import Job, identity, perform
+from tasks.registry import STAGES
+from tasks.sources.resolve import resolve_data
+from tasks.workers.events import Silent
 from tests.conftest import write_csv
-from tests.faults.table import Tally
+from tests.faults.fault_table import Tally
 
 
 def peak_of(folder: Path, rows: int) -> int:

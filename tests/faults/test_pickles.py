@@ -14,19 +14,19 @@ from typing import Any
 import pytest
 import torch
 
+from artifacts.artifact_store import DamageError, Store
+from artifacts.backend import sha256_of
+from artifacts.code_fingerprint import PACKAGES
 from artifacts.errors import RequestError, StageError
-from artifacts.fingerprint import PACKAGES
 from artifacts.manifest import FileSeal, InputRef, content_digest, seal_of
-from artifacts.places import sha256_of
 from artifacts.refs import Ref
-from artifacts.store import DamageError, Store
-from tasks.base_model import load_model, load_tokenizer
 from tasks.config import ModelConfig, ResolvedModel
-from tasks.generate_worker import merged
-from tasks.sources import resolve_model
+from tasks.decoding.worker import merged
+from tasks.models.loading import load_model, load_tokenizer
+from tasks.sources.resolve import resolve_model
 from tasks.training import checkpoint
 from tests.conftest import ROOT
-from tests.faults.table import Tally
+from tests.faults.fault_table import Tally
 
 CPU = torch.device("cpu")
 
@@ -183,8 +183,8 @@ def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
     copied: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """Prefect's record says how it is to be read: another serializer, decoder or class than ours counts as no result."""
-    from tasks.away import kept
-    from tasks.shell import run_stage
+    from tasks.execution.sharding import kept
+    from tasks.prefect_task import run_stage
 
     (copied / "evil_module.py").write_text(f"import os\nos.mkdir({str(canary.folder)!r})\nRef = loads = dict\n")
     monkeypatch.syspath_prepend(copied)

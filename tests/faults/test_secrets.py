@@ -18,10 +18,10 @@ import pytest
 
 from tests.conftest import run_cli, shrunk, tiny_data
 from tests.faults.conftest import settings
-from tests.faults.hub import Hub, serving
-from tests.faults.table import Tally
-from tests.servers import S3
-from tests.test_remote import Machine
+from tests.faults.fake_hub import Hub, serving
+from tests.faults.fault_table import Tally
+from tests.support.servers import S3
+from tests.system.test_shared_store import Machine
 
 TOKEN = "hf_" + "canaryOfTheSecretsTest" * 2
 SECRET = S3.SECRET
@@ -107,7 +107,7 @@ def test_secrets_are_nowhere_after_runs_that_fail_and_one_that_succeeds(
         killed = machine.start("run", *wanted, "--debug")
         end = time.monotonic() + 200
         while killed.poll() is None and time.monotonic() < end:
-            if workers := [p for p in children(killed.pid) if b"tasks.generate_worker" in p[1]]:
+            if workers := [p for p in children(killed.pid) if b"tasks.decoding.worker" in p[1]]:
                 os.kill(workers[0][0], signal.SIGKILL)
                 break
             time.sleep(0.05)

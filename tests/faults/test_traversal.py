@@ -1,7 +1,7 @@
 """Row 15: no name that comes from outside leads out of the store, nor does a link in it.
 
-Beside these: tests/test_store.py has the same forty forms in ids, folders and small files of every kind of store, and
-in the file names of manifests; tests/test_station.py has the server refuse recipes that are not in its list. There are no
+Beside these: tests/artifacts/test_artifact_store.py has the same forty forms in ids, folders and small files of every kind of store, and
+in the file names of manifests; tests/system/test_station.py has the server refuse recipes that are not in its list. There are no
 archive members: nothing is unpacked (tests/faults/test_pickles.py).
 """
 
@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from artifacts.artifact_store import DamageError, Store
 from artifacts.errors import RequestError
 from artifacts.refs import Ref
-from artifacts.store import DamageError, Store
 from flows.recipe import PROMPTS, load_recipe
-from tasks import away
 from tasks.config import ModelConfig
-from tasks.prompt import load_prompt
-from tasks.sources import resolve_model
-from tests.faults.table import Tally
-from tests.test_store import HOSTILE, publish
+from tasks.execution import sharding
+from tasks.models.prompt_template import load_prompt
+from tasks.sources.resolve import resolve_model
+from tests.artifacts.test_artifact_store import HOSTILE, publish
+from tests.faults.fault_table import Tally
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -45,7 +45,7 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
     fields, before = Ref.of_manifest(manifest).model_dump(), tree(tmp_path)
     attempts: dict[str, Callable[[str], object]] = {
         "receipt": lambda form: Ref.model_validate(fields | {"path": form}),
-        "job": away.kept,
+        "job": sharding.kept,
         "recipe": load_recipe,
         "prompt": lambda form: load_prompt(form, PROMPTS),
         "package": lambda form: resolve_model(ModelConfig(source=f"package:{form}/x.gguf")),

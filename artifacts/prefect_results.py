@@ -1,0 +1,88 @@
+"""Prefect's cache over the artifact store: one policy, one place for results, JSON only.
+
+Prefect's own policies do not serve here: the default key holds the run id, INPUTS would see paths and batch sizes, and
+TASK_SOURCE misses helpers. So the key is the artifact's own, computed by tasks/execution/stage.py. A stored result is a receipt
+whose validator checks every byte of the payload, and Prefect takes its error for "no result", so a damaged artifact is
+made again. A record that is not word for word such a receipt, of that very artifact, counts as no result: Prefect would
+import, call and unpickle whatever a record names, and take one that it cannot read for the stage's answer.
+"""
+
+import json
+from functools import cache
+from typing import Any
+
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.context import TaskRunContext
+from prefect.filesystems import WritableFileSystem
+from prefect.serializers import JSONSerializer
+from prefect.settings import get_current_settings
+
+from artifacts.artifact_store import Store
+from artifacts.refs import Ref
+
+BLOCK = "dialogsum-store"
+RECEIPT = f"{Ref.__module__}.{Ref.__qualname__}"
+
+
+def _key(context: TaskRunContext, inputs: dict[str, Any]) -> str:
+    job = inputs["job"]
+    return f"{job.stage}-{job.key}"
+
+
+ARTIFACT_KEY = CacheKeyFnPolicy(cache_key_fn=_key)
+
+
+class StoreResults(WritableFileSystem):
+    """Prefect's result records, kept under `results/` of whatever store this process uses.
+
+    The block itself holds no address and no credentials: each worker has its own DIALOGSUM_STORE.
+    """
+
+    _block_type_name = "DialogSum store"
+    _block_type_slug = BLOCK
+    _description = "Result records beside the artifacts they speak of."
+
+    def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]  # Prefect calls both forms
+        name = _file_name(path)
+        content = Store.current().read("results", name)
+        if content is None:
+            raise FileNotFoundError(path)
+        return _receipt(content, name)
+
+    async def aread_path(self, path: str) -> bytes:
+        return self.read_path(path)
+
+    def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
+        Store.current().write(content, "results", _file_name(path))
+
+    async def awrite_path(self, path: str, content: bytes) -> None:
+        self.write_path(path, content)
+
+
+def _receipt(content: bytes, name: str) -> bytes:
+    """A record, spelled anew. ValueError, KeyError or TypeError unless it is the receipt of the artifact of this name."""
+    record = json.loads(content)
+    told = json.loads(record["result"])
+    ref = Ref.model_validate(told["data"])
+    serializer = record["metadata"]["serializer"]
+    if serializer != JSONSerializer().model_dump() or told["__class__"] != RECEIPT or f"{ref.stage}-{ref.key}" != name:
+        raise ValueError(f"{name} is not the receipt of that artifact")
+    told = {"__class__": RECEIPT, "data": ref.model_dump()}
+    return json.dumps({"metadata": record["metadata"], "result": json.dumps(told)}).encode()
+
+
+def _file_name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
+
+
+def saved_block() -> StoreResults:
+    """The block, known to the server: Prefect refers to result storage by a block's id."""
+    return _saved_on(get_current_settings().api.url)
+
+
+@cache
+def _saved_on(server: str | None) -> StoreResults:
+    """Once a process and server: it is asked for by every stage, and never changes."""
+    block = StoreResults()
+    block.save(BLOCK, overwrite=True)
+    return block

@@ -1,0 +1,67 @@
+"""Which adapter does a person mean: an id, `latest`, `champion`, or `none`."""
+
+from collections.abc import Iterable
+
+from artifacts.artifact_store import DamageError, Store
+from artifacts.champions import Champions
+from artifacts.errors import RequestError
+from artifacts.manifest import Manifest
+from tasks.config import ResolvedModel
+
+
+def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
+    """The manifest of a whole adapter of this base model; None for `none`. RequestError otherwise."""
+    store = Store.current()
+    if name == "none":
+        return None
+    if name == "latest":
+        of_base = [
+            m for m in store.manifests("train") if _base(m) == model.revision and m.of is None
+        ]  # no further seeds
+        if not of_base:
+            raise RequestError(f"no adapter of {model.name} in {store.root} yet: `dialogsum run` trains one")
+        manifest = of_base[-1]
+    elif name == "champion":
+        champions = Champions(model.revision)
+        if champions.current is None:
+            way = reinstate([champions]) or "`dialogsum promote` makes the latest one if it is better"
+            raise RequestError(
+                f"no adapter of {model.name} is champion {'now' if champions.withdrawn else 'yet'}: {way}"
+            )
+        name = champions.current.adapter
+        manifest = store.by_id(name)
+    else:
+        manifest = store.by_id(name)
+        if manifest.stage != "train":
+            raise RequestError(
+                f"{name} is not an adapter but the work of {manifest.stage} (adapters are called train-…)"
+            )
+    if _base(manifest) != model.revision:
+        origin = manifest.made.origin.get("model", _base(manifest)[:8])
+        raise RequestError(
+            f"adapter {manifest.id} was trained on {origin}, the recipe's base model is {model.origin}: "
+            f"choose an adapter of that base, or the recipe it was trained by"
+        )
+    try:
+        return store.verified(manifest.path)
+    except DamageError as error:
+        raise RequestError(f"adapter {manifest.id} is damaged ({error}): run its recipe again") from error
+
+
+def reinstate(logs: Iterable[Champions]) -> str:
+    """How to undo the newest rollback of base models that have no champion; empty if nothing was rolled back."""
+    withdrawn = {adapter: at for log in logs for adapter, at in log.withdrawn.items()}
+    if not withdrawn:
+        return ""
+    adapter = max(withdrawn, key=lambda name: withdrawn[name])
+    trained = Store.current().manifests("train", {adapter})
+    recipe = trained[0].made.origin.get("recipe", "").split(" ")[0] if trained else ""
+    command = " ".join(
+        ["dialogsum promote", *([recipe] if recipe not in ("", "quickstart") else []), "--adapter", adapter]
+    )
+    at = withdrawn[adapter][:16].replace("T", " ")
+    return f"{adapter} was rolled back on {at} UTC, and `{command}` reinstates it"
+
+
+def _base(manifest: Manifest) -> str:
+    return str(manifest.identity["config"]["model"]["revision"])

@@ -1,0 +1,116 @@
+"""Stages sent to the GPU pool: child runs of their own, one for each machine that shares the work.
+
+Only the store says whether they succeeded: a child that ends well without having made the artifact is an error.
+"""
+
+import time
+from typing import Any
+from uuid import uuid4
+
+from httpx import HTTPError
+from prefect import get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.deployments import run_deployment
+from prefect.states import Cancelling
+
+from artifacts.artifact_store import Store
+from artifacts.errors import StageError, one_line
+from tasks.cancellation import stop_if_cancelled
+from tasks.execution import sharding
+from tasks.execution.stage import Job
+from tasks.prefect_task import RunEvents, log_what_is_kept, title
+from tasks.registry import STAGES
+from tasks.server_outage import retry
+from tasks.training.preflight import refuse_failed
+
+TRIES = 2
+"""How often a run is started whose process or machine dies under it: it goes on where the last one was, if it can."""
+POLL = 2.0
+"""Seconds between looks at the children."""
+
+
+def send(job: Job, path: str) -> None:
+    """Have the artifact made on the GPU pool, or its parts if several machines share it; returns once they are in the store.
+
+    `path`: where in the store it will be. StageError if its checks on the CPU or its runs fail.
+    """
+    refuse_failed(sharding.check(job, RunEvents(f"check {title(job)}")))
+    machines = job.runtime.machines if STAGES[job.stage].share else 1
+    wanted = [(0, 1)] if machines == 1 else sharding.missing_shares(job, machines)
+    left = "its runs on the GPU pool are cancelled; their checkpoints and finished batches are kept"
+    with log_what_is_kept(title(job), lambda: left), get_client(sync_client=True) as client:
+        _all(client, {share: _Child(job, share) for share in wanted})
+    manifest = Store.current().manifest(path)
+    whole = (
+        manifest is not None and manifest.key == job.key
+        if machines == 1
+        else not sharding.missing_shares(job, machines)
+    )
+    if not whole:
+        raise StageError(
+            f"{title(job)} ran on the GPU pool, but {job.artifact} is not in {Store.current().root}: give its "
+            "workers the same code and the same DIALOGSUM_STORE"
+        )
+
+
+class _Child:
+    """A run on the GPU pool."""
+
+    def __init__(self, job: Job, share: tuple[int, int]) -> None:
+        self.job, self.share, self.tries = job, share, 0
+        self.name = title(job) if share[1] == 1 else f"{title(job)}, {share[0] + 1} of {share[1]}"
+        self.start()
+
+    def start(self) -> None:
+        job, self.tries = self.job, self.tries + 1
+        given: dict[str, Any] = {"artifact": job.artifact, "refresh": job.refresh}
+        if self.share[1] > 1:
+            given |= {"shard": self.share[0], "shards": self.share[1]}
+        run: Any = retry(
+            run_deployment, f"stage-{job.stage}/stage-{job.stage}", parameters=given, flow_run_name=self.name, timeout=0,
+            tags=["gpu", job.recipe.split(" ")[0]],
+            idempotency_key=str(uuid4()),  # a request that is repeated makes no second run
+        )  # fmt: skip
+        self.id = run.id
+        get_run_logger().info("%s: sent to the GPU pool as run %s", self.name, run.id)
+
+    def ended(self, client: SyncPrefectClient) -> bool:
+        """Whether it is over; started again if its process died. StageError if it failed."""
+        state = retry(client.read_flow_run, self.id).state
+        if state is None or not state.is_final():
+            return False
+        if state.is_completed():
+            return True
+        said = one_line(f"{state.name}: {state.message or 'no message'}", 300)
+        if state.is_crashed() and self.tries < TRIES:
+            get_run_logger().warning("%s died (%s): started again", self.name, said)
+            self.start()
+            return False
+        raise StageError(f"{self.name}: its run {self.id} on the GPU pool ended {said}")
+
+
+def _all(client: SyncPrefectClient, children: dict[tuple[int, int], _Child]) -> None:
+    """Wait for all children. If one fails the others are let finish: their shares are kept. Cancelled with this run."""
+    failed: list[StageError] = []
+    running = list(children.values())
+    try:
+        while running:
+            time.sleep(POLL)
+            retry(stop_if_cancelled, client)
+            for child in list(running):
+                try:
+                    over = child.ended(client)
+                except StageError as error:
+                    failed.append(error)
+                    over = True
+                if over:
+                    running.remove(child)
+    except BaseException:
+        for child in running:
+            try:
+                client.set_flow_run_state(child.id, Cancelling(message="the run that asked for it has ended"))
+            except HTTPError as error:  # the error that ended this run is the one to raise
+                get_run_logger().warning("%s could not be cancelled: %s", child.name, one_line(error, 120))
+        raise
+    if failed:
+        raise failed[0]

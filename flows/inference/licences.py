@@ -1,0 +1,51 @@
+"""Under which terms base models and training data are given, for the card of what was made from them."""
+
+from artifacts.artifact_store import Store
+from artifacts.manifest import Manifest, Record
+from tasks.config import DataConfig
+from tasks.sources.resolve import resolve_data
+
+DIALOGSUM = "cc-by-nc-sa-4.0"
+LICENCES = {"gemma": "gemma", "smollm2": "apache-2.0"}
+"""Of base models, by the beginning of their name."""
+TERMS = {"gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."}
+
+
+class TrainingData(Record):
+    """What an adapter was trained on."""
+
+    name: str
+    """`knkarthick/dialogsum@1a2b3c4`, `sample`, or the name of a folder."""
+    title: str
+    terms: str
+    licence: str | None = None
+    """Where it restricts what was made from the data."""
+
+
+def training_data(store: Store, adapter: Manifest | None) -> TrainingData:
+    """Where the adapter's data came from, and under which terms."""
+    try:
+        rows = store.by_id(adapter.inputs["rows"].id) if adapter else None
+        dataset = store.by_id(rows.inputs["dataset"].id) if rows else None
+    except Exception:  # swept away meanwhile
+        dataset = None
+    if dataset is None:
+        return TrainingData(name="unknown", title="data that is not known here", terms="the terms of whoever owns it")
+    name = dataset.made.origin.get("data", "unknown")
+    revision = dataset.identity["config"].get("data", {}).get("revision")
+    if revision == resolve_data(DataConfig(source="sample")).revision:
+        terms = "dialogues and summaries that were written for that project, with no text of others: the terms of the project"
+        return TrainingData(name=name, title="the sample of dialogsum-pipeline", terms=terms)
+    if "dialogsum" in name.lower():
+        terms = "CC BY-NC-SA 4.0, which allows no commercial use"
+        return TrainingData(name=name, title=f"DialogSum ({name})", terms=terms, licence=DIALOGSUM)
+    return TrainingData(name=name, title=name, terms="the terms of whoever owns it")
+
+
+def licences(base: str, family: str | None, data: TrainingData) -> str:
+    """The list of them, for the card; `base` is the base model's name, `family` its key in LICENCES."""
+    lines = [f"- Base model {base}: {LICENCES[family] if family else 'the terms of whoever published it'}."]
+    if family in TERMS:
+        lines.append(f"- {TERMS[family]}")
+    lines.append(f"- Training data, {data.title}: {data.terms}.")
+    return "\n".join(lines)

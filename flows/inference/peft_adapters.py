@@ -1,0 +1,57 @@
+"""Adapters that are not the store's: a folder as peft writes it, here or on the hub, and the recipe that fits its base."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import RequestError, one_line
+from artifacts.user_paths import user_path
+from flows.recipe import RECIPES, load_recipe
+
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def fetch_adapter(adapter: str) -> Path | None:
+    """The folder of an adapter that is not the store's: one here, or a repository of the hub, fetched. None otherwise."""
+    folder = user_path(adapter, "--adapter")
+    if folder.is_dir():
+        for file in FILES:
+            if not (folder / file).is_file():
+                raise RequestError(f"--adapter: no {file} in {folder}; expected an adapter as peft writes it")
+        return folder
+    if adapter.startswith((".", "/", "~")):
+        raise RequestError(f"--adapter: no folder {folder}")
+    if adapter.count("/") != 1:
+        return None
+    from huggingface_hub import snapshot_download
+
+    try:
+        fetched = Path(snapshot_download(adapter, allow_patterns=list(FILES)))
+    except Exception as error:  # no such repository, no licence, no network: each library has its own classes
+        raise RequestError(
+            f"--adapter: cannot fetch {adapter} ({one_line(error, 120)}); check the name, HF_TOKEN and the network"
+        ) from error
+    return fetch_adapter(str(fetched))
+
+
+def base_name(folder: Path) -> str:
+    """The base model that an adapter names. RequestError if adapter_config.json does not read."""
+    try:
+        config: Any = json.loads((folder / FILES[0]).read_text())
+        return str(config["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RequestError(f"--adapter: {folder / FILES[0]} does not read ({one_line(error, 80)})") from error
+
+
+def recipe_of_base(base: str) -> str:
+    """A recipe of a base model, one that asks as it trains."""
+    recipes = [load_recipe(file.stem) for file in sorted(RECIPES.glob("*.yaml"))]
+    for recipe in sorted(
+        recipes, key=lambda recipe: (recipe.evaluation.turns is not None, recipe.name != "quickstart")
+    ):
+        if base in (recipe.model.source, recipe.model.source.split("/")[-1]):
+            return recipe.name
+    raise RequestError(
+        f"--adapter: its base model is {one_line(base, 80)!r}, which no recipe has: "
+        "--recipe NAME --set model.source=… --set model.turns=…"
+    )

@@ -1,0 +1,183 @@
+"""What a finished run tells: the JSON of the command line, the artifacts in the Prefect UI, the event for automations."""
+
+import json
+from collections.abc import Container
+from typing import Any
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.events import emit_event
+
+from artifacts.artifact_store import Store
+from artifacts.champions import Champions
+from artifacts.manifest import Manifest
+from flows.dag import Outcome, Setup
+from flows.labels import Overrides, labels_of, outputs_of, prompt_label, prompts_of
+from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
+from tasks.metrics.rouge import TYPES
+from tasks.prefect_task import publish_pages
+from tasks.reporting.escaping import plain
+from tasks.reporting.examples import MEASURE, RIVALS
+from tasks.reporting.headline import NAME, dialogues, quoted, rivals_in_words
+from tasks.reporting.links import ids_in, linked
+
+
+def tell(
+    setup: Setup, stages: list[dict[str, Any]], outcome: Outcome, artifacts: dict[str, Manifest]
+) -> tuple[dict[str, Any], str]:
+    """Publish to the UI; returns what `run --json` prints, and the run in one line for the message of its state.
+
+    artifacts: those of the stages, by id. They get a page wherever they were made, and so does what is named beside them.
+    """
+    store, name = Store.current(), setup.recipe.name
+    scores, report = store.by_id(outcome.scores.id), store.by_id(outcome.report.id)
+    page = f"{store.absolute(report.path)}/payload/report.html"
+    about = f"{name}: {compared(setup, scores, outcome)}"
+    known = publish_pages([*artifacts.values(), *_named(setup, stages, artifacts)])
+    text = (store.payload(report.path) / "report.md").read_text() + overrides_page(setup.overrides)
+    create_markdown_artifact(report_page(text, report.id, page, known), key="report", description=f"{about}: report")
+    create_markdown_artifact(
+        scores_page(score_table(store, scores), scores, known),
+        key="scores",
+        description=f"{about}: F1 x 100, headline protocol",
+    )
+    create_markdown_artifact(
+        stages_page(stages, known), key="stages", description=f"{about}: what ran, what was reused, and why"
+    )
+    publish_report_file(report.id, page, name)
+    ran = sum(e["status"] == "run" for e in stages)
+    get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(stages))
+    told = {
+        "recipe": name,
+        "store": str(store.root),
+        "stages": stages,
+        "scores": scores.facts["headline"],
+        "report": page,
+    }
+    if outcome.seeds:
+        every = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
+        told["seeds"] = [m.facts["headline"]["tuned"] for m in every]
+    decided = ""
+    if outcome.decision is not None:
+        told["decision"], decided = decision(setup, stages, outcome, known)
+    return told, headline(stages, decided, f"{compared(setup, scores, outcome)}: {result(store, scores)}")
+
+
+def _named(setup: Setup, stages: list[dict[str, Any]], artifacts: Container[str]) -> list[Manifest]:
+    """Further artifacts that the pages of a run name: champions, and what its stages were compared with."""
+    champions = {champion.adapter for champion, _ in setup.champions.stack[-2:]}
+    named = champions.union(*(ids_in(entry["reason"]) for entry in stages))
+    return Store.current().manifests(ids=missing) if (missing := {i for i in named if i not in artifacts}) else []
+
+
+def compared(setup: Setup, scores: Manifest, outcome: Outcome) -> str:
+    """`train-1a2b3c4d with prompt brief, 40 dialogues, generate.limit=40`."""
+    overrides = setup.overrides.in_short()
+    who = outcome.adapter.id if outcome.adapter else "base model"
+    asked = f"{who} with prompt {quoted(prompt_label(setup.evaluation_prompt))}"
+    return ", ".join(filter(None, [asked, f"{dialogues(scores.facts['protocol'])} dialogues", overrides]))
+
+
+def result(store: Store, scores: Manifest) -> str:
+    """`ROUGE-1 37.8, +0.4 (-0.2 to +1.0) against the previous prompt "highlight"`."""
+    found, outputs = json.loads((store.payload(scores.path) / "scores.json").read_text()), outputs_of(scores)
+    rival = next((name for name in RIVALS if name in found["differences"]), None)
+    if rival is None:
+        low, high = scores.facts["intervals"]["base"][MEASURE]
+        return f"{NAME} {scores.facts['headline']['base'][MEASURE]:.1f} ({low:.1f} to {high:.1f})"
+    gain = found["differences"][rival][MEASURE]
+    low, high = gain["interval"]
+    against = rivals_in_words(outputs, prompts_of(outputs))[1][rival]
+    score = f"{NAME} {scores.facts['headline']['tuned'][MEASURE]:.1f}"
+    return f"{score}, {gain['mean']:+.1f} ({low:+.1f} to {high:+.1f}) against {against}"
+
+
+def overrides_page(overrides: Overrides) -> str:
+    """What the run added to its recipe, as Markdown; empty if nothing."""
+    given = (("the variable dialogsum_overrides", overrides.station), ("this run", overrides.own))
+    lines = [f"- from {plain(where)}: {plain(', '.join(added))}" for where, added in given if added]
+    return "\n".join(["", "## Overrides of the recipe", "", *lines, ""]) if lines else ""
+
+
+def headline(stages: list[dict[str, Any]], decided: str, found: str) -> str:
+    """A finished run in one line: the decision of the gate, the result, and what had to be made for it."""
+    ran = [" ".join(filter(None, [e["stage"], e["of"]])) for e in stages if e["status"] == "run"]
+    if not ran:
+        return "; ".join(filter(None, [f"nothing changed: all {len(stages)} stages reused", decided, found]))
+    reused = f"reused {len(stages) - len(ran)} of {len(stages)} stages, ran {', '.join(ran)}"
+    return "; ".join(filter(None, [decided, found, reused]))
+
+
+def decision(
+    setup: Setup, stages: list[dict[str, Any]], outcome: Outcome, known: Container[str]
+) -> tuple[dict[str, Any], str]:
+    """The gate's decision as the pointer stands now, and in words; an event where it was made by this run or moved the pointer."""
+    assert outcome.decision is not None
+    assert outcome.adapter is not None
+    store, adapter = Store.current(), outcome.adapter.id
+    manifest = store.by_id(outcome.decision.id)
+    checks = json.loads((store.payload(manifest.path) / "decision.json").read_text())["checks"]
+    before, after = setup.champions, Champions(setup.model.revision)
+    candidate = setup.candidate(adapter)
+    moved = len(after.changes) > len(before.changes) and after.current == candidate
+    # a champion that no longer passes, such as under a stricter gate, is told as rejected and stays in force
+    state = "rejected" if not manifest.facts["passed"] else "promoted" if after.current == candidate else "passed"
+    said = decision_in_words(adapter, state, moved, manifest.facts["reasons"], after)
+    create_markdown_artifact(
+        linked(decision_page(adapter, state, moved, checks, before, after), known), key="decision", description=said
+    )
+    new = any(e["artifact"] == manifest.id and e["status"] == "run" for e in stages)
+    if moved or (new and state == "rejected"):
+        emit_event(
+            event=f"dialogsum.model.{state}",
+            resource={"prefect.resource.id": f"dialogsum.adapter.{adapter}", "prefect.resource.name": adapter},
+            payload={
+                "recipe": setup.recipe.name, "base_model": setup.model.origin, "reasons": manifest.facts["reasons"],
+                "scores": outcome.scores.id, "replaced": before.current.adapter if before.current else None,
+            },
+        )  # fmt: skip
+    get_run_logger().info("%s; %s", said, "; ".join(manifest.facts["reasons"]))
+    return {"adapter": adapter, "state": state, "reasons": manifest.facts["reasons"], "checks": checks}, said
+
+
+def decision_in_words(adapter: str, state: str, moved: bool, reasons: list[str], champions: Champions) -> str:
+    """`train-1a2b3c4d promoted`, `… remains champion`, `… rejected (the first reason); train-5e6f7a8b remains champion`."""
+    if state == "promoted":
+        return f"{adapter} {'promoted' if moved else 'remains champion'}"
+    if state == "passed":
+        return f"{adapter} passes the gate, not promoted (gate.automatic is off)"
+    more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    stands = f"{champions.current.adapter} remains champion" if champions.current else "there is no champion"
+    return f"{adapter} rejected ({reasons[0]}{more}); {stands}"
+
+
+def decision_page(
+    adapter: str, state: str, moved: bool, checks: list[dict[str, Any]], before: Champions, after: Champions
+) -> str:  # fmt: skip
+    """The decision as Markdown for the Prefect UI."""
+    replaced = f"It replaces `{before.current.adapter}`." if before.current else "There was no champion before."
+    remains = f"`{after.current.adapter}` remains champion." if after.current else "There is no champion."
+    head, stands = {
+        "promoted": (f"# `{adapter}` is champion", replaced) if moved else (f"# `{adapter}` remains champion", ""),
+        "passed": (f"# `{adapter}` passes the gate and was not made champion (gate.automatic is off)", remains),
+        "rejected": (f"# `{adapter}` is rejected", remains),
+    }[state]
+    rows = [f"| {_met(c)} | {plain(c['name'])} | {plain(c['got'])} | {plain(c['wanted'] or '-')} |" for c in checks]
+    return "\n".join([head, "", stands, "", "| | condition | found | wanted |", "|---|---|---|---|", *rows, ""])
+
+
+def _met(check: dict[str, Any]) -> str:
+    if not check.get("applied", True):  # decisions of earlier versions do not have it
+        return "not applied"
+    return "passed" if check["passed"] else "**not passed**"
+
+
+def score_table(store: Store, scores: Manifest) -> list[dict[str, Any]]:
+    """One row a system: floors, models, ceiling; F1 x 100 with its interval."""
+    content = json.loads((store.payload(scores.path) / "scores.json").read_text())
+    found, labels = content["protocols"][content["headline"]], labels_of(scores)
+    return [
+        {"system": labels.get(system, system), "rows": found["protocol"]["rows"]}
+        | {kind: f"{row[kind]['f1']:.2f} ({row[kind]['interval'][0]:.1f} to {row[kind]['interval'][1]:.1f})" for kind in TYPES}
+        for system, row in sorted(found["systems"].items(), key=lambda pair: pair[1]["rouge1"]["f1"])
+    ]  # fmt: skip

@@ -1,0 +1,117 @@
+"""Each stage as a flow of its own: makes one artifact, known by its id alone.
+
+So any stage is rerun from the UI, and a retraining on a machine without a GPU has its adapters and summaries made on the
+GPU pool (flows/gpu_pool.py).
+"""
+
+from typing import Annotated, Any
+
+from prefect import Flow, flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from pydantic import Field
+
+from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
+from artifacts.retention import Uses
+from flows.failures import fails_in_one_line
+from flows.run_names import kept_or
+from tasks.execution import sharding
+from tasks.execution.stage import Job, decide
+from tasks.gpu_lease import gpu_gate
+from tasks.prefect_task import RunEvents, publish_pages, run_stage, title
+from tasks.registry import STAGES
+
+
+def _run_name(given: dict[str, Any]) -> str:
+    """`train smollm2-135m-instruct r32 3 epochs`, and which share of it."""
+    try:
+        name = title(sharding.kept(given["artifact"]))
+    except RequestError:
+        name = given["artifact"]  # the run itself says what is wrong
+    shards = given.get("shards", 1)
+    return f"{name}, {given['shard'] + 1} of {shards}" if shards > 1 else name
+
+
+def _job(artifact: str, refresh: bool) -> Job:
+    """The job of an artifact as today's code does it. Another version makes another artifact, never this one anew."""
+    job = sharding.kept(artifact)
+    stage = STAGES[job.stage]
+    decision = decide(stage, job.of, stage.spec.model_validate(job.spec), job.inputs)
+    if decision.identity != job.identity:
+        get_run_logger().warning(
+            "%s is the work of other code than this worker has: making %s-%s", artifact, job.stage, decision.key[:8]
+        )
+    return job.model_copy(update={"identity": decision.identity, "refresh": refresh, "run": str(flow_run.id)})
+
+
+def _make(artifact: str, refresh: bool) -> State[Any]:
+    job = _job(artifact, refresh)
+    sharding.keep(job)
+    uses = Uses(job.run)
+    uses.hold(job.artifact, *(ref.id for ref in job.inputs.values()))
+    ref = run_stage(job)
+    uses.end()
+    publish_pages([Store.current().verified(ref.path)])
+    return Completed(message=f"{ref.id}: {ref.rows} rows, {Store.current().absolute(ref.path)}")
+
+
+def _description(name: str) -> str:
+    """What the UI shows above the form."""
+    return (
+        f"Makes one `{name}` artifact again from its id; `refresh` is on: it is rebuilt even if it exists and is intact. "
+        "Jobs such as `retrain` run this stage by themselves."
+    )
+
+
+def _stage_flow(name: str) -> Flow[..., Any]:
+    identifier = Annotated[str, Field(pattern=rf"^{name}-[0-9a-f]{{8}}$", examples=[f"{name}-1a2b3c4d"])]
+
+    def make(artifact: identifier, refresh: bool = True) -> State[Any]:
+        """Make one artifact again from its id.
+
+        Args:
+            artifact: Id of the artifact, as listed by `dialogsum show` and on the UI's artifact pages.
+            refresh: Rebuild it even if it exists and is intact.
+        """
+        return _make(artifact, refresh)
+
+    return flow(
+        name=f"stage-{name}", description=_description(name), flow_run_name=kept_or(_run_name), persist_result=False
+    )(fails_in_one_line(make))  # fmt: skip
+
+
+download, format_, train, score, promote, report = map(
+    _stage_flow, ("download", "format", "train", "score", "promote", "report")
+)
+
+
+@flow(
+    name="stage-generate", description=_description("generate"), flow_run_name=kept_or(_run_name), persist_result=False
+)
+@fails_in_one_line
+def generate(
+    artifact: Annotated[str, Field(pattern=r"^generate-[0-9a-f]{8}$", examples=["generate-1a2b3c4d"])],
+    refresh: bool = True,
+    shard: Annotated[int, Field(ge=0, le=999)] = 0,
+    shards: Annotated[int, Field(ge=1, le=1000)] = 1,
+) -> State[Any]:
+    """Predict summaries, or one share of them.
+
+    Args:
+        artifact: Id of the artifact, as listed by `dialogsum show` and on the UI's artifact pages.
+        refresh: Rebuild it even if it exists and is intact. Ignored for one of several shards.
+        shard: Which share of the rows to generate, counted from 0. Keep 0 if `shards` is 1.
+        shards: Number of runs that share the rows. Keep 1 unless several machines share the work.
+    """
+    if shards == 1:
+        return _make(artifact, refresh)
+    job = _job(artifact, False)
+    share = (shard, shards)
+    if shard >= shards:
+        raise RequestError(f"shard is {shard}, but there are {shards}, counted from 0")
+    events = RunEvents(_run_name(flow_run.parameters))
+    sharding.perform_share(job, share, events, gpu_gate("gpu"))
+    events.finish()
+    return Completed(message=f"share {shard + 1} of {shards} of {artifact}")

@@ -1,0 +1,240 @@
+"""What a Prefect server needs beside the deployments of prefect.yaml: pools, the GPU's limit, a variable, automations.
+
+Found by name and left or brought up to date, so that doing it again changes nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from prefect.automations import AutomationCore, ChangeFlowRunState, DoNothing, EventTrigger, Posture, SendNotification
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate, WorkPoolUpdate
+from prefect.client.schemas.objects import StateType
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.states import Cancelled, Crashed
+from prefect.workers.process import ProcessWorker
+
+from flows.recipe import OVERRIDES
+from tasks.registry import STAGES
+
+POOLS = {
+    "cpu-pool": "Runs retrain, evaluate, promote and the stages that need no GPU.",
+    "gpu-pool": "Runs train, generate and summarize: on a GPU, or on the CPU of a machine without one.",
+}
+FORMER_POOL_DESCRIPTIONS = (
+    "retrain, evaluate, promote, and the stages that need no GPU", "train and generate",
+)  # fmt: skip
+"""Of stations of earlier versions; a description that people wrote is kept."""
+FORMER_AUTOMATION_NAMES = {
+    "dialogsum: mark runs without heartbeat as Crashed": "dialogsum: a run that no longer beats has crashed",
+    "dialogsum: mark runs that never started as Crashed": "dialogsum: a run that was taken and never began has crashed",
+    "dialogsum: finish cancellation of runs whose worker died": "dialogsum: a run whose worker died is cancelled",
+}
+"""Name -> its name on stations of earlier versions, where it is renamed."""
+ONE_AT_A_TIME = ("retrain", "promote")
+"""Queues of the CPU pool from which one run at a time is started (prefect.yaml has their deployments)."""
+HEARTBEATS = timedelta(minutes=5)
+"""Without a heartbeat; one is due every 30 s (prefect.yaml, and flows/cli/pipeline_commands.py for runs without a worker).
+
+A server that was away has heard none meanwhile, and judges at once when it is back: so much longer than an outage.
+"""
+WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
+"""Flows whose runs beat that often. Others on the same server may beat every three minutes, as Prefect's do by default."""
+PENDING = timedelta(minutes=10)
+"""From a worker's taking a run to its first line: time for a cluster to find a node and fetch an image."""
+CANCELLING = timedelta(minutes=5)
+"""A worker gives a run half a minute to end."""
+PAUSED = "dialogsum_paused"
+"""Variable with the pools that `station down` has paused."""
+NOTIFY = "dialogsum-notify"
+
+
+def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) -> None:
+    """Make what is missing.
+
+    limits: names of the GPU gates, one for each worker of the GPU pool (tasks/gpu_lease.py).
+    notify: URL that gets a POST when a model is rejected or a retraining does not complete.
+    """
+    for name, use in POOLS.items():
+        pool = WorkPoolCreate(
+            name=name, type="process", description=use, base_job_template=ProcessWorker.get_default_base_job_template()
+        )
+        try:
+            client.create_work_pool(pool)
+        except ObjectAlreadyExists:
+            if client.read_work_pool(name).description in FORMER_POOL_DESCRIPTIONS:
+                client.update_work_pool(name, WorkPoolUpdate(description=use))
+    _resume(client)
+    for name in ONE_AT_A_TIME:
+        _limit_queue(client, name)
+    for name in limits:
+        client.upsert_global_concurrency_limit_by_name(name, 1)
+    if client.read_variable_by_name(OVERRIDES) is None:
+        client.create_variable(VariableCreate(name=OVERRIDES, value=[], tags=["dialogsum"]))
+    for automation in automations(_notification(notify)):
+        names = [automation.name, FORMER_AUTOMATION_NAMES.get(automation.name, automation.name)]
+        found = [each for name in dict.fromkeys(names) for each in client.read_automations_by_name(name)]
+        for duplicate in found[1:]:
+            client.delete_automation(duplicate.id)
+        if not found:
+            client.create_automation(automation)
+        elif _content(found[0]) != _content(automation):  # an update forgets what it waits for: the heartbeats of runs
+            client.update_automation(found[0].id, automation)
+
+
+def station_overrides(client: SyncPrefectClient) -> list[str]:
+    """What the variable adds to every deployed run; nothing if it is missing or not a list of texts, which runs refuse."""
+    variable = client.read_variable_by_name(OVERRIDES)
+    value: Any = variable.value if variable else []
+    return value if isinstance(value, list) and all(isinstance(each, str) for each in value) else []
+
+
+def _limit_queue(client: SyncPrefectClient, name: str) -> None:
+    """Make a queue of the CPU pool with a limit of one run; a limit that people have set stays."""
+    try:
+        queue = client.read_work_queue_by_name(name, "cpu-pool")
+    except ObjectNotFound:
+        client.create_work_queue(name, "one run at a time", concurrency_limit=1, work_pool_name="cpu-pool")
+        return
+    if queue.concurrency_limit is None:
+        client.update_work_queue(queue.id, concurrency_limit=1)
+
+
+def _content(automation: AutomationCore) -> Any:
+    """All but the ids, which are drawn anew each time."""
+
+    def bare(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: bare(each) for key, each in value.items() if key != "id"}
+        return sorted(map(bare, value), key=str) if isinstance(value, list) else value
+
+    return bare(AutomationCore.model_validate(automation.model_dump()).model_dump(mode="json"))
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """Nobody takes runs from our pools meanwhile; a pool that people had paused stays so."""
+    with get_client(sync_client=True) as client:
+        _resume(client)
+        ours = [pool.name for pool in client.read_work_pools() if pool.name in POOLS and not pool.is_paused]
+        # for the next `up`, should we be killed
+        client.create_variable(VariableCreate(name=PAUSED, value=ours, tags=["dialogsum"]))
+        for name in ours:
+            client.update_work_pool(name, WorkPoolUpdate(is_paused=True))
+        try:
+            yield
+        finally:
+            _resume(client)
+
+
+def _resume(client: SyncPrefectClient) -> None:
+    """Let the pools go on that `paused` holds, or held when it was killed."""
+    held = client.read_variable_by_name(PAUSED)
+    if held is not None:
+        for name in cast("list[str]", held.value):
+            client.update_work_pool(name, WorkPoolUpdate(is_paused=False))
+        client.delete_variable_by_name(PAUSED)
+
+
+def settle(runs: Iterable[str]) -> None:
+    """End these flow runs, whose processes are gone, where nobody has said how: they would count as running forever."""
+    message = "the station was taken down"
+    with get_client(sync_client=True) as client:
+        for run in map(UUID, runs):
+            state = client.read_flow_run(run).state
+            if state is None or not state.is_final():
+                # what is being cancelled may end in no other way
+                cancelled = state is not None and state.is_cancelling()
+                client.set_flow_run_state(run, Cancelled(message=message) if cancelled else Crashed(message=message))
+
+
+def _notification(url: str | None) -> Any:
+    """The action that tells people, or none: the events page shows it either way."""
+    if url is None:
+        return DoNothing()
+    message = {"subject": "{{subject}}", "body": "{{body}}"}
+    block = CustomWebhookNotificationBlock(
+        name=NOTIFY, url=url, method="POST", json_data=message, headers=None, cookies=None
+    )
+    saved: Any = block.save(NOTIFY, overwrite=True)
+    return SendNotification(
+        block_document_id=saved,
+        subject="dialogsum: {{ event.event }}",
+        body="{{ event.event }} {{ event.resource.name }} {{ event.payload }}",
+    )
+
+
+def automations(tell: Any) -> list[AutomationCore]:
+    """Runs whose process is gone are ended; `tell` when a model is rejected and when a retraining does not complete."""
+    ends = ("Completed", "Failed", "Cancelled", "Crashed")
+    scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
+    notifies = (
+        "Then does nothing but show in the event feed; to get a notification: dialogsum station up --notify URL"
+        if isinstance(tell, DoNothing)
+        else "Then sends a notification to the URL given with: dialogsum station up --notify"
+    )
+    return [
+        _ending(
+            "mark runs without heartbeat as Crashed",
+            f"Waits for a run of this project that sends no heartbeat for {HEARTBEATS.seconds} s",
+            after=("Running", "heartbeat"), expect=("heartbeat", *ends), within=HEARTBEATS, state=StateType.CRASHED,
+            message=f"no heartbeat for {HEARTBEATS.seconds} s: its worker or process died",
+        ),
+        _ending(
+            "mark runs that never started as Crashed",
+            f"Waits for a run of this project that a worker took and that does not start within {PENDING.seconds // 60} minutes",
+            after=("Pending", "Submitting", "InfrastructurePending"),
+            expect=("Running", "Retrying", "Cancelling", "Submitting", "InfrastructurePending", *scheduled, *ends),
+            within=PENDING, state=StateType.CRASHED,
+            message=f"did not begin within {PENDING.seconds} s: its worker or process died",
+        ),
+        _ending(
+            "finish cancellation of runs whose worker died",
+            f"Waits for a run of this project that is Cancelling and does not end within {CANCELLING.seconds // 60} minutes",
+            after=("Cancelling",), expect=ends, within=CANCELLING, state=StateType.CANCELLED,
+            message=f"did not end within {CANCELLING.seconds} s: its worker died",
+        ),
+        AutomationCore(
+            name="dialogsum: a model was rejected",
+            description=f"Waits for the event dialogsum.model.rejected: the gate rejected a retrained model. {notifies}",
+            trigger=EventTrigger(
+                posture=Posture.Reactive, expect={"dialogsum.model.rejected"}, threshold=1, within=timedelta(0),
+                match={"prefect.resource.id": "dialogsum.adapter.*"},
+            ),
+            actions=[tell],
+        ),
+        AutomationCore(
+            name="dialogsum: a retraining did not complete",
+            description=f"Waits for a run of the flow retrain that ends as Failed or Crashed. {notifies}",
+            trigger=EventTrigger(
+                posture=Posture.Reactive, expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}, threshold=1,
+                within=timedelta(0), match={"prefect.resource.id": "prefect.flow-run.*"},
+                match_related={"prefect.resource.role": "flow", "prefect.resource.name": "retrain"},
+            ),
+            actions=[tell],
+        ),
+    ]  # fmt: skip
+
+
+def _ending(
+    name: str, waits: str, after: Iterable[str], expect: Iterable[str], within: timedelta, state: StateType, message: str
+) -> AutomationCore:  # fmt: skip
+    """End one of our runs where, after one event of a run, none of those that are expected comes."""
+    return AutomationCore(
+        name=f"dialogsum: {name}",
+        description=(
+            f"{waits}: its worker or process died. Then marks the run as {state.value.title()}; otherwise it would hold "
+            "its concurrency slots, and the next run would wait forever."
+        ),
+        trigger=EventTrigger(
+            posture=Posture.Proactive, match={"prefect.resource.id": "prefect.flow-run.*"},
+            after={f"prefect.flow-run.{event}" for event in after}, expect={f"prefect.flow-run.{event}" for event in expect},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": WATCHED},
+            for_each={"prefect.resource.id"}, threshold=1, within=within,
+        ),
+        actions=[ChangeFlowRunState(name=None, force=False, state=state, message=message)],
+    )  # fmt: skip

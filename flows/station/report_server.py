@@ -1,0 +1,170 @@
+"""The report server of the station: the reports and artifacts of the store over http, read-only.
+
+/                  the reports, newest first
+/report/<id>       one report, as it lies in the store
+/artifact/<id>     an artifact: what it was made from, what was found, its files, its manifest
+/health            `true`
+
+`dialogsum station up` starts it as `python -m flows.station.report_server HOST PORT`. It reads the store that DIALOGSUM_STORE names,
+local or remote, and verifies what it serves. Where PREFECT_SERVER_API_AUTH_STRING is set, it wants that credential too.
+"""
+
+import base64
+import ipaddress
+import os
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from artifacts.artifact_store import DamageError, Store
+from artifacts.errors import RequestError, StageError, one_line
+from artifacts.manifest import Manifest
+from tasks.reporting import artifact_page
+from tasks.reporting.escaping import visible
+
+MOST = 200
+"""Reports that the index lists."""
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+NOTHING = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# the script of a report is bound to its hash by the policy inside the file; here it gets an origin of its own
+OF_REPORT = f"{NOTHING}; script-src 'unsafe-inline'; sandbox allow-scripts allow-forms allow-modals"
+FOLDERS = (Path(__file__).resolve().parent, Path(artifact_page.__file__).resolve().parent)
+PAGES = Environment(
+    loader=FileSystemLoader(FOLDERS), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True
+)
+PAGES.filters |= {"visible": visible}
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+def index(request: Request) -> Response:
+    """The reports of the store, newest first."""
+    store = Store.current()
+    reports = store.latest("report", MOST)[: -MOST - 1 : -1]
+    scores = {m.id: m for m in store.manifests("score", {ref.id for m in reports for ref in m.inputs.values()})}
+    rows = [_row(m, scores.get(m.inputs["scores"].id)) for m in reports if "scores" in m.inputs]
+    return _page("index", rows=rows, most=MOST, store=store.place.name)
+
+
+def report(request: Request) -> Response:
+    """The HTML of a report artifact."""
+    manifest = _manifest(request)
+    if "report.html" not in manifest.files:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"{manifest.id} is no report; see /artifact/{manifest.id}")
+    content = (Store.current().payload(manifest.path) / "report.html").read_bytes()
+    return HTMLResponse(content, headers={"Content-Security-Policy": OF_REPORT})
+
+
+def artifact(request: Request) -> Response:
+    """A page about an artifact."""
+    manifest, store = _manifest(request), Store.current()
+    inputs = {ref.id for ref in manifest.inputs.values()}
+    stages = {name.rsplit("-", 1)[0] for name in inputs}
+    return _page(
+        "artifact",
+        manifest=manifest,
+        place=store.absolute(manifest.path),
+        known={m.id for stage in stages for m in store.manifests(stage, inputs)},
+        findings=[*artifact_page.origins(manifest), *artifact_page.findings(manifest)],
+        heading=artifact_page.heading(manifest),
+        json=manifest.model_dump_json(indent=1),
+    )
+
+
+def health(request: Request) -> Response:
+    """As Prefect's own server answers."""
+    return PlainTextResponse("true", media_type="application/json")
+
+
+def _manifest(request: Request) -> Manifest:
+    """The artifact that a path names; 404 unless it is an id of one in the store."""
+    try:
+        return Store.current().by_id(request.path_params["artifact"])
+    except RequestError as error:
+        raise HTTPException(HTTPStatus.NOT_FOUND, one_line(error, 300)) from error
+
+
+def _row(manifest: Manifest, scores: Manifest | None) -> dict[str, Any]:
+    """A report as the index lists it; its scores are ROUGE-1 F1 x 100 under the headline protocol, by system."""
+    adapter, headline = manifest.inputs.get("adapter"), (scores.facts["headline"] if scores else {})
+    return {
+        "id": manifest.id,
+        "head": manifest.facts.get("verdict", {}).get("head", manifest.id),
+        "at": manifest.made.at[:16].replace("T", " "),
+        "recipe": manifest.made.origin.get("recipe", ""),
+        "adapter": adapter.id if adapter else None,
+        "scores": {name: found["rouge1"] for name, found in headline.items()},
+    }
+
+
+def _page(name: str, status: int = 200, **content: Any) -> Response:
+    html = getattr(PAGES.get_template("report_server.html.j2").module, name)(**content)
+    return HTMLResponse(str(html), status, headers={"Content-Security-Policy": NOTHING})
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """One line of what is wrong, and the way back to the list."""
+    if isinstance(error, HTTPException):
+        return _page("message", error.status_code, text=error.detail)
+    return _page("message", HTTPStatus.INTERNAL_SERVER_ERROR, text=one_line(error))
+
+
+async def _guarded(request: Request, answer: Answer) -> Response:
+    """With the headers of every answer; 401 without the credential that Prefect's server wants."""
+    wanted = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+    given = request.headers.get("Authorization", "")
+    expected = f"Basic {base64.b64encode(wanted.encode()).decode()}"
+    if wanted and request.url.path != "/health" and not secrets.compare_digest(given.encode(), expected.encode()):
+        response = await _failed(request, HTTPException(HTTPStatus.UNAUTHORIZED, "The credential of the Prefect server is needed."))  # fmt: skip
+        response.headers["WWW-Authenticate"] = 'Basic realm="dialogsum", charset="UTF-8"'
+    else:
+        response = await answer(request)
+    response.headers.update(HEADERS)
+    return response
+
+
+def application(host: str) -> Starlette:
+    """The server that listens on `host`. On the loopback interface it refuses other names, which foreign pages could give it."""
+    local = host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+    names = ["localhost", "127.0.0.1", "[::1]", host] if local else ["*"]
+    app = Starlette(
+        routes=[
+            Route("/", index), Route("/health", health), Route("/report/{artifact}", report), Route("/artifact/{artifact}", artifact),
+        ],
+        middleware=[Middleware(BaseHTTPMiddleware, dispatch=_guarded), Middleware(TrustedHostMiddleware, allowed_hosts=names)],
+        exception_handlers={HTTPException: _failed, DamageError: _failed, RequestError: _failed, StageError: _failed},
+    )  # fmt: skip
+    app.router.redirect_slashes = False  # a path is right or unknown
+    return app
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    uvicorn.run(
+        application(sys.argv[1]), host=sys.argv[1], port=int(sys.argv[2]), access_log=False, server_header=False
+    )

@@ -1,0 +1,313 @@
+"""dialogsum station: a Prefect server with all that this project needs, and its workers, on this machine.
+
+up      starts what does not run yet and brings the rest up to date; may be called again at any time
+down    ends runs, workers and server, in this order, so that the server hears how the runs ended
+status  what runs, where, the next scheduled run, and what is wrong (exit code 1)
+
+All files lie in one folder, `.station` or what DIALOGSUM_STATION names: Prefect's database and settings, a log and a
+process id for each process. It listens at two ports, on the loopback interface unless another is asked for: Prefect's
+server, and the report server (flows/station/report_server.py) at the next one.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from artifacts.artifact_store import Store
+from artifacts.code_fingerprint import ROOT
+from artifacts.errors import RequestError, StageError, one_line
+from artifacts.user_paths import user_path
+from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
+from tasks.reporting.links import REPORTS_URL
+from tasks.workers.gpus import gpu_names
+
+PATIENCE = 180.0
+"""Seconds that the server may take to answer: the first start makes its database."""
+GRACE = 30.0
+"""Seconds between asking a process to stop and killing it."""
+SERVERS = ("server", "reports")
+"""Names of the processes that take no runs."""
+DEFAULTS = {
+    # in memory, Prefect's default, they are forgotten when the server is restarted, and their slots stay taken
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    # or a server that was down for longer than a minute forgets the runs whose heartbeats it waited for
+    "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
+    # marking many queued runs as late at once makes SQLite transactions fail
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "600",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%Y-%m-%d %H:%M:%S",
+}
+"""Prefect's settings for a station, unless the environment has others."""
+RUNS = str(max(2, os.cpu_count() or 1))
+"""That the CPU pool's worker has at once, each a process of half a GiB; more of them queue."""
+
+
+def up(
+    port: int,
+    host: str,
+    gpu_workers: int,
+    notify: str | None,
+    reports_port: int | None = None,
+    recipe: str | None = None,
+) -> None:
+    """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
+    if recipe is not None:
+        known_recipe(recipe)
+    folder = _folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen
+    running = _process("server")
+    if running is not None and (before := _noted("server")["url"]) != url:
+        raise RequestError(f"the station is up at {before}: `dialogsum station down` first, or give the same port")
+    if running is None and _answers(url):
+        raise RequestError(f"another server answers at {url}: choose another with --port")
+    limits = ["gpu"] if gpu_workers == 1 else [f"gpu-{n + 1}" for n in range(gpu_workers)]
+    if others := [name for name in _names() if name.startswith("gpu") and name.removesuffix("-worker") not in limits]:
+        raise RequestError(f"{others[0]} is up, of another number of GPU workers: `dialogsum station down` first")
+    reports = _reports_url(url, reports_port)
+    # for the client and the processes below alike, which run in another folder
+    os.environ.update(_environment(url) | {"DIALOGSUM_STORE": str(Store.current().root)})
+    os.environ.setdefault(REPORTS_URL, reports)  # whoever set another knows how browsers reach it
+    if running is None:
+        _say(f"starting the Prefect server at {url}, which takes 10 to 40 s")
+        _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
+    if _process("reports") is None:
+        place = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
+        found = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+        _start("reports", [host, reports.rsplit(":", 1)[1]], found, module="flows.station.report_server", **place)
+    _wait_for("server", url)
+    _wait_for("reports", reports)
+    _say("creating pools, limits, automations and deployments, which takes 10 to 30 s")
+    _deploy(limits, notify, recipe)
+    _free_slots()
+    if _process("cpu-worker") is None:
+        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
+    for n, limit in enumerate(limits):
+        name, gpus = f"{limit}-worker", gpu_names()[n::gpu_workers]
+        own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
+        if _process(name) is None:
+            _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
+    for problem in _report():
+        print(f"PROBLEM: {problem}")
+    ui = url.removesuffix("/api")
+    print(
+        f"next: {ui}/deployments?deployments.tags.name=dialogsum has retrain, evaluate, promote and summarize with their forms"
+    )
+    print("`dialogsum station down` or `make down` stops the station")
+
+
+def down() -> None:
+    """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
+    names = _names()
+    if not names:
+        print(f"the station is down already ({_folder()})")
+        return
+    _say("ending runs, workers and the server, which takes 10 to 40 s")
+    found = {name: process for name in names if (process := _process(name))}
+    workers = [process for name, process in found.items() if name not in SERVERS]
+    answers = bool(workers) and _answers(_noted("server").get("url", ""))
+    if answers:
+        os.environ.update(_environment(_noted("server")["url"]))
+        from flows.station.provisioning import paused, settle  # takes seconds, which a station that is down needs not
+    # or a worker would start the next run in the place of each that is ended
+    with paused() if answers else nullcontext():
+        ended = set[str]()
+        while runs := [run for worker in workers for run in worker.children(recursive=True)]:
+            ended |= {name for run in runs if (name := _flow_run(run))}
+            _end(runs)
+        _end(workers)
+        if answers:
+            settle(ended)
+    _end([process for name, process in found.items() if name in SERVERS])
+    for name in names:
+        _note(name).unlink(missing_ok=True)
+        print(f"{name}: {'stopped' if name in found else 'was not running'}")
+
+
+def status() -> None:
+    """Print what runs, where, and the next scheduled run. StageError if something is wrong with the station."""
+    if not _names():
+        print(f"the station is down ({_folder()}); `dialogsum station up` starts it")
+        return
+    problems = _report()
+    for problem in problems:
+        print(f"PROBLEM: {problem}")
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise StageError(f"the station needs attention: {problems[0]}{more}")
+
+
+def _report() -> list[str]:
+    server = _noted("server")
+    os.environ.update(_environment(server.get("url", "")))
+    log_start = server.get("log_start", 0)
+    from flows.station.station_status import report  # Prefect reads its settings when it is imported
+
+    servers = {name: (noted["url"], _answers(noted["url"])) for name in SERVERS if (noted := _noted(name))}
+    return report(_folder(), {name: _process(name) for name in _names()}, servers, log_start)
+
+
+def station_server() -> tuple[str | None, Path]:
+    """The address of the server of the station on this machine, None unless it answers, and the station's files."""
+    url = _noted("server").get("url", "")
+    return url if _process("server") and _answers(url) else None, _folder()
+
+
+def _say(line: str) -> None:
+    """Progress, on standard error: what comes next takes long."""
+    print(f"{line} …", file=sys.stderr, flush=True)
+
+
+def _folder() -> Path:
+    return user_path(os.environ.get("DIALOGSUM_STATION") or str(ROOT / ".station"), "DIALOGSUM_STATION").resolve()
+
+
+def _environment(url: str) -> dict[str, str]:
+    mine = {"PREFECT_HOME": str(_folder()), "PREFECT_API_URL": url, "DO_NOT_TRACK": "1"}
+    mine |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
+    return mine | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+
+
+def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.champion_settings import remark
+    from flows.station.provisioning import provision, station_overrides
+
+    with get_client(sync_client=True) as client:
+        provision(client, limits, notify)
+        overrides = station_overrides(client)
+    default, line = choose(recipe, _folder() / "recipe.json", overrides)
+    print(line)
+    champion = newest_champion()
+    if champion is not None and (said := remark(champion, default.recipe, overrides)):
+        print(said)
+    deployments = _folder() / "prefect.yaml"
+    deployments.write_text(deployments_with(default.recipe), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(deployments)],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"},
+    )  # fmt: skip
+    if done.returncode:
+        raise StageError(f"`prefect deploy --all` failed: {one_line((done.stdout + done.stderr)[-400:])}")
+
+
+def _free_slots() -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.station.slot_recovery import free_unheld
+
+    with get_client(sync_client=True) as client:
+        for limit in free_unheld(client, _folder()):
+            print(f"freed the slot of {limit!r}, which no run held")
+
+
+def reports_url(api: str | None) -> str | None:
+    """Where the station serves the reports of the store that this process uses, if its Prefect server is the one at `api`."""
+    noted = _noted("reports")
+    ours = _noted("server").get("url") == api and noted.get("store") == str(Store.current().root)
+    return noted["url"] if ours and _process("reports") else None
+
+
+def _reports_url(api: str, port: int | None) -> str:
+    """Where the report server is or shall be: beside the Prefect server. RequestError if the port is another process's."""
+    noted = _noted("reports").get("url")
+    host, server_port = api.removesuffix("/api").rsplit(":", 1)
+    url = str(noted) if noted and port is None else f"{host}:{port or int(server_port) + 1}"
+    if _process("reports") is not None:
+        if url != noted:
+            raise RequestError(f"reports are served at {noted}: `dialogsum station down` first, or give the same port")
+        return url
+    with suppress(OSError), socket.create_connection((host.removeprefix("http://"), int(url.rsplit(":", 1)[1])), 5):
+        raise RequestError(
+            f"another process listens at {url}, where reports would be: choose a port with --reports-port"
+        )
+    return url
+
+
+def _wait_for(name: str, url: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not _answers(url):
+        if _process(name) is None or time.monotonic() > until:
+            log = _folder() / f"{name}.log"
+            raise StageError(f"{name} does not answer at {url}: {one_line(log.read_text()[-300:])} ({log})")
+        time.sleep(0.5)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310  # our own URL
+            return bool(answer.status == 200)
+    except (OSError, ValueError):
+        return False
+
+
+# -- processes: each has a note with its id and the time it began, since ids are given out again
+
+
+def _note(name: str) -> Path:
+    return _folder() / f"{name}.process.json"
+
+
+def _names() -> list[str]:
+    return sorted((file.name.removesuffix(".process.json") for file in _folder().glob("*.process.json")), reverse=True)
+
+
+def _noted(name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(_note(name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _process(name: str) -> psutil.Process | None:
+    """The process of that name, if it is still the one that was started here."""
+    noted = _noted(name)
+    try:
+        process = psutil.Process(noted["pid"])
+        same = process.create_time() == noted["created"] and process.status() != psutil.STATUS_ZOMBIE
+    except (KeyError, psutil.Error):
+        return None
+    return process if same else None
+
+
+def _flow_run(process: psutil.Process) -> str | None:
+    """Id of the flow run that a worker started this process for."""
+    try:
+        return process.environ().get("PREFECT__FLOW_RUN_ID")
+    except psutil.Error:
+        return None
+
+
+def _start(
+    name: str, command: list[str], more: dict[str, str] | None = None, module: str = "prefect", **noted: str
+) -> None:
+    """Start `prefect COMMAND…`, or another module, which goes on when this process and its terminal end."""
+    with (_folder() / f"{name}.log").open("a") as log:
+        start = log.tell()
+        started = subprocess.Popen(
+            [sys.executable, "-m", module, *command], cwd=_folder(), env=os.environ | (more or {}),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    created = psutil.Process(started.pid).create_time()
+    _note(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Ask them to end, wait, then kill those that are left."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    _, left = psutil.wait_procs(processes, timeout=GRACE)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

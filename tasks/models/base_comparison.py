@@ -1,0 +1,107 @@
+"""Does a base model that others can get have the weights that an adapter was trained on?"""
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import RequestError
+from artifacts.manifest import Record
+from artifacts.user_paths import user_path
+from tasks.config import ResolvedModel
+from tasks.sources.resolve import HUB_ID
+
+UNLIKE = 0.5
+"""A weight that differs by more than this part of itself is another one: 4 bits change it by about a tenth."""
+TIED = "lm_head.weight"
+"""Not in the files of a model that uses its embedding instead."""
+
+
+class OtherBase(Record):
+    """A base model named with --base, beside the one that the adapter was trained on."""
+
+    name: str
+    """Of a hub repository, or of a folder."""
+    on_hub: bool
+    difference: float | None
+    """Largest change of a weight matrix, as a share of its norm; None if the weights are not on this machine."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether its weights were compared and are the same."""
+        return self.difference == 0
+
+
+def compare_base(model: ResolvedModel, base: str) -> OtherBase:
+    """Compare `base`, a hub id or a folder, with the model that an adapter was trained on.
+
+    RequestError if `base` is neither, or if it has other weights altogether. Nothing is fetched from the hub.
+    """
+    folder = user_path(base, "--base")
+    if folder.is_dir():
+        if not list(folder.glob("*.safetensors")):
+            raise RequestError(f"--base: no *.safetensors in {folder}; expected a base model, or a hub id")
+        return OtherBase(name=folder.resolve().name, on_hub=False, difference=_difference(model, folder, base))
+    if not HUB_ID.fullmatch(base):
+        raise RequestError(f"--base: no folder {folder}, and no hub id such as owner/name")
+    if base == model.location:
+        return OtherBase(name=base, on_hub=True, difference=0)
+    cached = _cached(base)
+    difference = _difference(model, cached, base) if cached else None
+    return OtherBase(name=base, on_hub=True, difference=difference)
+
+
+def _cached(repository: str) -> Path | None:
+    """Folder with its weights, if the cache of the hub has them."""
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.safetensors.index.json"]
+    try:
+        folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
+    except Exception:  # not there, or not whole: each library has classes of its own
+        return None
+    return folder if list(folder.glob("*.safetensors")) else None
+
+
+def _difference(model: ResolvedModel, folder: Path, base: str) -> float:
+    """Largest |ours - theirs| / |ours| of all weights, by the Euclidean norm. RequestError if these are other weights."""
+    from tasks.models.loading import model_folder
+
+    found = 0.0
+    with ExitStack() as opened:
+        ours, theirs = _tensors(model_folder(model), opened), _tensors(folder, opened)
+        if missing := sorted((set(ours) ^ set(theirs)) - {TIED}):
+            raise RequestError(
+                f"--base: {base} and {model.origin}, on which the adapter was trained, do not have the same weights: "
+                f"{missing[0]} is in one of them only; --merged puts the right ones into the folder"
+            )
+        for name in sorted(set(ours) & set(theirs)):
+            one, other = ours[name].get_tensor(name).float(), theirs[name].get_tensor(name).float()
+            change = float((one - other).norm() / one.norm().clamp(min=1e-12)) if one.shape == other.shape else 1.0
+            if change > UNLIKE:
+                raise RequestError(
+                    f"--base: {base} has other weights than {model.origin}, on which the adapter was trained ({name} differs by "
+                    f"{100 * change:.0f} %): --merged puts the right ones into the folder"
+                )
+            found = max(found, change)
+    return found
+
+
+def _tensors(folder: Path, opened: ExitStack) -> dict[str, Any]:
+    """Name of each weight -> the open file that holds it."""
+    from safetensors import safe_open
+
+    files = {file: opened.enter_context(safe_open(file, framework="pt")) for file in _files(folder)}
+    return {name: handle for handle in files.values() for name in handle.keys() if not name.endswith("inv_freq")}  # noqa: SIM118
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of the model: those of its index, or its only one, or all there are."""
+    index, alone = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    if index.is_file():
+        yield from (folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values())))
+    elif alone.is_file():
+        yield alone
+    else:
+        yield from sorted(folder.glob("*.safetensors"))

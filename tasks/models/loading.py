@@ -1,0 +1,93 @@
+"""Load a pinned base model and its tokenizer: safetensors, or a GGUF file unpacked once. Never code from a repository: said
+outright, since transformers asks the terminal where it is left open."""
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
+from tasks.config import ResolvedModel
+from tasks.sources.hub import fetch
+
+FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.jinja"]
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device of this process. RequestError if a GPU is asked for and there is none."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise RequestError("runtime.device is cuda, but torch sees no GPU here; use auto or cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def half_precision(device: torch.device) -> torch.dtype:
+    """bf16 where the GPU has it, else fp16."""
+    return torch.bfloat16 if device.type == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
+
+
+def load_tokenizer(model: ResolvedModel) -> PreTrainedTokenizerBase:
+    """Left-padding tokenizer with a pad token."""
+    tokenizer: Any = AutoTokenizer.from_pretrained(model_folder(model), trust_remote_code=False)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer  # type: ignore[no-any-return]
+
+
+def load_model(model: ResolvedModel, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
+    """The model in `dtype` on the CPU, or where `options` say."""
+    loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        model_folder(model), dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
+    )
+    return loaded
+
+
+def model_folder(model: ResolvedModel) -> Path:
+    """Local folder with safetensors and tokenizer."""
+    if model.gguf:
+        return _unpacked(model)
+    if Path(model.location).is_dir():
+        return Path(model.location)
+    return fetch(model.location, model.revision, FILES)
+
+
+def _unpacked(model: ResolvedModel) -> Path:
+    """GGUF -> safetensors, once for each file: reading the packed weights takes 20 s, the unpacked ones 1 s."""
+    from transformers import GgufConfig
+
+    assert model.gguf is not None
+    folder = Store.current().scratch / "models" / model.revision
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            half = folder.with_name(f"{folder.name[:16]}.{uuid.uuid4().hex[:8]}")
+            try:
+                AutoTokenizer.from_pretrained(model.location, gguf_file=model.gguf).save_pretrained(half)
+                AutoModelForCausalLM.from_pretrained(
+                    model.location,
+                    gguf_file=model.gguf,
+                    dtype=torch.float32,
+                    quantization_config=GgufConfig(dequantize=True),
+                ).save_pretrained(half)
+                half.rename(folder)
+            finally:
+                shutil.rmtree(half, ignore_errors=True)
+    return folder
+
+
+def head_size(config: Any) -> int:
+    """Numbers in a key of one head."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def flash_attention(config: Any, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether torch has flash attention for it: half precision, compute capability 8 or more, heads of at most 256."""
+    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        return False
+    size = head_size(config)
+    return size <= 256 and size % 8 == 0 and torch.cuda.get_device_capability(device) >= (8, 0)

@@ -1,0 +1,46 @@
+"""The prompt: one template, one home, one function for training and generation.
+
+A prompt file is plain text with `{dialogue}` in it, front matter between `---` lines optional. The model's own turn
+template goes around the filled prompt (tasks/models/chat_template.py), so the same file serves every model.
+"""
+
+import re
+from pathlib import Path
+
+from artifacts.errors import RequestError, nearest, one_line
+from artifacts.user_paths import user_path
+
+PLACEHOLDER = "{dialogue}"
+_FRONT_MATTER = re.compile(r"\A---\n(?:.*\n)*?---\n")
+
+
+def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
+    """Text of a template: a name in `library`, a file, or the text itself. RequestError if it has not one {dialogue}."""
+    if PLACEHOLDER in name:
+        return _template(name, key, "the text")
+    file = user_path(name, key)
+    if re.fullmatch(r"[\w.-]{1,200}", name) and (library / f"{name}.txt").is_file():
+        file = library / f"{name}.txt"
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise RequestError(f"{key}: {file} is not UTF-8 text ({one_line(error, 80)}); save it as UTF-8") from error
+        known = [p.stem for p in library.glob("*.txt")]
+        raise RequestError(
+            f"{key}: no prompt {one_line(name, 80)!r} in the library and no such file{nearest(name, known)}"
+        ) from error
+    return _template(text, key, str(file))
+
+
+def _template(text: str, key: str, where: str) -> str:
+    template = _FRONT_MATTER.sub("", text.replace("\r\n", "\n")).strip("\n")
+    if template.count(PLACEHOLDER) != 1:
+        raise RequestError(f"{key}: {where} has {template.count(PLACEHOLDER)} times {PLACEHOLDER}, expected once")
+    return template
+
+
+def fill(template: str, dialogue: str) -> str:
+    """The prompt for one dialogue. The dialogue is pasted once, so braces in it fill nothing."""
+    before, after = template.split(PLACEHOLDER)
+    return before + dialogue + after

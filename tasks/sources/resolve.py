@@ -1,0 +1,95 @@
+"""The world outside, asked once before anything starts: which bytes does a data source or a base model mean today?
+
+A hub name becomes a commit, a folder becomes the sha256 of its files. Every refusal says what to do.
+"""
+
+import importlib.util
+import os
+import re
+from pathlib import Path
+from typing import Literal
+
+from artifacts.cache_key import sha256
+from artifacts.errors import RequestError
+from artifacts.user_paths import user_path
+from tasks.config import DataConfig, ModelConfig, ResolvedData, ResolvedModel
+from tasks.sources.file_digests import file_digest
+from tasks.sources.hub import hub_commit
+
+SAMPLE = Path(__file__).resolve().parent / "sample"
+SPLITS = ("train", "validation", "test")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_WEIGHTS = (".safetensors", ".json", ".model", ".jinja", ".gguf", ".txt")
+
+
+def resolve_data(config: DataConfig) -> ResolvedData:
+    """Pin a data source. RequestError if it is not there, not complete or not reachable."""
+    source = config.source
+    if source == "sample" or _is_path(source, "data.source"):
+        folder = SAMPLE if source == "sample" else user_path(source, "data.source")
+        if not folder.is_dir():
+            raise RequestError(f"data.source: no folder {folder}; give an existing one, a hub id, or 'sample'")
+        if config.revision:
+            raise RequestError("data.revision belongs to a hub dataset; a folder is identified by its bytes: remove it")
+        files = [folder / f"{split}.csv" for split in SPLITS]
+        for file in files:
+            if not file.is_file():
+                raise RequestError(
+                    f"data.source: no file {file}; expected train.csv, validation.csv and test.csv in {folder}"
+                )
+        revision = sha256({file.stem: file_digest(file) for file in files})
+        kind: Literal["sample", "folder"] = "sample" if source == "sample" else "folder"
+        origin = "sample" if kind == "sample" else folder.resolve().name
+        return ResolvedData(kind=kind, revision=revision, location=str(folder.resolve()), origin=origin)
+    if not HUB_ID.fullmatch(source):
+        raise RequestError(
+            f"data.source: {source!r} is neither 'sample', nor a folder, nor a hub id such as owner/name"
+        )
+    commit = hub_commit(source, config.revision, "dataset", "data.source")
+    return ResolvedData(kind="hub", revision=commit, location=source, origin=f"{source}@{commit[:8]}")
+
+
+def resolve_model(config: ModelConfig) -> ResolvedModel:
+    """Pin a base model. RequestError if it is unknown, gated without licence or token, or not reachable."""
+    source = config.source
+    if source.startswith("package:"):
+        return _packaged(source)
+    if _is_path(source, "model.source"):
+        folder = user_path(source, "model.source")
+        if not (folder / "config.json").is_file():
+            raise RequestError(
+                f"model.source: no model in {folder} (expected a folder with config.json and *.safetensors)"
+            )
+        names = sorted(p.name for p in folder.iterdir() if p.suffix in _WEIGHTS)
+        if not any(name.endswith(".safetensors") for name in names):
+            raise RequestError(
+                f"model.source: no *.safetensors in {folder}; other formats can run code and are not loaded"
+            )
+        digest = sha256({name: file_digest(folder / name) for name in names})
+        return ResolvedModel(revision=digest, location=str(folder.resolve()), origin=folder.resolve().name)
+    if not HUB_ID.fullmatch(source):
+        raise RequestError(
+            f"model.source: {source!r} is neither a hub id, nor a folder, nor package:<module>/<file>.gguf"
+        )
+    commit = hub_commit(source, config.revision, "model", "model.source")
+    return ResolvedModel(revision=commit, location=source, origin=source)
+
+
+def _packaged(source: str) -> ResolvedModel:
+    module, _, name = source.removeprefix("package:").partition("/")
+    if not re.fullmatch(r"\w+", module) or not re.fullmatch(r"[\w.-]+\.gguf", name):
+        raise RequestError(f"model.source: {source!r} is not of the form package:<module>/<file>.gguf")
+    found = importlib.util.find_spec(module)
+    folders = list(found.submodule_search_locations or []) if found else []
+    file = Path(folders[0]) / name if folders else None
+    if file is None or not file.is_file():
+        raise RequestError(f"model.source: no {name} in an installed package {module}; run `make setup`")
+    return ResolvedModel(revision=file_digest(file), location=str(file.parent), gguf=name, origin=name)
+
+
+def _is_path(source: str, key: str) -> bool:
+    return (
+        source.startswith((".", "/", "~"))
+        or (os.sep in source and source.count("/") != 1)
+        or user_path(source, key).is_dir()
+    )

@@ -1,0 +1,91 @@
+"""Base model and adapter -> what computes losses: the decoder of model.py, or the modules themselves."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from peft import LoraConfig, TaskType, get_peft_model
+from transformers import BitsAndBytesConfig, set_seed
+
+from tasks.config import TrainSpec
+from tasks.models.loading import load_model
+from tasks.training.cuda_graphs import GraphedDecoder
+from tasks.training.flat_adapter import FlatAdapter
+from tasks.training.packed_model import Decoder, unsupported
+from tasks.training.packing import Pack
+from tasks.training.padded_model import PaddedModel
+
+
+class Trainable(Protocol):
+    """What the loop needs of a model."""
+
+    adapter: FlatAdapter
+    device: torch.device
+    dtype: torch.dtype
+    vocabulary: int
+
+    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """Told the rows' lengths of each pack to come. Returns which of them it should see before time is taken."""
+        ...
+
+    def loss(self, pack: Pack) -> torch.Tensor:
+        """Sum over the labelled tokens; `backward` on it adds the gradients to the adapter's."""
+        ...
+
+
+def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -> Any:
+    """The frozen base with a new adapter in fp32; its random half is drawn from the seed."""
+    settings = spec.train
+    placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    if spec.quantization == "nf4":
+        placed["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+        )
+    # on the CPU embedding and norms stay fp32; the decoder casts the linears
+    base: Any = load_model(spec.model, torch.float32 if device.type == "cpu" else dtype, **placed)
+    lora = LoraConfig(
+        r=settings.lora.rank, lora_alpha=settings.lora.alpha, lora_dropout=settings.lora.dropout,
+        target_modules=list(settings.lora.targets), use_rslora=settings.lora.rslora, task_type=TaskType.CAUSAL_LM,
+    )  # fmt: skip
+    set_seed(settings.seed)
+    model: Any = get_peft_model(base, lora)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model
+
+
+def trainable(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> tuple[Trainable, str | None]:
+    """What trains a peft model, and why it is not the decoder if it is not."""
+    reason = unsupported(model, dtype)
+    if reason:
+        return PaddedModel(model, dtype, smoothing), reason
+    decoder = Decoder(model, dtype, smoothing)
+    return (GraphedDecoder(decoder) if decoder.device.type == "cuda" else decoder), None
+
+
+def product_dtype(device: torch.device) -> tuple[torch.dtype, str]:
+    """In what the products are computed, and why."""
+    if device.type == "cpu":
+        if cpu_has_bf16():
+            return torch.bfloat16, "this CPU has bf16 instructions"
+        return torch.float32, "this CPU has no bf16 instructions"
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16, "this GPU computes in it"
+    return torch.float32, "this GPU has no bf16, and fp16 overflows in the models trained here"
+
+
+def cpu_has_bf16() -> bool:
+    """bf16 instructions, without which bf16 on the CPU is slower than fp32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return bool(torch.backends.cpu.get_cpu_capability().startswith("AVX512")) and "avx512_bf16" in flags
+
+
+def cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

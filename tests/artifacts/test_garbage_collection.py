@@ -1,0 +1,266 @@
+"""Housekeeping: what a champion, a pin or a recent run needs is never removed, nor anything that it was made from."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from artifacts import garbage_collection, retention
+from artifacts.artifact_store import Store, id_of
+from artifacts.champions import Champion, Champions
+from artifacts.errors import RequestError
+from artifacts.manifest import InputRef, Made, Manifest
+from tests.conftest import run_cli
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+STAGES = ("download", "format", "train", "generate", "score", "promote", "report")
+
+
+def make(number: int, inputs: list[Manifest] = [], days: float = 100, stage: str = "train") -> Manifest:  # noqa: B006
+    """A small artifact, made some days ago."""
+    store, key = Store.current(), f"{number:08x}" * 8
+    with store.alone(stage, key) as scratch:
+        out = scratch / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        (out / "payload.bin").write_bytes(b"%d" % number * 10)
+        manifest = store.publish(
+            out, stage=stage, of=None, name="made", key=key, rows=1, identity={}, facts={},
+            inputs={f"input{i}": InputRef(id=m.id, digest=m.digest) for i, m in enumerate(inputs)},
+            made=Made(at=retention.before(NOW, timedelta(days=days)), seconds=0, run="test"),
+        )  # fmt: skip
+    store.write(b"{}", "results", f"{stage}-{key}")
+    return manifest
+
+
+def note(run: str, artifacts: list[str], days: float, ended: bool) -> None:
+    """What a run has noted some days ago."""
+    found = retention.RunNote(
+        run=run, at=retention.before(NOW, timedelta(days=days)), ended=ended, artifacts=tuple(artifacts)
+    )
+    Store.current().write(found.model_dump_json().encode(), "runs", f"{run}.json")
+
+
+def crown(adapter: Manifest) -> None:
+    champion = Champion(adapter=adapter.id, template="{dialogue}", turns="none", generate={})
+    assert Champions("0" * 64).promote(champion, "score-ffffffff", "run")
+
+
+def cleaned(days: float = 30) -> set[str]:
+    """Remove what can go; what is left, all of it whole."""
+    garbage_collection.remove(garbage_collection.survey(days, NOW).items, days, NOW)
+    store = Store.current()
+    left = {store.verified(relative).id for relative in store.folders() if store.place.files(relative)}
+    assert {f"{name[:-56]}" for name in store.names("results")} == left
+    return left
+
+
+@pytest.fixture(params=["local", "s3"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """The current store, on disk and on a real S3 server."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if request.param == "s3":
+        monkeypatch.setenv("DIALOGSUM_STORE", request.getfixturevalue("s3"))
+    Store.current().check_writable()
+    return Store.current()
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> dict[str, Any]:
+    """A lineage graph with ages, and who needs which artifact."""
+    count = draw(st.integers(1, 9))
+    some = st.lists(st.integers(0, count - 1), unique=True, max_size=3)
+    return {
+        "inputs": [draw(st.lists(st.integers(0, i - 1), unique=True, max_size=3)) if i else [] for i in range(count)],
+        "days": [draw(st.sampled_from([0.5, 29, 31, 100, 400])) for _ in range(count)],
+        "stages": [draw(st.sampled_from(STAGES)) for _ in range(count)],
+        "pinned": draw(some), "champions": draw(some),
+        "runs": draw(st.lists(st.tuples(some, st.sampled_from([0.1, 5, 20, 90]), st.booleans()), max_size=3)),
+    }  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(histories())
+def test_exactly_what_nobody_needs_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: dict[str, Any]
+) -> None:
+    """In any lineage graph: roots by champion, pin, run and age, and all that they were made from, stay whole; no other."""
+    monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / uuid.uuid4().hex))
+    made: list[Manifest] = []
+    for i, inputs in enumerate(history["inputs"]):
+        made.append(make(i, [made[j] for j in inputs], history["days"][i], history["stages"][i]))
+    for i in history["pinned"]:
+        retention.pin(made[i].id)
+    for i in history["champions"]:
+        crown(made[i])
+    for number, (used, days, ended) in enumerate(history["runs"]):
+        note(f"run{number}", [made[i].id for i in used], days, ended)
+
+    todo = {*history["pinned"], *history["champions"], *(i for i, days in enumerate(history["days"]) if days < 30)}
+    for used, days, _ in history["runs"]:
+        todo |= set(used) if days < 30 else set()
+    expected: set[int] = set()
+    while todo:
+        i = todo.pop()
+        expected.add(i)
+        todo |= set(history["inputs"][i]) - expected
+    assert cleaned() == {made[i].id for i in expected}
+    assert [item for item in garbage_collection.survey(30, NOW).items if item.kind != "scratch"] == []
+
+
+def test_a_listing_removes_nothing_and_tells_sizes(anywhere: Store) -> None:
+    """The dry run names what the real one removes, newest first, with its bytes; on any kind of store."""
+    data = make(1, days=100, stage="download")
+    adapter = make(2, [data], days=90)
+    kept = make(3, days=10)
+    found = garbage_collection.survey(30, NOW)
+    assert [(item.what, item.bytes) for item in found.items if item.kind == "artifact"] == [
+        (adapter.id, 10),
+        (data.id, 10),
+    ]
+    assert found.kept == {kept.id: "made on 2026-05-22"}
+    assert len(anywhere.manifests()) == 3
+    assert cleaned() == {kept.id}
+
+
+@pytest.mark.parametrize(
+    ("days", "ended", "stays"), [(0.5, False, True), (6, False, True), (8, False, False), (0.5, True, False)]
+)
+def test_what_a_running_flow_uses_stays_even_with_no_days_to_keep(days: float, ended: bool, stays: bool) -> None:
+    """Until it says that it ended, or has been silent for a week; its note goes with it."""
+    adapter = make(1)
+    note("run", [adapter.id], days, ended)
+    assert cleaned(days=0) == ({adapter.id} if stays else set())
+    assert len(retention.run_notes()) == stays
+
+
+def test_what_a_run_begins_to_use_while_it_is_being_removed_is_put_back(
+    anywhere: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run notes it and finds it whole; then its manifest goes: the note is seen and it is whole again."""
+    adapter, other = make(1), make(2)
+    items = garbage_collection.survey(30, NOW).items
+    delete = anywhere.place.delete
+
+    def run_comes_first(path: str) -> None:
+        if path.startswith(adapter.path):
+            retention.Uses("run").hold(adapter.id)
+            anywhere.verified(adapter.path)
+        delete(path)
+
+    monkeypatch.setattr(anywhere.place, "delete", run_comes_first)
+    removed = garbage_collection.remove(items, 30, datetime.now(UTC))
+    assert {item.what for item in removed if item.kind == "artifact"} == {other.id}
+    assert anywhere.verified(adapter.path) == adapter
+
+
+def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever system call is the last one: what is served is whole, what is kept is there, and the next one finishes."""
+
+    def unless_dead(call: Any, *arguments: Any, **more: Any) -> Any:
+        if next(steps, None) is None:
+            raise KeyboardInterrupt
+        return call(*arguments, **more)
+
+    survived, done = 0, False
+    while not done:
+        shutil.rmtree(store.root.path, ignore_errors=True)
+        data = make(1, stage="download")
+        kept, gone = make(2, [data]), make(3, [data])
+        retention.pin(kept.id)
+        items = garbage_collection.survey(30, NOW).items
+        steps = iter(range(survived))
+        with monkeypatch.context() as patch:
+            for name in ("unlink", "rmdir", "fsync"):
+                patch.setattr(os, name, partial(unless_dead, getattr(os, name)))
+            with contextlib.suppress(KeyboardInterrupt):
+                garbage_collection.remove(items, 30, NOW)
+                done = True
+        assert (
+            {kept.id, data.id} <= {store.verified(m.path).id for m in store.manifests()} <= {kept.id, data.id, gone.id}
+        )
+        garbage_collection.remove(garbage_collection.survey(30, NOW + timedelta(days=3650)).items, 30, NOW)
+        assert [id_of(relative) for relative in store.folders()] == [data.id, kept.id]
+        survived += 1
+    assert survived > 3
+
+
+def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: Store) -> None:
+    """A payload without manifest and what dead runs left: not before a day has passed, nor while a process holds it."""
+    dead, damaged = make(1), make(2)
+    anywhere.place.delete(f"{dead.path}/manifest.json")
+    anywhere.place.write(f"{damaged.path}/manifest.json", b"{")
+    for name in ("train-abandoned", "train-busy"):
+        (anywhere.scratch / name).mkdir()
+        (anywhere.scratch / name / "checkpoint").write_bytes(b"weights")
+    anywhere.write(b"rows", "parts", "generate-abandoned", "0.parquet")
+    today = datetime.now(UTC)
+    assert not [
+        item
+        for item in garbage_collection.survey(0, today).items
+        if item.kind in ("half-made artifact", "parts", "scratch")
+    ]
+    later = today + timedelta(days=2)
+    items = garbage_collection.survey(0, later).items
+    assert {item.what for item in items if item.kind == "half-made artifact"} == {dead.id, damaged.id}
+    assert {item.what: item.bytes for item in items if item.what.startswith("train-ab")}["train-abandoned"] > 0
+    assert [(item.what, item.bytes) for item in items if item.kind == "parts"] == [("generate-abandoned", 4)]
+    with FileLock(str(anywhere.scratch / "train-busy.lock")):
+        garbage_collection.remove(items, 0, later)
+    assert [path.name for path in anywhere.scratch.iterdir() if path.is_dir() and path.name.startswith("train")] == [
+        "train-busy"
+    ]
+    assert [relative for relative in anywhere.folders() if anywhere.place.files(relative)] == []
+    assert anywhere.place.files("parts") == {}
+
+
+def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
+    """Nobody knows what it holds: one line names it and the remedy."""
+    make(1)
+    store.write(b"{", "runs", "run.json")
+    with pytest.raises(RequestError, match=r"runs/run\.json .* does not read .*remove it"):
+        garbage_collection.survey(30, NOW)
+
+
+def test_the_commands_list_keep_and_remove(store: Store) -> None:
+    """`gc` lists, `pin` keeps with lineage, `gc --delete` removes the rest, `store` counts; what cannot be is refused."""
+    data = make(1, stage="download", days=300)
+    kept, gone = make(2, [data], days=300), make(3, [data], days=300)
+    assert run_cli("pin", kept.id).returncode == 0
+    listed = json.loads(run_cli("gc", "--json").stdout)
+    assert [item["what"] for item in listed["items"]] == [gone.id]
+    assert (listed["deleted"], listed["bytes"]) == (False, 10)
+    assert listed["kept"] == {kept.id: "pinned", data.id: f"{kept.id} was made from it"}
+    assert "1 can go, 10 bytes: `dialogsum gc --days 30 --delete` removes them" in run_cli("gc").stdout
+    assert "1 removed, 10 bytes freed" in run_cli("gc", "--delete").stdout
+    counted = json.loads(run_cli("store", "--json").stdout)
+    assert {row["stage"]: row["count"] for row in counted["stages"] if row["count"]} == {"download": 1, "train": 1}
+    assert (counted["bytes"], counted["pinned"]) == (20, [kept.id])
+    for name, size in (("models/revision", 3 << 20), ("train-00000001/work", 1 << 20), ("blobs", 1)):
+        (store.scratch / name).mkdir(parents=True)
+        (store.scratch / name / "file").write_bytes(b"x" * size)
+    shown = run_cli("store").stdout
+    assert (
+        "local scratch 4.0 MiB (unpacked base models 3.0 MiB, copies of the remote store 1 bytes, checkpoints and "
+        in shown
+    )
+    assert f"to free scratch: remove {store.scratch} while no run is active" in shown
+    for arguments, expected in (("pin train-00000009", "no artifact train-00000009"), ("unpin train-00000003", "is not pinned"), ("gc --days -1", "got -1")):  # fmt: skip
+        refused = run_cli(*arguments.split())
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert expected in refused.stderr
+    assert run_cli("unpin", kept.id).returncode == 0
+    assert json.loads(run_cli("gc", "--json").stdout)["bytes"] == 20

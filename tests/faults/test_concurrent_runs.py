@@ -1,0 +1,108 @@
+"""Row 10: two runs at once, in processes of their own over one store: both complete, and each stage is computed once.
+
+Beside these: tests/artifacts/test_champions.py has many that promote at once.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.artifact_store import Store
+from tests.conftest import ROOT, shrunk
+from tests.faults.conftest import settings
+from tests.faults.fault_table import Tally
+
+TRIES = 2
+
+
+def started(home: Path, wanted: list[str]) -> subprocess.Popen[str]:
+    home.mkdir(parents=True, exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "run", *settings(wanted), "--json"], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home)},
+    )  # fmt: skip
+
+
+def ended(process: subprocess.Popen[str], lost: list[Any]) -> list[dict[str, Any]]:
+    out, said = process.communicate(timeout=500)
+    if process.returncode:
+        lost.append((process.returncode, said[-600:]))
+        return []
+    found: list[dict[str, Any]] = json.loads(out)["stages"]
+    return found
+
+
+WALK = """
+import json, sys
+from tests.faults.conftest import Walk
+walk = Walk()
+walk.through(json.loads(sys.argv[1]))
+print(json.dumps([[manifest.id, ran] for manifest, ran in walk.made]))
+"""
+
+
+def test_two_processes_that_need_the_same_stages_compute_each_once(
+    copied: Path, wanted: list[str], tally: Tally
+) -> None:
+    """Three stages of a store in which all else is there, asked for by two processes at once."""
+    place, lost = Store.current(), list[Any]()
+    command = [sys.executable, "-c", WALK, json.dumps([*wanted, "score.bootstrap_seed=7"])]
+    both = [
+        subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        )
+        for _ in range(2)
+    ]
+    made = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+    ran = Counter(name for found in made for name, did in found if did)
+    if len(ran) != 3 or {*ran.values()} != {1} or [name for name, _ in made[0]] != [name for name, _ in made[1]]:
+        lost.append(made)
+    lost += [m.id for m in place.manifests() if not place.verified(m.path)]
+    tally("10 two processes want the same stages at once", 3, lost)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("homes", ["one machine", "separate homes"])
+def test_two_identical_runs_at_once_compute_each_stage_once(
+    models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally, homes: str
+) -> None:
+    """Who comes second waits for the first and takes what it made; Prefect's database is shared or not."""
+    wanted, lost, place = shrunk("smollm2-135m", models["llama"], data), list[Any](), Store.current()
+    for i in range(TRIES):
+        both = [
+            started(tmp_path / f"home{i}{n if homes != 'one machine' else ''}", [*wanted, f"train.seed={i}"])
+            for n in "ab"
+        ]
+        stages = [ended(process, lost) for process in both]
+        ran = Counter(e["artifact"] for found in stages for e in found if e["status"] == "run")
+        made = {e["artifact"] for found in stages for e in found}
+        lost += [(name, count) for name, count in ran.items() if count != 1]
+        lost += [m.id for m in place.manifests() if not place.verified(m.path)]
+        if [e["artifact"] for e in stages[0]] != [e["artifact"] for e in stages[1]] or not made:
+            lost.append("the runs ended with other artifacts")
+    tally(f"10 two identical runs at once, {homes}", TRIES, lost)
+
+
+@pytest.mark.faults
+def test_two_different_runs_at_once_share_what_is_the_same(
+    models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally
+) -> None:
+    """Two ranks: both complete; data, prompts and the base model's summaries are computed once."""
+    wanted, lost, place = shrunk("smollm2-135m", models["llama"], data), list[Any](), Store.current()
+    for i in range(TRIES):
+        both = [started(tmp_path / "home", [*wanted, f"train.lora.rank={rank}", f"train.seed={i}"]) for rank in (2, 4)]
+        stages = [ended(process, lost) for process in both]
+        ran = Counter(e["artifact"] for found in stages for e in found if e["status"] == "run")
+        lost += [(name, count) for name, count in ran.items() if count != 1]
+        adapters = {e["artifact"] for found in stages for e in found if e["stage"] == "train"}
+        lost += [m.id for m in place.manifests() if not place.verified(m.path)]
+        if len(adapters) != 2:
+            lost.append(("adapters", adapters))
+    tally("10 two different runs at once", TRIES, lost)

@@ -1,0 +1,351 @@
+"""A user's own dialogues: every row comes back, in its place, with what the model alone says of it."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from artifacts.champions import Champion, Champions
+from artifacts.errors import RequestError
+from flows.inference.model_selection import ask
+from flows.inference.prompt_library import find_prompt
+from flows.inference.summarize_file import summarize_file
+from tasks.summarization import summarize_table as parent
+from tasks.summarization import worker as summarization_worker
+from tasks.summarization.summarizer import halves
+from tasks.summarization.transcripts import read
+from tasks.workers.events import Silent
+from tests.conftest import ROOT, SAMPLE, random_adapter, read_csv, run_cli, trained_adapter
+
+NEW_TOKENS = 10
+PROMPT = "Sum up:\n{dialogue}"
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The worker's own code, called here; returns what it was asked."""
+    asked: list[dict[str, Any]] = []
+
+    def run(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
+        asked.extend(configs)
+        return [summarization_worker.work(json.loads(json.dumps(config)), events) for config in configs]
+
+    monkeypatch.setattr(parent, "run_workers", run)
+    return asked
+
+
+@pytest.fixture
+def given_model(models: dict[str, Path]) -> list[str]:
+    """Overrides that ask the tiny Llama."""
+    return [
+        f"model.source={models['llama']}", "model.turns=chatml", f"generate.max_new_tokens={NEW_TOKENS}",
+        "runtime.device=cpu", "runtime.threads=1", "runtime.generate_batch_size=3",
+    ]  # fmt: skip
+
+
+def said(model: Path, prompt: str, adapter: Path | None = None) -> str:
+    """What transformers' own greedy generate says to one prompt; peft unmerged."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    if adapter:
+        loaded = PeftModel.from_pretrained(loaded, adapter).eval()
+    text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+    ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+    stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    out = loaded.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW_TOKENS,
+        eos_token_id=stop, pad_token_id=0,
+    )[0, ids.shape[1] :]  # fmt: skip
+    return str(tokenizer.decode(out, skip_special_tokens=True).strip())
+
+
+def write_rows(file: Path, dialogues: list[str]) -> None:
+    with file.open("w", newline="") as f:
+        csv.writer(f).writerows([["id", "dialogue", "summary"], *[[str(i), text, f"mine {i}"] for i, text in enumerate(dialogues)]])  # fmt: skip
+
+
+def test_every_row_gets_what_the_model_alone_says(
+    tmp_path: Path, models: dict[str, Path], inline: list[Any], given_model: list[str]
+) -> None:
+    """In order, beside all columns that were there; rows that cannot be done say why, and equal dialogues agree."""
+    texts = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")[::3]][:7]
+    texts = [texts[0], "", *texts[1:5], " \n", "Ann: Hi.\nBob: Ho.", texts[0], *texts[5:], "no speaker at all"]
+    write_rows(tmp_path / "in.csv", texts)
+    done = summarize_file(
+        str(tmp_path / "in.csv"), Silent(), adapter="none", prompt=PROMPT, recipe="quickstart", overrides=given_model
+    )
+    rows = read_csv(Path(done["out"]))
+    assert list(rows[0]) == ["id", "dialogue", "summary", "generated_summary", "tokens", "stop", "model"]
+    assert [(row["id"], row["dialogue"], row["summary"]) for row in rows] == [(str(i), t, f"mine {i}") for i, t in enumerate(texts)]  # fmt: skip
+    for row, text in zip(rows, texts, strict=True):
+        if text.strip():
+            talk = read(text)
+            assert row["generated_summary"] == talk.named(said(models["llama"], PROMPT.format(dialogue=talk.text)))
+            assert row["stop"] in ("stop_token", "limit")
+        else:
+            assert (row["generated_summary"], row["tokens"], row["stop"]) == ("", "0", "skipped: no dialogue")
+    assert {row["model"] for row in rows} == {"llama"}
+    assert done["stops"]["skipped: no dialogue"] == 2
+
+
+def test_dialogue_beyond_the_context_is_summarized_in_parts_and_says_so(
+    tmp_path: Path, models: dict[str, Path], inline: list[Any], given_model: list[str]
+) -> None:
+    """Cut between turns; the summaries of the parts are summarized; a book is refused by name and not dropped."""
+    turns = [f"#Person{1 + i % 2}#: Number {i} of many things that we have to talk about today." for i in range(16)]
+    book = "\n".join(turns * 120)
+    lines = [{"dialogue": text, "at": 1.50} for text in ("\n".join(turns), "#Person1#: Short.", book)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = summarize_file(
+        str(tmp_path / "in.jsonl"), Silent(), adapter="none", prompt=PROMPT, recipe="quickstart",
+        overrides=[*given_model, "generate.max_prompt_tokens=400"],
+    )  # fmt: skip
+    long, short, refused = (json.loads(line) for line in Path(done["out"]).read_text().splitlines())
+    tokenizer = AutoTokenizer.from_pretrained(models["llama"])
+    count = int(long["stop"].split("(")[1].split(" ")[0])
+    size = len(turns) // count
+    parts = ["\n".join(turns[i : i + size]) for i in range(0, len(turns), size)]
+    assert all(len(tokenizer(PROMPT.format(dialogue=part))["input_ids"]) <= 400 for part in parts)
+    whole = "\n".join(said(models["llama"], PROMPT.format(dialogue=part)) for part in parts)
+    assert long["summary"] == said(models["llama"], PROMPT.format(dialogue=whole))
+    assert long["stop"] in (f"stop_token ({count} parts)", f"limit ({count} parts)")
+    assert short["stop"] in ("stop_token", "limit")
+    assert refused["stop"] == "skipped: longer than 64 contexts"
+
+
+@given(st.text(min_size=2))
+def test_halves_lose_no_word(text: str) -> None:
+    """Only white space at the cut goes, and neither half is empty-handed forever."""
+    first, second = halves(text)
+    assert "".join((first + second).split()) == "".join(text.split())
+    assert max(len(first), len(second)) < len(text)
+
+
+def test_halves_of_one_turn_both_have_its_tag() -> None:
+    """The model has to know who speaks."""
+    assert halves("#Person2#: one two three four") == ["#Person2#: one", "#Person2#: two three four"]
+
+
+def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
+    tmp_path: Path, models: dict[str, Path], inline: list[Any], given_model: list[str]
+) -> None:
+    """A folder that peft alone wrote; the one conversation of a subtitle file, with names."""
+    random_adapter(models["llama"], tmp_path / "mine")
+    (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nAnn: Hi.\n\n2\n00:00:02,000 --> 00:00:03,000\nBob: Ho.\n")  # fmt: skip
+    done = summarize_file(
+        str(tmp_path / "talk.srt"), Silent(), adapter=str(tmp_path / "mine"), prompt=PROMPT, recipe="quickstart",
+        out=str(tmp_path / "talk.txt"), overrides=given_model,
+    )  # fmt: skip
+    wanted = said(models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine")
+    assert wanted
+    assert done["summary"] == read("Ann: Hi.\nBob: Ho.").named(wanted)
+    assert (tmp_path / "talk.txt").read_text() == done["summary"] + "\n"
+    assert done["model"] == "llama mine"
+
+
+def test_what_is_left_out_of_a_chat_is_counted(
+    tmp_path: Path, inline: list[Any], given_model: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line before the summary; the model gets the words alone."""
+    lines: list[str] = []
+    monkeypatch.setattr(Silent, "log", lambda self, line: lines.append(line))
+    head = "[12.03.24, 18:05:4{}] {}: {}"
+    said = [("Ann", "Hi"), ("Bob", "\u200eimage omitted"), ("Bob", "Ho"), ("Ann", "\u200eMissed voice call")]
+    (tmp_path / "chat.txt").write_text(
+        "\n".join(head.format(n, *turn) for n, turn in enumerate(said)), encoding="utf-8"
+    )
+    (tmp_path / "words.txt").write_text("Ann: Hi\nBob: Ho")
+    answers = [
+        summarize_file(str(tmp_path / name), Silent(), adapter="none", prompt=PROMPT, recipe="quickstart", overrides=given_model)
+        for name in ("chat.txt", "words.txt")
+    ]  # fmt: skip
+    assert answers[0] == answers[1]
+    assert [line for line in lines if "left out" in line] == [
+        "left out, as nobody's words: 1 system message and 1 media placeholder"
+    ]
+
+
+def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_model: list[str]) -> None:
+    """Killed for real while the worker is at work: no output, then the same as without; what was done is not done again."""
+    texts = [f"{row['dialogue']}\n#Person1#: {i}" for i in range(4) for row in read_csv(SAMPLE / "test.csv")[::3]]
+    write_rows(tmp_path / "in.csv", texts)
+    out, parts = tmp_path / "out.csv", lambda: list((tmp_path / "store").rglob("parts/*.parquet"))
+    command = [
+        "summarize", str(tmp_path / "in.csv"), "--adapter", "none", "--prompt", PROMPT, "--recipe", "quickstart", "--json",
+        "--out", str(out), *[word for one in given_model for word in ("--set", one)], "--set", "generate.max_new_tokens=60",
+    ]  # fmt: skip
+    run = subprocess.Popen([sys.executable, "-m", "flows.cli", *command], cwd=ROOT, stdout=subprocess.PIPE)
+    until = time.monotonic() + 120
+    while len(parts()) < 2 and run.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    kept = {file: file.stat().st_mtime_ns for file in parts()}
+    assert kept, "it ended before a chunk was done"
+    assert not out.exists()
+    again = run_cli(*command)
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert 0 < told["kept"] < told["rows"] == len(texts)
+    first = out.read_bytes()
+    assert not parts()
+    fresh = run_cli(*command)
+    assert json.loads(fresh.stdout)["kept"] == 0
+    assert out.read_bytes() == first
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """100,000 rows of a thousand characters (100 MB) in the memory of 2,000; the model's part sees a chunk at a time."""
+    script = """
+import resource, sys
+from pathlib import Path
+from tasks import summarize, summarize_worker, summarizer
+from tasks.config import GenerateConfig, ResolvedModel, Runtime
+from tasks.workers.events import Silent
+from tasks.summarization.table_files import open_table
+class Quick:
+    def __init__(self, *rest): pass
+    def answer(self, values, told):
+        return [{"summary": v[:20], "tokens": 1, "stop": "limit"} for v in values]
+summarization_worker.Summarizer = Quick
+summarization_worker.TurnEncoder = lambda *rest: type("E", (), {"stop_id": 0})
+summarization_worker.Engine = lambda *rest: None
+summarization_worker.load_tokenizer = lambda model: None
+summarization_worker.merged = lambda *rest: type("M", (), {"config": None})
+summarize.run_workers = lambda command, configs, *rest: [summarization_worker.work(c, Silent()) for c in configs]
+model = ResolvedModel(revision="r", location="l", origin="o")
+spec = summarize.SummarizeSpec(model=model, turns="none", template="{dialogue}", generate=GenerateConfig())
+done = summarize.summarize(spec, open_table(Path(sys.argv[1])), "dialogue", Path(sys.argv[2]), None, "m", Runtime(device="cpu"), Silent())
+print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+    peaks = {}
+    for rows in (2_000, 100_000):
+        with (tmp_path / "in.csv").open("w", newline="") as f:
+            writer = csv.writer(f)
+            writer.writerow(["id", "dialogue"])
+            writer.writerows([i, f"#Person1#: {i} " + "word " * 200] for i in range(rows))
+        done = subprocess.run(
+            [sys.executable, "-c", script, tmp_path / "in.csv", tmp_path / "out.csv"], cwd=ROOT, capture_output=True, text=True,
+            check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        count, peaks[rows] = map(int, done.stdout.split())
+        assert count == rows
+        assert len(read_csv(tmp_path / "out.csv")) == rows
+    assert peaks[100_000] - peaks[2_000] < 40
+
+
+def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, models: dict[str, Path]) -> None:
+    """Its own prompt, turns and decoding, without a word about the base model; what is said by hand goes before."""
+    first = trained_adapter(store, models["llama"], tmp_path / "a", PROMPT)
+    second = trained_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
+    given = [f"model.source={models['llama']}"]
+    judged = Champion(
+        adapter=first, template="Judged \u2028 by 😀\x85:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}
+    )
+    base = store.by_id(first).identity["config"]["model"]["revision"]
+    assert Champions(base).promote(judged, "score-00000000", "test")
+    asked = ask("champion", None, None, given)
+    assert (asked.spec.template, asked.spec.turns, asked.spec.generate.max_new_tokens) == (
+        judged.template,
+        "smollm2",
+        33,
+    )
+    assert asked.name == f"llama {first}"
+    assert asked.trained_under == PROMPT
+    by_hand = ask("champion", None, "title", [*given, "evaluation.turns=none"])
+    assert by_hand.spec.template == find_prompt("title").template
+    assert (by_hand.spec.turns, by_hand.spec.generate.max_new_tokens) == ("none", 24)
+    latest = ask("latest", None, None, given)
+    assert (latest.name, latest.spec.template, latest.spec.turns) == (f"llama {second}", "Later:\n{dialogue}", "chatml")
+    with pytest.raises(RequestError, match="trained on"):
+        ask(first, None, None, [f"model.source={models['gemma']}"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("nowhere.csv", "cannot be read"),
+        ("in.csv --column word", "did you mean 'words'"),
+        ("in.csv", "which column has the dialogues?"),
+        ("in.csv --column words --out out.jsonl", "the format of INPUT: give it the suffix .csv"),
+        ("in.csv --column words --out in.csv", "is INPUT itself"),
+        ("in.csv --column words --out no/where.csv", "cannot be written"),
+        ("in.csv --column words", "no champion in"),
+        ("in.csv --column words --adapter latest", "no adapter in"),
+        ("in.csv --column words --adapter train-00000000", "no artifact train-00000000"),
+        ("in.csv --column words --adapter ./nowhere", "no folder"),
+        ("in.csv --column words --adapter .", "no adapter_config.json in"),
+        ("in.csv --column words --adapter none --prompt titel", "did you mean 'title'?"),
+        ("in.xlsx", "expected one conversation"),
+        ("in.json", "holds no messages"),
+        ("empty.txt", "nobody says anything"),
+        ("empty.txt --column words", "--column belongs to a table"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
+) -> None:
+    """One line that says what to do."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("words,more\nhi,1\n")
+    (tmp_path / "in.xlsx").touch()
+    (tmp_path / "in.json").write_text('{"a": 1}')
+    (tmp_path / "empty.txt").write_text(" \n")
+    source, *rest = arguments.split()
+    named = dict(zip([word.strip("-") for word in rest[::2]], rest[1::2], strict=True))
+    with pytest.raises(RequestError, match=message.replace("?", r"\?")) as caught:
+        summarize_file(source, Silent(), **named)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_the_artifact_shows_the_first_rows_of_a_table_as_text(tmp_path: Path, suffix: str) -> None:
+    """Dialogue, summary or why there is none; nothing in them becomes a link, a tag or a column of the table."""
+    import pandas as pd
+    from markdown_it import MarkdownIt
+
+    from flows.summarize_flow import SHOWN_ROWS, _summaries
+
+    rows = [
+        ("Ann: a | b\nBob: <b>bold</b>", "old", "A *link*: [x](http://e) | <script>alert(1)</script>", "stop_token"),
+        ("", "old", None, "skipped: no dialogue"), *[(f"Ann: {i}", "old", f"said {i}", "limit") for i in range(6)],
+    ]  # fmt: skip
+    table, file = (
+        pd.DataFrame(rows, columns=["dialogue", "summary", "generated_summary", "stop"]),
+        tmp_path / f"out{suffix}",
+    )
+    write = {".csv": table.to_csv, ".parquet": table.to_parquet}.get(suffix)
+    if write is None:
+        table.to_json(file, orient="records", lines=True)
+    else:
+        write(file, index=False)
+    page = "\n".join(_summaries({"rows": len(rows), "out": str(file)}, None))
+    html = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+    cells = re.findall(r"<td>(.*?)</td>", html)
+    assert len(cells) == 3 * SHOWN_ROWS
+    assert not re.search("<a|<b>|<em>|<script", html)
+    assert cells[:3] == ["1", "Ann: a | b Bob: &lt;b&gt;bold&lt;/b&gt;", "A *link*: [x](http://e) | &lt;script&gt;alert(1)&lt;/script&gt;"]  # fmt: skip
+    assert cells[5] == "skipped: no dialogue"
+    assert "its first 5 of 8 rows" in html
+
+
+def test_the_artifact_of_one_conversation_is_its_summary() -> None:
+    """And where it was written to, if it was."""
+    from flows.summarize_flow import _summaries
+
+    assert _summaries({"summary": "They <meet>.", "out": None}, None) == ["They &lt;meet&gt;\\."]
+    assert _summaries({"summary": "x", "out": "/o"}, None)[0] == "Written to \\/o."

@@ -1,0 +1,93 @@
+"""A schedule that starts nothing is noticed. The server of these tests has no scheduler, so no schedule of it has a run ahead.
+
+That a station's schedules do start runs is shown in tests/system/test_station.py.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.schedules import CronSchedule
+
+from flows.station import schedules
+from flows.station.schedules import check_schedules
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+MONDAY = CronSchedule(cron="0 3 * * 1", timezone="Europe/Berlin")
+
+
+@flow
+def weekly() -> None:
+    """A flow to deploy."""
+
+
+@pytest.fixture
+def client(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncPrefectClient]:
+    monkeypatch.setattr(schedules, "SCHEDULING", timedelta(0))  # or what was deployed just now would be no problem
+    with get_client(sync_client=True) as found:
+        yield found
+
+
+@pytest.fixture
+def deployed(client: SyncPrefectClient) -> Iterator[tuple[str, UUID]]:
+    """A deployment with a schedule: the name of both, and its id."""
+    name = uuid4().hex
+    planned = [DeploymentScheduleCreate(schedule=MONDAY, active=True)]
+    deployment = client.create_deployment(client.create_flow(weekly), name, schedules=planned)
+    yield f"weekly/{name}", deployment
+    client.delete_deployment(deployment)
+
+
+def test_schedule_without_an_upcoming_run_is_a_problem_but_not_at_once(
+    deployed: tuple[str, UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fresh server, or a fresh schedule, needs a minute: then it is only said."""
+    name, _ = deployed
+    wrong = f"the schedule '0 3 * * 1' Europe/Berlin of {name} has no upcoming run: no run will start by itself"
+    lines, problems = check_schedules(LONG_AGO)
+    assert wrong in problems
+    assert not any(name in line for line in lines)
+    monkeypatch.undo()
+    lines, problems = check_schedules(LONG_AGO)
+    assert wrong not in problems
+    assert any(line.startswith(f"next scheduled run: {name}, not scheduled yet") for line in lines)
+
+
+def test_schedule_that_is_switched_off_is_no_problem(client: SyncPrefectClient, deployed: tuple[str, UUID]) -> None:
+    name, deployment = deployed
+    (schedule,) = client.read_deployment_schedules(deployment)
+    client.update_deployment_schedule(deployment, schedule.id, active=False)
+    lines, problems = check_schedules(LONG_AGO)
+    assert not any(name in line for line in (*lines, *problems))
+
+
+def test_next_run_is_printed_in_the_time_zone_of_its_schedule(
+    client: SyncPrefectClient, deployed: tuple[str, UUID]
+) -> None:
+    """As the server's own scheduler would have made it, asked through its API."""
+    name, deployment = deployed
+    client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment}, json={"min_runs": 2})
+    lines, problems = check_schedules(LONG_AGO)
+    assert not any(name in problem for problem in problems)
+    today = datetime.now(ZoneInfo("Europe/Berlin"))
+    monday = today.replace(hour=3, minute=0) + timedelta(days=-today.weekday() % 7)
+    monday += timedelta(days=7 if monday <= today else 0)
+    assert f"next scheduled run: {name}, {monday:%a %Y-%m-%d} 03:00 Europe/Berlin" in lines
+
+
+def test_run_that_was_due_and_that_nobody_has_started_is_a_problem(
+    client: SyncPrefectClient, deployed: tuple[str, UUID]
+) -> None:
+    """Such as while its pool is paused: the schedule makes runs, and none of them begins."""
+    name, deployment = deployed
+    span = {"start_time": "2026-03-01T00:00:00Z", "end_time": "2026-03-08T00:00:00Z"}
+    client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment}, json=span)
+    problems = check_schedules(LONG_AGO)[1]
+    assert any(
+        f"the run of {name} that was due Mon 2026-03-02 03:00 Europe/Berlin has not started" in p for p in problems
+    )

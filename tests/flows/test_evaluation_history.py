@@ -1,0 +1,260 @@
+"""history and seeds: what earlier evaluations found, and how much chance there is, on answers that are known."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pytest
+
+from artifacts.artifact_store import Store
+from artifacts.champions import Champions
+from artifacts.errors import RequestError
+from flows import evaluation_history
+from flows.cli import results_table
+from tests.conftest import put_workers_inline, tiny_data
+from tests.flows.test_pipeline import adapter, entry, f1, flows_of, known_answers, ran
+
+WORDS = [5, 6, 5, 3]
+"""Of ten, that each evaluation below says: rank 1, rank 2, rank 1 trained in another way, the base model alone."""
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], prefect_server: None) -> Any:
+    """(folder, what `run --json` prints of each): promoted; promoted, two seeds; rejected; the base model alone."""
+    folder = tmp_path_factory.mktemp("past")
+    tiny_data(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
+        put_workers_inline(patch)
+        known_answers(patch, folder / "data")
+        run = flows_of(models["llama"], folder / "data")
+        found = [
+            run("retrain", 1), run("retrain", 2, "seeds=2"), run("retrain", 1, "train.learning_rate=3e-3"),
+            run("evaluate", 1, adapter="none"),
+        ]  # fmt: skip
+    assert [summary.get("decision", {}).get("state") for summary in found] == ["promoted", "promoted", "rejected", None]
+    return folder, found
+
+
+@pytest.fixture
+def again(past: Any, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Flows in a copy of that store."""
+    folder, _ = past
+    shutil.copytree(folder / "store", tmp_path / "store")
+    shutil.copytree(folder / "data", tmp_path / "data")
+    put_workers_inline(monkeypatch)
+    known_answers(monkeypatch, tmp_path / "data")
+    return flows_of(models["llama"], tmp_path / "data")
+
+
+def base_of(past: Any) -> str:
+    train = Store.current().by_id(adapter(past[1][0]))
+    return str(train.identity["config"]["model"]["revision"])
+
+
+def told(past: Any, capsys: pytest.CaptureFixture[str], as_json: bool = True, plot: Path | None = None) -> Any:
+    capsys.readouterr()
+    evaluation_history.history(base_of(past), as_json, plot)
+    out = capsys.readouterr().out
+    return json.loads(out) if as_json else out
+
+
+@pytest.mark.usefixtures("again")
+def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past: Any, capsys: Any) -> None:
+    """Four evaluations; the champion's scores inside another one and the second seed's are none of their own."""
+    found = told(past, capsys)
+    rows = found["evaluations"]
+    assert [row["scores"] for row in rows] == [entry(run, "score")["artifact"] for run in past[1]]
+    assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
+    assert [row["adapter"] for row in rows] == [*(adapter(run) for run in past[1][:3]), None]
+    assert [row["decision"] for row in rows] == ["promoted", "promoted", "rejected", None]
+    for row, words in zip(rows, WORDS, strict=True):
+        assert row["interval"] == pytest.approx([f1(words)] * 2, abs=1e-3)  # all dialogues score the same
+        assert row["headline"]["tuned" if row["adapter"] else "base"] == pytest.approx(f1(words), abs=1e-3)
+        assert row["recipe"].startswith("smollm2-135m ")
+    assert [row["headline"].get("champion") for row in rows] == pytest.approx([None, f1(5), f1(6), None], abs=1e-3)
+    log = [(change["action"], change["champion"]["adapter"], change["scores"]) for change in found["champions"]]
+    assert log == [("promoted", row["adapter"], row["scores"]) for row in rows[:2]]
+    assert len(Store.current().manifests("score")) == 5
+
+
+@pytest.mark.usefixtures("again")
+def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> None:
+    """One line an evaluation in the same order, with figures and decision; then the champion and who was rolled back."""
+    one, two, three, _ = past[1]
+    lines = told(past, capsys, as_json=False).splitlines()
+    expected = zip(
+        [adapter(one), adapter(two), adapter(three), "none"], WORDS, ["promoted", "promoted", "rejected", "-"], strict=True
+    )  # fmt: skip
+    for line, (name, words, decision) in zip(lines[1:5], expected, strict=True):
+        assert name in line
+        assert f"{f1(words):.2f}" in line
+        assert line.split()[-1] == decision
+        assert line.count("●") == 1
+    notes = [line for line in lines[5:] if ": with " not in line]
+    assert notes == [f"champion: {adapter(two)}"]
+    change = Champions(base_of(past))
+    change.roll_back("by hand")
+    lines = told(past, capsys, as_json=False).splitlines()
+    assert lines[5] == f"champion: {adapter(one)}"
+    assert lines[6].startswith(f"rolled back: {adapter(two)}, 20")
+    withdrawn = change.stack[-1]
+    assert Champions(base_of(past)).promote(withdrawn[0], withdrawn[1] or "", "by hand")
+    lines = told(past, capsys, as_json=False).splitlines()
+    assert lines[5] == f"champion: {adapter(two)}"
+    assert lines[6].startswith(f"rolled back: {adapter(two)}, 20")
+    assert "; promoted again 20" in lines[6]
+
+
+def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: Any, again: Any, capsys: Any) -> None:
+    """A prompt of the library by its name, any other by its first words; a part of the test dialogues does not look like all."""
+    again("evaluate", 1, 'evaluation.prompt="brief"', adapter=adapter(past[1][0]))
+    again("evaluate", 1, "generate.limit=2", adapter=adapter(past[1][0]))
+    rows = told(past, capsys)["evaluations"]
+    assert [(row["prompt"], row["rows"], row["rows_in_split"]) for row in rows] == [
+        *[("highlight", 4, 4)] * 4, ("brief", 4, 4), ("highlight", 2, 4),
+    ]  # fmt: skip
+    assert all("train.max_steps=2" in row["overrides"] and "runtime" not in row["overrides"] for row in rows)
+    assert "generate.limit=2" in rows[5]["overrides"]
+    head, *lines = told(past, capsys, as_json=False).splitlines()
+    assert {"prompt", "dialogues"} <= set(head.split())
+    assert [("highlight" in line, "brief" in line, " 2 of 4*" in line) for line in lines[:6]] == [
+        *[(True, False, False)] * 4, (False, True, False), (True, False, True),
+    ]  # fmt: skip
+    (mark,) = [line for line in lines if line.startswith("*")]
+    assert "part of the test dialogues" in mark
+    revision = rows[5]["recipe"]
+    (legend,) = [line for line in lines if line.startswith(f"{revision}: with ")]
+    assert "generate.limit=2" in legend
+
+
+def test_two_texts_of_one_name_are_told_apart_by_their_ids(
+    past: Any, again: Any, capsys: Any, monkeypatch: Any
+) -> None:
+    """A file of the library that was edited between two evaluations: the table names the filled prompts."""
+    import flows.labels
+
+    monkeypatch.setattr(flows.labels, "prompt_label", lambda template: "mine")
+    monkeypatch.setattr("flows.pipeline.prompt_label", lambda template: "mine")
+    for text in ("Say it. {dialogue}", "Say it well. {dialogue}"):
+        again("evaluate", 1, f"evaluation.prompt={json.dumps(text)}", adapter=adapter(past[1][0]))
+    mine = [row for row in told(past, capsys)["evaluations"] if row["prompt"] == "mine"]
+    assert len({row["prompts"] for row in mine}) == 2
+    table = told(past, capsys, as_json=False)
+    assert all(f"mine ({row['prompts']})" in table for row in mine)
+
+
+@pytest.mark.usefixtures("again")
+def test_the_plot_is_an_svg_with_a_mark_for_every_evaluation(past: Any, capsys: Any, tmp_path: Path) -> None:
+    """It parses as XML and stands alone: no variable of a page is left in it."""
+    file = tmp_path / "moved.svg"
+    assert told(past, capsys, plot=file) == told(past, capsys)
+    root = ET.parse(file).getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(--" not in file.read_text(encoding="utf-8")
+    texts = " ".join("".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert "ROUGE-1" in texts
+    rows = told(past, capsys)["evaluations"]
+    for row in rows:
+        assert row["at"][:10] in texts.split()
+        assert (row["adapter"] or "train-model").removeprefix("train-") in texts.split()
+    with pytest.raises(RequestError, match=r"--plot .* cannot be written"):
+        told(past, capsys, plot=tmp_path / "nowhere" / "x.svg")
+
+
+def test_without_evaluations_there_is_one_line_and_an_empty_list(capsys: Any, tmp_path: Path, store: Store) -> None:
+    """Also of another base model than the one that was evaluated; the plot is drawn all the same."""
+    evaluation_history.history("f" * 64, False, None)
+    assert capsys.readouterr().out.startswith("no evaluations of this base model yet")
+    evaluation_history.history("f" * 64, True, tmp_path / "empty.svg")
+    assert json.loads(capsys.readouterr().out) == {"evaluations": [], "champions": []}
+    ET.parse(tmp_path / "empty.svg")
+
+
+def shown_history(summary: dict[str, Any]) -> str:
+    page = Path(summary["report"]).read_text(encoding="utf-8")
+    return page.split('id="history"')[1].split("</section>")[0] if 'id="history"' in page else ""
+
+
+def test_the_report_of_a_later_run_shows_the_earlier_ones(past: Any) -> None:
+    """In order, with figures and decision; none of those that came after, nor itself."""
+    reports = [shown_history(run) for run in past[1]]
+    names = [adapter(run) for run in past[1][:3]]
+    assert [[name for name in names if name in report] for report in reports] == [[], names[:1], names[:2], names]
+    last = reports[-1]
+    assert sorted(names, key=last.index) == names
+    assert [f"{f1(words):.2f}" in last for words in WORDS[:3]] == [True] * 3
+    assert (last.count(">promoted<"), last.count(">rejected<")) == (2, 1)
+
+
+def test_a_later_evaluation_changes_no_earlier_report(past: Any, again: Any) -> None:
+    """With four evaluations and two champions in the store, each of the runs given again reuses every stage."""
+    assert ran(again("retrain", 2, "seeds=2")) == []
+    assert ran(again("evaluate", 1, adapter="none")) == []
+    assert ran(again("retrain", 1, "train.learning_rate=3e-3")) == []
+
+
+def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: Any) -> None:
+    """A third seed leaves two as they are; JSON and report have each one's score, mean and standard deviation."""
+    two = past[1][1]
+    three = again("retrain", 2, "seeds=3")
+    assert ran(three) == ["train seed 2", "generate seed 2", "score seed 2", "report"]
+    for stage in ("train", "generate", "score"):
+        assert entry(three, stage, "seed 1")["artifact"] == entry(two, stage, "seed 1")["artifact"]
+    adapters = {entry(three, "train", of)["artifact"] for of in (None, "seed 1", "seed 2")}
+    assert len(adapters) == 3
+    assert three["decision"] == two["decision"]  # the first seed is the candidate
+    expected = [f1(6), f1(7), f1(8)]
+    assert [seed["rouge1"] for seed in three["seeds"]] == pytest.approx(expected, abs=1e-3)
+    assert "seeds" not in past[1][0]
+    page = Path(three["report"]).read_text(encoding="utf-8").split("Training seeds</h3>")[1].split("</table>")[0]
+    assert f"{fmean(expected):.2f} ± {stdev(expected):.2f}" in page
+    assert [f">{value:.2f}<" in page for value in expected] == [True] * 3
+    assert ran(again("retrain", 2, "seeds=3")) == []
+    assert ran(again("retrain", 2)) == ["report"]  # one without the other seeds
+
+
+@pytest.mark.usefixtures("prefect_server", "workers_inline")
+def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
+    models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its scores were made already, as nobody's evaluation; with a decision of its own it enters the history."""
+    known_answers(monkeypatch, data)
+    run = flows_of(models["llama"], data)
+    both = run("retrain", 1, "seeds=2", "gate.automatic=false")
+    base = str(Store.current().by_id(adapter(both)).identity["config"]["model"]["revision"])
+    assert [row.adapter for row in evaluation_history.evaluations(base)] == [adapter(both)]
+    alone = run("retrain", 1, "train.seed=1", "gate.automatic=false")
+    assert (ran(alone), adapter(alone)) == (["promote", "report"], entry(both, "train", "seed 1")["artifact"])
+    assert {row.adapter for row in evaluation_history.evaluations(base)} == {adapter(both), adapter(alone)}
+    assert ran(run("retrain", 1, "train.seed=1", "gate.automatic=false")) == []
+
+
+@pytest.mark.usefixtures("again")
+def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, tmp_path: Path) -> None:
+    """Three tuned models and the base model, which all share; only the place between the marks of a file changes."""
+    table = results_table.results([])
+    assert table.count("| 4 x 3 references | highlight |") == 4
+    assert "with `model.source=" in table
+    lines = [line for line in table.splitlines() if line.startswith("| llama") or "greedy |" in line]
+    assert len(lines) == 4
+    assert sum("tuned, greedy" in line for line in lines) == 3
+    for words in set(WORDS):
+        shown = f"{f1(words):.2f} ({f1(words):.1f} to {f1(words):.1f})"  # all dialogues score the same
+        assert any(shown in line for line in lines), shown
+    assert results_table.results([entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
+
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{results_table.BEGIN}\nold\n{results_table.END}\nafter\n")
+    results_table.write(readme, table)
+    found = readme.read_text()
+    assert found.startswith("before\n")
+    assert found.endswith("\nafter\n")
+    assert "old" not in found
+    assert table in found
+    (tmp_path / "other.md").write_text("no marks")
+    with pytest.raises(RequestError, match="has no lines"):
+        results_table.write(tmp_path / "other.md", table)

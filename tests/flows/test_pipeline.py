@@ -1,0 +1,407 @@
+"""evaluate, promote, rollback: which adapter is meant, who becomes champion, and that nothing is trained for it."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.flow_engine import run_flow
+
+from artifacts.artifact_store import Store
+from artifacts.champions import Champion, Champions
+from artifacts.errors import RequestError
+from artifacts.schemas import FORMATTED_EVAL, read_table
+from flows.adapter_lookup import find_adapter
+from flows.cli.terminal import Terminal
+from tasks.config import ResolvedModel
+from tests.conftest import read_csv, shrunk, write_csv
+
+pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
+SUMMARY = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
+
+
+def known_answers(patch: pytest.MonkeyPatch, data: Path) -> None:
+    """Make quality known: the base says 3 of the 10 words that every reference has, an adapter 4 + its rank + its seed.
+
+    The adapters themselves are trained for real.
+    """
+    from tasks import generate
+
+    rows = read_csv(data / "test.csv")
+    write_csv(data / "test.csv", [row | {"summary": SUMMARY} for row in rows])
+
+    def workers(command: Any, configs: Any, folder: Path, events: Any, environments: Any) -> list[dict[str, Any]]:
+        words, config = 3, configs[0]
+        if config["adapter"]:
+            train = json.loads((Path(config["adapter"]) / "settings.json").read_text())["train"]
+            words = 4 + train["lora"]["rank"] + train["seed"]
+        text = " ".join(SUMMARY.split()[:words])
+        ids = [row["id"] for row in read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)]
+        parts = Path(config["parts"])
+        parts.mkdir()
+        made = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
+        generate.save_part(made, parts)
+        return [{}]
+
+    patch.setattr(generate, "run_workers", workers)
+
+
+def f1(words: int) -> float:
+    """F1 x 100 of so many of the ten words: precision 1, recall words / 10."""
+    return 100 * 2 * (words / 10) / (1 + words / 10)
+
+
+def flows_of(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
+    """`run("retrain", rank, overrides…, adapter=…)`: a real flow of the tiny llama, shortened."""
+
+    def overrides(rank: int, *more: str) -> list[str]:
+        return shrunk("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
+
+    def call(flow: str, rank: int, *more: str, **options: Any) -> dict[str, Any]:
+        from flows import pipeline
+        from flows.cli.pipeline_commands import rollback
+
+        wanted = overrides(rank, *more)
+        if flow == "rollback":
+            rollback("smollm2-135m", wanted, as_json=True)
+            return {}
+        found: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=wanted, **options)
+        return found
+
+    call.overrides, call.llama = overrides, llama  # type: ignore[attr-defined]
+    return call
+
+
+@pytest.fixture
+def run(models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Flows in which a higher rank is a better adapter."""
+    known_answers(monkeypatch, data)
+    return flows_of(models["llama"], data)
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Callable[[], list[tuple[str, str]]]:
+    """`events()`: (event, adapter) of ours that were sent since the last call, as Prefect's own tests capture them."""
+    from prefect.events.clients import AssertingEventsClient
+    from prefect.events.worker import EventsWorker
+
+    worker = EventsWorker.instance(AssertingEventsClient)
+    monkeypatch.setattr(EventsWorker, "instance", lambda *_: worker)
+
+    def take() -> list[tuple[str, str]]:
+        worker.wait_until_empty()
+        client: Any = worker._client
+        return [(e.event, e.resource.name) for e in client.pop_events() if e.event.startswith("dialogsum.")]
+
+    return take
+
+
+def entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[str, Any]:
+    found: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+    assert len(found) == 1
+    return found[0]
+
+
+def adapter(summary: dict[str, Any]) -> str:
+    return str(entry(summary, "train")["artifact"])
+
+
+def ran(summary: dict[str, Any]) -> list[str]:
+    return [" ".join(filter(None, [e["stage"], e["of"]])) for e in summary["stages"] if e["status"] == "run"]
+
+
+def log(summary: dict[str, Any]) -> Champions:
+    return Champions(_model(summary).revision)
+
+
+def in_force(summary: dict[str, Any]) -> list[str | None]:
+    """The adapter in force after each change of the log."""
+    return [change.champion.adapter if change.champion else None for change in log(summary).changes]
+
+
+def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_everything(
+    run: Any, events: Any
+) -> None:
+    """First of all, then better than the champion, then worse; each decision is told once, and a rerun touches nothing."""
+    first = run("retrain", 1)
+    assert first["decision"]["state"] == "promoted"
+    assert events() == [("dialogsum.model.promoted", adapter(first))]
+    assert ran(run("retrain", 1)) == []
+
+    second = run("retrain", 2)
+    assert {"generate champion", "score", "promote"} - set(ran(second)) == {"generate champion"}  # there from before
+    assert entry(second, "generate", "champion")["artifact"] == entry(first, "generate", "tuned")["artifact"]
+    found = {name: second["scores"][name]["rouge1"] for name in second["scores"]}
+    assert found == pytest.approx({"base": f1(3), "champion": f1(5), "tuned": f1(6)}, abs=1e-3)
+    assert events() == [("dialogsum.model.promoted", adapter(second))]
+    again = run("retrain", 2)
+    assert (ran(again), again["decision"], events()) == ([], second["decision"], [])
+
+    worse = run("retrain", 1, "train.learning_rate=3e-3")
+    assert worse["decision"]["state"] == "rejected"
+    assert [reason.split(":")[0] for reason in worse["decision"]["reasons"]] == ["better than the champion"]
+    assert events() == [("dialogsum.model.rejected", adapter(worse))]
+    assert (ran(run("retrain", 1, "train.learning_rate=3e-3")), events()) == ([], [])
+    assert in_force(worse) == [adapter(first), adapter(second)]
+
+
+def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events: Any) -> None:
+    """The artifact `decision`: promoted with every condition, rejected with the one that is not met."""
+    from prefect.artifacts import Artifact
+
+    champion = run("retrain", 2, "gate.automatic=false")["decision"]["adapter"]
+    for rank, head, stands, state in (
+        (2, "is champion", "There was no champion before.", f"{champion} promoted; "),
+        (2, "remains champion", None, f"nothing changed: all 9 stages reused; {champion} remains champion; "),
+        (1, "is rejected", f"`{champion}` remains champion.", f"(better than the champion: probability below 0.1 %, rouge1 {f1(5) - f1(6):+.2f} "),
+    ):  # fmt: skip
+        ended = run("retrain", rank, return_state=True)
+        told = ended.result()["decision"]
+        assert state in ended.message
+        assert f"{told['adapter']} with prompt highlight, 4 dialogues, " in ended.message
+        found: Any = Artifact.get(key="decision")
+        assert f"[{told['adapter']}](../../artifacts/key/{told['adapter']}) {head}" in found.data
+        assert ("promoted" in f"{found.data}{found.description}") is (head == "is champion")
+        sentences = [line for line in found.data.splitlines()[1:] if line and not line.startswith("|")]
+        told_in_text = [re.sub(r"\[(.+?)\]\(.+?\)", r"`\1`", line) for line in sentences]
+        assert told_in_text == ([stands] if stands else [])
+        rows = [line for line in found.data.splitlines() if "passed |" in line or "passed** |" in line]
+        assert len(rows) == len(told["checks"])
+        assert sum("**not passed**" in row for row in rows) == (rank == 1)
+        assert all(check["name"] in row and "%" in rows[0] for check, row in zip(told["checks"], rows, strict=True))
+
+
+def test_all_that_a_run_rests_on_has_one_page_in_the_prefect_ui(run: Any) -> None:
+    """On a server that knows none of it, what the adapter was trained on included; the same again adds no page."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+
+    def pages() -> list[Any]:
+        keys = ArtifactFilterKey(any_=[m.id for m in Store.current().manifests()])
+        with get_client(sync_client=True) as client:
+            return client.read_artifacts(artifact_filter=ArtifactFilter(key=keys))
+
+    trained = run("retrain", 1)
+    with get_client(sync_client=True) as client:
+        for found in pages():
+            client.request("DELETE", "/artifacts/{id}", path_params={"id": found.id})
+    assert pages() == []
+    evaluated = run("evaluate", 1)
+    wanted = {e["artifact"] for e in evaluated["stages"]} | {
+        entry(trained, "format", "train")["artifact"],
+        adapter(trained),
+        *(artifact for e in evaluated["stages"] for artifact in re.findall(r"\b[a-z]+-[0-9a-f]{8}\b", e["reason"])),
+    }
+    assert sorted(page.key for page in pages()) == sorted(wanted)
+    assert ran(run("evaluate", 1)) == []
+    assert len(pages()) == len(wanted)
+
+
+def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, capsys: Any) -> None:
+    """Rolled back, an unchanged retraining rejects it; `promote --adapter` puts it in force, and reruns are unmoved."""
+    first, second = run("retrain", 1), run("retrain", 2)
+    capsys.readouterr()
+    run("rollback", 2)
+    assert json.loads(capsys.readouterr().out) == {"champion": adapter(first), "withdrawn": adapter(second)}
+    events()
+    refused = run("retrain", 2)
+    assert ran(refused) == ["promote", "report"]
+    at = log(second).withdrawn[adapter(second)]
+    day = datetime.fromisoformat(at).strftime("%d %b %H:%M").lstrip("0")
+    assert entry(refused, "promote")["reason"] == f"the champion was rolled back on {day} UTC"
+    (reason,) = refused["decision"]["reasons"]
+    assert (
+        reason == f"rolled back by hand on {at[:16].replace('T', ' ')} UTC; only `dialogsum promote` can reinstate it"
+    )
+    capsys.readouterr()
+    Terminal().scores(refused, {})
+    assert f"  no   {reason}\n" in capsys.readouterr().out
+    assert events() == [("dialogsum.model.rejected", adapter(second))]
+    assert (ran(run("retrain", 2)), events()) == ([], [])
+    assert in_force(second) == [adapter(first), adapter(second), adapter(first)]
+
+    back = run("promote", 2, adapter=adapter(second))
+    assert (back["decision"]["state"], "train" in ran(back)) == ("promoted", False)
+    assert events() == [("dialogsum.model.promoted", adapter(second))]
+    assert run("retrain", 2)["decision"]["state"] == "promoted"
+    assert (ran(run("retrain", 2)), events()) == ([], [])
+    assert in_force(second) == [adapter(first), adapter(second), adapter(first), adapter(second)]
+
+
+def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any, capsys: Any) -> None:
+    """With the previous champion and without one; then `summarize` and `evaluate --adapter champion` name the same way back."""
+    from flows.cli.pipeline_commands import rollback
+    from flows.inference.model_selection import ask
+
+    first, second = run("retrain", 1), run("retrain", 2)
+    model = _model(second)
+    for withdrawn, now in ((second, f"{adapter(first)} is champion again"), (first, "there is none now")):
+        capsys.readouterr()
+        rollback("smollm2-135m", [f"model.source={run.llama}", "model.turns=chatml"])
+        said, undo = capsys.readouterr().out.strip().split(" Undo: ")
+        assert said == f"{adapter(withdrawn)} is no longer champion; {now}."
+        assert shlex.split(undo) == [
+            "dialogsum", "promote", "smollm2-135m", "--set", f"model.source={run.llama}", "--set", "model.turns=chatml",
+            "--adapter", adapter(withdrawn),
+        ]  # fmt: skip
+    way = rf"{adapter(first)} was rolled back on 20.* UTC, and `dialogsum promote smollm2-135m --adapter {adapter(first)}` reinstates it"
+    with pytest.raises(RequestError, match=rf"is champion now: {way}"):
+        find_adapter("champion", model)
+    with pytest.raises(RequestError, match=rf"no champion in .*: {way}; --adapter latest"):
+        ask("champion", None, None)
+    assert run("promote", 1, adapter=adapter(first))["decision"]["state"] == "promoted"
+    assert find_adapter("champion", model).id == adapter(first)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), (3, "rejected")])
+def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
+    run: Any, events: Any, monkeypatch: pytest.MonkeyPatch, intruder: int, state: str
+) -> None:
+    """Another run promotes between decision and move: the candidate then has to beat that one, whichever is better."""
+    from flows import pipeline
+
+    other = run("retrain", intruder, "gate.automatic=false")
+    assert (other["decision"]["state"], log(other).changes, events()) == ("passed", [], [])
+    scores, run_stage = entry(other, "score")["artifact"], pipeline.run_stage  # type: ignore[attr-defined]
+
+    def meanwhile(job: Any) -> Any:
+        made = run_stage(job)
+        if job.stage == "promote" and not log(other).changes:
+            decoding = {"max_new_tokens": 6, "max_prompt_tokens": 2048, "beams": 1, "length_penalty": 1.0}
+            manifest = Store.current().by_id(adapter(other))
+            asked = {"template": manifest.facts["template"], "turns": "chatml", "generate": decoding}
+            assert log(other).promote(Champion(adapter=adapter(other), **asked), scores, "another run")
+        return made
+
+    monkeypatch.setattr(pipeline, "run_stage", meanwhile)
+    found = run("retrain", 2)
+    assert found["decision"]["state"] == state
+    assert found["scores"]["champion"] == other["scores"]["tuned"]
+    assert events() == [(f"dialogsum.model.{state}", adapter(found))]
+    assert in_force(found) == [adapter(other), adapter(found)][: 2 if state == "promoted" else 1]
+
+
+def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
+    """`evaluate` never, `gate.automatic=false` decides only, `promote` does."""
+    decided = run("retrain", 2, "gate.automatic=false")
+    evaluated = run("evaluate", 2, adapter="latest")
+    assert "decision" not in evaluated
+    assert (ran(evaluated), evaluated["scores"]) == (["report"], decided["scores"])
+    assert (log(decided).changes, events()) == ([], [])
+    promoted = run("promote", 2, "gate.automatic=false")
+    assert (ran(promoted), promoted["decision"]["state"]) == ([], "promoted")
+    assert events() == [("dialogsum.model.promoted", adapter(decided))]
+    assert find_adapter("champion", _model(decided)).id == adapter(decided)  # type: ignore[union-attr]
+
+
+def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) -> None:
+    """In the name of the run, the message of its state, the artifacts in the UI, and the table of the scores."""
+    from prefect.artifacts import Artifact
+    from prefect.client.orchestration import get_client
+
+    from flows.pipeline import evaluate
+
+    trained = run("retrain", 2, "gate.automatic=false")
+    ended = run("evaluate", 2, "generate.limit=3", adapter="latest", prompt="brief", return_state=True)
+    who = f"{adapter(trained)} with prompt brief"
+    assert ended.message.startswith(f"{who}, 3 of 4 dialogues, model.source=")
+    same = f'ROUGE-1 {f1(6):.1f}, +0.0 (+0.0 to +0.0) against the previous prompt "highlight"'
+    assert f"more: {same}; reused 2 of 8 stages, ran format eval, generate base, generate tuned" in ended.message
+    with get_client(sync_client=True) as client:
+        name = client.read_flow_run(ended.state_details.flow_run_id).name
+        assert name.startswith(f"evaluate {who} (smollm2-135m, model.source=")
+        # what a person typed into the form stays, also where the run is tried again; what Prefect drew does not
+        for given, shown in (("prompt of Monday", "prompt of Monday"), ("upsilon368-selye-warp", name)):
+            settings = {
+                "recipe": "smollm2-135m",
+                "adapter": "latest",
+                "prompt": "brief",
+                "overrides": run.overrides(2, "generate.limit=3"),
+            }
+            typed = client.create_flow_run(evaluate, parameters=settings, name=given)
+            run_flow(evaluate, flow_run=typed, parameters=settings)
+            assert client.read_flow_run(typed.id).name == shown
+    for key in ("report", "scores", "stages"):
+        found: Any = Artifact.get(key=key)
+        assert f"smollm2-135m: {who}, 3 of 4 dialogues, " in found.description
+    table: Any = Artifact.get(key="scores")
+    lines = re.sub(r"\\(.)", r"\1", table.data).splitlines()
+    systems = {line.split("|")[1].strip() for line in lines if line.startswith("|")}
+    assert {"base", "tuned, prompt brief", "tuned, prompt highlight"} <= systems
+    report: Any = Artifact.get(key="report")
+    assert "generate\\.limit\\=3" in report.data.split("## Overrides of the recipe")[1]
+    alone = run("evaluate", 1, adapter="none", return_state=True)
+    assert alone.message.startswith("base model with prompt highlight, 4 dialogues, ")
+    assert f": ROUGE-1 {f1(3):.1f} ({f1(3):.1f} to {f1(3):.1f}); " in alone.message
+
+
+def _model(summary: dict[str, Any]) -> ResolvedModel:
+    revision = Store.current().by_id(adapter(summary)).identity["config"]["model"]["revision"]
+    return ResolvedModel(revision=revision, location="/nowhere", origin="llama")
+
+
+def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
+    run: Any, models: dict[str, Path], data: Path
+) -> None:
+    """By id and `latest` the same; `none` scores the base model alone; a base of other weights is refused by name."""
+    from flows.pipeline import evaluate
+
+    trained = run("retrain", 1, "seeds=2")
+    by_id, latest = run("evaluate", 1, adapter=adapter(trained)), run("evaluate", 1, adapter="latest")
+    assert (ran(by_id), ran(latest)) == (["report"], [])  # one without a decision in it; not the second seed's adapter
+    assert by_id["scores"] == latest["scores"] == trained["scores"]
+    alone = run("evaluate", 1, adapter="none")
+    assert [e["stage"] for e in alone["stages"]] == ["download", "format", "generate", "score", "report"]
+    assert alone["scores"] == {"base": trained["scores"]["base"]}
+    gemma = shrunk("gemma-2b", models["gemma"], data)
+    with pytest.raises(RequestError, match=r"was trained on llama, the recipe's base model is gemma"):
+        evaluate(recipe="gemma-2b", adapter=adapter(trained), overrides=gemma)
+    with pytest.raises(RequestError, match=r"no adapter of gemma"):
+        evaluate(recipe="gemma-2b", adapter="latest", overrides=gemma)
+
+
+def test_a_champion_that_fails_a_stricter_gate_is_told_as_rejected_and_stays(run: Any, events: Any) -> None:
+    """The decision told is the gate's own, whoever is in force."""
+    first = run("retrain", 1)
+    events()
+    stricter = run("retrain", 1, "gate.least_rows=1000")
+    assert stricter["decision"]["state"] == "rejected"
+    assert [c["name"] for c in stricter["decision"]["checks"] if not c["passed"]] == ["test dialogues"]
+    assert events() == [("dialogsum.model.rejected", adapter(first))]
+    assert in_force(stricter) == [adapter(first)]
+
+
+def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: Store) -> None:
+    """Nothing is compared with it, nothing is promoted past it, and a rollback frees the way."""
+    first = run("retrain", 1)
+    path = store.by_id(adapter(first)).path
+    (Path(store.absolute(path)) / "payload" / "adapter_model.safetensors").unlink()
+    with pytest.raises(
+        RequestError, match=rf"{adapter(first)}, which has to be compared with, is not whole .* rollback"
+    ):
+        run("retrain", 2)
+    run("rollback", 1)
+    assert run("retrain", 2)["decision"]["state"] == "promoted"
+
+
+def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, store: Store) -> None:
+    """No champion yet, a broken log, an id of something else, a damaged adapter; nobody cannot be promoted."""
+    trained = run("retrain", 1, "gate.automatic=false")
+    model = _model(trained)
+    with pytest.raises(RequestError, match="is champion yet"):
+        find_adapter("champion", model)
+    with pytest.raises(RequestError, match="cannot be promoted"):
+        run("promote", 1, adapter="none")
+    store.write(b"{", "champions", model.revision[:12], "000001.json")
+    with pytest.raises(RequestError, match="does not read"):
+        find_adapter("champion", model)
+    with pytest.raises(RequestError, match="not an adapter but the work of score"):
+        find_adapter(entry(trained, "score")["artifact"], model)
+    manifest = store.by_id(adapter(trained))
+    (Path(store.absolute(manifest.path)) / "payload" / "adapter_model.safetensors").unlink()
+    with pytest.raises(RequestError, match=r"damaged \(payload file adapter_model\.safetensors is missing\)"):
+        find_adapter("latest", model)

@@ -1,0 +1,52 @@
+"""Every package of the environment has a pinned version, so that the same commands install the same packages next month."""
+
+import re
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+REQUIREMENTS = Path(__file__).parents[2] / "requirements"
+ENVIRONMENT = {"pip", "dialogsum-pipeline"}
+"""The installer itself, and this project."""
+PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$")
+"""Packages of a CUDA build of torch, which requires exact versions of them; the CPU build has none."""
+
+
+def _pins(*files: str) -> dict[str, str]:
+    lines = [line for file in files for line in (REQUIREMENTS / file).read_text().splitlines()]
+    requirements = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(each.name): str(each.specifier).removeprefix("==") for each in requirements}
+
+
+def _unpinned(installed: list[Distribution], pins: dict[str, str]) -> list[str]:
+    """`name version` of each installed package whose version is not the pinned one."""
+    found = {canonicalize_name(each.name): each.version.split("+")[0] for each in installed}
+    return sorted(
+        f"{name} {version}"
+        for name, version in found.items()
+        if name not in ENVIRONMENT and not PINNED_BY_TORCH.match(name) and pins.get(name) != version
+    )
+
+
+def test_every_installed_package_is_pinned():
+    """`make setup` leaves nothing to the day it runs on: a new release of a transitive package once ended the schedule."""
+    assert _unpinned(list(distributions()), _pins("pins.txt", "model.txt")) == []
+
+
+@pytest.mark.parametrize("change", ["missing", "newer"])
+def test_an_unpinned_package_is_named(change):
+    pins = _pins("pins.txt", "model.txt")
+    if change == "missing":
+        del pins["sqlalchemy"]
+    else:
+        pins["sqlalchemy"] = "2.1.9"
+    assert [line.split()[0] for line in _unpinned(list(distributions()), pins)] == ["sqlalchemy"]
+
+
+def test_pins_name_versions_and_no_place():
+    """Versions only: an address or a file path would tie the environment to one machine."""
+    for file in REQUIREMENTS.glob("*.txt"):
+        assert not re.search(r"://|@|--(extra-)?index|^/|^-", file.read_text(), re.MULTILINE), file

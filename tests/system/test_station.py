@@ -1,0 +1,801 @@
+"""The station, for real: server, pools, workers and deployments from a clean copy of the code, asked through the server's API.
+
+One station serves all tests of this file; a tiny model makes runs short, all else is as in use.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import httpx
+import psutil
+import pytest
+from prefect.client.base import PrefectHttpxSyncClient
+
+from artifacts.artifact_store import Store
+from flows.station.supervisor import reports_url
+from tests.conftest import ROOT, run_cli, shrunk, tiny_data
+from tests.faults.fault_table import Tally
+from tests.support.servers import free_ports
+from tests.tasks.reporting.test_artifact_page import targets
+
+NOT_CODE = shutil.ignore_patterns(".git", ".venv", ".station", "store", "__pycache__", ".*_cache", "*.egg-info")
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+QUEUED = int(os.environ.get("DIALOGSUM_QUEUED", "200"))
+"""Evaluations that are asked for at once. Each is a process of its own: 200 take half an hour on two cores."""
+PATIENCE = 240.0
+"""Seconds that a test waits at most."""
+HOLDER = """
+import sys
+from prefect import flow
+from tasks.gpu_lease import gpu_gate
+
+@flow
+def hold():
+    with gpu_gate("gpu"):
+        print("held", flush=True)
+        sys.stdin.read()
+
+hold()
+"""
+STRANGE = """
+import sys
+from prefect import flow
+
+@flow
+def strange():
+    sys.stdin.read()
+
+strange()
+"""
+
+
+class Station:
+    """A station under a folder of its own."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder, self.code = folder, folder / "clone"
+        shutil.copytree(ROOT, self.code, ignore=NOT_CODE)
+        self.port, self.reports_port = free_ports(2)
+        self.url, self.reports = (f"http://127.0.0.1:{self.port}/api", f"http://127.0.0.1:{self.reports_port}")
+        self.environment = {
+            "DIALOGSUM_STATION": str(folder / "station"), "DIALOGSUM_STORE": str(folder / "store"),
+            "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_API_URL": self.url, "PREFECT_HOME": str(folder / "station"),
+        }  # fmt: skip
+        self.settings = shrunk("smollm2-135m", model, tiny_data(folder / "data"), "gate.least_rows=1")
+        self.first = self.progress = ""
+        # asks again where the server says 503, which it does while SQLite is busy writing
+        self.http = PrefectHttpxSyncClient(base_url=self.url, timeout=60, raise_on_all_errors=False)
+
+    def command(self, *words: str) -> str:
+        done = self.try_command(*words)
+        assert done.returncode == 0, done.stderr
+        self.progress = str(done.stderr)
+        return str(done.stdout)
+
+    def try_command(self, *words: str) -> Any:
+        return run_cli("station", *words, root=self.code, **self.environment)
+
+    def up(self) -> str:
+        return self.command("up", "--port", str(self.port), "--reports-port", str(self.reports_port))
+
+    def ask(self, path: str, **content: Any) -> Any:
+        answer = self.http.post(path, json=content)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def get(self, path: str) -> Any:
+        return self.http.get(path).raise_for_status().json()
+
+    def start(self, name: str, run_name: str | None = None, **parameters: Any) -> str:
+        """A run of a deployment, as the UI's form makes it."""
+        deployment = self.get(f"/deployments/name/{name}")["id"]
+        given = {"parameters": parameters} | ({"name": run_name} if run_name else {})
+        return str(self.ask(f"/deployments/{deployment}/create_flow_run", **given)["id"])
+
+    def run(self, identifier: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/flow_runs/{identifier}")
+        return found
+
+    def ended(self, identifier: str, patience: float = PATIENCE) -> dict[str, Any]:
+        """The run once it is over."""
+        until(lambda: self.run(identifier)["state_type"] in ENDED, patience)
+        return self.run(identifier)
+
+    def children(self, parent: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.ask(
+            "/flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [parent]}}, sort="START_TIME_ASC"
+        )
+        return found
+
+    def retrain(self, *more: str) -> str:
+        return self.start("retrain/retrain", recipe="smollm2-135m", overrides=[*self.settings, *more])
+
+    def training(self, seed: int) -> tuple[str, list[dict[str, Any]]]:
+        """A retraining whose child on the GPU pool trains on and on: its id, and its children."""
+        parent = self.retrain("train.max_steps=100000", "train.learning_rate=1e-9", f"train.seed={seed}")
+        until(lambda: [run for run in self.children(parent) if run["state_type"] == "RUNNING"])
+        return parent, self.children(parent)
+
+    def processes(self) -> list[psutil.Process]:
+        """Whatever runs with this station's environment."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("DIALOGSUM_STATION") == self.environment["DIALOGSUM_STATION"]:
+                    found.append(process)
+        return found
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to a worker and all its runs at once."""
+        worker = self.process(name)
+        for process in [worker, *worker.children(recursive=True)]:
+            process.kill()
+
+    def rename(self, name: str, former: str, copy: bool = False) -> None:
+        """Give an automation, or a copy of it, the name that an earlier version gave it."""
+        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
+        content = {key: found[key] for key in ("description", "enabled", "actions", "trigger")}
+        content["name"] = f"dialogsum: {former}"
+        if copy:
+            self.ask("/automations/", **content)
+        else:
+            self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
+
+    def hasten(self, name: str, seconds: float) -> float:
+        """Have an automation wait for so long only, until the next `up`. Returns how long it would have waited."""
+        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
+        content = {key: found[key] for key in ("name", "description", "enabled", "actions")}
+        content["trigger"] = found["trigger"] | {"within": seconds}
+        self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
+        return float(found["trigger"]["within"])
+
+    def errors(self, run: str) -> list[str]:
+        """What the log of a run, its tasks included, has at level ERROR or above."""
+        found = self.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}, limit=200)
+        return [entry["message"] for entry in found]
+
+    def triggered_by(self, run: str) -> list[str]:
+        """Names of the automations that an event of a run has triggered."""
+        events = self.ask("/events/filter", filter={"event": {"name": ["prefect.automation.triggered"]}})["events"]
+        return [e["resource"]["prefect.resource.name"] for e in events if run in json.dumps(e["payload"])]
+
+    def process(self, name: str) -> psutil.Process:
+        note = json.loads((self.folder / "station" / f"{name}.process.json").read_text())
+        return psutil.Process(note["pid"])
+
+
+def until(holds: Callable[[], Any], patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def station(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Iterator[Station]:
+    found = Station(tmp_path_factory.mktemp("station"), models["llama"])
+    try:
+        found.first = found.up()
+        yield found
+    finally:
+        found.command("down")
+        assert "the station is down already" in found.command("down")
+        assert not list((found.folder / "station").glob("*.process.json"))
+        assert found.processes() == []
+
+
+@pytest.fixture(scope="module")
+def retrained(station: Station) -> dict[str, Any]:
+    return station.ended(station.retrain())
+
+
+def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: Station) -> None:
+    """Every deployment on its pool; schedule, limits, automations, default recipe; the same ids and processes afterwards.
+
+    Only the report server, which has died meanwhile, is another one, at the same address. A station of an earlier version
+    has automations of other names, which are renamed. The second `up` frees a slot of the GPU that no lease holds, as
+    after a server that has lost its leases.
+    """
+
+    def seen() -> dict[str, Any]:
+        return {
+            "deployments": {d["name"]: (d["id"], d["work_pool_name"]) for d in station.ask("/deployments/filter")},
+            "recipes": {d["name"]: d["parameters"].get("recipe") for d in station.ask("/deployments/filter")},
+            "automations": sorted(a["name"] for a in station.ask("/automations/filter")),
+            "limits": {x["name"]: x["limit"] for x in station.ask("/v2/concurrency_limits/filter")},
+            "processes": {name: station.process(name).pid for name in ("server", "cpu-worker", "gpu-worker")},
+        }
+
+    first = seen()
+    stages = ("download", "format", "train", "generate", "score", "promote", "report")
+    wanted = {"retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in stages)}
+    on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
+    assert set(first["deployments"]) == wanted
+    assert on_gpu == {"stage-train", "stage-generate", "summarize"}
+    assert first["limits"]["gpu"] == 1
+    assert (
+        len(first["automations"]) == 6
+    )  # no heartbeat, never begun, never cancelled, rejected, not completed, dataset updated
+    retrain = station.get("/deployments/name/retrain/retrain")
+    assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
+    for name in ("retrain", "promote"):
+        assert station.get(f"/deployments/name/{name}/{name}")["work_queue_name"] == name
+        assert station.get(f"/deployments/name/{name}/{name}")["global_concurrency_limit"] is None
+        assert station.get(f"/work_pools/cpu-pool/queues/{name}")["concurrency_limit"] == 1
+    assert first["recipes"] == dict.fromkeys(wanted) | dict.fromkeys(("retrain", "evaluate", "promote"), "quickstart")
+    assert (
+        "default recipe: quickstart (no champion exists, and smollm2-135m of prefect.yaml cannot run here"
+        in station.first
+    )
+    assert f"http://127.0.0.1:{station.port}/deployments?deployments.tags.name=dialogsum" in station.first
+    station.rename("mark runs without heartbeat as Crashed", "a run that no longer beats has crashed")
+    station.rename(
+        "mark runs that never started as Crashed", "a run that was taken and never began has crashed", copy=True
+    )
+    reports = station.process("reports")
+    reports.kill()
+    reports.wait()
+    station.ask("/v2/concurrency_limits/increment", names=["gpu"], slots=1)
+    broken = station.try_command("status")
+    assert broken.returncode == 1
+    assert f"reports: {station.reports}, DOES NOT ANSWER" in broken.stdout
+    assert "PROBLEM: reports is dead" in broken.stdout
+    assert "PROBLEM: the slot of 'gpu' is taken, but no run holds it" in broken.stdout
+    said = station.up()
+    assert "freed the slot of 'gpu', which no run held" in said
+    assert station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0
+    assert f"reports: {station.reports}, answers" in said
+    assert "default recipe: quickstart (kept from an earlier `station up`" in said
+    assert "creating pools, limits, automations and deployments" in station.progress
+    assert seen() == first
+    assert station.process("reports").pid != reports.pid
+
+
+def test_the_ui_describes_everything_to_users(station: Station) -> None:
+    """Sentences without docstrings of developers: deployments, pools, and what each automation waits for and does."""
+    texts = {d["name"]: d["description"] for d in station.ask("/deployments/filter")}
+    assert "again from its id; `refresh` is on" in texts["stage-generate"]
+    assert [name for name, text in texts.items() if not text or re.search(r"Args:|Error|that is there", text)] == []
+    assert "summarize" in station.get("/work_pools/gpu-pool")["description"]
+    automations = {a["name"]: a["description"] for a in station.ask("/automations/filter")}
+    assert [name for name, text in automations.items() if not re.match("Waits for .* Then ", text)] == []
+    assert {
+        "dialogsum: mark runs without heartbeat as Crashed", "dialogsum: mark runs that never started as Crashed",
+        "dialogsum: finish cancellation of runs whose worker died",
+    } <= set(automations)  # fmt: skip
+    recipe = station.get("/deployments/name/summarize/summarize")["parameter_openapi_schema"]["properties"]["recipe"]
+    assert (recipe["type"], recipe["default"]) == ("string", "")
+    assert recipe["enum"][0] == ""
+    assert "quickstart" in recipe["enum"]
+
+
+def test_the_link_to_the_jobs_shows_them_alone(station: Station, tmp_path: Path) -> None:
+    """In Prefect's own page: otherwise `summarize` is behind seven stages, on the second page of the list."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: make setup")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no chromium and chromedriver on the PATH")
+    options = webdriver.ChromeOptions()
+    for option in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(option)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+
+    def listed() -> list[str]:
+        found = driver.find_elements("css selector", "tbody tr a[href*='/deployments/deployment/']")
+        return [link.text for link in found]
+
+    try:
+        (link,) = re.findall(r"http://\S+deployments\?\S+", station.first)
+        driver.get(link)
+        until(lambda: len(listed()) == 4)
+        assert listed() == ["evaluate", "promote", "retrain", "summarize"]
+    finally:
+        driver.quit()
+
+
+def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(station: Station) -> None:
+    """Within 100 s of `up`, at the local hour of the schedule; `status` reports that nothing is wrong."""
+
+    def ahead() -> list[datetime]:
+        runs = station.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+        return sorted(datetime.fromisoformat(r["next_scheduled_start_time"]) for r in runs if r["auto_scheduled"])
+
+    until(lambda: len(ahead()) >= 3, 100)
+    local = [time.astimezone(ZoneInfo("Europe/Berlin")) for time in ahead()]
+    assert {(time.weekday(), time.hour, time.minute) for time in local} == {(0, 3, 0)}
+    assert all(
+        later - earlier == timedelta(days=7) for earlier, later in pairwise(t.replace(tzinfo=None) for t in local)
+    )
+    assert f"next scheduled run: retrain/retrain, {local[0]:%a %Y-%m-%d} 03:00 Europe/Berlin\n" in station.command(
+        "status"
+    )
+
+
+def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: Station) -> None:
+    """Nobody reads that log otherwise: a scheduler that failed every minute looked healthy."""
+    log = station.folder / "station" / "server.log"
+    before = log.read_bytes()
+    try:
+        with log.open("a") as out:
+            out.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}.000 | ERROR   | docket.worker - no more schedules\n")
+        done = station.try_command("status")
+    finally:
+        log.write_bytes(before)
+    assert done.returncode == 1
+    assert "no more schedules" in done.stderr
+    assert str(log) in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "complaint"),
+    [
+        ("retrain/retrain", {"recipe": "gemma-3b"}, "is not one of"),
+        ("retrain/retrain", {"overrides": ["train.epochs"]}, "does not match"),
+        ("retrain/retrain", {"refresh": ["trian"]}, "is not one of"),
+        ("evaluate/evaluate", {"adapter": "newest"}, "does not match"),
+        ("summarize/summarize", {}, "required"),
+        ("stage-train/stage-train", {"artifact": "score-1a2b3c4d"}, "does not match"),
+        ("stage-train/stage-train", {}, "required"),
+    ],
+)  # fmt: skip
+def test_form_refuses_what_cannot_be_run(station: Station, name: str, given: dict[str, Any], complaint: str) -> None:
+    """By the server, before any worker sees it; every field of the form says what it is for."""
+    deployment = station.get(f"/deployments/name/{name}")
+    assert all(field["description"] for field in deployment["parameter_openapi_schema"]["properties"].values())
+    answer = station.http.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": given})
+    assert answer.status_code == 409
+    assert complaint in answer.text
+
+
+def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
+    station: Station, retrained: dict[str, Any]
+) -> None:
+    """Three children with readable names; artifacts link to what they were made from; the state says what happened."""
+    assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
+    assert retrained["work_pool_name"] == "cpu-pool"
+    assert "; reused 0 of 9 stages, ran download, format train," in retrained["state"]["message"]
+    children = station.children(retrained["id"])
+    assert {(c["work_pool_name"], c["state_type"]) for c in children} == {("gpu-pool", "COMPLETED")}
+    assert [c["name"] for c in children] == ["train llama r4 2 steps", "generate base llama", "generate tuned llama"]
+    pages = {a["key"]: a["data"] for a in station.ask("/artifacts/latest/filter") if a["type"] == "markdown"}
+    (train,) = (key for key in pages if key.startswith("train-"))
+    rows = next(key for key in pages if f"/key/{key})" in pages[train])
+    assert rows.startswith("format-")
+    logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
+    said = "\n".join(line["message"] for line in logs)
+    assert "got the GPU slot after" in said
+    assert "12 of 12 rows reach the trainer" in said
+    log = (station.folder / "station" / "gpu-worker.log").read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", log, re.MULTILINE)  # logs have dates
+
+
+def test_unchanged_retraining_touches_no_gpu_and_says_so(station: Station, retrained: dict[str, Any]) -> None:
+    again = station.ended(station.retrain())
+    assert again["state_type"] == "COMPLETED"
+    assert again["state"]["message"].startswith("nothing changed: all 9 stages reused")
+    assert station.children(again["id"]) == []
+
+
+def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
+    station: Station, retrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that knows neither adapter nor dataset, as if they were made elsewhere: followed from every page of a run."""
+    for artifact in station.ask("/artifacts/filter", limit=200):
+        if (artifact["key"] or "").split("-")[0] in ("download", "format", "train", "generate"):
+            station.http.delete(f"/artifacts/{artifact['id']}").raise_for_status()
+    again = station.ended(station.retrain())
+    assert again["state"]["message"].startswith("nothing changed")
+
+    of_run = station.ask("/artifacts/filter", artifacts={"flow_run_id": {"any_": [again["id"]]}}, limit=200)
+    todo, seen = [(a["key"], a["data"]) for a in of_run if a["type"] == "markdown"], dict[str, int]()
+    assert {key for key, _ in todo} >= {"report", "report-file", "stages", "scores", "decision"}
+    while todo:
+        for target in targets(todo.pop()[1]):
+            if target in seen:
+                continue
+            if target.startswith("http"):
+                seen[target] = httpx.get(target).status_code
+                continue
+            key = target.removeprefix("../../artifacts/key/")
+            answer = station.http.get(f"/artifacts/{key}/latest")
+            seen[target] = answer.status_code
+            todo += [(key, answer.json()["data"])] if answer.is_success else []
+    assert set(seen.values()) == {200}
+    manifests = Store(station.folder / "store").manifests()
+    (report,) = (m for m in manifests if m.stage == "report")
+    url = f"{station.reports}/report/{report.id}"
+    assert seen.keys() == {url, *(f"../../artifacts/key/{m.id}" for m in manifests)}
+    html = station.folder / "store" / report.path / "payload" / "report.html"
+    assert httpx.get(url).content == html.read_bytes()
+
+    for name in ("DIALOGSUM_STATION", "DIALOGSUM_STORE"):
+        monkeypatch.setenv(name, station.environment[name])
+    assert reports_url(station.url) == station.reports  # a run from a shell links there too
+    assert reports_url("http://127.0.0.1:9/api") is None
+    monkeypatch.setenv("DIALOGSUM_STORE", str(station.folder))
+    assert reports_url(station.url) is None  # its report is not there
+
+
+def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
+    station: Station, retrained: dict[str, Any]
+) -> None:
+    """Overrides of every run are in log, message and artifacts; a name from the field "Run Name" stays, a drawn one does not."""
+    variable = "/variables/name/dialogsum_overrides"
+    station.http.patch(variable, json={"value": ["generate.limit=2"]}).raise_for_status()
+    try:
+        given = {"recipe": "smollm2-135m", "overrides": station.settings, "prompt": "brief"}
+        typed = station.ended(station.start("evaluate/evaluate", "prompt of Monday", **given))
+        drawn = station.ended(station.start("evaluate/evaluate", "upsilon368-selye-warp", **given))
+    finally:
+        station.http.patch(variable, json={"value": []}).raise_for_status()
+    message = typed["state"]["message"]
+    assert typed["state_type"] == "COMPLETED", message
+    assert typed["name"] == "prompt of Monday"
+    assert re.match(r"evaluate train-[0-9a-f]{8} with prompt brief \(smollm2-135m, generate\.limit=2\b", drawn["name"])
+    assert re.match(r"train-[0-9a-f]{8} with prompt brief, 2 of 4 dialogues, generate\.limit=2\b", message)
+    assert 'against the previous prompt "highlight"' in message
+    assert drawn["state"]["message"].startswith("nothing changed: all 8 stages reused; ")
+    logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [typed["id"]]}}, limit=200)
+    said = [line["message"] for line in logs]
+    assert "overrides from the Prefect variable dialogsum_overrides: generate.limit=2" in said
+    pages = {a["key"]: a for a in station.ask("/artifacts/filter", artifacts={"flow_run_id": {"any_": [typed["id"]]}})}
+    assert "dialogsum\\_overrides: generate\\.limit\\=2" in pages["report"]["data"]
+    assert all("2 of 4 dialogues, generate.limit=2" in pages[key]["description"] for key in ("scores", "stages"))
+
+
+def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: dict[str, Any]) -> None:
+    """And an id that nobody knows fails with a sentence that says what to do."""
+    score = next(a["key"] for a in station.ask("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
+    again = station.ended(station.start("stage-score/stage-score", artifact=score))
+    assert (again["state_type"], again["name"]) == ("COMPLETED", "score rouge")
+    assert Store(station.folder / "store").by_id(score).made.run == again["id"]
+    unknown = station.ended(station.start("stage-score/stage-score", artifact="score-00000000"))
+    assert unknown["state_type"] == "FAILED"
+    assert "run its recipe once" in unknown["state"]["message"]
+
+
+def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: Station, tmp_path: Path) -> None:
+    """Found before the first stage or in one; no traceback, advice for the form, and the automation fires all the same."""
+    folder = tiny_data(tmp_path / "data")
+    text = (folder / "train.csv").read_text()
+    (folder / "train.csv").write_text(text.replace("summary", "sumary", 1))
+    hub, column = station.start("retrain/retrain", recipe="smollm2-135m"), station.retrain(f"data.source={folder}")
+    for run, words in (
+        (hub, "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in the "
+              "form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides"),
+        (column, "train: column 'summary' is missing"),
+    ):  # fmt: skip
+        ended = station.ended(run)
+        assert ended["state_type"] == "FAILED"
+        assert words in ended["state"]["message"]
+        until(lambda run=run: station.errors(run))
+        (line,) = station.errors(run)
+        assert ended["state"]["message"] in line
+        assert "\n" not in line
+        until(lambda run=run: "dialogsum: a retraining did not complete" in station.triggered_by(run))
+
+
+def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: Station) -> None:
+    """As Quick run does, without parameters: it completes with no hub, with what the variable adds for every run."""
+
+    def begun() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = station.ask(
+            "/flow_runs/filter", flows={"name": {"any_": ["retrain"]}}, flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+        )  # fmt: skip
+        return found
+
+    before = {run["id"] for run in begun()}
+    variable = {"name": "dialogsum_overrides", "value": station.settings}
+    station.http.patch("/variables/name/dialogsum_overrides", json=variable).raise_for_status()
+    try:
+        resource = {"prefect.resource.id": "dialogsum.dataset.mine"}
+        event = {"occurred": datetime.now(UTC).isoformat(), "event": "dialogsum.dataset.updated", "resource": resource,
+                 "id": str(uuid4()), "payload": {}, "related": []}  # fmt: skip
+        station.http.post("/events", json=[event]).raise_for_status()
+        started: list[dict[str, Any]] = []
+        until(lambda: started.extend(run for run in begun() if run["id"] not in before) or started)
+        ended = station.ended(started[0]["id"])
+        assert ended["parameters"]["recipe"] == "quickstart"
+        assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
+    finally:
+        station.http.patch("/variables/name/dialogsum_overrides", json=variable | {"value": []}).raise_for_status()
+
+
+@pytest.mark.faults
+def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: Station) -> None:
+    """SIGKILL to worker and run at once: nobody is left to say so but the lease and the heartbeat."""
+    station.hasten("mark runs without heartbeat as Crashed", 90)
+    parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")
+    limit = "/v2/concurrency_limits/gpu"
+    until(lambda: station.get(limit)["active_slots"] == 1)
+    said = station.folder / "holder.txt"
+    with said.open("w") as out:
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", HOLDER], cwd=station.code, stdin=subprocess.PIPE, stdout=out, stderr=out,
+            env=os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"},
+        )  # fmt: skip
+    until(lambda: "waiting for the GPU slot" in said.read_text())
+    (child,) = station.children(parent)
+    station.kill("gpu-worker")
+    assert "held" not in said.read_text()  # two never have it
+    dead = station.try_command("status")
+    assert (dead.returncode, "gpu-worker is dead" in dead.stderr) == (1, True)
+    until(lambda: "held" in said.read_text())
+    waiting.communicate()
+    assert "no heartbeat for" in station.ended(child["id"])["state"]["message"]
+    assert station.run(child["id"])["state_type"] == "CRASHED"
+    until(lambda: len(station.children(parent)) == 2)
+    station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
+    assert station.ended(parent)["state_type"] == "CANCELLED"
+    station.up()  # starts the worker anew
+    assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}
+
+
+@pytest.mark.faults
+def test_schedule_of_every_minute_starts_retrainings_that_complete(station: Station, retrained: dict[str, Any]) -> None:
+    """By itself: nobody asks for the run."""
+    deployment = station.get("/deployments/name/retrain/retrain")["id"]
+    every_minute = {
+        "schedule": {"cron": "* * * * *"},
+        "parameters": {"recipe": "smollm2-135m", "overrides": station.settings},
+    }
+    answer = station.http.post(f"/deployments/{deployment}/schedules", json=[every_minute | {"active": True}])
+    (schedule,) = [each["id"] for each in answer.raise_for_status().json()]
+
+    def completed() -> list[dict[str, Any]]:
+        runs = station.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}})
+        return [run for run in runs if run["auto_scheduled"] and run["created_by"]["id"] == schedule]
+
+    try:
+        until(completed)
+        assert "all 9 stages reused" in completed()[0]["state"]["message"]
+        due, began = (datetime.fromisoformat(completed()[0][key]) for key in ("expected_start_time", "start_time"))
+        assert due.second == 0
+        assert timedelta(0) <= began - due < timedelta(minutes=2)
+    finally:
+        station.http.delete(f"/deployments/{deployment}/schedules/{schedule}").raise_for_status()
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "three retrainings asked for at once")
+def test_retrainings_run_one_at_a_time(station: Station, retrained: dict[str, Any]) -> None:
+    """The others are queued, and all of them complete."""
+    runs = [station.ended(run) for run in [station.retrain() for _ in range(3)]]
+    assert {run["state_type"] for run in runs} == {"COMPLETED"}
+    spans = sorted((run["start_time"], run["end_time"]) for run in runs)
+    assert all(end <= begin for (_, end), (begin, _) in pairwise(spans))
+
+
+@pytest.mark.faults
+def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(station: Station) -> None:
+    """Ours beats often enough to live, and is Crashed once it is killed; a flow at Prefect's own pace is left alone."""
+
+    def began(*words: str) -> subprocess.Popen[bytes]:
+        environment = os.environ | station.environment | {"PYTHONPATH": str(station.code)}
+        return subprocess.Popen(
+            [sys.executable, *words], cwd=station.code, env=environment, stdin=subprocess.PIPE, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def beats(run: str) -> int:
+        wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
+        return int(station.ask("/events/filter", filter=wanted)["total"])
+
+    def found(name: str) -> list[str]:
+        runs = station.ask("/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}})  # fmt: skip
+        return [run["id"] for run in runs if run["state_type"] == "RUNNING"]
+
+    automation = "mark runs without heartbeat as Crashed"
+    before = station.hasten(automation, 90)
+    overrides = [word for each in (*station.settings, "train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=11") for word in ("--set", each)]  # fmt: skip
+    ours = began("-m", "flows.cli", "run", "smollm2-135m", *overrides)
+    strange = began("-c", STRANGE)
+    try:
+        until(lambda: found("retrain") and found("strange"))
+        (run,), (other,) = found("retrain"), found("strange")
+        until(lambda: beats(run) >= 5)
+        assert station.run(run)["state_type"] == "RUNNING"  # for two minutes
+        os.killpg(ours.pid, signal.SIGKILL)
+        assert "no heartbeat for" in station.ended(run)["state"]["message"]
+        assert station.run(other)["state_type"] == "RUNNING"
+        assert beats(other) <= 2
+    finally:
+        station.hasten(automation, before)
+        for process in (ours, strange):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.faults
+def test_killed_machine_costs_its_share(station: Station, retrained: dict[str, Any]) -> None:
+    """SIGKILL to the run that makes the second share: the first is not made again, and all is as one machine makes it."""
+    generated = station.folder / "store" / "4_generate"
+
+    def said() -> list[bytes]:
+        return [file.read_bytes() for file in generated.glob("*/payload/predictions.parquet")]
+
+    before = said()
+    # greedy decoding draws nothing: another artifact with the same predictions
+    parent = station.retrain("runtime.machines=2", "runtime.generate_batch_size=1", "generate.seed=7")
+    until(
+        lambda: (
+            ("generate base llama, 2 of 2", "RUNNING")
+            in {(c["name"], c["state_type"]) for c in station.children(parent)}
+        )
+    )
+    for process in station.process("gpu-worker").children(recursive=True):
+        process.send_signal(signal.SIGKILL)
+    assert station.ended(parent)["state_type"] == "COMPLETED"
+    assert Counter((c["name"].removeprefix("generate "), c["state_type"]) for c in station.children(parent)) == {
+        ("base llama, 1 of 2", "COMPLETED"): 1, ("base llama, 2 of 2", "CRASHED"): 1, ("base llama, 2 of 2", "COMPLETED"): 1,
+        ("tuned llama, 1 of 2", "COMPLETED"): 1, ("tuned llama, 2 of 2", "COMPLETED"): 1,
+    }  # fmt: skip
+    assert len(said()) == len(before) + 2
+    assert set(said()) == set(before)
+
+
+@pytest.mark.faults
+def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Station, tally: Tally) -> None:
+    """The run is cancelled, its child and trainer with it; the next run goes on from the checkpoint that was left."""
+    store, lost = station.folder / "store", list[Any]()
+
+    def trainers() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter(["cmdline"]):
+            words = process.info["cmdline"] or []
+            if "tasks.training.worker" in words and words[-1].startswith(str(store)):
+                found.append(process)
+        return found
+
+    def logged(run: str) -> str:
+        found = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
+        return "\n".join(entry["message"] for entry in found)
+
+    saved = 0
+    for attempt in range(2):
+        parent = station.retrain("train.max_steps=5000", "train.learning_rate=1e-9", "train.seed=9")
+        until(lambda parent=parent: station.children(parent))
+        (child,) = station.children(parent)
+        until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "going on from" in logged(child["id"]))
+        if attempt and f"going on from the checkpoint after step {saved} " not in logged(child["id"]):
+            lost.append(("not gone on from", saved, logged(child["id"])))
+        station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
+        ended = {station.ended(run)["state_type"] for run in (parent, child["id"])}
+        until(lambda: not trainers(), 30)
+        steps = [
+            int(file.parent.name.removeprefix("step-"))
+            for file in store.glob(f".scratch/{child['parameters']['artifact']}*/**/step-*/manifest.json")
+        ]
+        if ended != {"CANCELLED"} or max(steps, default=0) <= saved:
+            lost.append((ended, saved, steps))
+        saved = max(steps, default=0)
+        told = f"the checkpoint after step {saved} is kept. Retry this run, or start it again with the same settings"
+        until(lambda child=child, told=told: told in logged(child["id"]), 60)
+        until(lambda parent=parent: "their checkpoints and finished batches are kept. Retry" in logged(parent), 60)
+    tally("3 cancelled in the UI while it trains", 2, lost)
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "SIGKILL of a worker and a run that is Pending or Cancelling")
+@pytest.mark.parametrize(
+    ("automation", "seconds", "killed_at", "asked", "end", "said"),
+    [
+        ("mark runs that never started as Crashed", 40, "PENDING", None, "CRASHED", "did not begin within"),
+        (
+            "finish cancellation of runs whose worker died",
+            10,
+            "RUNNING",
+            "CANCELLING",
+            "CANCELLED",
+            "did not end within",
+        ),
+    ],
+    ids=["pending", "cancelling"],
+)
+def test_a_run_that_nobody_would_end_is_ended(
+    station: Station, automation: str, seconds: float, killed_at: str, asked: str | None, end: str, said: str
+) -> None:
+    """It would be Pending or Cancelling for ever, and in the way of the next retraining."""
+    before = station.hasten(automation, seconds)
+    run = station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=station.settings)
+    until(lambda: station.run(run)["state_type"] == killed_at)
+    station.kill("cpu-worker")
+    if asked:
+        station.ask(f"/flow_runs/{run}/set_state", state={"type": asked})
+    ended = station.ended(run)
+    assert (ended["state_type"], said in ended["state"]["message"]) == (end, True)
+    station.up()
+    assert station.hasten(automation, before) == before  # `up` had set it back
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "SIGKILL of `station down` itself")
+def test_pools_go_on_after_a_down_that_was_killed(station: Station, retrained: dict[str, Any]) -> None:
+    """`down` pauses the pools; the next `up` lets them go on, and leaves alone what people have paused."""
+
+    def paused() -> dict[str, bool]:
+        return {name: station.get(f"/work_pools/{name}")["is_paused"] for name in ("cpu-pool", "gpu-pool")}
+
+    station.http.patch("/work_pools/gpu-pool", json={"is_paused": True}).raise_for_status()
+    down = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", "station", "down"], cwd=station.code, stdout=subprocess.DEVNULL,
+        env=os.environ | station.environment | {"PYTHONPATH": str(station.code)},
+    )  # fmt: skip
+    until(lambda: paused()["cpu-pool"])
+    down.kill()
+    down.wait()
+    assert paused()["cpu-pool"]  # it was not over
+    station.up()
+    assert paused() == {"cpu-pool": False, "gpu-pool": True}
+    station.http.patch("/work_pools/gpu-pool", json={"is_paused": False}).raise_for_status()
+    again = station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=station.settings)
+    assert station.ended(again)["state_type"] == "COMPLETED"
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "station taken down while runs go on and wait")
+def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: Station, retrained: dict[str, Any]) -> None:
+    """No worker starts the next run in the place of one that was ended; what waited runs once the station is up again."""
+    parent, children = station.training(seed=13)
+    waiting = [
+        station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
+        for i in range(1000, 1004 + (os.cpu_count() or 2))
+    ]  # fmt: skip
+    station.command("down")
+    assert station.processes() == []
+    station.up()
+    for run in (station.run(parent), *children):
+        assert run["state_type"] in ENDED or station.run(run["id"])["state_type"] in ("CRASHED", "CANCELLED")
+    ends = Counter(station.ended(run)["state_type"] for run in waiting)
+    begun = (os.cpu_count() or 2) - 1  # may have had a place beside the retraining when the station went down
+    assert ends["CRASHED"] <= begun
+    assert ends["COMPLETED"] == len(waiting) - ends["CRASHED"]
+
+
+@pytest.mark.faults
+@pytest.mark.row(11, "SIGKILL of server, workers and runs together, as a power cut")
+def test_after_a_power_cut_no_run_is_taken_for_alive(station: Station, retrained: dict[str, Any]) -> None:
+    """Nobody could say how the runs ended; they do not hold up the next retraining."""
+    parent, children = station.training(seed=17)
+    for process in station.processes():
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    station.up()
+    for run in (parent, *(run["id"] for run in children)):
+        assert station.ended(run, 600)["state_type"] == "CRASHED"
+    assert station.ended(station.retrain())["state_type"] == "COMPLETED"
+
+
+@pytest.mark.faults
+def test_evaluations_that_queue_on_one_worker_all_complete(
+    station: Station, retrained: dict[str, Any], tally: Tally
+) -> None:
+    """As many at once as asked for, each with another bootstrap: none is lost, each has whole scores of its own."""
+    store = Store(station.folder / "store")
+    before = {m.id for m in store.manifests("score")}
+    runs = [
+        station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
+        for i in range(1, QUEUED + 1)
+    ]  # fmt: skip
+    until(lambda: all(station.run(run)["state_type"] in ENDED for run in runs), 60.0 * QUEUED)
+    lost = [
+        (run, found["state"]["message"]) for run in runs if (found := station.run(run))["state_type"] != "COMPLETED"
+    ]
+    made = [m for m in Store(store.root).manifests("score") if m.id not in before and store.verified(m.path)]
+    assert len(made) == QUEUED
+    tally("20 evaluations queued on one worker", QUEUED, lost)

@@ -1,0 +1,295 @@
+"""The decoder says, row by row, what transformers' own greedy generate says to that row alone."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from tasks.decoding import decoder as module
+from tasks.decoding import engine, flash_cache, kv_cache
+from tasks.decoding.cuda_graphs import Graphs
+from tasks.decoding.decoder import Decoder, NotFiniteError
+from tasks.decoding.engine import supported
+from tasks.decoding.sampling import Sampling, draws
+
+NEW = 12
+LENGTHS = (5, 41, 3, 17, 1, 22, 9, 30)
+
+
+@pytest.fixture(scope="module", params=engine.FAMILIES)
+def model(request: pytest.FixtureRequest) -> Any:
+    """A tiny random model of every family, with several query heads to a key head."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        request.param, vocab_size=600, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=32, bos_token_id=1, eos_token_id=2, pad_token_id=0,
+        tie_word_embeddings=False, initializer_range=0.2, sliding_window=None,
+    )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[list[int]]:
+    torch.manual_seed(1)
+    return [torch.randint(3, 600, (length,)).tolist() for length in LENGTHS]
+
+
+@pytest.fixture(scope="module")
+def stop(model: Any, prompts: list[list[int]]) -> int:
+    """A token that ends some rows early, and others not."""
+    said = [set(plain(model, prompt, -1)[1:]) for prompt in prompts]
+    return Counter(token for row in said for token in sorted(row)).most_common(1)[0][0]
+
+
+def plain(model: Any, prompt: list[int], stop: int, new: int = NEW) -> list[int]:
+    ids = torch.tensor([prompt])
+    found: list[int] = model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=new,
+        eos_token_id=stop if stop >= 0 else None, pad_token_id=0,
+    )[0, len(prompt) :].tolist()  # fmt: skip
+    return found
+
+
+def make(model: Any, stop: int, rows: int = len(LENGTHS), kind: type[Decoder] = Decoder, **options: Any) -> Decoder:
+    new = options.pop("new", NEW)
+    return kind(model, stop, rows, prompt_tokens=sum(LENGTHS), longest=max(LENGTHS), new_tokens=new, **options)
+
+
+def said(decoder: Decoder, prompts: list[list[int]]) -> list[list[int]]:
+    """The greedy answers."""
+    (found,) = decoder.decode(prompts)
+    return found
+
+
+class Counted(Graphs):
+    """Plain steps in the place of graphs, counted."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.steps: Counter[tuple[int, bool]] = Counter()
+
+    def recorded(self, step: Any, *kind: Any) -> Any:
+        def replay() -> None:
+            rows, _, sampled = kind
+            self.steps[rows, sampled] += 1
+            step(*kind)
+
+        return replay
+
+
+def reference_flash(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, query_edges: torch.Tensor, key_edges: torch.Tensor,
+    longest_query: int, longest_key: int, *, scaling: float, causal: bool, used: torch.Tensor | None,
+) -> torch.Tensor:  # fmt: skip
+    """What torch's flash attention does, in a loop; it has no version for the CPU."""
+    assert bool((key_edges.diff() >= 0).all()), "flash attention wants rising edges"
+    out = torch.empty_like(query)
+    for row in range(len(query_edges) - 1):
+        mine = slice(int(query_edges[row]), int(query_edges[row + 1]))
+        start = int(key_edges[row])
+        end = start + int(used[row]) if used is not None else int(key_edges[row + 1])
+        assert mine.stop - mine.start <= longest_query
+        assert end - start <= longest_key
+        q, k, v = (x.transpose(0, 1)[None] for x in (query[mine], key[start:end], value[start:end]))
+        said = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scaling, enable_gqa=True)
+        out[mine] = said[0].transpose(0, 1)
+    return out
+
+
+@pytest.fixture(params=["even", "flash"])
+def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both caches, the one for GPUs with its kernel replaced."""
+    if request.param == "flash":
+        monkeypatch.setattr(flash_cache, "flash", reference_flash)
+        monkeypatch.setattr(module, "flash_attention", lambda *_: True)
+    return str(request.param)
+
+
+def test_every_row_says_what_it_says_alone(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
+    """Prompts of many lengths; some rows end at the stop token, early or late, and some at the limit."""
+    wanted = [plain(model, prompt, stop) for prompt in prompts]
+    assert {row[-1] == stop for row in wanted} == {True, False}
+    assert supported(model)
+    assert said(make(model, stop), prompts) == wanted
+
+
+def test_batches_filled_up_to_the_size_of_a_graph(
+    model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that are nobody's touch no other, at the start or after rows were dropped; looks are rare."""
+    monkeypatch.setitem(module.LOOK_EVERY, "cpu", 2)
+    monkeypatch.setattr(module, "part_of", lambda rows, n: -(-rows // n))
+    monkeypatch.setattr(module, "Graphs", Counted)
+    wanted = [plain(model, prompt, stop) for prompt in prompts]
+    decoder = make(model, stop, rows=len(prompts) + 3, graphs=True)
+    for some in (slice(0, None), slice(0, 3), slice(2, 7), slice(0, None)):
+        assert said(decoder, prompts[some]) == wanted[some]
+    assert set(decoder.sizes) == {3, 6, 11}
+    assert set(decoder.graphs.steps) == {(3, False), (6, False), (11, False)}
+
+
+def test_rows_that_ended_are_dropped(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
+    """The batch computes the living alone: on the CPU from the step on at which a row ended."""
+    widths = []
+
+    class Spied(Decoder):
+        def _step(self, rows: int, width: int, sampled: bool) -> None:
+            widths.append(rows)
+            super()._step(rows, width, sampled)
+
+    make(model, stop, kind=Spied).decode(prompts)
+    wanted = [plain(model, prompt, stop) for prompt in prompts]
+    assert widths == [sum(len(row) > step for row in wanted) for step in range(max(map(len, wanted)))]
+
+
+def test_company_changes_nothing(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
+    """One decoder, one row after another, in twos, in reverse and all together."""
+    decoder = make(model, stop)
+    together = said(decoder, prompts)
+    assert [said(decoder, [prompt])[0] for prompt in prompts] == together
+    assert [row for start in range(0, 8, 2) for row in said(decoder, prompts[start : start + 2])] == together
+    assert said(decoder, prompts[::-1]) == together[::-1]
+
+
+def test_prompts_of_several_forwards(
+    model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts that exceed one forward are read in several, a prompt longer than a forward whole."""
+    whole = said(make(model, stop), prompts)
+    monkeypatch.setitem(module.PROMPT_TOKENS, "cpu", 25)
+    assert said(make(model, stop), prompts) == whole
+
+
+@pytest.mark.parametrize("new", [1, 2])
+def test_smallest_limits(model: Any, prompts: list[list[int]], cache: str, new: int) -> None:
+    """One token comes from the prompt alone, two from a single step."""
+    assert said(make(model, -1, new=new), prompts) == [plain(model, prompt, -1, new) for prompt in prompts]
+
+
+def test_too_large_a_batch_is_refused(model: Any, prompts: list[list[int]], cache: str) -> None:
+    """More rows or tokens than there is room for never overwrite another row."""
+    with pytest.raises(ValueError, match="room"):
+        make(model, -1, rows=4).decode(prompts)
+    with pytest.raises(ValueError, match="room"):
+        make(model, -1).decode([[5] * (sum(LENGTHS) + 100)])
+
+
+def numbers(rows: range, candidate: int = 0, seed: int = 0) -> np.ndarray:
+    return np.stack([draws(seed, f"row {row}", candidate, NEW) for row in rows])
+
+
+def test_prompts_are_read_once_for_several_answers(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
+    """Greedy, sampled, sampled otherwise and greedy again from one reading, rows dropped on the way in each."""
+    decoder = make(model, stop, sampling=Sampling(0.5, 0.0))
+    some = [None, numbers(range(8)), numbers(range(8), candidate=1), None]
+    together = decoder.decode(prompts, some)
+    assert together == [decoder.decode(prompts, [table])[0] for table in some]
+    assert together[0] == together[3] == [plain(model, prompt, stop) for prompt in prompts]
+    assert len({str(answers) for answers in together}) == 3
+
+
+def test_samples_do_not_depend_on_company(
+    model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row draws the same summary alone, in another batch, in a padded one, whatever the limit on tokens."""
+    decoder = make(model, stop, sampling=Sampling(1.0, 0.001))
+    ((*together,),) = decoder.decode(prompts, [numbers(range(8))])
+    for row, prompt in enumerate(prompts):
+        assert decoder.decode([prompt], [numbers(range(row, row + 1))]) == [[together[row]]]
+    assert decoder.decode(prompts[3:6], [numbers(range(3, 6))]) == [together[3:6]]
+    monkeypatch.setattr(module, "Graphs", Counted)
+    padded = make(model, stop, rows=20, sampling=Sampling(1.0, 0.001), graphs=True)
+    assert padded.decode(prompts, [numbers(range(8))]) == [together]
+    short = make(model, stop, new=4, sampling=Sampling(1.0, 0.001))
+    assert short.decode(prompts, [numbers(range(8))[:, :4]]) == [[row[:4] for row in together]]
+
+
+def test_first_sampled_tokens_have_the_probabilities_of_softmax(model: Any) -> None:
+    """4,000 draws after one prompt: frequencies within five standard deviations of transformers' own probabilities."""
+    count, ids = 4000, [5, 17, 300]
+    with torch.inference_mode():
+        wanted = (model(torch.tensor([ids])).logits[0, -1] / 0.7).softmax(-1).double().numpy()
+    decoder = Decoder(model, -1, 500, 1500, 3, 1, Sampling(0.7, 0.0))
+    tables = [np.stack([draws(1, f"{table} {row}", 0, 1) for row in range(500)]) for table in range(count // 500)]
+    found = np.zeros(600)
+    for answers in decoder.decode([ids] * 500, tables):
+        np.add.at(found, [row[0] for row in answers], 1)
+    deviation = np.abs(found / count - wanted) / np.sqrt(wanted * (1 - wanted) / count + 1e-9)
+    assert found.sum() == count
+    assert (found > 0).sum() > 20
+    assert deviation[wanted > 0.003].max() < 5
+
+
+@pytest.mark.parametrize("position", [1, 5])
+def test_scores_that_are_no_numbers_are_named(
+    model: Any, prompts: list[list[int]], cache: str, position: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row and the token at which it happened, also when the look comes later and other rows are long done."""
+    monkeypatch.setitem(module.LOOK_EVERY, "cpu", 4)
+    row = 1  # the longest; what follows leaves out rows that come to the same length
+    real = Decoder._hidden
+
+    def broken(self: Decoder, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        states = real(self, ids, places)
+        if ids.shape[1] == 1:
+            states[(places[:, 0] == len(prompts[row]) + position - 2)] = torch.nan
+        return states
+
+    monkeypatch.setattr(Decoder, "_hidden", broken)
+    lonely = [prompt for prompt in prompts if len(prompt) + 12 < len(prompts[row]) or prompt == prompts[row]]
+    with pytest.raises(NotFiniteError) as failure:
+        make(model, -1).decode(lonely)
+    assert (failure.value.row, failure.value.position) == (lonely.index(prompts[row]), position)
+
+
+def test_attention_is_given_back(model: Any, prompts: list[list[int]]) -> None:
+    """The model computes as before once the decoder is done, and after an error."""
+    before = model.config._attn_implementation
+    wanted = plain(model, prompts[0], -1)
+    decoder = make(model, -1, rows=2)
+    with pytest.raises(ValueError, match="room"):
+        decoder.decode(prompts)
+    assert model.config._attn_implementation == before
+    assert plain(model, prompts[0], -1) == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("gemma2", {}), ("mistral", {"sliding_window": 8}), ("qwen2", {"use_sliding_window": True, "sliding_window": 8}),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}}),
+    ],
+)  # fmt: skip
+def test_other_models_are_left_to_transformers(kind: str, settings: dict[str, Any]) -> None:
+    """What our attention does not do is not done wrongly."""
+    config = AutoConfig.for_model(
+        kind, vocab_size=600, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32, pad_token_id=0, **settings,
+    )  # fmt: skip
+    assert not supported(AutoModelForCausalLM.from_config(config))
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"attention_mask": torch.ones(1, 1, 1, 1)}, {"softcap": 30.0}, {"sliding_window": 8}], ids=str
+)
+def test_attention_that_is_more_than_causal_is_refused(wanted: dict[str, Any]) -> None:
+    """Rather than left out: its answers would be other ones."""
+    some = torch.zeros(1, 1, 1, 8)
+    given = {"attention_mask": None, "scaling": 1.0, "rows": None} | wanted
+    with pytest.raises(ValueError, match="decoded by transformers"):
+        kv_cache.attend(None, some, some, some, **given)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_scores_are_not_rounded_to_half_precision(dtype: torch.dtype) -> None:
+    """They are those of fp32 products of the same numbers."""
+    torch.manual_seed(0)
+    hidden, head = (torch.randn(rows, 576, device="cuda", dtype=dtype) for rows in (64, 49_152))
+    exact = hidden.double() @ head.double().T
+    torch.testing.assert_close(module.scores(hidden, head).double(), exact, rtol=1e-4, atol=1e-3)

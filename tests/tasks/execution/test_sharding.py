@@ -1,0 +1,96 @@
+"""Work on other machines: an artifact is made from its id alone, and machines that share a generation write the bytes of one."""
+
+import shutil
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
+from artifacts.refs import Ref
+from artifacts.schemas import FORMATTED_EVAL
+from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
+from tasks.execution import sharding
+from tasks.execution.stage import Job, identity, parts_of, perform
+from tasks.generate import GENERATE
+from tasks.sources.resolve import resolve_model
+from tasks.workers.events import Silent
+from tests.conftest import Bench
+
+pytestmark = pytest.mark.usefixtures("workers_inline")
+ROWS = 7
+
+
+@pytest.fixture
+def job(bench: Bench, models: dict[str, Path]) -> Job:
+    """Summaries of the tiny Llama for seven rows, two at a time."""
+    rows = [{"id": f"test_{i}", "prompt": f"Person {i}: " + "hello " * i} for i in range(ROWS)]
+    source = bench.artifact("format", "test", rows, FORMATTED_EVAL)
+    model = resolve_model(ModelConfig(source=str(models["llama"])))
+    spec = GenerateSpec(model=model, turns="chatml", generate=GenerateConfig(max_new_tokens=4))
+    inputs = {"rows": Ref.of_manifest(source.manifest)}
+    return Job(
+        stage="generate", of="base", spec=spec.model_dump(mode="json"), inputs=inputs, run="test",
+        identity=identity(GENERATE, "base", spec, inputs), runtime=Runtime(device="cpu", threads=1, generate_batch_size=2),
+    )  # fmt: skip
+
+
+def share(job: Job, n: int, k: int) -> None:
+    sharding.perform_share(job, (n, k), Silent(), nullcontext())
+
+
+def test_job_is_kept_whole_under_the_id_of_its_artifact(job: Job, store: Store) -> None:
+    """What comes out of the store makes the same artifact; `refresh` was a wish of that one run."""
+    sharding.keep(job.model_copy(update={"refresh": True}))
+    assert sharding.kept(job.artifact) == job
+    assert job.artifact == perform(GENERATE, job, Silent())[0].id
+
+
+def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
+    """An id that nobody has seen, and one whose input is damaged."""
+    with pytest.raises(
+        RequestError, match=r"generate-00000000: the store .* does not know how it is made; run its recipe"
+    ):
+        sharding.kept("generate-00000000")
+    sharding.keep(job)
+    file = store.payload(job.inputs["rows"].path) / "test.parquet"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(
+        RequestError, match=r"cannot be made: inputs rows: .*has \d+ bytes.*make that artifact again first"
+    ):
+        sharding.kept(job.artifact)
+
+
+@pytest.mark.parametrize("machines", [2, 3, 5])
+def test_machines_that_share_the_rows_write_the_bytes_of_one(job: Job, store: Store, machines: int) -> None:
+    """In whatever order they end, even where there are more machines than batches; what was shared is cleared away."""
+    one, _ = perform(GENERATE, job, Silent())
+    shutil.rmtree(store.payload(one.path).parent)
+    for n in reversed(range(machines)):
+        share(job, n, machines)
+    assert sharding.missing_shares(job, machines) == []
+    joined, ran = perform(GENERATE, job, Silent())
+    assert ran
+    assert joined.files == one.files
+    assert store.names(*parts_of(job)) == []
+
+
+def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shares of the others are kept, and joining them needs no model."""
+    from tasks import generate
+
+    share(job, 0, 3)
+    share(job, 2, 3)
+    kept = store.names(*parts_of(job))
+    assert sharding.missing_shares(job, 3) == [(1, 3)]
+    share(job, 1, 3)
+    assert set(kept) < set(store.names(*parts_of(job)))
+
+    def none(*_: Any) -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr(generate, "run_workers", none)
+    share(job, 1, 3)  # done already
+    assert perform(GENERATE, job, Silent())[0].rows == ROWS

@@ -1,0 +1,166 @@
+"""The paired bootstrap against one written anew in plain loops, against formulas, and against counting by hand."""
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.metrics.bootstrap import CHUNK, LEAST_ROWS, MOST_TOPICS, difference, draw, interval, resampled, slices
+from tests.conftest import Bench
+
+KINDS = ("one", "two")
+
+
+def bootstrap(values: list[float], resamples: int, seed: int) -> tuple[float, float, float]:
+    """An independent one: 2.5 and 97.5 % points x 100 of the mean, and the share above zero, ties counting half."""
+    chance = random.Random(seed)
+    means = sorted(sum(chance.choices(values, k=len(values))) / len(values) for _ in range(resamples))
+    better = sum(1.0 if mean > 0 else 0.5 if mean == 0 else 0.0 for mean in means) / resamples
+    return 100 * means[int(0.025 * resamples)], 100 * means[int(0.975 * resamples) - 1], better
+
+
+@pytest.mark.parametrize("shift", [-0.03, 0.0, 0.02, 0.1])
+def test_interval_and_probability_agree_with_an_independent_bootstrap(shift: float) -> None:
+    """Another generator, other draws, plain loops: the same to within what the number of resamples allows."""
+    gains = np.random.default_rng(7).normal(shift, 0.15, size=60)
+    found = difference(gains[:, None], draw(60, 10_000, 0), ["rouge1"])["rouge1"]
+    low, high, better = bootstrap(gains.tolist(), 10_000, 1)
+    width = high - low
+    assert found["mean"] == pytest.approx(100 * math.fsum(gains) / 60, abs=6e-5)
+    assert found["interval"] == pytest.approx([low, high], abs=0.05 * width)
+    assert found["better"] == pytest.approx(better, abs=0.02)  # four standard errors of a share at 0.5
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    """Of 200 samples whose true mean is known, 95 % of the intervals hold it, less a little for the percentile method."""
+    generator = np.random.default_rng(3)
+    draws = draw(80, 1000, 0)
+    held = 0
+    for _ in range(200):
+        low, high = difference(generator.normal(0.04, 0.2, size=(80, 1)), draws, ["x"])["x"]["interval"]
+        held += low <= 4 <= high
+    assert 178 <= held <= 199
+
+
+def test_two_dialogues_can_be_counted() -> None:
+    """Gains of 1 and 0: resampled means are 0, 1/2, 1 with odds 1:2:1; a zero counts half, so better in 7 of 8."""
+    found = difference(np.array([[1.0], [0.0]]), draw(2, 40_000, 0), ["x"])["x"]
+    assert (found["mean"], found["interval"]) == (50, [0, 100])
+    assert found["better"] == pytest.approx(7 / 8, abs=0.01)  # four standard errors of a quarter's half
+
+
+def test_differences_through_the_stage_can_be_counted_too(bench: Bench) -> None:
+    """The same two dialogues as predictions: one right, one empty, against nothing said."""
+    dataset = bench.dataset([["the cat sat"], ["the dog ran"]])
+    base, tuned = bench.predictions(["", ""]), bench.predictions(["the cat sat", ""])
+    found, _ = bench.score(dataset, base, tuned, bootstrap_resamples=4000)
+    gain = found["differences"]["base"]["rouge1"]
+    assert (gain["mean"], gain["interval"]) == (50, [0, 100])
+    assert gain["better"] == pytest.approx(7 / 8, abs=0.02)
+    headline = found["protocols"][found["headline"]]["systems"]
+    assert headline["tuned"]["rouge1"]["interval"] == [0, 100]
+
+
+def test_equal_systems_are_even_exactly_and_one_always_ahead_is_certain() -> None:
+    """Nothing gained anywhere: difference 0, probability one half. A tenth gained everywhere: 1, whatever is drawn."""
+    gains = np.stack([np.zeros(37), np.full(37, 0.1)], axis=1)
+    found = difference(gains, draw(37, 2500, 5), KINDS)
+    assert found["one"] == {"mean": 0, "interval": [0, 0], "better": 0.5}
+    assert found["two"] == {"mean": 10, "interval": [10, 10], "better": 1}
+    assert difference(-gains, draw(37, 2500, 5), KINDS)["two"] == {"mean": -10, "interval": [-10, -10], "better": 0}
+
+
+def test_turned_around_the_difference_changes_its_sign_and_nothing_else() -> None:
+    """a against b and b against a: the same figures, mirrored."""
+    gains = np.random.default_rng(0).normal(0.01, 0.1, size=(25, 2))
+    draws = draw(25, 2000, 0)
+    one, two = difference(gains, draws, KINDS), difference(-gains, draws, KINDS)
+    for kind in KINDS:
+        assert two[kind]["mean"] == -one[kind]["mean"]
+        assert two[kind]["interval"] == pytest.approx([-x for x in reversed(one[kind]["interval"])], abs=2e-4)
+        assert two[kind]["better"] == pytest.approx(1 - one[kind]["better"], abs=2e-4)
+
+
+def test_draws_depend_on_the_seed_alone_and_are_samples_with_replacement() -> None:
+    """Twice the same bytes; each resample as large as the set; a row is missing from (1 - 1/n)^n of them."""
+    one, two, other = draw(50, 3000, 1), draw(50, 3000, 1), draw(50, 3000, 2)
+    assert one.tobytes() == two.tobytes() != other.tobytes()
+    assert (one.sum(axis=1) == 50).all()
+    assert (one == 0).mean() == pytest.approx((1 - 1 / 50) ** 50, abs=0.01)
+    assert one.mean(axis=0) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("resamples", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 7])
+def test_resampled_means_are_those_of_the_rows_drawn(resamples: int) -> None:
+    """Also where the resamples fill a chunk exactly, or not."""
+    values = np.random.default_rng(1).random((9, 3))
+    draws = draw(9, resamples, 0)
+    means = resampled(values, draws)
+    assert means.shape == (resamples, 3)
+    for i in {0, resamples // 2, resamples - 1}:
+        drawn = [row for row, count in zip(values.tolist(), draws[i], strict=True) for _ in range(count)]
+        assert len(drawn) == 9
+        assert means[i] == pytest.approx(np.mean(drawn, axis=0), abs=1e-12)
+
+
+def test_a_resample_without_any_row_of_a_slice_is_left_out() -> None:
+    """It has no mean; the others stay as they are."""
+    draws = np.array([[0, 0], [1, 0], [1, 3]])
+    assert resampled(np.array([[1.0], [5.0]]), draws) == pytest.approx(np.array([[1.0], [4.0]]))
+
+
+def test_percentiles_by_hand() -> None:
+    """Of 0, 1, ..., 200 the 2.5 and 97.5 % points are 5 and 195."""
+    assert interval(np.arange(201.0)[::-1, None] / 100) == [[5, 195]]
+
+
+# -- slices
+
+
+def rows_of(found: list[tuple[str, str, Any]], kind: str) -> dict[str, list[int]]:
+    return {name: np.flatnonzero(mask).tolist() for what, name, mask in found if what == kind}
+
+
+def test_thirds_by_length_hold_the_dialogues_that_their_names_say() -> None:
+    """Lengths 1 to 20 words: thirds by hand, every dialogue in one of them, and no name that its lengths contradict."""
+    found = rows_of(slices(["w " * (i + 1) for i in range(20)], [[]] * 20), "length")
+    # quantiles 1/3 and 2/3 of 1..20 are 7.33 and 13.67
+    assert found == {
+        "up to 7 words": [*range(7)], "8 to 13 words": [*range(7, 13)], "over 13 words": [*range(13, 20)],
+    }  # fmt: skip
+
+
+def test_dialogues_of_one_length_are_one_slice() -> None:
+    """Ties are not torn apart."""
+    assert rows_of(slices(["a b c"] * 12, [[]] * 12), "length") == {"up to 3 words": [*range(12)]}
+
+
+def test_speakers_are_counted_by_name() -> None:
+    """Each once, however often they speak; a colon within a line makes no speaker; one line without any has none."""
+    one, two, three = "#Person1#: a\n#Person1#: at 10:30", "Ann: a\n Bob : b\nAnn: c", "A: x\nB: y\nC C: z"
+    found = rows_of(slices([one, two, three, two, one] * 5 + ["nobody"] * 5, [[]] * 30), "speakers")
+    assert found == {
+        "0 speakers": [*range(25, 30)],
+        "1 speaker": [i for i in range(25) if i % 5 in (0, 4)],
+        "2 speakers": [i for i in range(25) if i % 5 in (1, 3)],
+        "3 speakers": [i for i in range(25) if i % 5 == 2],
+    }
+
+
+def test_topics_are_the_most_frequent_ones_whatever_their_case() -> None:
+    """A dialogue counts once for a topic that all its annotators gave; strongest first, then by name."""
+    topics = [["Work", "work ", "WORK"]] * 6 + [["home", "", "work"]] * 5 + [["lonely"]] * (LEAST_ROWS - 1)
+    found = slices(["a"] * len(topics), topics)
+    assert rows_of(found, "topic") == {"work": [*range(11)], "home": [*range(6, 11)]}
+    many = [[f"topic {i % 12:02}"] for i in range(12 * LEAST_ROWS)]
+    assert [*rows_of(slices(["a"] * len(many), many), "topic")] == [f"topic {i:02}" for i in range(MOST_TOPICS)]
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5])
+def test_slices_too_small_to_say_anything_are_left_out(rows: int) -> None:
+    """Of fewer than five dialogues nothing is told."""
+    found = slices(["#Person1#: hello"] * rows, [["talk"]] * rows)
+    assert len(found) == (3 if rows >= LEAST_ROWS == 5 else 0)
+    assert all(mask.sum() >= 5 for _, _, mask in found)

@@ -1,0 +1,220 @@
+"""What a summary does, on dialogues and summaries made by hand: every figure here was counted by a person."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.metrics.diagnostics import NAMES, behaviour, in_the_mean, names_misfit, strangers
+from tests.conftest import SAMPLE, Bench, read_csv
+from tests.support.languages import GERMAN, RUSSIAN
+
+DIALOGUE = "#Person1#: Hi Tom, have you seen Mary-Ann and O'Brien in London?\n#Person2#: No, the cat is on the mat."
+LOWER = {"the", "cat", "he", "asks", "people", "then", "will"}
+
+
+def of(summary: str, dialogue: str = DIALOGUE, references: tuple[str, ...] = ("he asks",), stop: str = "stop_token") -> dict[str, float]:  # fmt: skip
+    """The measures of one summary."""
+    found = behaviour([summary], [stop], [dialogue], [references])
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+@pytest.mark.parametrize(
+    ("summary", "share"),
+    [
+        ("the cat sat on the mat", 0),
+        # 3-grams: a b c, b c a, c a b, a b c: the last stood there before
+        ("a b c a b c", 1 / 4),
+        # one of seven is new
+        ("go go go go go go go go go", 6 / 7),
+        ("a b a b", 0),  # a b a and b a b differ
+        ("The cat sat. THE CAT SAT!", 1 / 4),  # case and punctuation do not hide it
+        ("no no", 0),  # too short to repeat three words
+        ("", 0),
+    ],
+)
+def test_repeated_is_the_share_of_trigrams_that_stood_there_before(summary: str, share: float) -> None:
+    """A model that loops is near 1; a sentence said once is 0."""
+    assert of(summary)["repeated"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("summary", "share"),
+    [
+        ("The cat is on the mat.", 1),
+        # the cat is on, cat is on top, is on top of: one of three
+        ("the cat is on top of", 1 / 3),
+        ("nothing of this was said there", 0),
+        ("Tom seen have you", 0),  # the words, but not in this order
+    ],
+)
+def test_copied_is_the_share_of_four_words_that_stand_in_the_dialogue(summary: str, share: float) -> None:
+    """Of a copied line all, of a rewritten one none."""
+    assert of(summary)["copied"] == pytest.approx(share)
+
+
+def test_a_summary_too_short_to_copy_is_left_out_of_the_mean() -> None:
+    """It has no four words, so it says nothing about copying: the mean is that of the others."""
+    found = behaviour(["the cat is", "the cat is on the mat", "a b c d e"], None, [DIALOGUE] * 3, [["x"]] * 3)
+    assert math.isnan(found["copied"][0])
+    assert in_the_mean(found)["copied"] == 0.5
+    assert in_the_mean(behaviour(["the cat"], None, [DIALOGUE], [["x"]]))["copied"] == 0
+
+
+@pytest.mark.parametrize(
+    ("summary", "words", "empty"),
+    [
+        ("", 0, 1),
+        (" \n", 0, 1),
+        ("?!", 0, 1),
+        ("Don't go, Mary-Ann.", 3, 0),
+        ("#Person1# asks", 2, 0),
+        ("über 日本", 2, 0),
+    ],
+)
+def test_words_are_counted_and_no_word_is_empty(summary: str, words: int, empty: int) -> None:
+    """An apostrophe or hyphen within makes one word; signs alone make none."""
+    found = of(summary, references=("one two three", "one"))
+    assert (found["words"], found["empty"], found["reference_words"]) == (words, empty, 2)
+
+
+def test_stops_at_the_limit_are_counted_where_they_are_known() -> None:
+    """Two of three were cut; people have no limit, so there nothing is said of it."""
+    stops = ["limit", "stop_token", "limit"]
+    found = behaviour(["a", "b", "c"], stops, ["x"] * 3, [["y"]] * 3)
+    assert found["at_limit"].tolist() == [1, 0, 1]
+    assert in_the_mean(found)["at_limit"] == pytest.approx(2 / 3, abs=1e-4)
+    without = behaviour(["a"], None, ["x"], [["y"]])
+    assert "at_limit" not in without
+    assert "at_limit" not in in_the_mean(without)
+
+
+def test_length_ratio_is_of_the_sums() -> None:
+    """3 + 1 words to 2 + 6 of the references: 0.5, where the mean of 1.5 and 1/6 would be 0.83."""
+    found = behaviour(["a b c", "a"], None, ["x", "x"], [["a b"], ["a b c d e f"]])
+    assert in_the_mean(found)["length_ratio"] == 0.5
+    assert in_the_mean(behaviour(["a b"], None, ["x"], [[""]]))["length_ratio"] == 2  # no division by nothing
+
+
+@pytest.mark.parametrize(
+    ("summary", "wanted"),
+    [
+        # tags
+        ("#Person1# and #Person2# talk.", []),
+        ("#Person3# talks to #Person1#.", ["#Person3#"]),
+        ("#Person1#'s cat.", []),
+        ("#Person#'s cat.", ["#Person#"]),
+        # names
+        ("the cat asks Tom", []),
+        ("the cat asks Tim", ["Tim"]),
+        ("the cat asks TOM and tom", []),
+        ("the cat asks Dr Watson", ["Watson"]),
+        ("the cat of London and Paris", ["Paris"]),
+        # possessives, straight and typographic
+        ("the cat, Tom's cat, Tom’s cat", []),
+        ("the cat, Tim's cat", ["Tim"]),
+        ("the cat, Tim’s cat", ["Tim"]),
+        ("asks O'Brien and Brien", []),
+        # a part of a name is the name
+        ("asks Mary and Ann, Mary-Ann", []),
+        ("asks Mary-Lou", []),
+        ("asks Sue-Lou", ["Sue-Lou"]),
+        # what is capitalised without being a name
+        ("on Monday in May, Mr Tom and I", []),
+        ("The cat. He asks. Then people will. People!", []),
+        ("", []),
+    ],
+)
+def test_strangers_are_tags_and_names_that_nobody_said(summary: str, wanted: list[str]) -> None:
+    """Words that somebody writes in small letters are no names, wherever they stand."""
+    assert strangers(summary, DIALOGUE, LOWER) == wanted
+
+
+def test_a_sentence_starts_with_no_name_where_its_word_is_written_small_elsewhere() -> None:
+    """`Nobody` opens a sentence here and is small in another dialogue or reference of the set; without that it is a name."""
+    rows: dict[str, Any] = {"summaries": ["Nobody talks."] * 2, "stops": None, "references": [["they talk"]] * 2}
+    known = behaviour(dialogues=["A: hi", "B: there was nobody"], **rows)
+    assert known["speaker_error"].tolist() == [0, 0]
+    assert behaviour(dialogues=["A: hi", "B: there"], **rows)["speaker_error"].tolist() == [1, 1]
+
+
+def test_what_a_model_writes_small_teaches_nothing_about_names() -> None:
+    """Only dialogues and references are evidence, or a wrong name written small once would excuse all others."""
+    found = behaviour(["asks tim", "asks Tim"], None, [DIALOGUE] * 2, [["he asks"]] * 2)
+    assert found["speaker_error"].tolist() == [0, 1]
+
+
+def test_behaviour_through_the_stage_is_that_of_these_texts(bench: Bench) -> None:
+    """Base and tuned each by their own texts and stops; people by each reference against the other."""
+    dataset = bench.dataset([["he asks Tom", "he asks Tim the cat"]] * 2, [DIALOGUE] * 2)
+    base, tuned = bench.predictions(["", "Tim"], cut=[1]), bench.predictions(["the cat is on the mat"] * 2)
+    found, _ = bench.score(dataset, base, tuned, bootstrap_resamples=50)
+    acted = found["behaviour"]
+    assert {k: acted["base"][k] for k in ("empty", "at_limit", "speaker_errors", "words")} == {
+        "empty": 0.5, "at_limit": 0.5, "speaker_errors": 0.5, "words": 0.5,
+    }  # fmt: skip
+    assert {k: acted["tuned"][k] for k in ("copied", "empty", "at_limit")} == {"copied": 1, "empty": 0, "at_limit": 0}
+    assert acted["tuned"]["length_ratio"] == 1.5  # 12 words to 2 x (3 + 5) / 2
+    assert acted["human"]["speaker_errors"] == 0.5
+    assert acted["human"]["words"] == 4
+    assert np.isclose(acted["human"]["length_ratio"], (3 / 5 + 5 / 3) / 2, atol=1e-4)
+
+
+def english(count: int) -> tuple[list[str], list[list[str]]]:
+    """Dialogues of the bundled sample with their three references."""
+    rows = read_csv(SAMPLE / "test.csv")[: 3 * count]
+    return [row["dialogue"] for row in rows[::3]], [[row["summary"] for row in rows[i : i + 3]] for i in range(0, len(rows), 3)]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [4, 10])
+@pytest.mark.parametrize("references", [1, 2])
+@pytest.mark.parametrize("language", [GERMAN, RUSSIAN], ids=["German", "Russian"])
+def test_names_are_not_looked_for_where_people_break_the_measure(
+    language: list[tuple[str, str, str]], references: int, count: int
+) -> None:
+    """Nouns have capitals, or names have cases: the human references decide, with one or several of them a dialogue."""
+    dialogues = [dialogue for dialogue, *_ in language[:count]]
+    written = [list(texts[:references]) for _, *texts in language[:count]]
+    reason = names_misfit(dialogues, written)
+    assert reason is not None
+    assert "% of the human references have a capitalised word" in reason
+
+
+@pytest.mark.parametrize("count", [4, 12, 40])
+def test_names_are_looked_for_in_english(count: int) -> None:
+    """People who write English name hardly anybody who is not there, in few dialogues as in many."""
+    assert names_misfit(*english(count)) is None
+
+
+def test_wrong_tags_of_the_references_say_nothing_about_their_names() -> None:
+    """A tag is a tag in every language."""
+    assert names_misfit(["#Person1#: hi"] * 30, [["#Person2# says hi"]] * 30) is None
+
+
+def test_without_names_tags_are_still_counted(bench: Bench) -> None:
+    """German summaries through the stage: nouns are no errors, a speaker who does not exist is; people have none."""
+    dataset = bench.dataset([[first, second] for _, first, second in GERMAN], [dialogue for dialogue, *_ in GERMAN])
+    good = [first for _, first, _ in GERMAN]
+    found, _ = bench.score(
+        dataset,
+        bench.predictions(good),
+        bench.predictions(["#Person7# hat Verspätung.", *good[1:]]),
+        bootstrap_resamples=50,
+    )
+    acted = found["behaviour"]
+    assert [acted[name]["speaker_errors"] for name in ("base", "tuned", "human")] == [0, 0.1, 0]
+    assert found["not_applied"][NAMES].startswith("95.0 % of the human references")  # 19 of 20, counted by hand
+
+
+def test_every_measure_is_applied_in_english(bench: Bench) -> None:
+    """And a name that nobody mentions is an error."""
+    dialogues, references = english(12)
+    good = [row[0] for row in references]
+    found, _ = bench.score(
+        bench.dataset(references, dialogues),
+        bench.predictions(good),
+        bench.predictions([f"{text} Quentin" for text in good]),
+    )
+    assert found["not_applied"] == {}
+    assert (found["behaviour"]["base"]["speaker_errors"], found["behaviour"]["tuned"]["speaker_errors"]) == (0, 1)

@@ -1,0 +1,128 @@
+"""ROUGE by hand and by rouge_score itself: faster is allowed, another digit is not."""
+
+from itertools import cycle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score import rouge_scorer
+
+from tasks.metrics.rouge import MEASURES, TYPES, Scorer, score_rows
+from tests.conftest import SAMPLE, read_csv
+
+ODD = (
+    "", " ", "…", "?!", "über naïve café", "日本語 テスト", "Don't-stop\nrunning\n\nrunners", "a\x00b", "x" * 3000,
+    "the " * 800, "\n\n", "\nthe cat\n", "the cat\r\nsat\u2028down", "...\nthe cat sat\n?!", "İstanbul K ﬁ", "a_b #Person1#'s",
+)  # fmt: skip
+SCORERS = {stem: Scorer(stem) for stem in (True, False)}
+ORACLES = {stem: rouge_scorer.RougeScorer(list(TYPES), use_stemmer=stem) for stem in (True, False)}
+# few words, so that texts share some, in forms that stems unite; lines, empty ones among them
+WORDS = st.sampled_from(["the", "a", "cat", "cats", "running", "runs", "ran", "nation", "national", "ies", "eeing", "-", "é", "#Person1#"])  # fmt: skip
+LINES = st.lists(st.lists(WORDS, max_size=7).map(" ".join), max_size=4).map("\n".join)
+TEXTS = LINES | st.text(max_size=60) | st.text("ab \n.eings", max_size=60)
+
+
+def oracle(reference: str, prediction: str, stem: bool) -> tuple[tuple[float, float, float], ...]:
+    """What rouge_score says, as the scorer's tuples."""
+    found = ORACLES[stem].score(reference, prediction)
+    return tuple((found[kind].precision, found[kind].recall, found[kind].fmeasure) for kind in TYPES)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "kind", "expected"),
+    [
+        # 3 of 3 predicted words are in the reference, 3 of its 4 words were predicted: F1 = 2 * 3/4 / (7/4)
+        ("the cat sat", "the cat sat down", "rouge1", (1, 3 / 4, 6 / 7)),
+        # pairs: "the cat", "cat sat" of "the cat", "cat sat", "sat down": F1 = 2 * 2/3 / (5/3)
+        ("the cat sat", "the cat sat down", "rouge2", (1, 2 / 3, 4 / 5)),
+        ("the cat sat", "the cat sat down", "rougeL", (1, 3 / 4, 6 / 7)),
+        # in order with gaps: the . cat . sat, 3 of 3 and 3 of 5; no pair stands side by side in the reference
+        ("the cat sat", "the black cat quietly sat", "rougeL", (1, 3 / 5, 3 / 4)),
+        ("the cat sat", "the black cat quietly sat", "rouge2", (0, 0, 0)),
+        # the same words in reverse order: the longest common subsequence has one word
+        ("sat cat the", "the cat sat", "rouge1", (1, 1, 1)),
+        ("sat cat the", "the cat sat", "rougeL", (1 / 3, 1 / 3, 1 / 3)),
+        # a word counts as often as it stands in both: "the" once of three
+        ("the the the", "the dog", "rouge1", (1 / 3, 1 / 2, 2 / 5)),
+        # a line is a sentence to rougeLsum alone: both lines are found whole, but rougeL sees one of them in order
+        ("the cat\nsat down", "sat down\nthe cat", "rougeLsum", (1, 1, 1)),
+        ("the cat\nsat down", "sat down\nthe cat", "rougeL", (1 / 2, 1 / 2, 1 / 2)),
+        # case and punctuation are no part of a word
+        ("The CAT, sat!", "the cat sat", "rouge2", (1, 1, 1)),
+        ("", "the cat sat", "rouge1", (0, 0, 0)),
+        ("", "the cat sat", "rougeLsum", (0, 0, 0)),
+        ("?!", "the cat sat", "rougeL", (0, 0, 0)),
+    ],
+)  # fmt: skip
+def test_rouge_equals_what_is_counted_by_hand(
+    prediction: str, reference: str, kind: str, expected: tuple[float, float, float]
+) -> None:
+    """Precision, recall and F1 are the ratios that a person finds with a pencil."""
+    found = score_rows([prediction], [[reference]], SCORERS[True])[0, 0, TYPES.index(kind)]
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "stemmed", "unstemmed"),
+    [
+        ("running", "runs", 1, 0),  # both have the stem "run"
+        ("he walked home", "he walks home", 1, 2 / 3),
+        ("ads", "ad", 0, 0),  # words of three letters and fewer keep their form
+        ("university", "universe", 1, 0),  # Porter's stem of both is "univers"
+    ],
+)
+def test_stemming_makes_forms_of_a_word_equal(
+    prediction: str, reference: str, stemmed: float, unstemmed: float
+) -> None:
+    """The protocol says stemming, and stemming is what is done; without it words match as they are written."""
+    for stem, expected in ((True, stemmed), (False, unstemmed)):
+        found = score_rows([prediction], [[reference]], SCORERS[stem])[
+            0, 0, TYPES.index("rouge1"), MEASURES.index("f1")
+        ]
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("stem", [True, False])
+def test_odd_texts_score_as_in_rouge_score_to_the_last_digit(stem: bool) -> None:
+    """Every pair of them, either way round: empty, without a word, in other scripts, with odd line ends, long."""
+    long = ("x" * 3000, "the " * 800)
+    pairs = [(a, b) for a in ODD for b in ODD if a not in long or b not in long or a is b]
+    assert len(pairs) > 200
+    for a, b in pairs:
+        assert SCORERS[stem](a, b) == oracle(a, b, stem), (a[:40], b[:40])
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(TEXTS, TEXTS, st.booleans())
+def test_any_two_texts_score_as_in_rouge_score_to_the_last_digit(reference: str, prediction: str, stem: bool) -> None:
+    """Compared with ==, not nearly."""
+    assert SCORERS[stem](reference, prediction) == oracle(reference, prediction, stem)
+
+
+@pytest.mark.parametrize("stem", [True, False])
+def test_real_texts_score_as_in_rouge_score_to_the_last_digit(stem: bool) -> None:
+    """Summaries, whole dialogues of many lines and odd texts, three references a row, in one array."""
+    texts = [row["summary"] for row in read_csv(SAMPLE / "test.csv")]
+    dialogues = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")]
+    odd = cycle(ODD)
+    predictions = [next(odd) if i % 3 == 0 else dialogues[3 * i] if i % 3 == 1 else texts[3 * i] for i in range(40)]
+    references = [
+        [texts[3 * i], next(odd) if i % 4 == 0 else dialogues[3 * i + 1] if i % 4 == 1 else texts[3 * i + 1], texts[3 * i + 2]]
+        for i in range(40)
+    ]  # fmt: skip
+    expected = np.array([[oracle(references[i][j], predictions[i], stem) for j in range(3)] for i in range(40)])
+    found = score_rows(predictions, references, Scorer(stem))
+    assert found.shape == (40, 3, 4, 3)
+    assert np.array_equal(found, expected)
+    assert 0 < expected[..., 2].mean() < 1
+    assert not np.array_equal(expected[:, :, TYPES.index("rougeL")], expected[:, :, TYPES.index("rougeLsum")])
+
+
+def test_what_is_remembered_of_a_text_does_not_leak_into_another_pair() -> None:
+    """The same scorer, asked again in another order, gives the same answers as a fresh one."""
+    texts = ["the cat\nsat down", "the cats sat", "", "sat down\nthe cat"]
+    used = Scorer(True)
+    first = [used(a, b) for a in texts for b in texts]
+    assert [used(a, b) for a in reversed(texts) for b in reversed(texts)] == first[::-1]
+    assert first == [Scorer(True)(a, b) for a in texts for b in texts]

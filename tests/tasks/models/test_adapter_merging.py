@@ -1,0 +1,101 @@
+"""An adapter that does not fit its base model is refused by name, in one line; no summary carries its name."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from artifacts.errors import RequestError
+from tasks.config import ModelConfig
+from tasks.decoding.worker import merged
+from tasks.sources.resolve import resolve_model
+from tests.conftest import random_adapter, run_cli
+
+CPU = torch.device("cpu")
+FIRST = "base_model.model.model.layers.0.mlp.down_proj.lora_A"
+
+
+def change_keys(folder: Path, change: Callable[[str], str | None]) -> None:
+    """Rename every key of the adapter's weights; leave out those for which `change` returns None."""
+    file = folder / "adapter_model.safetensors"
+    weights = {change(key): tensor for key, tensor in load_file(file).items()}
+    save_file({key: tensor for key, tensor in weights.items() if key}, file, metadata={"format": "pt"})
+
+
+def change_config(folder: Path, **settings: Any) -> None:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+
+
+def of_a_larger_vocabulary(folder: Path, model: Path) -> None:
+    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    base.resize_token_embeddings(base.config.vocab_size + 2)
+    config = LoraConfig(r=4, target_modules=["q_proj"], modules_to_save=["embed_tokens"], task_type="CAUSAL_LM")
+    get_peft_model(base, config).save_pretrained(folder)
+
+
+def of_prompt_tuning(folder: Path, model: Path) -> None:
+    base: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    get_peft_model(base, PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM")).save_pretrained(folder)
+
+
+UNFIT: dict[str, tuple[Callable[[Path, Path], None], str]] = {
+    "without prefix": (
+        lambda folder, _: change_keys(folder, lambda key: key.removeprefix("base_model.model.")),
+        rf"28 missing \({FIRST}\.default\.weight, .* and 26 more\) and 28 unexpected",
+    ),
+    "of a compiled model": (
+        lambda folder, _: change_keys(folder, lambda key: key.replace("model.model.", "model._orig_mod.model.")),
+        "28 missing .* 28 unexpected .*_orig_mod",
+    ),
+    "half of the layers": (
+        lambda folder, _: change_keys(folder, lambda key: None if ".layers.1." in key else key),
+        r"keys 14 missing \(base_model\.model\.model\.layers\.1\.[^;]*12 more\); name the base model",
+    ),
+    "more than its settings name": (
+        lambda folder, _: change_config(folder, target_modules=["q_proj", "k_proj"]),
+        r"keys 20 unexpected \(base_model\.model\.model\.layers\.0\.mlp\.[^;]*18 more\); name the base model",
+    ),
+    "a module that is not there": (
+        lambda folder, _: change_config(folder, modules_to_save=["lm_head"]),
+        "missing base_model.model.lm_head.weight",
+    ),
+    "targets of another model": (lambda folder, _: change_config(folder, target_modules=["c_attn"]), "c_attn"),
+    "another rank": (lambda folder, _: change_config(folder, r=8), "size mismatch for base_model.model"),
+    "a larger vocabulary": (of_a_larger_vocabulary, r"size mismatch for .*embed_tokens.*602, 64"),
+    "another method": (of_prompt_tuning, "of the kind PROMPT_TUNING, .*such as LoRA"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNFIT)
+def test_an_adapter_that_does_not_fit_is_refused_with_its_keys(
+    tmp_path: Path, models: dict[str, Path], case: str
+) -> None:
+    """As a wrong request: one line that names folder, base model and the first keys of either kind."""
+    spoil, message = UNFIT[case]
+    folder = random_adapter(models["llama"], tmp_path / "mine")
+    spoil(folder, models["llama"])
+    with pytest.raises(RequestError, match=message) as refusal:
+        merged(resolve_model(ModelConfig(source=str(models["llama"]))), folder, CPU)
+    assert str(folder) in str(refusal.value)
+    assert str(refusal.value).isprintable()
+    assert len(str(refusal.value)) < 600  # what the command line prints of it
+
+
+def test_summarize_refuses_an_adapter_that_does_not_fit(tmp_path: Path, models: dict[str, Path]) -> None:
+    """Exit 2 through the command line and its worker; there is no file of the base model's summaries."""
+    folder = random_adapter(models["llama"], tmp_path / "mine")
+    change_keys(folder, lambda key: key.removeprefix("base_model.model."))
+    (tmp_path / "in.csv").write_text("dialogue\n#Person1#: Hi.\n")
+    settings = [f"model.source={models['llama']}", "model.turns=chatml", "runtime.device=cpu"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = run_cli("summarize", str(tmp_path / "in.csv"), "--adapter", str(folder), "--recipe", "quickstart", *words)
+    assert done.returncode == 2, done.stderr
+    assert "does not fit the base model llama: keys 28 missing" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "in.summaries.csv").exists()

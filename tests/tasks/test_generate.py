@@ -1,0 +1,395 @@
+"""Batched generation says what the model alone would say, row by row, however it was interrupted."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from artifacts.artifact_store import Store
+from artifacts.errors import RequestError, StageError
+from artifacts.manifest import Made
+from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
+from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
+from tasks.decoding import engine
+from tasks.decoding.decoder import Decoder
+from tasks.execution.stage import Artifact, Context, Done
+from tasks.generate import generate, save_part, shards
+from tasks.sources.resolve import resolve_model
+from tasks.workers.events import Silent
+from tests.conftest import SAMPLE, random_adapter, read_csv
+
+inline = pytest.mark.usefixtures("workers_inline")
+COUNT, NEW_TOKENS = 7, 12
+MARKER = {"prediction": "made before the run was killed", "tokens": 1, "stop": "stop_token"}
+
+
+class Desk:
+    """Generates for one folder of rows, in a scratch folder that outlives a run."""
+
+    def __init__(self, folder: Path, store: Store, model: Path) -> None:
+        self.folder, self.store, self.model, self.work = folder, store, model, folder / "work"
+        self.prompts = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")[: 3 * COUNT : 3]]
+        self.prompts[2] = "Hi."  # rows of very different lengths
+        rows = [{"id": f"test_{i}", "prompt": prompt} for i, prompt in enumerate(self.prompts)]
+        source = folder / "rows"
+        source.mkdir()
+        write_table(rows, FORMATTED_EVAL, source / "test.parquet")
+        self.rows = self.publish("format", source)
+
+    def publish(self, stage: str, out: Path) -> Artifact:
+        manifest = self.store.publish(
+            out, stage=stage, of=None, name="made", key="0" * 64, rows=1, identity={}, inputs={}, facts={},
+            made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
+        )  # fmt: skip
+        return Artifact(self.store.payload(manifest.path), manifest)
+
+    def run(
+        self, adapter: Artifact | None = None, batch: int = 3, gpus: int = 1, events: Any = None, **settings: Any
+    ) -> tuple[Done, list[dict[str, Any]]]:
+        """The stage function; its scratch is kept, as after a run that was killed."""
+        out = self.folder / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        self.work.mkdir(exist_ok=True)
+        spec = GenerateSpec(
+            model=resolve_model(ModelConfig(source=str(self.model))), turns="chatml",
+            generate=GenerateConfig(**{"max_new_tokens": NEW_TOKENS} | settings),
+        )  # fmt: skip
+        runtime = Runtime(device="cpu", threads=1, generate_batch_size=batch, gpus=gpus)
+        done = generate(spec, Context(out, self.work, runtime, events or Silent()), self.rows, adapter)
+        return done, read_table(out / "predictions.parquet", PREDICTIONS)
+
+    def afresh(self, *arguments: Any, **settings: Any) -> list[dict[str, Any]]:
+        """Predictions of a run that finds no scratch."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        return self.run(*arguments, **settings)[1]
+
+    def oracle(self, adapter: Path | None = None) -> list[dict[str, Any]]:
+        """What transformers' own greedy generate says to one row at a time, tokenized as a whole; peft unmerged."""
+        tokenizer = AutoTokenizer.from_pretrained(self.model)
+        model: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.float32).eval()
+        if adapter:
+            model = PeftModel.from_pretrained(model, adapter).eval()
+        stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        rows = []
+        for i, prompt in enumerate(self.prompts):
+            text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
+            ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            said = model.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW_TOKENS,
+                eos_token_id=stop, pad_token_id=0,
+            )[0, ids.shape[1] :].tolist()  # fmt: skip
+            words = tokenizer.decode(said, skip_special_tokens=True).strip()
+            ended = "stop_token" if said[-1] == stop else "limit"
+            rows.append({"id": f"test_{i}", "prediction": words, "tokens": len(said), "stop": ended})
+        return rows
+
+
+def with_stop(source: Path, target: Path, scale: float) -> Path:
+    """A copy of a model whose output row of the stop token is scaled: the larger, the sooner some rows end."""
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    with torch.no_grad():
+        model.lm_head.weight[tokenizer.convert_tokens_to_ids("<|im_end|>")] *= scale
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return target
+
+
+@pytest.fixture
+def desk(tmp_path: Path, store: Store, models: dict[str, Any]) -> Desk:
+    """The tiny Llama, made to stop early in some rows and run into the limit in others."""
+    return Desk(tmp_path, store, with_stop(models["llama"], tmp_path / "llama", 2.0))
+
+
+@pytest.fixture
+def adapter(desk: Desk, tmp_path: Path) -> Artifact:
+    """An adapter, written by peft alone, that changes much."""
+    return desk.publish("train", random_adapter(desk.model, tmp_path / "adapter"))
+
+
+def parts(desk: Desk) -> list[Path]:
+    return sorted((desk.work / "parts").glob("*.parquet"))
+
+
+@inline
+def test_predictions_are_those_of_plain_transformers(desk: Desk) -> None:
+    """One prediction a row, in the order of the rows, with the text, tokens and stop of an unbatched greedy decode."""
+    done, found = desk.run()
+    assert found == desk.oracle()
+    assert {row["stop"] for row in found} == {"stop_token", "limit"}
+    assert all((row["tokens"] == NEW_TOKENS) or row["stop"] == "stop_token" for row in found)
+    assert done.rows == COUNT
+    assert done.facts["at_limit"] == sum(row["stop"] == "limit" for row in found)
+    assert done.facts["mean_tokens"] == round(sum(row["tokens"] for row in found) / COUNT, 2)
+
+
+@inline
+def test_batch_size_does_not_change_predictions(desk: Desk) -> None:
+    """`runtime.generate_batch_size` is no identity: padding beside longer rows changes nothing."""
+    one, two, three, all_at_once = (desk.afresh(batch=size) for size in (1, 2, 3, 64))
+    assert one == two == three == all_at_once
+
+
+@inline
+def test_finished_batches_are_kept_and_the_rest_is_made(desk: Desk) -> None:
+    """A run that was killed goes on: what is on disk is taken as it is, and only the missing rows are decoded."""
+    _, whole = desk.run()
+    kept, *lost = parts(desk)
+    assert len(lost) == 2
+    marked = [row | MARKER for row in read_table(kept, PREDICTIONS)]
+    kept.unlink()
+    save_part(marked, kept.parent)
+    for file in lost:
+        file.unlink()
+    _, resumed = desk.run()
+    ids = {row["id"] for row in marked}
+    assert 0 < len(ids) < COUNT
+    assert resumed == [row | MARKER if row["id"] in ids else row for row in whole]
+
+
+@inline
+def test_resumed_with_another_batch_size_gives_the_same_rows(desk: Desk) -> None:
+    """The parts of an earlier run serve whatever the batch size is now."""
+    _, whole = desk.run(batch=2)
+    for file in parts(desk)[1:]:
+        file.unlink()
+    assert desk.run(batch=3)[1] == whole
+
+
+@inline
+def test_half_written_part_is_ignored(desk: Desk) -> None:
+    """A part that was being written when the process died is not read, and is made again."""
+    _, whole = desk.run()
+    broken = parts(desk)[0]
+    broken.with_suffix(".half").write_bytes(broken.read_bytes()[:100])
+    broken.unlink()
+    assert desk.run()[1] == whole
+    assert len(parts(desk)) == 3
+
+
+@inline
+def test_limit_takes_the_first_rows(desk: Desk) -> None:
+    """`generate.limit` predicts the first dialogues of the split, as they would be predicted among all."""
+    whole = desk.afresh()
+    assert desk.afresh(limit=4) == whole[:4]
+    assert desk.afresh(limit=100) == whole
+
+
+@inline
+def test_model_that_never_stops_runs_into_the_limit(desk: Desk, models: dict[str, Any], tmp_path: Path) -> None:
+    """Without a stop token every row has exactly the tokens that are allowed, and says why it ended."""
+    desk.model = with_stop(models["llama"], tmp_path / "endless", 0.0)
+    found = desk.afresh()
+    assert {(row["stop"], row["tokens"]) for row in found} == {("limit", NEW_TOKENS)}
+    assert {row["tokens"] for row in desk.afresh(max_new_tokens=3)} == {3}
+
+
+@inline
+def test_adapter_is_applied_as_peft_applies_it(desk: Desk, adapter: Artifact) -> None:
+    """The merged model says what peft's own, unmerged, says in fp32, and not what the base model says."""
+    tuned = desk.afresh(adapter)
+    assert tuned == desk.oracle(adapter.payload)
+    base = desk.afresh()
+    assert sum(a["prediction"] != b["prediction"] for a, b in zip(tuned, base, strict=True)) > COUNT // 2
+
+
+@inline
+def test_long_prompt_is_cut_in_its_text_alone(desk: Desk) -> None:
+    """A prompt over `generate.max_prompt_tokens` is predicted from its beginning, its turn still closed."""
+    tokenizer = AutoTokenizer.from_pretrained(desk.model)
+    cut = desk.afresh(max_prompt_tokens=40)
+    markers = tokenizer("<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
+    texts = tokenizer(desk.prompts, add_special_tokens=False)["input_ids"]
+    desk.prompts = [tokenizer.decode(text[: 40 - len(markers)]) for text in texts]
+    assert cut == desk.oracle()
+
+
+# -- several candidates
+
+
+@inline
+def test_candidates_are_sampled_once_and_whatever_the_batches(desk: Desk) -> None:
+    """The same choice for every batch size; another seed chooses otherwise; what was spent is told."""
+    done, chosen = desk.run(candidates=6, epsilon=0.0, max_new_tokens=8)
+    assert done.measured["tokens"] > 6 * COUNT
+    assert chosen == desk.afresh(batch=1, candidates=6, epsilon=0.0, max_new_tokens=8)
+    assert chosen == desk.afresh(batch=64, candidates=6, epsilon=0.0, max_new_tokens=8)
+    assert chosen != desk.afresh(candidates=6, epsilon=0.0, max_new_tokens=8, seed=1)
+    assert {row["tokens"] <= 8 for row in chosen} == {True}
+
+
+@inline
+def test_candidates_of_a_cold_model_are_its_greedy_summary(desk: Desk) -> None:
+    """At a temperature near 0 there is nothing to choose."""
+    assert desk.afresh(candidates=4, temperature=1e-4) == desk.oracle()
+
+
+@inline
+def test_beams_are_left_to_transformers(desk: Desk) -> None:
+    """Two beams find what transformers' own two find; together with candidates they are refused."""
+    found = desk.afresh(beams=2)
+    assert [row["id"] for row in found] == [f"test_{i}" for i in range(COUNT)]
+    assert found != desk.oracle()
+    with pytest.raises(ValueError, match="beams is 2 and candidates is 3"):
+        desk.run(beams=2, candidates=3)
+
+
+@inline
+def test_candidates_of_a_model_the_decoder_does_not_know_are_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its greedy summaries come from transformers."""
+    monkeypatch.setattr(engine, "FAMILIES", ())
+    assert desk.afresh() == desk.oracle()
+    with pytest.raises(RequestError, match="candidates"):
+        desk.afresh(candidates=3)
+
+
+# -- several processes
+
+
+def broken_at(desk: Desk, prompt: int) -> None:
+    """Weights that make no numbers of one prompt: it alone has a certain token."""
+    tokenizer = AutoTokenizer.from_pretrained(desk.model)
+    texts = tokenizer(desk.prompts, add_special_tokens=False)["input_ids"]
+    others = {token for i, text in enumerate(texts) if i != prompt for token in text}
+    said = {token for row in desk.oracle() for token in tokenizer(row["prediction"])["input_ids"]}
+    token = next(token for token in texts[prompt] if token not in others | said)
+    model = AutoModelForCausalLM.from_pretrained(desk.model, dtype=torch.float32)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[token] = torch.nan
+    model.save_pretrained(desk.model)
+
+
+@inline
+@pytest.mark.row(8, "weights that make no numbers in generation")
+@pytest.mark.parametrize("beams", [1, 2])
+def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(desk: Desk, beams: int) -> None:
+    """Weights that overflowed do not become summaries, in no decoder."""
+    broken_at(desk, 4)
+    with pytest.raises(StageError, match=r"no numbers for row 'test_4' at token 1\b"):
+        desk.afresh(batch=64, beams=beams)
+
+
+@inline
+@pytest.mark.row(9, "memory runs out in generation, injected")
+@pytest.mark.parametrize("candidates", [1, 3])
+def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, candidates: int
+) -> None:
+    """Halved until it fits, and not tried in vain again; the predictions are the same."""
+    wanted, sizes, real = desk.afresh(batch=64, candidates=candidates), list[int](), Decoder._read
+
+    def small(self: Decoder, prompts: list[list[int]]) -> None:
+        sizes.append(len(prompts))
+        if len(prompts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        real(self, prompts)
+
+    monkeypatch.setattr(Decoder, "_read", small)
+    shutil.rmtree(desk.work)
+    done, found = desk.run(batch=4, candidates=candidates)
+    assert found == wanted
+    assert sizes == [4, 2, 2, 2, 1]
+    assert done.measured["halved"] == 1
+
+
+@inline
+@pytest.mark.row(9, "other errors are not taken for want of memory")
+def test_one_row_that_memory_does_not_hold_says_what_to_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no other error is taken for a want of memory."""
+    errors: list[Exception] = [torch.OutOfMemoryError("full"), RuntimeError("CUDA error: an illegal memory access")]
+
+    def fail(self: Decoder, prompts: list[list[int]]) -> None:
+        raise errors[0]
+
+    monkeypatch.setattr(Decoder, "_read", fail)
+    with pytest.raises(StageError, match=r"tokens does not fit.*max_prompt_tokens"):
+        desk.run()
+    errors.pop(0)
+    with pytest.raises(RuntimeError, match="illegal"):
+        desk.run()
+
+
+def test_two_processes_write_the_bytes_of_one(desk: Desk) -> None:
+    """Real processes on shards of the same batches, sampling included; progress is that of both together."""
+    settings: dict[str, Any] = {"candidates": 3, "epsilon": 0.0, "batch": 2}
+    desk.run(**settings)
+    one = (desk.folder / "out" / "predictions.parquet").read_bytes()
+    shutil.rmtree(desk.work)
+    heard = Heard()
+    done, _ = desk.run(gpus=2, events=heard, **settings)
+    assert (desk.folder / "out" / "predictions.parquet").read_bytes() == one
+    assert done.measured["processes"] == 2
+    assert heard.steps[-1][:2] == (COUNT, COUNT)
+    assert {total for _, total, _ in heard.steps} == {COUNT}
+
+
+class Heard(Silent):
+    """Keeps the progress, and may do something at it."""
+
+    def __init__(self, then: Any = None) -> None:
+        self.steps: list[tuple[int, int, str]] = []
+        self.then = then
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.steps.append((done, total, note))
+        if self.then:
+            self.then(done)
+
+
+@pytest.mark.row(1, "SIGKILL of one of two generating processes")
+def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
+    """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
+    import psutil
+
+    rows = [{"id": f"test_{i}", "prompt": f"{desk.prompts[i % COUNT]} {i}"} for i in range(60)]
+    write_table(rows, FORMATTED_EVAL, desk.rows.payload / "test.parquet")
+    killed: list[int] = []
+
+    def workers() -> list[psutil.Process]:
+        return [child for child in psutil.Process().children() if "tasks.decoding.worker" in child.cmdline()]
+
+    def kill(done: int) -> None:
+        if done >= 2 and not killed:
+            killed.append(workers()[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.raises(StageError, match="SIGKILL"):
+        desk.run(batch=1, gpus=2, events=Heard(kill))
+    assert workers() == []
+    saved = {file: file.stat().st_mtime_ns for file in parts(desk)}
+    assert 2 <= len(saved) < len(rows)
+    resumed = Heard()
+    _, found = desk.run(batch=1, gpus=2, events=resumed)
+    assert resumed.steps[0][0] >= len(saved)  # heard once both have begun, when one may be a few rows further
+    assert {file: file.stat().st_mtime_ns for file in saved} == saved
+    assert found == desk.afresh(batch=1)
+
+
+@pytest.mark.parametrize(
+    ("visible", "settings", "rows", "wanted"),
+    [
+        ("", {}, 1000, [{}]), ("", {"gpus": 2}, 1000, [{}, {}]), ("", {"gpus": 2}, 3, [{}]), ("", {"gpus": 0}, 3, [{}]),
+        ("4,7", {}, 1000, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
+        ("4,7", {}, 256, [{}]), ("4,7", {"gpus": 1}, 1000, [{}]),
+        ("4,7,-1,8", {"generate_batch_size": 1}, 2, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
+        ("4,7", {"device": "cpu"}, 1000, [{}]),
+    ],
+)  # fmt: skip
+def test_every_gpu_that_has_a_batch_gets_a_process(
+    visible: str, settings: dict[str, Any], rows: int, wanted: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process a visible GPU unless the recipe says fewer; one alone takes the first. More than there are is refused."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert shards(Runtime(**settings), rows) == wanted
+    if visible and "device" not in settings:
+        with pytest.raises(RequestError, match=r"runtime\.gpus is 5, but 2 can be seen"):
+            shards(Runtime(gpus=5), rows)

@@ -1,0 +1,242 @@
+"""The GPU gate: no server is asked where nobody wants a gate, a missing limit is reported, and an outage neither ends the work
+nor lets a second run onto the GPU.
+
+The server is real and is cut off by a proxy in between. With a station, its restarts and killed holders the same is shown in
+tests/faults/test_station_outages.py and tests/system/test_station.py.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_JITTER_FACTOR, temporary_settings
+
+from artifacts.errors import StageError
+from tasks import concurrency_lease, gpu_lease, prefect_task, server_outage
+from tasks.gpu_lease import gpu_gate
+from tests.support.servers import Proxy, until
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the server would have been asked."""
+    found: list[Any] = []
+
+    def hold_slot(*names: Any) -> None:
+        found.append(names)
+        raise AssertionError("the server was asked")
+
+    monkeypatch.setattr(gpu_lease, "hold_slot", hold_slot)
+    return found
+
+
+def test_without_deployment_and_limit_there_is_no_gate(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in `dialogsum run`; and a stage for the CPU passes whatever is set."""
+    with gpu_gate("gpu"):
+        pass
+    monkeypatch.setenv(gpu_lease.LIMIT, "gpu")
+    with gpu_gate("cpu"):
+        pass
+    assert asked == []
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_limit_that_is_not_there_ends_the_stage_and_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rather than share the GPU with whoever is on it."""
+    monkeypatch.setenv(gpu_lease.LIMIT, "no-such-limit")
+    reached = []
+
+    @flow
+    def work() -> None:
+        with gpu_gate("gpu"):
+            reached.append(True)
+
+    with pytest.raises(StageError, match=r"'no-such-limit'.*prefect gcl create no-such-limit --limit 1"):
+        work()
+    assert reached == []
+
+
+class Gated:
+    """A concurrency limit of one slot on the tests' server, asked directly; flows reach the server through the proxy."""
+
+    def __init__(self, client: SyncPrefectClient, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+        self.client, self.proxy, self.caplog, self.limit = client, proxy, caplog, f"gpu-{uuid4().hex}"
+        self.leases: set[UUID | None] = set()
+        client.upsert_global_concurrency_limit_by_name(self.limit, 1)
+
+    @property
+    def taken(self) -> int:
+        return self.client.read_global_concurrency_limit_by_name(self.limit).active_slots
+
+    def lose(self) -> None:
+        """Have the server forget the lease and free its slot, as one does that was away for longer than the lease."""
+        for held in self.leases - {None}:
+            self.client.release_concurrency_slots_with_lease(held)
+
+    def logged(self, text: str) -> bool:
+        return any(text in record.getMessage() for record in self.caplog.records)
+
+    def cut_until_logged(self, text: str) -> None:
+        """Cut the server off, and let it be reached again once that is logged."""
+
+        def mend() -> None:
+            self.until(lambda: self.logged(text), text)
+            self.proxy.mend()
+
+        self.proxy.cut()
+        threading.Thread(target=mend).start()
+
+    def until(self, holds: Callable[[], Any], what: str) -> None:
+        until(holds, what, 60)
+
+
+@pytest.fixture
+def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Gated]:
+    """With a gate that looks after its lease ten times a second."""
+    for module, name in (
+        (concurrency_lease, "RENEWAL"),
+        (concurrency_lease, "AGAIN"),
+        (server_outage, "PAUSE"),
+        (gpu_lease, "POLL"),
+    ):
+        monkeypatch.setattr(module, name, 0.1)
+    caplog.set_level(logging.INFO, "prefect.flow_runs")
+    url = str(PREFECT_API_URL.value())
+    with get_client(sync_client=True) as client, Proxy(url) as proxy:
+        found = Gated(client, proxy, caplog)
+        monkeypatch.setenv(gpu_lease.LIMIT, found.limit)
+        take = concurrency_lease._Lease.take
+
+        def seen(self: Any, client: Any) -> bool:
+            taken = take(self, client)
+            found.leases.add(self.id)
+            return taken
+
+        monkeypatch.setattr(concurrency_lease._Lease, "take", seen)
+        with temporary_settings({PREFECT_API_URL: proxy.url, PREFECT_CLIENT_RETRY_JITTER_FACTOR: 0}):
+            yield found
+
+
+def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None:
+    """One warning when the server goes away, one line when it is back; progress is skipped meanwhile and sent afterwards."""
+
+    @flow
+    def work() -> str:
+        events = prefect_task.RunEvents("train")
+        with gpu_gate("gpu"):
+            events.progress(1, 4)
+            gated.proxy.cut()
+            gated.until(lambda: gated.logged("could not be renewed"), "the failed renewal")
+            events.due = 0.0
+            events.progress(2, 4)
+            events.progress(3, 4)
+            gated.proxy.mend()
+            gated.until(lambda: gated.logged("is held again"), "the renewal")
+            assert gated.taken == 1
+        events.finish()
+        return str(events.artifact)
+
+    artifact = work()
+    assert gated.taken == 0
+    assert sum("could not be renewed" in record.getMessage() for record in gated.caplog.records) == 1
+    assert sum("progress is not shown" in record.getMessage() for record in gated.caplog.records) == 1
+    assert gated.client.request("GET", "/artifacts/{id}", path_params={"id": artifact}).json()["data"] == 75.0
+
+
+def test_slot_that_the_server_gave_away_is_taken_again(gated: Gated) -> None:
+    """A server that was away for longer than a lease forgets the lease; the run that holds the GPU goes on."""
+
+    @flow
+    def work() -> None:
+        with gpu_gate("gpu"):
+            gated.lose()
+            gated.until(lambda: gated.logged("is held again"), "a new lease")
+            assert gated.taken == 1
+
+    work()
+    assert gated.logged("has given the slot away")
+    assert gated.taken == 0
+
+
+def test_two_runs_never_share_the_gpu_even_if_the_server_gives_the_slot_away(gated: Gated) -> None:
+    """The second run gets the slot while the first is at work, and waits for the first all the same."""
+    order, first_works, let_go = list[str](), threading.Event(), threading.Event()
+
+    @flow
+    def first() -> None:
+        with gpu_gate("gpu"):
+            first_works.set()
+            assert let_go.wait(60)
+            order.append("first ends")
+
+    @flow
+    def second() -> None:
+        with gpu_gate("gpu"):
+            order.append("second begins")
+
+    def run(work: Any) -> threading.Thread:
+        def through_the_proxy() -> None:
+            with temporary_settings({PREFECT_API_URL: gated.proxy.url}):
+                work()
+
+        thread = threading.Thread(target=through_the_proxy)
+        thread.start()
+        return thread
+
+    one = run(first)
+    assert first_works.wait(60)
+    two = run(second)
+    gated.until(lambda: len(asking(gated)) == 2, "the second to ask")
+    while not gated.logged("still uses the GPU"):  # whoever is faster gets the slot that has become free
+        gated.lose()
+        assert order == []
+    let_go.set()
+    one.join(60)
+    two.join(60)
+    assert order == ["first ends", "second begins"]
+    assert gated.taken == 0
+
+
+def asking(gated: Gated) -> list[str]:
+    return [record.getMessage() for record in gated.caplog.records if "waiting for the GPU slot" in record.getMessage()]
+
+
+def test_outage_at_the_end_of_the_work_neither_ends_it_nor_hides_its_error(gated: Gated) -> None:
+    """The slot cannot be given back then; the server frees it when the lease ends."""
+
+    @flow
+    def work(fails: bool) -> str:
+        with gpu_gate("gpu"):
+            gated.caplog.clear()
+            gated.cut_until_logged("could not be given back")
+            if fails:
+                raise StageError("out of memory")
+        return "done"
+
+    assert work(False) == "done"
+    assert gated.taken == 1
+    gated.lose()
+    with pytest.raises(StageError, match="out of memory"):
+        work(True)
+
+
+def test_request_is_repeated_during_an_outage_and_not_when_it_is_refused(gated: Gated) -> None:
+    """With one warning; and not for ever."""
+
+    @flow
+    def read(limit: str) -> int:
+        gated.cut_until_logged("does not answer")
+        with get_client(httpx_settings={}, sync_client=True) as client:
+            return server_outage.retry(client.read_global_concurrency_limit_by_name, limit).limit
+
+    assert read(gated.limit) == 1
+    assert sum("does not answer" in record.getMessage() for record in gated.caplog.records) == 1
+    assert gated.logged("answers again after")
+    with pytest.raises(ObjectNotFound):
+        read("no-such-limit")

@@ -1,0 +1,388 @@
+"""The loop when something happens: kills, damage, lack of memory, no numbers, several processes."""
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from artifacts.errors import StageError
+from tasks.config import TrainConfig
+from tasks.training import checkpoint
+from tasks.training.builder import trainable
+from tasks.training.loop import Loop, StoppedError
+from tasks.training.memory import out_of_memory
+from tasks.training.packing import Rows
+from tasks.training.padded_model import PaddedModel
+from tasks.training.process_group import Group
+from tasks.training.schedule import Plan
+from tasks.workers.events import MARK
+from tests.conftest import ROOT
+from tests.tasks.test_train import adapter, formatted, spec_of, train
+from tests.tasks.training.test_packed_model import peft_model, some_rows
+
+STEPS = 6
+SETTINGS = TrainConfig(
+    max_steps=STEPS, batch_size=4, learning_rate=1e-2, evaluations=3, weight_decay=0.1, max_gradient_norm=0.5
+)
+
+
+class Heard:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[int] = []
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.steps.append(done)
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Killed(BaseException):
+    """Nothing may catch it, as with a real kill."""
+
+
+def loop_of(models: dict[str, Path], work: Path | None = None, **more: Any) -> tuple[Loop, Heard]:
+    heard = Heard()
+    model: Any = peft_model(models["llama"], **more.pop("lora", {}))
+    kind = more.pop("model", None)
+    given = {"identity": "this", "budget": 60} | more
+    rows, held_out = some_rows(10), some_rows(3, seed=1)
+    loop = Loop(
+        kind(model, torch.float32) if kind else trainable(model, torch.float32)[0], SETTINGS, Rows(rows, [f"row{i}" for i in range(10)]), Rows(held_out, ["a", "b", "c"]),
+        Group(0, 1, torch.device("cpu")), heard, work=work, **given,
+    )  # fmt: skip
+    loop.checkpoint_seconds = 0.0
+    return loop, heard
+
+
+def finished(loop: Loop) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+    loop.run()
+    return loop.model.adapter.values.data.clone(), loop.progress.curve
+
+
+def at_step(loop: Loop, step: int, do: Callable[[], None]) -> None:
+    """Call `do` in the middle of a step: after its gradients, before its update."""
+    inner = loop.gradients.add
+
+    def gradients(*arguments: Any) -> Any:
+        total = inner(*arguments)
+        if loop.progress.done == step:
+            do()
+        return total
+
+    loop.gradients.add = gradients  # type: ignore[method-assign]
+
+
+def test_plan_takes_every_row_once_an_epoch_and_hangs_on_seed_and_step_alone() -> None:
+    settings = TrainConfig(batch_size=4, epochs=2.5, seed=3)
+    plan, again = Plan(10, settings), Plan(10, settings)
+    assert plan.steps == 8  # 2.5 epochs of 3 steps, rounded up
+    forward = [plan.rows(step) for step in range(8)]
+    assert [again.rows(step) for step in reversed(range(8))] == forward[::-1]
+    for first in (0, 3):
+        assert sorted(row for step in forward[first : first + 3] for row in step) == list(range(10))
+    assert forward[:3] != forward[3:6]
+    assert [Plan(10, settings.model_copy(update={"seed": 4})).rows(s) for s in range(8)] != forward
+
+
+@pytest.mark.parametrize("kind", [None, PaddedModel])
+@pytest.mark.parametrize("step", range(STEPS))
+def test_killed_in_any_step_it_goes_on_to_the_same_bits(
+    models: dict[str, Path], tmp_path: Path, step: int, kind: Any
+) -> None:
+    """Adapter and curve are those of an undisturbed run; dropout, which only the modules know, is drawn anew alike."""
+    more: dict[str, Any] = {"model": kind, "lora": {"lora_dropout": 0.1}} if kind else {}
+    wanted, curve = finished(loop_of(models, **more)[0])
+    loop, _ = loop_of(models, tmp_path, **more)
+
+    def kill() -> None:
+        raise Killed
+
+    at_step(loop, step, kill)
+    with pytest.raises(Killed):
+        loop.run()
+    second, heard = loop_of(models, tmp_path, **more)
+    found, again = finished(second)
+    assert heard.steps == list(range(step + 1, STEPS + 1))
+    assert any("going on" in line for line in heard.lines) == (step > 0)
+    assert torch.equal(found, wanted)
+    assert again == curve
+
+
+@pytest.mark.row(5, "damaged checkpoint, through the loop to the same bits")
+@pytest.mark.parametrize("file", ["state.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("how", ["cut", "flipped", "gone"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    models: dict[str, Path], tmp_path: Path, file: str, how: str
+) -> None:
+    wanted, curve = finished(loop_of(models, tmp_path)[0])
+    kept = sorted(tmp_path.iterdir())
+    assert [place.name for place in kept] == ["step-00000005", "step-00000006"]
+    victim = kept[-1] / file
+    content = victim.read_bytes()
+    match how:
+        case "cut":
+            victim.write_bytes(content[: len(content) // 2])
+        case "flipped":
+            victim.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+        case "gone":
+            victim.unlink()
+    loop, heard = loop_of(models, tmp_path)
+    found, again = finished(loop)
+    assert heard.lines[0].startswith("checkpoint step-00000006 is not used")
+    assert heard.steps == [6]
+    assert torch.equal(found, wanted)
+    assert again == curve
+
+
+@pytest.mark.row(5, "checkpoint of another training, through the loop")
+def test_the_checkpoint_of_another_training_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
+    finished(loop_of(models, tmp_path, identity="other")[0])
+    loop, heard = loop_of(models, tmp_path)
+    loop.run()
+    assert "it is of another training" in heard.lines[0]
+    assert heard.steps == list(range(1, STEPS + 1))
+    assert checkpoint.newest(tmp_path, "this", heard.log) is not None
+
+
+@pytest.mark.parametrize("boundary", range(8))
+def test_killed_while_a_checkpoint_is_written_the_one_before_stays(
+    models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: int
+) -> None:
+    """At every call that changes the disk: the run after it ends with the same bits."""
+    wanted, _ = finished(loop_of(models)[0])
+    loop, _ = loop_of(models, tmp_path)
+    count, armed = iter(range(1 << 30)), []
+
+    def breaking(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if armed and next(count) == boundary:
+                raise Killed
+            return inner(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(checkpoint.os, "fsync", breaking(os.fsync))
+    monkeypatch.setattr(checkpoint.shutil, "rmtree", breaking(checkpoint.shutil.rmtree))
+    monkeypatch.setattr(Path, "rename", breaking(Path.rename))
+    at_step(loop, 2, lambda: armed.append(1))
+    with pytest.raises(Killed):
+        loop.run()
+    monkeypatch.undo()
+    second, heard = loop_of(models, tmp_path)
+    found, _ = finished(second)
+    assert heard.steps[0] in (3, 4)
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.row(9, "memory runs out in training, injected")
+def test_out_of_memory_halves_what_goes_through_at_once_and_nothing_else(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same rows, same rates, same adapter but for rounding; the model was halfway through a backward pass."""
+    wanted, curve = finished(loop_of(models, budget=1000)[0])
+    loop, heard = loop_of(models, budget=1000)
+    inner, sizes = loop.model.loss, []
+
+    def loss(pack: Any) -> Any:
+        sizes.append(len(pack.ids))
+        found = inner(pack)
+        if torch.is_grad_enabled() and len(pack.ids) > 50:
+            found.backward()
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return found
+
+    monkeypatch.setattr(loop.model, "loss", loss)
+    found, again = finished(loop)
+    assert torch.allclose(found, wanted, rtol=0, atol=2e-5)
+    assert [row["train_loss"] for row in again if row["step"]] == pytest.approx(
+        [row["train_loss"] for row in curve if row["step"]], rel=1e-5
+    )
+    assert 1 <= sum("out of memory" in line for line in heard.lines) <= 3
+    assert max(sizes[-6:]) <= 50
+
+
+@pytest.mark.row(9, "other errors are not taken for want of memory")
+def test_a_row_that_does_not_fit_alone_and_other_errors_are_not_swallowed(
+    models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, expected, match in (
+        (torch.OutOfMemoryError("CUDA out of memory."), StageError, "single row of .* train.max_length"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), RuntimeError, "mat1"),
+        (KeyError("memory"), KeyError, "memory"),
+    ):
+        loop, heard = loop_of(models)
+
+        def loss(pack: Any, error: Exception = error) -> Any:
+            raise error
+
+        inner = loop.model.loss
+        monkeypatch.setattr(loop.model, "loss", lambda p, i=inner, f=loss: f(p) if torch.is_grad_enabled() else i(p))
+        with pytest.raises(expected, match=match):
+            loop.run()
+        assert len(heard.lines) <= 8
+    assert not out_of_memory(RuntimeError("there is no memory of this"))
+    assert out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
+
+
+@pytest.mark.row(8, "loss or gradient no number, infinite, exploding")
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [("loss", math.nan), ("loss", math.inf), ("loss", 5.0), ("gradient norm", math.nan), ("gradient norm", math.inf)],
+)
+def test_no_number_ends_the_run_in_its_step_and_leaves_the_checkpoint_before(
+    models: dict[str, Path], tmp_path: Path, where: str, value: float
+) -> None:
+    loop, heard = loop_of(models, tmp_path)
+
+    def spoil() -> None:
+        loop.model.adapter.grads[7] = value
+
+    if where == "loss":
+        inner = loop.gradients.add
+        loop.gradients.add = lambda *a: inner(*a) * (value if loop.progress.done == 3 else 1)  # type: ignore[method-assign]
+    else:
+        at_step(loop, 3, spoil)
+    rows = ", ".join(f"row{i}" for i in loop.plan.rows(3))
+    with pytest.raises(
+        StageError, match=rf"{where} is (nan|inf|3\d\.\d+) at step 4 of 6 \(learning rate 0.00\d+\).*{rows}"
+    ):
+        loop.run()
+    assert heard.steps == [1, 2, 3]
+    saved = checkpoint.newest(tmp_path, "this", heard.log)
+    assert saved is not None
+    assert saved[0].done == 3
+    assert all(tensor.isfinite().all() for tensor in saved[1].values())
+
+
+@pytest.mark.row(3, "SIGTERM in a step of the loop, twenty places")
+def test_sigterm_finishes_the_step_and_the_next_run_goes_on(models: dict[str, Path], tmp_path: Path) -> None:
+    """In twenty random places."""
+    wanted, curve = finished(loop_of(models)[0])
+    before = signal.getsignal(signal.SIGTERM)
+    for trial in range(20):
+        step, folder = random.Random(trial).randrange(STEPS), tmp_path / str(trial)
+        loop, heard = loop_of(models, folder)
+        loop.checkpoint_seconds = 1e9
+        at_step(loop, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(StoppedError, match=f"SIGTERM after step {step + 1} of 6") as stopped:
+            loop.run()
+        assert stopped.value.exit_code == 143
+        assert heard.steps[-1] == step + 1
+        found, again = finished(loop_of(models, folder)[0])
+        assert torch.equal(found, wanted)
+        assert again == curve
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+# -- real processes
+
+
+def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings: Any) -> Path:
+    """What tasks/train.py writes for its worker."""
+    rows, spec = formatted(data), spec_of(models["llama"], **{"max_steps": 12, "evaluations": 2} | settings)
+    for name in ("out", "work"):
+        (folder / name).mkdir(parents=True)
+    file = folder / "config.json"
+    config = {
+        "spec": spec.model_dump(mode="json"), "runtime": {"device": "cpu", "threads": 1}, "rows": str(rows.payload),
+        "expected": rows.manifest.facts, "out": str(folder / "out"), "work": str(folder / "work"),
+        "check_only": False, "checkpoint_seconds": 0.0,
+    }  # fmt: skip
+    file.write_text(json.dumps(config))
+    return file
+
+
+def start(file: Path, *launcher: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "-m", "tasks.training.worker", str(file)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+    )  # fmt: skip
+
+
+def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    events = [json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK)]
+    found: dict[str, Any] = events[-1]
+    assert found["event"] == "result"
+    return found
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGKILL, marks=pytest.mark.row(2, "SIGKILL of the trainer")),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.row(3, "SIGTERM of the trainer alone")),
+    ],
+)
+@pytest.mark.usefixtures("workers_inline")
+def test_a_process_killed_and_started_again_writes_the_same_bytes(
+    models: dict[str, Path], data: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    """A real kill somewhere in the steps; 143 after SIGTERM."""
+    file = worker_config(models, data, tmp_path / "run")
+    undisturbed = train(spec_of(models["llama"], max_steps=12, evaluations=2), formatted(data))
+    process = start(file)
+    checkpoints, ends = tmp_path / "run" / "work" / "checkpoints", time.monotonic() + 200
+    while not (checkpoints.is_dir() and len(list(checkpoints.glob("step-*"))) >= 2):
+        assert time.monotonic() < ends
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.002)
+    process.send_signal(how)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == (143 if how == signal.SIGTERM else -signal.SIGKILL), said
+    assert ("stopped by SIGTERM after step" in said) == (how == signal.SIGTERM)
+    assert list((tmp_path / "run" / "out").iterdir()) == []
+    measured = result_of(start(file))["measured"]
+    assert 0 < measured["resumed_at"] < 12
+    for name in ("adapter_model.safetensors", "curve.parquet", "settings.json", "adapter_config.json"):
+        assert (tmp_path / "run" / "out" / name).read_bytes() == (undisturbed.payload / name).read_bytes(), name
+
+
+@pytest.mark.usefixtures("workers_inline")
+def test_two_processes_train_what_one_does(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
+    """gloo on the CPU: same curve and adapter but for rounding, one payload."""
+    from artifacts.schemas import CURVE, read_table
+
+    plain = {"ATEN_CPU_CAPABILITY": "avx2"}  # no bf16, so that rounding is small
+    files = [worker_config(models, data, tmp_path / name, batch_size=5, max_steps=4) for name in ("one", "two")]
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    processes = [start(files[0], **plain), start(files[1], *launcher, **plain)]
+    one, two = (result_of(process)["measured"] for process in processes)
+    assert (one["processes"], two["processes"]) == (1, 2)
+    curves = [read_table(tmp_path / name / "out" / "curve.parquet", CURVE) for name in ("one", "two")]
+    for mine, theirs in zip(*curves, strict=True):
+        assert mine.keys() == theirs.keys()
+        for key, value in mine.items():
+            assert value == (None if theirs[key] is None else pytest.approx(theirs[key], rel=1e-3)), (key, mine["step"])
+    from safetensors.torch import load_file
+
+    first, second = (load_file(tmp_path / name / "out" / "adapter_model.safetensors") for name in ("one", "two"))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.allclose(tensor, second[name], rtol=0, atol=5e-5), name
+
+
+@pytest.mark.usefixtures("workers_inline")
+def test_what_the_decoder_does_not_know_is_trained_by_the_modules(models: dict[str, Path], data: Path) -> None:
+    """Dropout: told in the manifest, and a whole adapter comes out of it, twice the same."""
+    spec, rows = spec_of(models["llama"], lora={"rank": 4, "dropout": 0.2}), formatted(data)
+    first, again = train(spec, rows), train(spec, rows)
+    assert first.manifest.made.measured["engine"] == "transformers (dropout)"
+    assert first.manifest.files == again.manifest.files
+    assert all(tensor.any() for name, tensor in adapter(first).items() if "lora_B" in name)

@@ -1,0 +1,233 @@
+"""The decoder against transformers and peft: same loss, same gradients, rows that do not see one another."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+
+from tasks.config import SEVEN_LINEARS
+from tasks.models.loading import flash_attention
+from tasks.training.cuda_graphs import GraphedDecoder, filled, key_of
+from tasks.training.packed_model import LOGITS_AT_ONCE, Decoder, unsupported
+from tasks.training.packing import IGNORED, Row, micro_batches, pack, shares, targets
+from tasks.training.padded_model import PaddedModel
+
+
+def peft_model(folder: Path, **lora: Any) -> Any:
+    """A tiny model with an adapter whose B is not zero."""
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    settings = {"r": 4, "lora_alpha": 6, "target_modules": list(SEVEN_LINEARS), "task_type": "CAUSAL_LM"} | lora
+    model = get_peft_model(base, LoraConfig(**settings))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter.data, std=0.05)
+        if "norm" in name:
+            torch.nn.init.normal_(parameter.data, mean=0.3, std=0.3)
+    return model
+
+
+def some_rows(count: int = 5, seed: int = 0) -> list[Row]:
+    """Rows of 3 to 40 tokens, their second half labelled."""
+    torch.manual_seed(seed)
+    rows = []
+    for length in torch.randint(3, 40, (count,)).tolist():
+        ids = torch.randint(3, 500, (length,)).tolist()
+        rows.append((ids, [IGNORED] * (length // 2) + ids[length // 2 :]))
+    return rows
+
+
+def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
+    """Loss and LoRA gradients of transformers and peft, one row at a time."""
+    model.zero_grad()
+    total = 0.0
+    for ids, labels in rows:
+        loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * targets((ids, labels))
+        loss.backward()
+        total += loss.item()
+    return total, {name: p.grad.clone() for name, p in model.named_parameters() if "lora_" in name}
+
+
+@pytest.mark.parametrize("name", ["gemma", "llama"])
+@pytest.mark.parametrize(
+    "lora",
+    [{"r": 8}, {"r": 3}, {"target_modules": ["q_proj", "v_proj", "down_proj"]}],
+    ids=["joined", "apart", "three of seven"],
+)
+def test_loss_and_gradients_are_those_of_transformers_and_peft(
+    models: dict[str, Path], name: str, lora: dict[str, Any]
+) -> None:
+    model, rows = peft_model(models[name], **lora), some_rows()
+    assert unsupported(model, torch.float32) is None
+    wanted, gradients = plain(model, rows)
+    decoder = Decoder(model, torch.float32)
+    loss = decoder.loss(pack(rows))
+    loss.backward()
+    assert loss.item() == pytest.approx(wanted, rel=1e-6)
+    found = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
+    assert found.keys() == gradients.keys()
+    for key, gradient in gradients.items():
+        assert torch.allclose(found[key], gradient, rtol=1e-4, atol=1e-5 * gradient.abs().max().item()), key
+    with torch.no_grad():
+        assert decoder.loss(pack(rows)).item() == loss.item()
+
+
+def test_transformers_modules_work_beside_the_decoder(models: dict[str, Path]) -> None:
+    """They share parameters: the loss of either is that of the adapter as it is now."""
+    model, rows = peft_model(models["gemma"]), some_rows()
+    before, _ = plain(model, rows)
+    decoder = Decoder(model, torch.float32)
+    decoder.adapter.values.data.mul_(1.5)
+    decoder.adapter.refresh()
+    with torch.no_grad():
+        ours = decoder.loss(pack(rows)).item()
+        theirs = sum(
+            model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss.item() * targets((ids, labels))
+            for ids, labels in rows
+        )
+    assert ours == pytest.approx(theirs, rel=1e-6)
+    assert abs(ours - before) > 1e-2
+
+
+def test_gradients_add_up_over_packs(models: dict[str, Path]) -> None:
+    rows = some_rows(6)
+    whole = Decoder(peft_model(models["llama"]), torch.float32)
+    whole.loss(pack(rows)).backward()
+    parts = Decoder(peft_model(models["llama"]), torch.float32)
+    for piece in (rows[:1], rows[1:4], rows[4:]):
+        parts.loss(pack(piece)).backward()
+    assert torch.allclose(whole.adapter.grads, parts.adapter.grads, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gemma", "llama"])
+def test_a_row_does_not_see_its_neighbours(models: dict[str, Path], name: str) -> None:
+    """Another row in front, of the same length, changes nothing: not one bit."""
+    decoder = Decoder(peft_model(models[name]), torch.float32)
+    first, other, last = some_rows(3)
+    other = ([5] * len(first[0]), [IGNORED] * len(first[0]))
+    first = (first[0], [IGNORED] * len(first[0]))
+    with torch.no_grad():
+        assert decoder.loss(pack([first, last])).item() == decoder.loss(pack([other, last])).item()
+
+
+def test_bf16_products_stay_near_fp32(models: dict[str, Path]) -> None:
+    rows = some_rows()
+    exact, half = (Decoder(peft_model(models["gemma"]), dtype) for dtype in (torch.float32, torch.bfloat16))
+    losses = [decoder.loss(pack(rows)) for decoder in (exact, half)]
+    for loss in losses:
+        loss.backward()
+    assert half.adapter.half.dtype == torch.bfloat16
+    assert half.adapter.grads.dtype == torch.float32
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=2e-3)
+    wanted = exact.adapter.grads
+    assert (half.adapter.grads - wanted).norm() < 0.03 * wanted.norm()
+
+
+def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = some_rows()
+    found = []
+    for logits in (1 << 25, 1500):
+        monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", logits)
+        decoder = Decoder(peft_model(models["llama"]), torch.float32)
+        loss = decoder.loss(pack(rows))
+        loss.backward()
+        found.append((loss.item(), decoder.adapter.grads))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("lora", "reason"),
+    [
+        ({"lora_dropout": 0.1}, "dropout"),
+        ({"use_dora": True}, "another kind"),
+        ({"target_modules": ["embed_tokens"]}, "elsewhere"),
+    ],
+)
+def test_what_the_decoder_does_not_know_is_told(models: dict[str, Path], lora: dict[str, Any], reason: str) -> None:
+    assert reason in str(unsupported(peft_model(models["llama"], **lora), torch.float32))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "capability", "head", "holds"),
+    [
+        ("cuda", torch.bfloat16, (9, 0), 64, True),
+        ("cuda", torch.float32, (9, 0), 64, False),
+        ("cuda", torch.float16, (7, 5), 64, False),
+        ("cuda", torch.bfloat16, (8, 0), 512, False),
+        ("cpu", torch.bfloat16, (9, 0), 64, False),
+    ],
+)
+def test_flash_attention_is_used_where_torch_has_it(
+    device: str,
+    dtype: torch.dtype,
+    capability: tuple[int, int],
+    head: int,
+    holds: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As torch's documentation of varlen_attn has it; elsewhere the modules train padded."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert flash_attention(SimpleNamespace(head_dim=head), torch.device(device), dtype) is holds
+
+
+def test_rows_are_shared_out_by_their_tokens() -> None:
+    lengths = [900, 100, 300, 500, 200, 800]
+    assert sorted(sum(lengths[i] for i in group) for group in shares(lengths, 2)) == [1400, 1400]
+    groups = micro_batches(lengths, 1000)
+    assert sorted(i for group in groups for i in group) == list(range(6))
+    assert all(sum(lengths[i] for i in group) <= 1000 for group in groups)
+    assert micro_batches([5000, 10], 1000) == [[0], [1]]
+    assert {len(group) for group in micro_batches([10] * 8, 1000, 2)} == {2}
+    assert micro_batches([], 10) == []
+
+
+@pytest.mark.parametrize("name", ["gemma", "llama"])
+def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> None:
+    """Packs filled up to a fixed size, through the code that replays graphs: same losses, same sums of gradients."""
+    plain, graphed = Decoder(peft_model(models[name]), torch.float32), Decoder(peft_model(models[name]), torch.float32)
+    replayed = GraphedDecoder(graphed, step=64)
+    packs = [pack(some_rows(count, seed)) for count, seed in ((5, 0), (5, 1), (4, 2), (6, 3), (5, 0), (5, 1), (4, 2))]
+    keys = [key_of(packs[i].lengths, 64) for i in replayed.prepare([one.lengths for one in packs])]
+    assert keys
+    assert len(set(keys)) == len(keys)
+    for one in packs:
+        wanted, found = plain.loss(one), replayed.loss(one)
+        wanted.backward()
+        found.backward()
+        assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
+    assert set(replayed.graphs) == set(keys)
+    assert torch.allclose(graphed.adapter.grads, plain.adapter.grads, rtol=1e-4, atol=1e-4)
+    tokens, rows, longest = key = key_of(packs[0].lengths, 64)
+    whole = filled(packs[0], key)
+    assert (len(whole.ids), len(whole.bounds), int(whole.bounds[-1])) == (tokens, rows + 1, tokens)
+    assert longest >= max(whole.lengths)
+
+
+@pytest.mark.parametrize("make", [Decoder, PaddedModel])
+def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: dict[str, Path], make: Any) -> None:
+    rows = some_rows()
+    model, ours = peft_model(models["llama"]), make(peft_model(models["llama"]), torch.float32, smoothing=0.2)
+    total = torch.zeros(())
+    for ids, labels in rows:
+        logits = model(input_ids=torch.tensor([ids])).logits[0, :-1]
+        total = total + F.cross_entropy(logits, torch.tensor(labels[1:]), reduction="sum", label_smoothing=0.2)
+    total.backward()
+    wanted = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
+
+    loss = ours.loss(pack(rows))
+    loss.backward()
+    assert loss.item() == pytest.approx(total.item(), rel=1e-5)
+    trained = ours.body if isinstance(ours, Decoder) else ours.model
+    found = {name: p.grad for name, p in trained.named_parameters() if "lora_" in name}
+    assert len(found) == len(wanted)
+    for name, grad in found.items():
+        assert torch.allclose(grad, next(g for n, g in wanted.items() if n.endswith(name)), rtol=1e-3, atol=1e-5), name
+    with torch.no_grad():
+        unsmoothed = ours.loss(pack(rows)).item()
+    assert unsmoothed == pytest.approx(plain(model, rows)[0], rel=1e-5)

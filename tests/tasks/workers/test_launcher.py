@@ -1,0 +1,274 @@
+"""A worker's result, words and death all reach the one who started it, and it never outlives him."""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.errors import RequestError, StageError
+from tasks.workers import launcher
+from tasks.workers.launcher import run_worker, run_workers
+from tests.conftest import ROOT
+
+WORKER = """
+import os, signal, sys, threading
+from artifacts.errors import RequestError, StageError
+from tasks.workers.launcher import be_worker
+
+def work(config, events):
+{body}
+
+if __name__ == "__main__":
+    be_worker(work)
+"""
+PATIENCE = 30.0
+"""Seconds that a test waits at most for what must happen at once."""
+
+
+class Heard:
+    """Keeps what a worker says."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[int, int, str]] = []
+        self.lines: list[str] = []
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.steps.append((done, total, note))
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)
+
+
+class Desk:
+    """Writes worker modules and runs them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.heard = folder, Heard()
+        (folder / "work").mkdir()
+
+    def write(self, body: str, name: str = "some_worker") -> list[str]:
+        """The command of a worker whose `work(config, events)` has this body."""
+        text = WORKER.format(body=textwrap.indent(textwrap.dedent(body).strip(), "    "))
+        (self.folder / f"{name}.py").write_text(text)
+        return ["-m", name]
+
+    def run(self, body: str, **config: Any) -> dict[str, Any]:
+        return run_worker(self.write(body), config, self.folder / "work", self.heard)
+
+    def by_hand(self, body: str) -> subprocess.CompletedProcess[str]:
+        """The worker started without anybody listening, as a person would."""
+        command = self.write(body)
+        (self.folder / "by_hand.json").write_text("{}")
+        environment = {name: value for name, value in os.environ.items() if name != "DIALOGSUM_PARENT"}
+        return subprocess.run(
+            [sys.executable, *command, str(self.folder / "by_hand.json")], cwd=ROOT, env=environment,
+            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Workers in a folder of their own, on the path of new processes."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    return Desk(tmp_path)
+
+
+def test_result_is_what_the_worker_returns(desk: Desk) -> None:
+    """The config goes in and the result comes out as they are: nested, numbers exact, any character."""
+    config = {"nested": {"list": [1, 2.5, None, True]}, "text": "ä\n\u2028\x00\U0001f600 @dialogsum {", "tiny": 5e-324}
+    assert desk.run("return {'got': config, 'other': os.getpid()}", **config)["got"] == config
+
+
+def test_large_result_comes_whole(desk: Desk) -> None:
+    """A result longer than a pipe holds is read to its end."""
+    assert desk.run("return {'text': 'x' * 1_000_000}") == {"text": "x" * 1_000_000}
+
+
+def test_progress_and_log_lines_arrive_in_order(desk: Desk) -> None:
+    """The listener hears each step and each line, printed ones and those of standard error included."""
+    desk.run("""
+        events.progress(0, 2, "loading")
+        events.log("said")
+        print("printed", flush=True)
+        print("on standard error", file=sys.stderr, flush=True)
+        os.write(1, b"bytes \\xff\\n")
+        sys.stdout.write("unfinished line")
+        events.progress(2, 2)
+        return {}
+    """)
+    assert desk.heard.steps == [(0, 2, "loading"), (2, 2, "")]
+    assert desk.heard.lines == ["said", "printed", "on standard error", "bytes \ufffd", "unfinished line"]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(RequestError, 2), (StageError, 1)])
+def test_errors_of_ours_keep_their_kind_and_words(desk: Desk, kind: type[Exception], code: int) -> None:
+    """A refusal stays a refusal and a failure a failure, and the exit code by hand says which."""
+    body = f"raise {kind.__name__}('got “x”, expected y')"
+    with pytest.raises(kind, match=r"^got “x”, expected y$"):
+        desk.run(body)
+    assert desk.by_hand(body).returncode == code
+
+
+def test_unexpected_exception_becomes_one_line(desk: Desk) -> None:
+    """A crash is a StageError of one line with the exception's name; the traceback goes to the log."""
+    body = "raise ValueError('first\\nsecond\\x1b[31m')"
+    with pytest.raises(StageError) as failure:
+        desk.run(body)
+    message = str(failure.value)
+    assert message.startswith("ValueError: first second")
+    assert message.isprintable()
+    assert any("some_worker.py" in line for line in desk.heard.lines)
+    assert desk.by_hand(body).returncode == 1
+
+
+def test_work_by_hand_needs_no_listener(desk: Desk) -> None:
+    """`python -m worker CONFIG.json` with nothing on standard input runs to its end and prints the result."""
+    done = desk.by_hand("return {'rows': 3}")
+    assert done.returncode == 0
+    said = [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines() if line.startswith("@dialogsum ")]
+    assert [event["rows"] for event in said if event["event"] == "result"] == [3]
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV"])
+def test_killed_worker_is_named_with_its_signal(desk: Desk, how: str) -> None:
+    """Killed from outside, for want of memory for instance, it is a StageError that says so and how far it was."""
+    with pytest.raises(StageError, match=f"{how}.*batch 7"):
+        desk.run(f"print('batch 7', flush=True); os.kill(os.getpid(), signal.{how})")
+
+
+@pytest.mark.parametrize(("code", "said"), [(3, "code 3"), (0, "code 0")])
+def test_worker_that_leaves_without_a_result_failed(desk: Desk, code: int, said: str) -> None:
+    """No result is a failure, whatever the exit code."""
+    with pytest.raises(StageError, match=said):
+        desk.run(f"os._exit({code})")
+
+
+def test_module_that_does_not_start_is_a_stage_error(desk: Desk) -> None:
+    """A worker that cannot be imported fails with the interpreter's last words."""
+    with pytest.raises(StageError, match="no_such_worker"):
+        run_worker(["-m", "no_such_worker"], {}, desk.folder / "work", desk.heard)
+
+
+@pytest.mark.parametrize("last", ["wait", "refuse"])
+def test_worker_ends_when_its_parent_is_killed(desk: Desk, last: str) -> None:
+    """SIGKILL to the parent, which can tidy nothing up, ends the worker at once, even one that minds no SIGTERM."""
+    stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if last == "refuse" else "pass"
+    pipe = desk.folder / "pipe"
+    os.mkfifo(pipe)
+    desk.write(f"""
+        {stubborn}
+        held = open(config["pipe"], "w", buffering=1)  # open until this process ends, however it ends
+        held.write(f"{{os.getpid()}}\\n")
+        threading.Event().wait()
+    """)  # fmt: skip
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(f"""
+            from pathlib import Path
+            from tasks.workers.events import Silent
+            from tasks.workers.launcher import run_worker
+            run_worker(["-m", "some_worker"], {{"pipe": {str(pipe)!r}}}, Path({str(desk.folder / "work")!r}), Silent())
+        """)], cwd=ROOT,
+    )  # fmt: skip
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        worker = int(_read(reader))
+        parent.kill()
+        assert parent.wait(PATIENCE) == -signal.SIGKILL
+        try:
+            assert _read(reader) == b""  # the end of the pipe: nobody holds it any more
+        except TimeoutError:
+            os.kill(worker, signal.SIGKILL)
+            raise
+    finally:
+        parent.kill()
+        parent.wait()
+        os.close(reader)
+
+
+def _read(pipe: int) -> bytes:
+    """What comes next through a pipe, empty at its end. TimeoutError when nothing does."""
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    if not poll.poll(PATIENCE * 1000):
+        raise TimeoutError(f"nothing in {PATIENCE} s")
+    return os.read(pipe, 1024)
+
+
+def test_interrupted_parent_takes_the_worker_along(desk: Desk) -> None:
+    """An exception where the parent listens, Ctrl-C for instance, ends the worker before it is raised."""
+
+    class Interrupted(Heard):
+        def log(self, line: str) -> None:
+            super().log(line)
+            raise KeyboardInterrupt
+
+    heard = Interrupted()
+    command = desk.write("events.log(str(os.getpid())); threading.Event().wait()")
+    with pytest.raises(KeyboardInterrupt):
+        run_worker(command, {}, desk.folder / "work", heard)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(heard.lines[0]), 0)
+
+
+# -- several workers
+
+
+def several(desk: Desk, body: str, *configs: dict[str, Any], environments: Any = ()) -> list[dict[str, Any]]:
+    return run_workers(desk.write(body), list(configs), desk.folder / "work", desk.heard, environments)
+
+
+def test_workers_run_at_once_and_answer_in_order(desk: Desk) -> None:
+    """Each waits for the other through a pipe; each has its own config and its own environment."""
+    os.mkfifo(desk.folder / "pipe")
+    found = several(
+        desk, """
+        with open(config["pipe"], "w" if config["i"] else "r") as pipe:
+            pipe.write("x") if config["i"] else pipe.read()
+        return {"i": config["i"], "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
+        """, *({"i": i, "pipe": str(desk.folder / "pipe")} for i in range(2)),
+        environments=[{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}],
+    )  # fmt: skip
+    assert found == [{"i": 0, "gpu": "4"}, {"i": 1, "gpu": "7"}]
+
+
+def test_progress_of_all_workers_is_added_up(desk: Desk) -> None:
+    """Only once all have said how much there is, so that the total never moves."""
+    several(
+        desk, "[events.progress(i, config['n'], 'fast') for i in range(config['n'] + 1)]; return {}", {"n": 3}, {"n": 5}
+    )
+    assert desk.heard.steps[-1] == (8, 8, "fast each")
+    assert {total for _, total, _ in desk.heard.steps} == {8}
+    assert [done for done, _, _ in desk.heard.steps] == sorted(done for done, _, _ in desk.heard.steps)
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
+    """The error is the failing worker's, and nobody is left, not even who minds no SIGTERM."""
+    monkeypatch.setattr(launcher, "GRACE", 0.5)
+    with pytest.raises(StageError, match="full"):
+        several(desk, """
+            if config["i"]:
+                with open(config["pipe"]) as pipe:
+                    pipe.read()
+                raise StageError("full")
+            if config["stubborn"]:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            open(config["pipe"] + ".pid", "w").write(str(os.getpid()))
+            open(config["pipe"], "w").close()
+            threading.Event().wait()
+        """, *({"i": i, "stubborn": stubborn, "pipe": str(_pipe(desk))} for i in range(2)))  # fmt: skip
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((desk.folder / "pipe.pid").read_text()), 0)
+
+
+def _pipe(desk: Desk) -> Path:
+    if not (desk.folder / "pipe").exists():
+        os.mkfifo(desk.folder / "pipe")
+    return desk.folder / "pipe"

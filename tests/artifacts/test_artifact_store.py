@@ -17,7 +17,7 @@ import pytest
 
 from artifacts.artifact_store import DamageError, Store
 from artifacts.errors import RequestError
-from artifacts.manifest import Made, Manifest, content_digest, seal_of
+from artifacts.manifest import content_digest, seal_of
 from artifacts.refs import Ref
 from artifacts.remote_backend import RemotePlace
 from tasks.config import DataConfig, DownloadSpec
@@ -25,24 +25,8 @@ from tasks.download import DOWNLOAD
 from tasks.execution.stage import Job, decide, perform
 from tasks.sources.resolve import resolve_data
 from tasks.workers.events import Silent
-
-KEY = "1a2b3c4d" * 8
-FILES = {"a.bin": bytes(range(256)) * 4, "b.json": b"{}", "c": b"\n"}
-
-
-def publish(store: Store, files: dict[str, bytes] = FILES, key: str = KEY) -> Manifest:
-    """A small artifact with the kinds of values that real manifests hold."""
-    with store.alone("train", key) as scratch:
-        out = scratch / "out"
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir()
-        for name, content in files.items():
-            (out / name).write_bytes(content)
-        return store.publish(
-            out, stage="train", of=None, name="tiny model r4", key=key, rows=3, inputs={}, facts={"loss": 1.5, "no": None},
-            identity={"config": {"rate": 2e-05, "text": "{dialogue}\n“é”"}},
-            made=Made(at="2026-01-05T06:00:00.000000+00:00", seconds=12.345, run="r", origin={"model": "tiny"}),
-        )  # fmt: skip
+from tests.support.artifacts import FILES, KEY, publish_small_artifact
+from tests.support.hostile_texts import HOSTILE_NAMES
 
 
 def download_job(data: Path) -> Job:
@@ -92,7 +76,7 @@ def said(call: Callable[..., object], *arguments: object) -> str:
 
 def test_published_artifact_verifies_and_gives_back_its_bytes(anywhere: Store) -> None:
     """What was published is found by id, verifies, and its payload has the bytes and digests that went in."""
-    manifest = publish(anywhere)
+    manifest = publish_small_artifact(anywhere)
     assert anywhere.by_id("train-1a2b3c4d") == manifest == anywhere.verified(manifest.path)
     assert anywhere.manifests() == [manifest]
     payload = anywhere.payload(manifest.path)
@@ -126,16 +110,16 @@ def test_publish_that_dies_at_any_step_leaves_a_whole_artifact_or_none(
     while answer != "published":
         shutil.rmtree(store.root.path, ignore_errors=True)
         if earlier:
-            publish(store, {"a.bin": b"earlier"})
+            publish_small_artifact(store, {"a.bin": b"earlier"})
         steps = iter(range(survived))
         with monkeypatch.context() as patch:
             for name in ("fsync", "rename", "mkdir"):
                 patch.setattr(os, name, partial(unless_dead, getattr(os, name)))
             with contextlib.suppress(KeyboardInterrupt):
-                publish(store)
+                publish_small_artifact(store)
                 answer = "published"
         assert store.manifests() == [] or store.verified(store.manifests()[0].path)
-        assert set(store.verified(publish(store).path).files) == set(FILES)
+        assert set(store.verified(publish_small_artifact(store).path).files) == set(FILES)
         survived += 1
     assert survived > 8
 
@@ -144,7 +128,7 @@ def test_publish_that_dies_at_any_step_leaves_a_whole_artifact_or_none(
 def test_damage_is_an_error_that_names_the_file(anywhere: Store, damage: str) -> None:
     """Whatever was taken, cut, changed or added is found and named, and the payload is not handed out."""
     file, do = DAMAGES[damage]
-    manifest = publish(anywhere)
+    manifest = publish_small_artifact(anywhere)
     anywhere.verified(manifest.path)
     do(anywhere.root / manifest.path)
     for look in (anywhere.verified, anywhere.payload):
@@ -154,7 +138,7 @@ def test_damage_is_an_error_that_names_the_file(anywhere: Store, damage: str) ->
 
 def test_every_flipped_bit_of_a_payload_is_found(store: Store) -> None:
     """200 random single-bit errors, each found by a process that sees the store for the first time."""
-    dice, manifest, missed = random.Random(20260105), publish(store), []
+    dice, manifest, missed = random.Random(20260105), publish_small_artifact(store), []
     for _ in range(200):
         name = dice.choice(list(FILES))
         position, bit = dice.randrange(len(FILES[name])), dice.randrange(8)
@@ -168,7 +152,7 @@ def test_every_flipped_bit_of_a_payload_is_found(store: Store) -> None:
 
 def test_flip_behind_a_restored_time_stamp_is_found_by_a_store_that_had_verified(store: Store) -> None:
     """Same size, same mtime, already verified in this process: still found."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     store.verified(manifest.path)
     file = Path(store.absolute(manifest.path), "payload", "a.bin")
     before = file.stat()
@@ -181,7 +165,7 @@ def test_flip_behind_a_restored_time_stamp_is_found_by_a_store_that_had_verified
 
 def test_a_flipped_bit_at_every_position_of_a_manifest_is_found(store: Store) -> None:
     """One random bit of each byte in turn; a format number that grows is refused as written by a newer version."""
-    dice, manifest, missed = random.Random(20260106), publish(store), []
+    dice, manifest, missed = random.Random(20260106), publish_small_artifact(store), []
     file = Path(store.absolute(manifest.path), "manifest.json")
     content = file.read_bytes()
     for position in range(len(content)):
@@ -196,7 +180,7 @@ def test_a_flipped_bit_at_every_position_of_a_manifest_is_found(store: Store) ->
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_receipt_cannot_be_built_over_a_damaged_artifact(store: Store, damage: str) -> None:
     """A Ref is a ValueError unless its payload is whole, which is how Prefect learns that a result is gone."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     fields = Ref.of_manifest(manifest).model_dump()
     DAMAGES[damage][1](store.root / manifest.path)
     with pytest.raises(ValueError, match=DAMAGES[damage][0]):
@@ -206,7 +190,7 @@ def test_receipt_cannot_be_built_over_a_damaged_artifact(store: Store, damage: s
 @pytest.mark.parametrize("change", [{"rows": 4}, {"digest": "0" * 64}, {"of": "base"}, {"id": "train-00000000"}])
 def test_receipt_of_another_artifact_is_refused(store: Store, change: dict[str, Any]) -> None:
     """A receipt that says anything else than the manifest is none."""
-    fields = Ref.of_manifest(publish(store)).model_dump()
+    fields = Ref.of_manifest(publish_small_artifact(store)).model_dump()
     with pytest.raises(ValueError, match="receipt"):
         Ref.model_validate(fields | change)
 
@@ -227,16 +211,16 @@ def test_moved_store_verifies_and_names_no_old_path(store: Store, data: Path, tm
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_publishing_again_replaces_a_damaged_artifact(anywhere: Store, damage: str) -> None:
     """Made anew, the artifact is whole, and nothing of the damaged one is left in it."""
-    manifest = publish(anywhere)
+    manifest = publish_small_artifact(anywhere)
     DAMAGES[damage][1](anywhere.root / manifest.path)
-    again = publish(anywhere, {"a.bin": b"made anew"})
+    again = publish_small_artifact(anywhere, {"a.bin": b"made anew"})
     assert anywhere.verified(again.path) == again
     assert {f.name: f.read_bytes() for f in anywhere.payload(again.path).iterdir()} == {"a.bin": b"made anew"}
 
 
 def test_manifest_of_a_newer_format_is_refused_with_what_to_do(anywhere: Store) -> None:
     """It is not damage: making the artifact again would destroy what a newer version wrote."""
-    manifest = publish(anywhere)
+    manifest = publish_small_artifact(anywhere)
     file = anywhere.root / manifest.path / "manifest.json"
     content = json.loads(file.read_bytes()) | {"format": 2, "new field": []}
     file.write_text(json.dumps(content | {"seal": seal_of(content)}))
@@ -245,20 +229,10 @@ def test_manifest_of_a_newer_format_is_refused_with_what_to_do(anywhere: Store) 
             look(manifest.path)
 
 
-HOSTILE = [
-    "", ".", "..", "/", "~", "~/x", "../x", "../../etc/passwd", "..\\x", "/etc/passwd", "/3_train/n_1a2b3c4d",
-    "3_train/../x_1a2b3c4d", "3_train/..", "3_train/n_1a2b3c4d/../../x", "3_train//n_1a2b3c4d", "3_train/n_1a2b3c4d/",
-    "train-1a2b3c4d/", "train-1a2b3c4d/../x", "train-1a2b3c4d\n", "3_train/n_1a2b3c4d\n", "\0", "train-1a2b3c4d\0",
-    "3_train/n\0_1a2b3c4d", "%2e%2e%2fx", "3_train/%2e%2e_1a2b3c4d", "train-%31a2b3c4", "..%c0%afx", "．．／x",
-    "train-１a2b3c4d", "train-1a2b3c4d ", "\u202etrain-1a2b3c4d", "file:///etc/passwd", "memory://x/y", "s3://b/x",
-    "C:\\x", "*", "3_train/*_1a2b3c4d", "-rf", "$HOME", "a" * 5000,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+@pytest.mark.parametrize("name", HOSTILE_NAMES, ids=ascii)
 def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str, tmp_path: Path) -> None:
     """Ids, artifact folders and small files: traversal, absolute, NUL and encoded forms reach no file system."""
-    publish(anywhere)
+    publish_small_artifact(anywhere)
     before = sorted(tmp_path.rglob("*"))
     attempts: list[Callable[[], object]] = [
         lambda: anywhere.by_id(name), lambda: anywhere.absolute(name), lambda: anywhere.manifest(name),
@@ -301,7 +275,7 @@ def reseal(file: Path, **changes: Any) -> None:
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", ".hidden", ""])
 def test_a_manifest_that_names_a_file_outside_its_payload_is_refused(store: Store, name: str) -> None:
     """Even with a right seal: nothing outside the payload folder is read or written."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     seal = next(iter(manifest.files.values()))
     digest = content_digest({name: seal}, manifest.inputs)
     reseal(Path(str(store.root)) / manifest.path / "manifest.json", files={name: seal.model_dump()}, digest=digest)
@@ -311,7 +285,7 @@ def test_a_manifest_that_names_a_file_outside_its_payload_is_refused(store: Stor
 
 def test_a_manifest_with_another_digest_than_its_files_is_refused(store: Store) -> None:
     """The digest goes into the keys of all that is made from it."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     reseal(Path(str(store.root)) / manifest.path / "manifest.json", digest="0" * 64)
     with pytest.raises(DamageError, match="digest"):
         store.verified(manifest.path)
@@ -320,7 +294,7 @@ def test_a_manifest_with_another_digest_than_its_files_is_refused(store: Store) 
 def test_an_altered_local_copy_of_a_remote_payload_is_fetched_again() -> None:
     """What a remote store hands out is what its manifest says, whoever else writes to the scratch folder."""
     remote = Store(f"memory://{uuid.uuid4().hex}")
-    manifest = publish(remote)
+    manifest = publish_small_artifact(remote)
     name = next(iter(manifest.files))
     whole = (remote.payload(manifest.path) / name).read_bytes()
     (remote.payload(manifest.path) / name).write_bytes(b"altered")
@@ -336,7 +310,7 @@ def test_no_byte_of_a_remote_payload_is_read_twice_on_one_machine(
     download = RemotePlace._download
     monkeypatch.setattr(RemotePlace, "_download", lambda self, path: (read.append(path), download(self, path))[1])
     first, second = Store(s3), Store(s3)
-    manifest = publish(first)
+    manifest = publish_small_artifact(first)
     for store in (first, second, first):
         store.verified(manifest.path)
         assert {file.name: file.read_bytes() for file in store.payload(manifest.path).iterdir()} == FILES
@@ -352,7 +326,7 @@ def test_two_that_share_a_store_see_at_once_what_the_other_makes(s3: str) -> Non
     first, second = Store(s3), Store(s3)
     assert second.manifests() == []
     assert second.names("champions", "base") == []
-    manifest = publish(first)
+    manifest = publish_small_artifact(first)
     first.create(b"1", "champions", "base", "1.json")
     assert second.manifests() == [manifest] == [second.by_id(manifest.id)]
     assert second.names("champions", "base") == ["1.json"]
@@ -362,7 +336,7 @@ def test_the_latest_artifacts_are_found_without_reading_the_others(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a stage with thousands only as many manifests are read as are asked for; ids are looked up alone."""
-    made = [publish(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
+    made = [publish_small_artifact(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
     for age, manifest in enumerate(reversed(made)):
         os.utime(store.absolute(manifest.path), (1e9 - age, 1e9 - age))
     read, inner = list[str](), store.place.read_all

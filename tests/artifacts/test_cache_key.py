@@ -27,7 +27,7 @@ from tasks.config import (
     TrainSpec,
 )
 from tasks.registry import STAGES
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 DATA = ResolvedData(kind="folder", revision="a" * 64, location="/data/a", origin="a")
 MODEL = ResolvedModel(revision="b" * 64, location="/models/b", origin="b")

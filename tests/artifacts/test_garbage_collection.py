@@ -21,7 +21,7 @@ from artifacts.artifact_store import Store, id_of
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import InputRef, Made, Manifest
-from tests.conftest import run_cli
+from tests.support.processes import run_cli
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 STAGES = ("download", "format", "train", "generate", "score", "promote", "report")

@@ -62,3 +62,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{'row':>3}  {'fault':<70}{'tries':>7}{'survived':>10}{'lost':>6}")
         for (row, what), (tries, lost) in sorted(rows.items()):
             terminalreporter.write_line(f"{row:>3}  {what:<70}{tries:>7}{tries - lost:>10}{lost:>6}")
+
+
+SHORT_AND_LONG = (pytest.param("short"), pytest.param("long", marks=pytest.mark.faults))

@@ -18,8 +18,8 @@ from typing import Any
 import psutil
 
 from artifacts.artifact_store import Store
-from tests.conftest import ROOT
-from tests.faults.conftest import settings
+from tests.support.paths import ROOT
+from tests.support.pipelines import set_options
 from tests.support.servers import PrefectServer
 
 STAGES = ("download", "format", "train", "generate", "score", "promote", "report")
@@ -104,7 +104,7 @@ class Runs:
         self.count += 1
         order = {
             "store": str(self.place(name)),
-            "arguments": ["run", *settings(self.wanted), "--json"],
+            "arguments": ["run", *set_options(self.wanted), "--json"],
             "inline": inline,
         }
         return Run(self.forker, self.folder / "runs" / str(self.count), order)
@@ -149,9 +149,9 @@ def _be_run(order: dict[str, Any]) -> None:
     if order["inline"]:
         import pytest
 
-        from tests.conftest import put_workers_inline
+        from tests.support.pipelines import patch_workers_inline
 
-        put_workers_inline(pytest.MonkeyPatch())
+        patch_workers_inline(pytest.MonkeyPatch())
     from flows.cli.main import main
 
     main()

@@ -13,8 +13,8 @@ import pytest
 
 from artifacts.artifact_store import Store
 from artifacts.refs import Ref
-from tests.faults.conftest import SHORT_AND_LONG, planned
-from tests.faults.fault_table import Tally
+from tests.faults.fault_table import SHORT_AND_LONG, Tally
+from tests.support.pipelines import planned_stages
 
 TRIES = {"short": 12, "long": 200}
 
@@ -33,7 +33,7 @@ def test_a_flipped_bit_of_an_artifact_has_its_stage_run_again_with_the_reason(
 ) -> None:
     """Every file of an artifact in turn, at a random place; all other stages are reused as before."""
     dice, lost = random.Random(6), []
-    whole = planned(wanted)
+    whole = planned_stages(wanted)
     assert {e["status"] for e in whole.values()} == {"reused"}
     files = {
         name: [f for f in sorted(Path(e["path"]).rglob("*")) if f.is_file() and f.stat().st_size]
@@ -44,7 +44,7 @@ def test_a_flipped_bit_of_an_artifact_has_its_stage_run_again_with_the_reason(
     for i in range(TRIES[form]):
         name, file = each[i % len(each)]
         before, where = flip(file, dice)
-        found = planned(wanted)
+        found = planned_stages(wanted)
         file.write_bytes(before)
         run = {stage: e["reason"] for stage, e in found.items() if e["status"] == "run"}
         if run.keys() != {name} or "damaged" not in run[name] or file.name not in run[name]:

@@ -17,8 +17,8 @@ from tasks.training.checkpoint import Progress
 from tasks.training.packing import Rows
 from tasks.training.worker import _identity
 from tests.faults.fault_table import Tally
-from tests.tasks.test_train import spec_of
-from tests.tasks.training.test_packed_model import some_rows
+from tests.support.models import random_rows
+from tests.support.training import train_spec
 
 TENSORS = {
     "adapter": torch.arange(40.0), "optimizer.exp_avg": torch.ones(40), "optimizer.exp_avg_sq": torch.ones(40),
@@ -109,10 +109,10 @@ def test_every_setting_row_and_label_makes_another_training(
     models: dict[str, Path], folder: Path, tally: Tally
 ) -> None:
     """The identity that a checkpoint carries: nothing that could change the adapter is left out."""
-    rows, held_out = some_rows(4), some_rows(2, seed=1)
+    rows, held_out = random_rows(4), random_rows(2, seed=1)
 
     def identity(train: Any = rows, validation: Any = held_out, quantization: str = "none", **changes: Any) -> str:
-        spec = spec_of(models["llama"], quantization, **changes)
+        spec = train_spec(models["llama"], quantization, **changes)
         return _identity(spec, Rows(train, ["a"] * len(train)), Rows(validation, ["b"] * len(validation)))
 
     (ids, labels), *others = rows

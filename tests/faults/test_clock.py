@@ -14,9 +14,9 @@ from artifacts.artifact_store import Store
 from flows.adapter_lookup import find_adapter
 from tasks.config import ModelConfig
 from tasks.sources.resolve import resolve_model
-from tests.conftest import ROOT, shrunk
-from tests.faults.conftest import Walk
 from tests.faults.fault_table import Tally
+from tests.support.paths import ROOT
+from tests.support.pipelines import DagWalker, small_overrides
 
 REAL = artifacts.artifact_store.now
 
@@ -33,11 +33,11 @@ def test_the_latest_adapter_is_the_last_that_was_made_whatever_the_clock_said(
 ) -> None:
     """Set back by a second, a day and three years, one after the other: each adapter sorts after all before it."""
     lost, model = [], resolve_model(ModelConfig(source=str(models["llama"])))
-    wanted = shrunk("smollm2-135m", models["llama"], copied / "data")
+    wanted = small_overrides("smollm2-135m", models["llama"], copied / "data")
     tries = (timedelta(seconds=1), timedelta(days=1), timedelta(days=1100), timedelta(0))
     for seed, ago in enumerate(tries, start=1):
         set_clock(monkeypatch, ago)
-        walk = Walk()
+        walk = DagWalker()
         walk.through([*wanted, f"train.seed={seed}"])
         made = next(manifest for manifest, ran in walk.made if ran and manifest.stage == "train")
         latest = find_adapter("latest", model)

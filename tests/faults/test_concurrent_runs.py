@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from artifacts.artifact_store import Store
-from tests.conftest import ROOT, shrunk
-from tests.faults.conftest import settings
 from tests.faults.fault_table import Tally
+from tests.support.paths import ROOT
+from tests.support.pipelines import set_options, small_overrides
 
 TRIES = 2
 
@@ -24,7 +24,7 @@ TRIES = 2
 def started(home: Path, wanted: list[str]) -> subprocess.Popen[str]:
     home.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", *settings(wanted), "--json"], cwd=ROOT, text=True,
+        [sys.executable, "-m", "flows.cli", "run", *set_options(wanted), "--json"], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home)},
     )  # fmt: skip
@@ -41,8 +41,8 @@ def ended(process: subprocess.Popen[str], lost: list[Any]) -> list[dict[str, Any
 
 WALK = """
 import json, sys
-from tests.faults.conftest import Walk
-walk = Walk()
+from tests.support.pipelines import DagWalker
+walk = DagWalker()
 walk.through(json.loads(sys.argv[1]))
 print(json.dumps([[manifest.id, ran] for manifest, ran in walk.made]))
 """
@@ -74,7 +74,7 @@ def test_two_identical_runs_at_once_compute_each_stage_once(
     models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally, homes: str
 ) -> None:
     """Who comes second waits for the first and takes what it made; Prefect's database is shared or not."""
-    wanted, lost, place = shrunk("smollm2-135m", models["llama"], data), list[Any](), Store.current()
+    wanted, lost, place = small_overrides("smollm2-135m", models["llama"], data), list[Any](), Store.current()
     for i in range(TRIES):
         both = [
             started(tmp_path / f"home{i}{n if homes != 'one machine' else ''}", [*wanted, f"train.seed={i}"])
@@ -95,7 +95,7 @@ def test_two_different_runs_at_once_share_what_is_the_same(
     models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally
 ) -> None:
     """Two ranks: both complete; data, prompts and the base model's summaries are computed once."""
-    wanted, lost, place = shrunk("smollm2-135m", models["llama"], data), list[Any](), Store.current()
+    wanted, lost, place = small_overrides("smollm2-135m", models["llama"], data), list[Any](), Store.current()
     for i in range(TRIES):
         both = [started(tmp_path / "home", [*wanted, f"train.lora.rank={rank}", f"train.seed={i}"]) for rank in (2, 4)]
         stages = [ended(process, lost) for process in both]

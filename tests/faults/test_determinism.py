@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from artifacts.artifact_store import Store
-from tests.conftest import shrunk
-from tests.faults.conftest import Walk
 from tests.faults.fault_table import Tally
 from tests.faults.run_helpers import Runs
+from tests.support.pipelines import DagWalker, small_overrides
 
 TIMES = re.compile(
     r"<section[^>]*>\s*<h2[^>]*>Time and lineage</h2>.*?</section>"
@@ -49,7 +48,7 @@ def test_the_same_recipe_twice_gives_the_same_bytes(
     stores = []
     for name in ("one", "other"):
         monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / name))
-        Walk().through(shrunk("smollm2-135m", models["llama"], data))
+        DagWalker().through(small_overrides("smollm2-135m", models["llama"], data))
         stores.append(Store.current())
     files = {f"{m.stage}/{name}" for m in stores[0].manifests() for name in m.files}
     assert {
@@ -72,7 +71,7 @@ def test_threads_and_processes_change_no_byte(
         ("one", ["runtime.threads=1"]),
         ("other", ["runtime.threads=2", "runtime.generate_batch_size=2"]),
     ):
-        runs = Runs(tmp_path / name, [*shrunk("smollm2-135m", models["llama"], data), *more])
+        runs = Runs(tmp_path / name, [*small_overrides("smollm2-135m", models["llama"], data), *more])
         try:
             runs.finished(name, lost)
         finally:

@@ -22,9 +22,9 @@ from artifacts.artifact_store import Store
 from artifacts.errors import NoRoomError
 from artifacts.manifest import Manifest
 from tasks.execution.stage import Job, Stage
-from tests.conftest import ROOT
-from tests.faults.conftest import Walk, settings
 from tests.faults.fault_table import Tally
+from tests.support.paths import ROOT
+from tests.support.pipelines import DagWalker, set_options
 
 STAGES = (
     "download",
@@ -50,7 +50,7 @@ def files_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-class Filling(Walk):
+class Filling(DagWalker):
     """The disk is full while one of the stages is at work, once; the walk then goes on as if room had been made."""
 
     def __init__(self, stage: str, size: int) -> None:
@@ -118,7 +118,7 @@ def test_the_command_on_a_disk_that_fills_up_goes_on_once_there_is_room(
 
     def run() -> Any:
         return subprocess.run(
-            [sys.executable, "-m", "flows.cli", "run", *settings(wanted)], cwd=ROOT, check=False, capture_output=True,
+            [sys.executable, "-m", "flows.cli", "run", *set_options(wanted)], cwd=ROOT, check=False, capture_output=True,
             text=True, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         )  # fmt: skip
 

@@ -21,9 +21,9 @@ from flows.recipe import Recipe, all_keys
 from tasks.config import DataConfig, DownloadSpec
 from tasks.download import COLUMNS, download
 from tasks.sources.resolve import SPLITS, resolve_data
-from tests.conftest import Bench, shrunk
-from tests.faults.conftest import SHORT_AND_LONG
-from tests.faults.fault_table import Tally
+from tests.faults.fault_table import SHORT_AND_LONG, Tally
+from tests.support.artifacts import ArtifactFactory
+from tests.support.pipelines import small_overrides
 
 EXAMPLES = {"short": 15, "long": 500}
 VALUES = (
@@ -54,7 +54,7 @@ def test_any_recipe_is_planned_or_refused_in_one_line(
     models: dict[str, Path], data: Path, tmp_path: Path, command: Any, tally: Tally, form: str
 ) -> None:
     """A recipe that works, with some of its keys set to anything, as a file and as overrides, through the command line."""
-    good = [override.partition("=") for override in shrunk("smollm2-135m", models["llama"], data)]
+    good = [override.partition("=") for override in small_overrides("smollm2-135m", models["llama"], data)]
     lost: list[Any] = []
     tries = []
 
@@ -93,7 +93,9 @@ def table(header: list[str], rows: list[list[str]]) -> bytes:
 
 
 @pytest.mark.parametrize("form", SHORT_AND_LONG)
-def test_any_data_is_read_whole_or_refused_in_one_line(bench: Bench, data: Path, tally: Tally, form: str) -> None:
+def test_any_data_is_read_whole_or_refused_in_one_line(
+    artifact_factory: ArtifactFactory, data: Path, tally: Tally, form: str
+) -> None:
     """Any bytes, and tables with odd headers, rows and cells, in one of the splits."""
     whole = {split: (data / f"{split}.csv").read_bytes() for split in SPLITS}
     lost: list[Any] = []
@@ -111,7 +113,7 @@ def test_any_data_is_read_whole_or_refused_in_one_line(bench: Bench, data: Path,
             (data / f"{name}.csv").write_bytes(before)
         (data / f"{split}.csv").write_bytes(whole[split] + content if appended else content)
         tries.append(1)
-        context = bench.context()
+        context = artifact_factory.context()
         try:
             done = download(DownloadSpec(data=resolve_data(DataConfig(source=str(data)))), context)
         except RequestError as refused:

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.faults.fake_hub import COMMIT, CUT, HANGS, OTHER, Hub, serving
 from tests.faults.fault_table import Tally
+from tests.support.paths import ROOT
 
 TOKEN = "hf_" + "canaryOfTheHubTests" * 2
 PIN = "from tasks.sources.resolve import resolve_model; from tasks.config import ModelConfig; found = resolve_model(ModelConfig(source='owner/model')).revision"

@@ -17,8 +17,8 @@ from tasks.execution.stage import Job, identity, perform
 from tasks.registry import STAGES
 from tasks.sources.resolve import resolve_data
 from tasks.workers.events import Silent
-from tests.conftest import write_csv
 from tests.faults.fault_table import Tally
+from tests.support.data import write_csv
 
 
 def peak_of(folder: Path, rows: int) -> int:

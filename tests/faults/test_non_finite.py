@@ -12,9 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from artifacts.artifact_store import Store
-from tests.conftest import shrunk
-from tests.faults.conftest import settings
 from tests.faults.fault_table import Tally
+from tests.support.pipelines import set_options, small_overrides
 
 
 def spoilt(model: Path, folder: Path, value: float) -> Path:
@@ -41,7 +40,7 @@ def test_what_is_no_number_is_never_published(
         "logits": (["evaluate", "--adapter", "none"], tmp_path / "nan", [], ("no numbers for row 'test_", "at token 1")),
     }  # fmt: skip
     for name, (words, model, more, parts) in tries.items():
-        wanted = settings([*shrunk("smollm2-135m", model, data), *more])
+        wanted = set_options([*small_overrides("smollm2-135m", model, data), *more])
         code, out, said = command(words[0], *wanted, *words[1:])
         last = said.strip().splitlines()[-1]
         if (code, out) != (1, "") or not last.startswith("dialogsum: ") or not all(part in last for part in parts):

@@ -20,7 +20,8 @@ from tasks.training.loop import Loop
 from tasks.training.packing import IGNORED, Rows
 from tasks.training.process_group import Group
 from tests.faults.fault_table import Tally
-from tests.tasks.training.test_loop import Heard, finished
+from tests.support.listeners import RecordingListener
+from tests.support.training import run_to_end
 
 pytestmark = [
     pytest.mark.faults, pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
@@ -54,7 +55,7 @@ def model_on(device: torch.device) -> Any:
     return LlamaForCausalLM(shape).to(device)
 
 
-def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512) -> tuple[Loop, Heard]:
+def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512) -> tuple[Loop, RecordingListener]:
     """Two steps over all rows, all tokens of the budget at once."""
     lora = LoraConfig(r=8, lora_alpha=16, target_modules=list(SEVEN_LINEARS), task_type="CAUSAL_LM")
     model: Any = get_peft_model(model_on(device), lora)
@@ -63,7 +64,7 @@ def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512
     data = Rows(
         [(row, [IGNORED] * (length // 2) + row[length // 2 :]) for row in ids], [f"row{i}" for i in range(rows)]
     )
-    heard = Heard()
+    heard = RecordingListener()
     settings = TrainConfig(max_steps=2, batch_size=rows, learning_rate=1e-3, evaluations=1)
     held_out = Rows(data.rows[:2], ["a", "b"])
     return (
@@ -75,13 +76,13 @@ def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512
 def test_training_halves_what_goes_through_at_once_until_it_fits(scarce: Any, tally: Tally) -> None:
     """At most six times and within a minute; the effective batch, and so the curve, is that of one with memory enough."""
     plenty, _ = loop_on(GPU, 4096)
-    _, wanted = finished(plenty)
+    _, wanted = run_to_end(plenty)
     tokens = plenty.timing.tokens
     del plenty
     loop, heard = loop_on(GPU, 1 << 16)
     scarce()
     began = time.monotonic()
-    _, curve = finished(loop)
+    _, curve = run_to_end(loop)
     said = [line for line in heard.lines if "out of memory with" in line]
     lost: list[Any] = []
     if not 1 <= len(said) <= 6 or time.monotonic() - began > 60:

@@ -25,8 +25,8 @@ from tasks.decoding.worker import merged
 from tasks.models.loading import load_model, load_tokenizer
 from tasks.sources.resolve import resolve_model
 from tasks.training import checkpoint
-from tests.conftest import ROOT
 from tests.faults.fault_table import Tally
+from tests.support.paths import ROOT
 
 CPU = torch.device("cpu")
 

@@ -16,12 +16,13 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import run_cli, shrunk, tiny_data
-from tests.faults.conftest import settings
 from tests.faults.fake_hub import Hub, serving
 from tests.faults.fault_table import Tally
+from tests.support.data import tiny_data
+from tests.support.machines import IsolatedMachine
+from tests.support.pipelines import set_options, small_overrides
+from tests.support.processes import run_cli
 from tests.support.servers import S3
-from tests.system.test_shared_store import Machine
 
 TOKEN = "hf_" + "canaryOfTheSecretsTest" * 2
 SECRET = S3.SECRET
@@ -46,7 +47,7 @@ class Watch(threading.Thread):
                     self.seen.append(str(words))
 
 
-def holding(machine: Machine, look: Any, place: str) -> list[str]:
+def holding(machine: IsolatedMachine, look: Any, place: str) -> list[str]:
     """Every file of the machine and every object of the store in which a secret stands."""
     found = []
     needles = (TOKEN.encode(), SECRET.encode())
@@ -65,7 +66,7 @@ def test_a_refusing_hub_that_repeats_the_token_is_not_repeated(
     """Neither in what is said nor in any file, with the traceback asked for."""
     hub, lost = Hub(models["llama"]), list[str]()
     hub.faults = {"info": [401, -1]}
-    wanted = settings(shrunk("smollm2-135m", models["llama"], tiny_data(tmp_path / "data")))
+    wanted = set_options(small_overrides("smollm2-135m", models["llama"], tiny_data(tmp_path / "data")))
     with serving(hub) as address:
         online = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "hf")}
         done = run_cli("plan", *wanted, "--set", "model.source=owner/model", "--debug", **online)
@@ -82,12 +83,12 @@ def test_secrets_are_nowhere_after_runs_that_fail_and_one_that_succeeds(
     """Files, objects, Prefect's database, what is printed, what `ps` shows; the report of the run among them."""
     data, hub = tiny_data(tmp_path / "data"), Hub(models["llama"])
     hub.faults = {"info": [500, 500, 500, 500, 401, 403]}
-    wanted = settings(shrunk("smollm2-135m", models["llama"], data))
+    wanted = set_options(small_overrides("smollm2-135m", models["llama"], data))
     watch, lost, said = Watch(), list[Any](), list[str]()
     watch.start()
     with serving(hub) as address:
         online = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_ETAG_TIMEOUT": "1"}
-        machine = Machine(tmp_path / "machine", s3, s3_server, **online)
+        machine = IsolatedMachine(tmp_path / "machine", s3, s3_server, **online)
 
         def call(*arguments: str, code: int, **more: str) -> None:
             process = subprocess.Popen(

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from artifacts.artifact_store import Store
-from tests.conftest import ROOT, shrunk
-from tests.faults.conftest import settings
 from tests.faults.fault_table import Tally
+from tests.support.paths import ROOT
+from tests.support.pipelines import set_options, small_overrides
 from tests.support.servers import PrefectServer
 
 pytestmark = pytest.mark.faults
@@ -35,7 +35,7 @@ def server(tmp_path: Path) -> Iterator[PrefectServer]:
 
 @pytest.fixture
 def wanted_new(models: dict[str, Path], data: Path) -> list[str]:
-    return settings([*shrunk("smollm2-135m", models["llama"], data), "train.max_steps=60"])
+    return set_options([*small_overrides("smollm2-135m", models["llama"], data), "train.max_steps=60"])
 
 
 def start(server: PrefectServer, home: Path, wanted: list[str]) -> subprocess.Popen[str]:

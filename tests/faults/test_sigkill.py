@@ -21,11 +21,12 @@ import torch
 
 from artifacts.artifact_store import Store
 from tasks.training import checkpoint
-from tests.artifacts.test_artifact_store import FILES, publish
-from tests.conftest import shrunk, tiny_data
 from tests.faults.fault_table import Tally
 from tests.faults.run_helpers import STAGES, Runs
-from tests.tasks.training.test_loop import result_of, start, worker_config
+from tests.support.artifacts import FILES, publish_small_artifact
+from tests.support.data import tiny_data
+from tests.support.pipelines import small_overrides
+from tests.support.training import start_worker, worker_config, worker_result
 
 STEPS = 60
 
@@ -34,7 +35,7 @@ STEPS = 60
 def runs(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("kills")
     more = [f"train.max_steps={STEPS}", "runtime.threads=1"]
-    found = Runs(folder, [*shrunk("smollm2-135m", models["llama"], tiny_data(folder / "data")), *more])
+    found = Runs(folder, [*small_overrides("smollm2-135m", models["llama"], tiny_data(folder / "data")), *more])
     yield found
     found.close()
 
@@ -116,7 +117,7 @@ def test_a_trainer_killed_time_and_again_ends_with_the_same_adapter(
     """SIGKILL at six random moments of one training with a checkpoint a step; it goes on from the newest whole one."""
     dice, lost, tries = random.Random(2), list[Any](), 6
     wanted = worker_config(models, data, tmp_path / "whole", max_steps=120)
-    result_of(start(wanted))
+    worker_result(start_worker(wanted))
     file, checkpoints = worker_config(models, data, tmp_path / "run", max_steps=120), tmp_path / "run/work/checkpoints"
 
     def newest() -> int:
@@ -124,7 +125,7 @@ def test_a_trainer_killed_time_and_again_ends_with_the_same_adapter(
         return max((int(place.parent.name.removeprefix("step-")) for place in found), default=0)
 
     for _ in range(tries):
-        before, process, end = newest(), start(file), time.monotonic() + 200
+        before, process, end = newest(), start_worker(file), time.monotonic() + 200
         while newest() == before and process.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.002)
@@ -136,7 +137,7 @@ def test_a_trainer_killed_time_and_again_ends_with_the_same_adapter(
         ):
             lost.append((before, process.returncode, said[-400:]))
     at = newest()
-    measured = result_of(start(file))["measured"]
+    measured = worker_result(start_worker(file))["measured"]
     if not 0 < at < 120 or measured["resumed_at"] != at:
         lost.append((at, measured))
     for part in (tmp_path / "whole/out").iterdir():
@@ -228,15 +229,15 @@ def test_an_artifact_killed_at_any_file_boundary_is_whole_or_not_there(
     while True:
         shutil.rmtree(store.root.path, ignore_errors=True)
         if earlier:
-            publish(store, {"a.bin": b"earlier"})
-        if not killed_at(boundary, lambda: publish(Store.current())):
+            publish_small_artifact(store, {"a.bin": b"earlier"})
+        if not killed_at(boundary, lambda: publish_small_artifact(Store.current())):
             break
         fresh = Store(store.root)
         for manifest in fresh.manifests():
             whole = set(fresh.verified(manifest.path).files)
             if whole not in ({"a.bin"} if earlier else set(FILES), set(FILES)):
                 lost.append((boundary, whole))
-        if set(fresh.verified(publish(fresh).path).files) != set(FILES):
+        if set(fresh.verified(publish_small_artifact(fresh).path).files) != set(FILES):
             lost.append((boundary, "again"))
         boundary += 1
     assert boundary > 8

@@ -18,9 +18,8 @@ import psutil
 import pytest
 
 from tests.faults.fault_table import Tally
-from tests.system.test_station import ENDED, HOLDER, Station, station, until
+from tests.support.stations import ENDED, HOLDER, LocalStation, wait_until
 
-__all__ = ["station"]
 pytestmark = pytest.mark.faults
 
 STEPS = 2000
@@ -32,15 +31,15 @@ PATIENCE = 1800.0
 class Training:
     """A retraining whose child trains on the GPU pool, and what happens to it, with times."""
 
-    def __init__(self, station: Station, seed: int, steps: int = STEPS) -> None:
+    def __init__(self, station: LocalStation, seed: int, steps: int = STEPS) -> None:
         self.station, self.began = station, time.monotonic()
         settings = (f"train.max_steps={steps}", "train.learning_rate=1e-9", f"train.seed={seed}")
         self.parent = station.retrain(*settings)
-        until(
+        wait_until(
             lambda: self.trainers() and [run for run in station.children(self.parent) if run["state_type"] == "RUNNING"]
         )
         self.child = station.children(self.parent)[0]["id"]
-        until(lambda: f" of {steps} loss" in self.logged(self.child))
+        wait_until(lambda: f" of {steps} loss" in self.logged(self.child))
         self.note("the child trains")
 
     def note(self, what: str) -> None:
@@ -69,7 +68,7 @@ class Training:
 
 
 @contextmanager
-def waiting_run(station: Station) -> Iterator[Path]:
+def waiting_run(station: LocalStation) -> Iterator[Path]:
     """Another run that asks for the GPU; yields the file with what it says, such as `held`."""
     said = station.folder / f"holder-{time.monotonic()}.txt"
     environment = os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"}
@@ -83,13 +82,13 @@ def waiting_run(station: Station) -> Iterator[Path]:
             env=environment,
         )
     try:
-        until(lambda: "waiting for the GPU slot" in said.read_text())
+        wait_until(lambda: "waiting for the GPU slot" in said.read_text())
         yield said
     finally:
         process.communicate()  # it holds the GPU until its input ends
 
 
-def stop_server(station: Station, how: signal.Signals) -> None:
+def stop_server(station: LocalStation, how: signal.Signals) -> None:
     server = station.process("server")
     processes = [server, *server.children(recursive=True)]
     for process in processes:
@@ -101,7 +100,7 @@ def stop_server(station: Station, how: signal.Signals) -> None:
 
 @pytest.mark.parametrize(("away", "how"), [(0, signal.SIGTERM), (90, signal.SIGKILL)], ids=["restarted", "90 s"])
 def test_training_goes_on_while_the_server_is_away(
-    station: Station, away: int, how: signal.Signals, tally: Tally
+    station: LocalStation, away: int, how: signal.Signals, tally: Tally
 ) -> None:
     """Parent and child complete as if nothing had happened, the slot comes back, and two runs never have the GPU at once."""
     lost = list[Any]()
@@ -127,9 +126,9 @@ def test_training_goes_on_while_the_server_is_away(
             check()
             return station.run(training.child)["state_type"] in ENDED
 
-        until(over, PATIENCE)
+        wait_until(over, PATIENCE)
         training.note(f"the child has ended: {station.run(training.child)['state']['name']}")
-        until(lambda: "held" in said.read_text())
+        wait_until(lambda: "held" in said.read_text())
         training.note("the run that waited has the GPU")
     parent, children = station.ended(training.parent, PATIENCE), station.children(training.parent)
     training.note(f"the parent has ended: {parent['state']['name']}")
@@ -138,14 +137,14 @@ def test_training_goes_on_while_the_server_is_away(
         lost.append((parent["state"]["message"], ends))
     if len([name for name, _ in ends if name.startswith("train ")]) != 1:
         lost.append(("the training was started again", ends))
-    until(lambda: station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0)
+    wait_until(lambda: station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0)
     print(training.logged(training.child), training.logged(training.parent), said.read_text(), sep="\n---\n")
     if status := station.try_command("status").returncode:
         lost.append(("status", status))
     tally(f"11 a station's server away for {away} s while a child trains" if away else "11 a station's server restarted while a child trains", 1, lost)  # fmt: skip
 
 
-def test_run_can_be_cancelled_after_an_outage(station: Station, tally: Tally) -> None:
+def test_run_can_be_cancelled_after_an_outage(station: LocalStation, tally: Tally) -> None:
     """Its worker no longer hears of it: the runs end themselves, and leave a checkpoint and a free GPU."""
     lost = list[Any]()
     training = Training(station, seed=300, steps=1_000_000)
@@ -160,8 +159,8 @@ def test_run_can_be_cancelled_after_an_outage(station: Station, tally: Tally) ->
     training.note(f"parent and child have ended: {ends}")
     if ends != ["CANCELLED", "CANCELLED"]:
         lost.append(ends)
-    until(lambda: not training.trainers(), 60)
-    until(lambda: station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0, 90)
+    wait_until(lambda: not training.trainers(), 60)
+    wait_until(lambda: station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0, 90)
     steps = [*(station.folder / "store").glob(".scratch/train-*/**/step-*/manifest.json")]
     if not steps:
         lost.append("no checkpoint")

@@ -19,9 +19,9 @@ import pytest
 
 from artifacts.artifact_store import Store
 from artifacts.manifest import seal_of
-from tests.conftest import ROOT
-from tests.faults.conftest import settings
 from tests.faults.fault_table import Tally
+from tests.support.paths import ROOT
+from tests.support.pipelines import set_options
 
 DROP_FROM_BOUNDING_SET, DAC_OVERRIDE = 24, 1  # prctl(2), capabilities(7)
 
@@ -55,7 +55,7 @@ def read_only(copied: Path) -> Iterator[Path]:
 @pytest.mark.faults
 def test_a_read_only_store_is_read_and_never_half_written(read_only: Path, wanted: list[str], tally: Tally) -> None:
     """What writes is refused with the path and the way out before a server starts; what reads, reads."""
-    given, lost = settings(wanted), []
+    given, lost = set_options(wanted), []
     artifact = Store.current().manifests("train")[0].id
     before = bytes_of(read_only)
     tries: list[tuple[list[str], int]] = [
@@ -94,7 +94,7 @@ def test_the_store_of_another_version_is_refused_and_left_alone(
     copied: Path, wanted: list[str], command: Any, tally: Tally, version: str
 ) -> None:
     """Nothing is taken for damage and made again, nothing is removed, nothing is read that may mean something else."""
-    place, given, lost = Path(Store.current().root.path), settings(wanted), []
+    place, given, lost = Path(Store.current().root.path), set_options(wanted), []
     artifact = Store.current().manifests("train")[0].id
     rewrite(place, VERSIONS[version])
     before = bytes_of(place)

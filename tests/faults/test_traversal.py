@@ -22,8 +22,9 @@ from tasks.config import ModelConfig
 from tasks.execution import sharding
 from tasks.models.prompt_template import load_prompt
 from tasks.sources.resolve import resolve_model
-from tests.artifacts.test_artifact_store import HOSTILE, publish
 from tests.faults.fault_table import Tally
+from tests.support.artifacts import publish_small_artifact
+from tests.support.hostile_texts import HOSTILE_NAMES
 
 
 def tree(folder: Path) -> dict[str, str]:
@@ -41,7 +42,7 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
     store: Store, tmp_path: Path, command: Callable[..., Any], tally: Tally
 ) -> None:
     """Command line, receipts, jobs, recipes, prompts, packages: one line, exit 2, nothing made or changed."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     fields, before = Ref.of_manifest(manifest).model_dump(), tree(tmp_path)
     attempts: dict[str, Callable[[str], object]] = {
         "receipt": lambda form: Ref.model_validate(fields | {"path": form}),
@@ -52,7 +53,7 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
         "file of a package": lambda form: resolve_model(ModelConfig(source=f"package:flows/{form}")),
     }
     lost: list[Any] = []
-    for form in HOSTILE:
+    for form in HOSTILE_NAMES:
         for name, attempt in attempts.items():
             try:
                 lost.append((name, form, attempt(form)))
@@ -68,8 +69,8 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
             if (code, out, said.count("\n")) != (2, "", 1) or not said.rstrip("\n").isprintable():
                 lost.append((arguments, code, out, said))
     assert tree(tmp_path) == before
-    assert len(HOSTILE) >= 40
-    tally("15 hostile form of a name", len(HOSTILE) * (len(attempts) + 4), lost)
+    assert len(HOSTILE_NAMES) >= 40
+    tally("15 hostile form of a name", len(HOSTILE_NAMES) * (len(attempts) + 4), lost)
 
 
 LINKS = {
@@ -82,7 +83,7 @@ LINKS = {
 @pytest.mark.parametrize("what", LINKS)
 def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Path, what: str, tally: Tally) -> None:
     """What it replaced lies outside, byte for byte as it was: it is neither read as ours nor written over."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     for parts in (("results", "record"), ("champions", "base", "000001.json")):
         store.write(b"{}", *parts)
     place, outside = Path(store.root.path, LINKS[what].format(artifact=manifest.path)), tmp_path / "outside"
@@ -105,7 +106,7 @@ def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Pat
         if what != "payload file":
             reads += [lambda: store.place.remove(manifest.path)] if what in ("artifact", "stage") else []
         if what in ("artifact", "stage"):
-            reads += [lambda: publish(store), store.manifests]
+            reads += [lambda: publish_small_artifact(store), store.manifests]
     lost = []
     for number, attempt in enumerate(reads):
         try:
@@ -119,7 +120,7 @@ def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Pat
 
 def test_a_loop_of_links_is_refused(store: Store) -> None:
     """And ends."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     file = Path(store.absolute(manifest.path), "payload", "a.bin")
     file.unlink()
     file.symlink_to(file)
@@ -129,7 +130,7 @@ def test_a_loop_of_links_is_refused(store: Store) -> None:
 
 def test_a_store_may_itself_be_a_link(store: Store, tmp_path: Path) -> None:
     """And links inside that stay inside are followed."""
-    manifest = publish(store)
+    manifest = publish_small_artifact(store)
     (tmp_path / "link").symlink_to(store.root.path)
     seen = Store(tmp_path / "link")
     assert seen.verified(manifest.path) == manifest

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tests.conftest import shrunk
+from tests.support.pipelines import small_overrides
 
 pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
 
@@ -27,7 +27,7 @@ def payload(summary: dict[str, Any], stage: str) -> Path:
 
 def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], data: Path) -> None:
     """QLoRA on the CPU, adapters on all seven linears, Gemma's turns: nothing but sizes differs from the recipe."""
-    summary = run("gemma-2b", *shrunk("gemma-2b", models["gemma"], data))
+    summary = run("gemma-2b", *small_overrides("gemma-2b", models["gemma"], data))
     adapter = payload(summary, "train")
     settings = json.loads((adapter / "settings.json").read_text())
     assert (settings["quantization"], settings["turns"]) == ("nf4", "gemma")
@@ -39,7 +39,7 @@ def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], d
 
 def test_article_shows_its_faults(models: dict[str, Path], data: Path) -> None:
     """One row of each thousand, no stop token, another turn template at generation: told in checks and report."""
-    wanted = shrunk("article", models["gemma"], data, "model.turns=article")
+    wanted = small_overrides("article", models["gemma"], data, "model.turns=article")
     summary = run("article", *wanted)
     adapter = payload(summary, "train")
     checks = {check["name"]: check for check in json.loads((adapter / "checks.json").read_text())}

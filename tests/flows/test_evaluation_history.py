@@ -14,8 +14,16 @@ from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from flows import evaluation_history
 from flows.cli import results_table
-from tests.conftest import put_workers_inline, tiny_data
-from tests.flows.test_pipeline import adapter, entry, f1, flows_of, known_answers, ran
+from tests.support.data import tiny_data
+from tests.support.pipelines import (
+    adapter_id,
+    expected_f1,
+    flow_caller,
+    patch_known_summaries,
+    patch_workers_inline,
+    stage_entry,
+    stages_run,
+)
 
 WORDS = [5, 6, 5, 3]
 """Of ten, that each evaluation below says: rank 1, rank 2, rank 1 trained in another way, the base model alone."""
@@ -28,9 +36,9 @@ def past(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], pref
     tiny_data(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
-        put_workers_inline(patch)
-        known_answers(patch, folder / "data")
-        run = flows_of(models["llama"], folder / "data")
+        patch_workers_inline(patch)
+        patch_known_summaries(patch, folder / "data")
+        run = flow_caller(models["llama"], folder / "data")
         found = [
             run("retrain", 1), run("retrain", 2, "seeds=2"), run("retrain", 1, "train.learning_rate=3e-3"),
             run("evaluate", 1, adapter="none"),
@@ -45,13 +53,13 @@ def again(past: Any, tmp_path: Path, models: dict[str, Path], monkeypatch: pytes
     folder, _ = past
     shutil.copytree(folder / "store", tmp_path / "store")
     shutil.copytree(folder / "data", tmp_path / "data")
-    put_workers_inline(monkeypatch)
-    known_answers(monkeypatch, tmp_path / "data")
-    return flows_of(models["llama"], tmp_path / "data")
+    patch_workers_inline(monkeypatch)
+    patch_known_summaries(monkeypatch, tmp_path / "data")
+    return flow_caller(models["llama"], tmp_path / "data")
 
 
 def base_of(past: Any) -> str:
-    train = Store.current().by_id(adapter(past[1][0]))
+    train = Store.current().by_id(adapter_id(past[1][0]))
     return str(train.identity["config"]["model"]["revision"])
 
 
@@ -67,15 +75,17 @@ def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past
     """Four evaluations; the champion's scores inside another one and the second seed's are none of their own."""
     found = told(past, capsys)
     rows = found["evaluations"]
-    assert [row["scores"] for row in rows] == [entry(run, "score")["artifact"] for run in past[1]]
+    assert [row["scores"] for row in rows] == [stage_entry(run, "score")["artifact"] for run in past[1]]
     assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
-    assert [row["adapter"] for row in rows] == [*(adapter(run) for run in past[1][:3]), None]
+    assert [row["adapter"] for row in rows] == [*(adapter_id(run) for run in past[1][:3]), None]
     assert [row["decision"] for row in rows] == ["promoted", "promoted", "rejected", None]
     for row, words in zip(rows, WORDS, strict=True):
-        assert row["interval"] == pytest.approx([f1(words)] * 2, abs=1e-3)  # all dialogues score the same
-        assert row["headline"]["tuned" if row["adapter"] else "base"] == pytest.approx(f1(words), abs=1e-3)
+        assert row["interval"] == pytest.approx([expected_f1(words)] * 2, abs=1e-3)  # all dialogues score the same
+        assert row["headline"]["tuned" if row["adapter"] else "base"] == pytest.approx(expected_f1(words), abs=1e-3)
         assert row["recipe"].startswith("smollm2-135m ")
-    assert [row["headline"].get("champion") for row in rows] == pytest.approx([None, f1(5), f1(6), None], abs=1e-3)
+    assert [row["headline"].get("champion") for row in rows] == pytest.approx(
+        [None, expected_f1(5), expected_f1(6), None], abs=1e-3
+    )
     log = [(change["action"], change["champion"]["adapter"], change["scores"]) for change in found["champions"]]
     assert log == [("promoted", row["adapter"], row["scores"]) for row in rows[:2]]
     assert len(Store.current().manifests("score")) == 5
@@ -87,32 +97,32 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
     one, two, three, _ = past[1]
     lines = told(past, capsys, as_json=False).splitlines()
     expected = zip(
-        [adapter(one), adapter(two), adapter(three), "none"], WORDS, ["promoted", "promoted", "rejected", "-"], strict=True
+        [adapter_id(one), adapter_id(two), adapter_id(three), "none"], WORDS, ["promoted", "promoted", "rejected", "-"], strict=True
     )  # fmt: skip
     for line, (name, words, decision) in zip(lines[1:5], expected, strict=True):
         assert name in line
-        assert f"{f1(words):.2f}" in line
+        assert f"{expected_f1(words):.2f}" in line
         assert line.split()[-1] == decision
         assert line.count("●") == 1
     notes = [line for line in lines[5:] if ": with " not in line]
-    assert notes == [f"champion: {adapter(two)}"]
+    assert notes == [f"champion: {adapter_id(two)}"]
     change = Champions(base_of(past))
     change.roll_back("by hand")
     lines = told(past, capsys, as_json=False).splitlines()
-    assert lines[5] == f"champion: {adapter(one)}"
-    assert lines[6].startswith(f"rolled back: {adapter(two)}, 20")
+    assert lines[5] == f"champion: {adapter_id(one)}"
+    assert lines[6].startswith(f"rolled back: {adapter_id(two)}, 20")
     withdrawn = change.stack[-1]
     assert Champions(base_of(past)).promote(withdrawn[0], withdrawn[1] or "", "by hand")
     lines = told(past, capsys, as_json=False).splitlines()
-    assert lines[5] == f"champion: {adapter(two)}"
-    assert lines[6].startswith(f"rolled back: {adapter(two)}, 20")
+    assert lines[5] == f"champion: {adapter_id(two)}"
+    assert lines[6].startswith(f"rolled back: {adapter_id(two)}, 20")
     assert "; promoted again 20" in lines[6]
 
 
 def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: Any, again: Any, capsys: Any) -> None:
     """A prompt of the library by its name, any other by its first words; a part of the test dialogues does not look like all."""
-    again("evaluate", 1, 'evaluation.prompt="brief"', adapter=adapter(past[1][0]))
-    again("evaluate", 1, "generate.limit=2", adapter=adapter(past[1][0]))
+    again("evaluate", 1, 'evaluation.prompt="brief"', adapter=adapter_id(past[1][0]))
+    again("evaluate", 1, "generate.limit=2", adapter=adapter_id(past[1][0]))
     rows = told(past, capsys)["evaluations"]
     assert [(row["prompt"], row["rows"], row["rows_in_split"]) for row in rows] == [
         *[("highlight", 4, 4)] * 4, ("brief", 4, 4), ("highlight", 2, 4),
@@ -140,7 +150,7 @@ def test_two_texts_of_one_name_are_told_apart_by_their_ids(
     monkeypatch.setattr(flows.labels, "prompt_label", lambda template: "mine")
     monkeypatch.setattr("flows.pipeline.prompt_label", lambda template: "mine")
     for text in ("Say it. {dialogue}", "Say it well. {dialogue}"):
-        again("evaluate", 1, f"evaluation.prompt={json.dumps(text)}", adapter=adapter(past[1][0]))
+        again("evaluate", 1, f"evaluation.prompt={json.dumps(text)}", adapter=adapter_id(past[1][0]))
     mine = [row for row in told(past, capsys)["evaluations"] if row["prompt"] == "mine"]
     assert len({row["prompts"] for row in mine}) == 2
     table = told(past, capsys, as_json=False)
@@ -182,39 +192,39 @@ def shown_history(summary: dict[str, Any]) -> str:
 def test_the_report_of_a_later_run_shows_the_earlier_ones(past: Any) -> None:
     """In order, with figures and decision; none of those that came after, nor itself."""
     reports = [shown_history(run) for run in past[1]]
-    names = [adapter(run) for run in past[1][:3]]
+    names = [adapter_id(run) for run in past[1][:3]]
     assert [[name for name in names if name in report] for report in reports] == [[], names[:1], names[:2], names]
     last = reports[-1]
     assert sorted(names, key=last.index) == names
-    assert [f"{f1(words):.2f}" in last for words in WORDS[:3]] == [True] * 3
+    assert [f"{expected_f1(words):.2f}" in last for words in WORDS[:3]] == [True] * 3
     assert (last.count(">promoted<"), last.count(">rejected<")) == (2, 1)
 
 
 def test_a_later_evaluation_changes_no_earlier_report(past: Any, again: Any) -> None:
     """With four evaluations and two champions in the store, each of the runs given again reuses every stage."""
-    assert ran(again("retrain", 2, "seeds=2")) == []
-    assert ran(again("evaluate", 1, adapter="none")) == []
-    assert ran(again("retrain", 1, "train.learning_rate=3e-3")) == []
+    assert stages_run(again("retrain", 2, "seeds=2")) == []
+    assert stages_run(again("evaluate", 1, adapter="none")) == []
+    assert stages_run(again("retrain", 1, "train.learning_rate=3e-3")) == []
 
 
 def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: Any) -> None:
     """A third seed leaves two as they are; JSON and report have each one's score, mean and standard deviation."""
     two = past[1][1]
     three = again("retrain", 2, "seeds=3")
-    assert ran(three) == ["train seed 2", "generate seed 2", "score seed 2", "report"]
+    assert stages_run(three) == ["train seed 2", "generate seed 2", "score seed 2", "report"]
     for stage in ("train", "generate", "score"):
-        assert entry(three, stage, "seed 1")["artifact"] == entry(two, stage, "seed 1")["artifact"]
-    adapters = {entry(three, "train", of)["artifact"] for of in (None, "seed 1", "seed 2")}
+        assert stage_entry(three, stage, "seed 1")["artifact"] == stage_entry(two, stage, "seed 1")["artifact"]
+    adapters = {stage_entry(three, "train", of)["artifact"] for of in (None, "seed 1", "seed 2")}
     assert len(adapters) == 3
     assert three["decision"] == two["decision"]  # the first seed is the candidate
-    expected = [f1(6), f1(7), f1(8)]
+    expected = [expected_f1(6), expected_f1(7), expected_f1(8)]
     assert [seed["rouge1"] for seed in three["seeds"]] == pytest.approx(expected, abs=1e-3)
     assert "seeds" not in past[1][0]
     page = Path(three["report"]).read_text(encoding="utf-8").split("Training seeds</h3>")[1].split("</table>")[0]
     assert f"{fmean(expected):.2f} ± {stdev(expected):.2f}" in page
     assert [f">{value:.2f}<" in page for value in expected] == [True] * 3
-    assert ran(again("retrain", 2, "seeds=3")) == []
-    assert ran(again("retrain", 2)) == ["report"]  # one without the other seeds
+    assert stages_run(again("retrain", 2, "seeds=3")) == []
+    assert stages_run(again("retrain", 2)) == ["report"]  # one without the other seeds
 
 
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
@@ -222,15 +232,18 @@ def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its scores were made already, as nobody's evaluation; with a decision of its own it enters the history."""
-    known_answers(monkeypatch, data)
-    run = flows_of(models["llama"], data)
+    patch_known_summaries(monkeypatch, data)
+    run = flow_caller(models["llama"], data)
     both = run("retrain", 1, "seeds=2", "gate.automatic=false")
-    base = str(Store.current().by_id(adapter(both)).identity["config"]["model"]["revision"])
-    assert [row.adapter for row in evaluation_history.evaluations(base)] == [adapter(both)]
+    base = str(Store.current().by_id(adapter_id(both)).identity["config"]["model"]["revision"])
+    assert [row.adapter for row in evaluation_history.evaluations(base)] == [adapter_id(both)]
     alone = run("retrain", 1, "train.seed=1", "gate.automatic=false")
-    assert (ran(alone), adapter(alone)) == (["promote", "report"], entry(both, "train", "seed 1")["artifact"])
-    assert {row.adapter for row in evaluation_history.evaluations(base)} == {adapter(both), adapter(alone)}
-    assert ran(run("retrain", 1, "train.seed=1", "gate.automatic=false")) == []
+    assert (stages_run(alone), adapter_id(alone)) == (
+        ["promote", "report"],
+        stage_entry(both, "train", "seed 1")["artifact"],
+    )
+    assert {row.adapter for row in evaluation_history.evaluations(base)} == {adapter_id(both), adapter_id(alone)}
+    assert stages_run(run("retrain", 1, "train.seed=1", "gate.automatic=false")) == []
 
 
 @pytest.mark.usefixtures("again")
@@ -243,9 +256,9 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     assert len(lines) == 4
     assert sum("tuned, greedy" in line for line in lines) == 3
     for words in set(WORDS):
-        shown = f"{f1(words):.2f} ({f1(words):.1f} to {f1(words):.1f})"  # all dialogues score the same
+        shown = f"{expected_f1(words):.2f} ({expected_f1(words):.1f} to {expected_f1(words):.1f})"  # all dialogues score the same
         assert any(shown in line for line in lines), shown
-    assert results_table.results([entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
+    assert results_table.results([stage_entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
 
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{results_table.BEGIN}\nold\n{results_table.END}\nafter\n")

@@ -8,7 +8,7 @@ import pytest
 from flows.labels import Overrides, overrides_of, prompt_label, prompt_labels
 from flows.recipe import load_recipe
 from flows.run_names import drawn
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 LIBRARY = ROOT / "flows" / "prompts"
 

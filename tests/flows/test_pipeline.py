@@ -14,73 +14,27 @@ from prefect.flow_engine import run_flow
 from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
-from artifacts.schemas import FORMATTED_EVAL, read_table
 from flows.adapter_lookup import find_adapter
 from flows.cli.terminal import Terminal
 from tasks.config import ResolvedModel
-from tests.conftest import read_csv, shrunk, write_csv
+from tests.support.pipelines import (
+    adapter_id,
+    expected_f1,
+    flow_caller,
+    patch_known_summaries,
+    small_overrides,
+    stage_entry,
+    stages_run,
+)
 
 pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
-SUMMARY = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
-
-
-def known_answers(patch: pytest.MonkeyPatch, data: Path) -> None:
-    """Make quality known: the base says 3 of the 10 words that every reference has, an adapter 4 + its rank + its seed.
-
-    The adapters themselves are trained for real.
-    """
-    from tasks import generate
-
-    rows = read_csv(data / "test.csv")
-    write_csv(data / "test.csv", [row | {"summary": SUMMARY} for row in rows])
-
-    def workers(command: Any, configs: Any, folder: Path, events: Any, environments: Any) -> list[dict[str, Any]]:
-        words, config = 3, configs[0]
-        if config["adapter"]:
-            train = json.loads((Path(config["adapter"]) / "settings.json").read_text())["train"]
-            words = 4 + train["lora"]["rank"] + train["seed"]
-        text = " ".join(SUMMARY.split()[:words])
-        ids = [row["id"] for row in read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)]
-        parts = Path(config["parts"])
-        parts.mkdir()
-        made = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
-        generate.save_part(made, parts)
-        return [{}]
-
-    patch.setattr(generate, "run_workers", workers)
-
-
-def f1(words: int) -> float:
-    """F1 x 100 of so many of the ten words: precision 1, recall words / 10."""
-    return 100 * 2 * (words / 10) / (1 + words / 10)
-
-
-def flows_of(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
-    """`run("retrain", rank, overrides…, adapter=…)`: a real flow of the tiny llama, shortened."""
-
-    def overrides(rank: int, *more: str) -> list[str]:
-        return shrunk("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
-
-    def call(flow: str, rank: int, *more: str, **options: Any) -> dict[str, Any]:
-        from flows import pipeline
-        from flows.cli.pipeline_commands import rollback
-
-        wanted = overrides(rank, *more)
-        if flow == "rollback":
-            rollback("smollm2-135m", wanted, as_json=True)
-            return {}
-        found: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=wanted, **options)
-        return found
-
-    call.overrides, call.llama = overrides, llama  # type: ignore[attr-defined]
-    return call
 
 
 @pytest.fixture
 def run(models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Flows in which a higher rank is a better adapter."""
-    known_answers(monkeypatch, data)
-    return flows_of(models["llama"], data)
+    patch_known_summaries(monkeypatch, data)
+    return flow_caller(models["llama"], data)
 
 
 @pytest.fixture
@@ -100,20 +54,6 @@ def events(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Callable[[]
     return take
 
 
-def entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[str, Any]:
-    found: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
-    assert len(found) == 1
-    return found[0]
-
-
-def adapter(summary: dict[str, Any]) -> str:
-    return str(entry(summary, "train")["artifact"])
-
-
-def ran(summary: dict[str, Any]) -> list[str]:
-    return [" ".join(filter(None, [e["stage"], e["of"]])) for e in summary["stages"] if e["status"] == "run"]
-
-
 def log(summary: dict[str, Any]) -> Champions:
     return Champions(_model(summary).revision)
 
@@ -129,24 +69,30 @@ def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_
     """First of all, then better than the champion, then worse; each decision is told once, and a rerun touches nothing."""
     first = run("retrain", 1)
     assert first["decision"]["state"] == "promoted"
-    assert events() == [("dialogsum.model.promoted", adapter(first))]
-    assert ran(run("retrain", 1)) == []
+    assert events() == [("dialogsum.model.promoted", adapter_id(first))]
+    assert stages_run(run("retrain", 1)) == []
 
     second = run("retrain", 2)
-    assert {"generate champion", "score", "promote"} - set(ran(second)) == {"generate champion"}  # there from before
-    assert entry(second, "generate", "champion")["artifact"] == entry(first, "generate", "tuned")["artifact"]
+    assert {"generate champion", "score", "promote"} - set(stages_run(second)) == {
+        "generate champion"
+    }  # there from before
+    assert (
+        stage_entry(second, "generate", "champion")["artifact"] == stage_entry(first, "generate", "tuned")["artifact"]
+    )
     found = {name: second["scores"][name]["rouge1"] for name in second["scores"]}
-    assert found == pytest.approx({"base": f1(3), "champion": f1(5), "tuned": f1(6)}, abs=1e-3)
-    assert events() == [("dialogsum.model.promoted", adapter(second))]
+    assert found == pytest.approx(
+        {"base": expected_f1(3), "champion": expected_f1(5), "tuned": expected_f1(6)}, abs=1e-3
+    )
+    assert events() == [("dialogsum.model.promoted", adapter_id(second))]
     again = run("retrain", 2)
-    assert (ran(again), again["decision"], events()) == ([], second["decision"], [])
+    assert (stages_run(again), again["decision"], events()) == ([], second["decision"], [])
 
     worse = run("retrain", 1, "train.learning_rate=3e-3")
     assert worse["decision"]["state"] == "rejected"
     assert [reason.split(":")[0] for reason in worse["decision"]["reasons"]] == ["better than the champion"]
-    assert events() == [("dialogsum.model.rejected", adapter(worse))]
-    assert (ran(run("retrain", 1, "train.learning_rate=3e-3")), events()) == ([], [])
-    assert in_force(worse) == [adapter(first), adapter(second)]
+    assert events() == [("dialogsum.model.rejected", adapter_id(worse))]
+    assert (stages_run(run("retrain", 1, "train.learning_rate=3e-3")), events()) == ([], [])
+    assert in_force(worse) == [adapter_id(first), adapter_id(second)]
 
 
 def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events: Any) -> None:
@@ -157,7 +103,7 @@ def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events
     for rank, head, stands, state in (
         (2, "is champion", "There was no champion before.", f"{champion} promoted; "),
         (2, "remains champion", None, f"nothing changed: all 9 stages reused; {champion} remains champion; "),
-        (1, "is rejected", f"`{champion}` remains champion.", f"(better than the champion: probability below 0.1 %, rouge1 {f1(5) - f1(6):+.2f} "),
+        (1, "is rejected", f"`{champion}` remains champion.", f"(better than the champion: probability below 0.1 %, rouge1 {expected_f1(5) - expected_f1(6):+.2f} "),
     ):  # fmt: skip
         ended = run("retrain", rank, return_state=True)
         told = ended.result()["decision"]
@@ -192,12 +138,12 @@ def test_all_that_a_run_rests_on_has_one_page_in_the_prefect_ui(run: Any) -> Non
     assert pages() == []
     evaluated = run("evaluate", 1)
     wanted = {e["artifact"] for e in evaluated["stages"]} | {
-        entry(trained, "format", "train")["artifact"],
-        adapter(trained),
+        stage_entry(trained, "format", "train")["artifact"],
+        adapter_id(trained),
         *(artifact for e in evaluated["stages"] for artifact in re.findall(r"\b[a-z]+-[0-9a-f]{8}\b", e["reason"])),
     }
     assert sorted(page.key for page in pages()) == sorted(wanted)
-    assert ran(run("evaluate", 1)) == []
+    assert stages_run(run("evaluate", 1)) == []
     assert len(pages()) == len(wanted)
 
 
@@ -206,13 +152,13 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
     first, second = run("retrain", 1), run("retrain", 2)
     capsys.readouterr()
     run("rollback", 2)
-    assert json.loads(capsys.readouterr().out) == {"champion": adapter(first), "withdrawn": adapter(second)}
+    assert json.loads(capsys.readouterr().out) == {"champion": adapter_id(first), "withdrawn": adapter_id(second)}
     events()
     refused = run("retrain", 2)
-    assert ran(refused) == ["promote", "report"]
-    at = log(second).withdrawn[adapter(second)]
+    assert stages_run(refused) == ["promote", "report"]
+    at = log(second).withdrawn[adapter_id(second)]
     day = datetime.fromisoformat(at).strftime("%d %b %H:%M").lstrip("0")
-    assert entry(refused, "promote")["reason"] == f"the champion was rolled back on {day} UTC"
+    assert stage_entry(refused, "promote")["reason"] == f"the champion was rolled back on {day} UTC"
     (reason,) = refused["decision"]["reasons"]
     assert (
         reason == f"rolled back by hand on {at[:16].replace('T', ' ')} UTC; only `dialogsum promote` can reinstate it"
@@ -220,16 +166,16 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
     capsys.readouterr()
     Terminal().scores(refused, {})
     assert f"  no   {reason}\n" in capsys.readouterr().out
-    assert events() == [("dialogsum.model.rejected", adapter(second))]
-    assert (ran(run("retrain", 2)), events()) == ([], [])
-    assert in_force(second) == [adapter(first), adapter(second), adapter(first)]
+    assert events() == [("dialogsum.model.rejected", adapter_id(second))]
+    assert (stages_run(run("retrain", 2)), events()) == ([], [])
+    assert in_force(second) == [adapter_id(first), adapter_id(second), adapter_id(first)]
 
-    back = run("promote", 2, adapter=adapter(second))
-    assert (back["decision"]["state"], "train" in ran(back)) == ("promoted", False)
-    assert events() == [("dialogsum.model.promoted", adapter(second))]
+    back = run("promote", 2, adapter=adapter_id(second))
+    assert (back["decision"]["state"], "train" in stages_run(back)) == ("promoted", False)
+    assert events() == [("dialogsum.model.promoted", adapter_id(second))]
     assert run("retrain", 2)["decision"]["state"] == "promoted"
-    assert (ran(run("retrain", 2)), events()) == ([], [])
-    assert in_force(second) == [adapter(first), adapter(second), adapter(first), adapter(second)]
+    assert (stages_run(run("retrain", 2)), events()) == ([], [])
+    assert in_force(second) == [adapter_id(first), adapter_id(second), adapter_id(first), adapter_id(second)]
 
 
 def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any, capsys: Any) -> None:
@@ -239,22 +185,22 @@ def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any
 
     first, second = run("retrain", 1), run("retrain", 2)
     model = _model(second)
-    for withdrawn, now in ((second, f"{adapter(first)} is champion again"), (first, "there is none now")):
+    for withdrawn, now in ((second, f"{adapter_id(first)} is champion again"), (first, "there is none now")):
         capsys.readouterr()
         rollback("smollm2-135m", [f"model.source={run.llama}", "model.turns=chatml"])
         said, undo = capsys.readouterr().out.strip().split(" Undo: ")
-        assert said == f"{adapter(withdrawn)} is no longer champion; {now}."
+        assert said == f"{adapter_id(withdrawn)} is no longer champion; {now}."
         assert shlex.split(undo) == [
             "dialogsum", "promote", "smollm2-135m", "--set", f"model.source={run.llama}", "--set", "model.turns=chatml",
-            "--adapter", adapter(withdrawn),
+            "--adapter", adapter_id(withdrawn),
         ]  # fmt: skip
-    way = rf"{adapter(first)} was rolled back on 20.* UTC, and `dialogsum promote smollm2-135m --adapter {adapter(first)}` reinstates it"
+    way = rf"{adapter_id(first)} was rolled back on 20.* UTC, and `dialogsum promote smollm2-135m --adapter {adapter_id(first)}` reinstates it"
     with pytest.raises(RequestError, match=rf"is champion now: {way}"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match=rf"no champion in .*: {way}; --adapter latest"):
         ask("champion", None, None)
-    assert run("promote", 1, adapter=adapter(first))["decision"]["state"] == "promoted"
-    assert find_adapter("champion", model).id == adapter(first)  # type: ignore[union-attr]
+    assert run("promote", 1, adapter=adapter_id(first))["decision"]["state"] == "promoted"
+    assert find_adapter("champion", model).id == adapter_id(first)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), (3, "rejected")])
@@ -266,23 +212,23 @@ def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
 
     other = run("retrain", intruder, "gate.automatic=false")
     assert (other["decision"]["state"], log(other).changes, events()) == ("passed", [], [])
-    scores, run_stage = entry(other, "score")["artifact"], pipeline.run_stage  # type: ignore[attr-defined]
+    scores, run_stage = stage_entry(other, "score")["artifact"], pipeline.run_stage  # type: ignore[attr-defined]
 
     def meanwhile(job: Any) -> Any:
         made = run_stage(job)
         if job.stage == "promote" and not log(other).changes:
             decoding = {"max_new_tokens": 6, "max_prompt_tokens": 2048, "beams": 1, "length_penalty": 1.0}
-            manifest = Store.current().by_id(adapter(other))
+            manifest = Store.current().by_id(adapter_id(other))
             asked = {"template": manifest.facts["template"], "turns": "chatml", "generate": decoding}
-            assert log(other).promote(Champion(adapter=adapter(other), **asked), scores, "another run")
+            assert log(other).promote(Champion(adapter=adapter_id(other), **asked), scores, "another run")
         return made
 
     monkeypatch.setattr(pipeline, "run_stage", meanwhile)
     found = run("retrain", 2)
     assert found["decision"]["state"] == state
     assert found["scores"]["champion"] == other["scores"]["tuned"]
-    assert events() == [(f"dialogsum.model.{state}", adapter(found))]
-    assert in_force(found) == [adapter(other), adapter(found)][: 2 if state == "promoted" else 1]
+    assert events() == [(f"dialogsum.model.{state}", adapter_id(found))]
+    assert in_force(found) == [adapter_id(other), adapter_id(found)][: 2 if state == "promoted" else 1]
 
 
 def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
@@ -290,12 +236,12 @@ def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
     decided = run("retrain", 2, "gate.automatic=false")
     evaluated = run("evaluate", 2, adapter="latest")
     assert "decision" not in evaluated
-    assert (ran(evaluated), evaluated["scores"]) == (["report"], decided["scores"])
+    assert (stages_run(evaluated), evaluated["scores"]) == (["report"], decided["scores"])
     assert (log(decided).changes, events()) == ([], [])
     promoted = run("promote", 2, "gate.automatic=false")
-    assert (ran(promoted), promoted["decision"]["state"]) == ([], "promoted")
-    assert events() == [("dialogsum.model.promoted", adapter(decided))]
-    assert find_adapter("champion", _model(decided)).id == adapter(decided)  # type: ignore[union-attr]
+    assert (stages_run(promoted), promoted["decision"]["state"]) == ([], "promoted")
+    assert events() == [("dialogsum.model.promoted", adapter_id(decided))]
+    assert find_adapter("champion", _model(decided)).id == adapter_id(decided)  # type: ignore[union-attr]
 
 
 def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) -> None:
@@ -307,9 +253,9 @@ def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) ->
 
     trained = run("retrain", 2, "gate.automatic=false")
     ended = run("evaluate", 2, "generate.limit=3", adapter="latest", prompt="brief", return_state=True)
-    who = f"{adapter(trained)} with prompt brief"
+    who = f"{adapter_id(trained)} with prompt brief"
     assert ended.message.startswith(f"{who}, 3 of 4 dialogues, model.source=")
-    same = f'ROUGE-1 {f1(6):.1f}, +0.0 (+0.0 to +0.0) against the previous prompt "highlight"'
+    same = f'ROUGE-1 {expected_f1(6):.1f}, +0.0 (+0.0 to +0.0) against the previous prompt "highlight"'
     assert f"more: {same}; reused 2 of 8 stages, ran format eval, generate base, generate tuned" in ended.message
     with get_client(sync_client=True) as client:
         name = client.read_flow_run(ended.state_details.flow_run_id).name
@@ -336,11 +282,11 @@ def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) ->
     assert "generate\\.limit\\=3" in report.data.split("## Overrides of the recipe")[1]
     alone = run("evaluate", 1, adapter="none", return_state=True)
     assert alone.message.startswith("base model with prompt highlight, 4 dialogues, ")
-    assert f": ROUGE-1 {f1(3):.1f} ({f1(3):.1f} to {f1(3):.1f}); " in alone.message
+    assert f": ROUGE-1 {expected_f1(3):.1f} ({expected_f1(3):.1f} to {expected_f1(3):.1f}); " in alone.message
 
 
 def _model(summary: dict[str, Any]) -> ResolvedModel:
-    revision = Store.current().by_id(adapter(summary)).identity["config"]["model"]["revision"]
+    revision = Store.current().by_id(adapter_id(summary)).identity["config"]["model"]["revision"]
     return ResolvedModel(revision=revision, location="/nowhere", origin="llama")
 
 
@@ -351,15 +297,18 @@ def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
     from flows.pipeline import evaluate
 
     trained = run("retrain", 1, "seeds=2")
-    by_id, latest = run("evaluate", 1, adapter=adapter(trained)), run("evaluate", 1, adapter="latest")
-    assert (ran(by_id), ran(latest)) == (["report"], [])  # one without a decision in it; not the second seed's adapter
+    by_id, latest = run("evaluate", 1, adapter=adapter_id(trained)), run("evaluate", 1, adapter="latest")
+    assert (stages_run(by_id), stages_run(latest)) == (
+        ["report"],
+        [],
+    )  # one without a decision in it; not the second seed's adapter
     assert by_id["scores"] == latest["scores"] == trained["scores"]
     alone = run("evaluate", 1, adapter="none")
     assert [e["stage"] for e in alone["stages"]] == ["download", "format", "generate", "score", "report"]
     assert alone["scores"] == {"base": trained["scores"]["base"]}
-    gemma = shrunk("gemma-2b", models["gemma"], data)
+    gemma = small_overrides("gemma-2b", models["gemma"], data)
     with pytest.raises(RequestError, match=r"was trained on llama, the recipe's base model is gemma"):
-        evaluate(recipe="gemma-2b", adapter=adapter(trained), overrides=gemma)
+        evaluate(recipe="gemma-2b", adapter=adapter_id(trained), overrides=gemma)
     with pytest.raises(RequestError, match=r"no adapter of gemma"):
         evaluate(recipe="gemma-2b", adapter="latest", overrides=gemma)
 
@@ -371,17 +320,17 @@ def test_a_champion_that_fails_a_stricter_gate_is_told_as_rejected_and_stays(run
     stricter = run("retrain", 1, "gate.least_rows=1000")
     assert stricter["decision"]["state"] == "rejected"
     assert [c["name"] for c in stricter["decision"]["checks"] if not c["passed"]] == ["test dialogues"]
-    assert events() == [("dialogsum.model.rejected", adapter(first))]
-    assert in_force(stricter) == [adapter(first)]
+    assert events() == [("dialogsum.model.rejected", adapter_id(first))]
+    assert in_force(stricter) == [adapter_id(first)]
 
 
 def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: Store) -> None:
     """Nothing is compared with it, nothing is promoted past it, and a rollback frees the way."""
     first = run("retrain", 1)
-    path = store.by_id(adapter(first)).path
+    path = store.by_id(adapter_id(first)).path
     (Path(store.absolute(path)) / "payload" / "adapter_model.safetensors").unlink()
     with pytest.raises(
-        RequestError, match=rf"{adapter(first)}, which has to be compared with, is not whole .* rollback"
+        RequestError, match=rf"{adapter_id(first)}, which has to be compared with, is not whole .* rollback"
     ):
         run("retrain", 2)
     run("rollback", 1)
@@ -400,8 +349,8 @@ def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, sto
     with pytest.raises(RequestError, match="does not read"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match="not an adapter but the work of score"):
-        find_adapter(entry(trained, "score")["artifact"], model)
-    manifest = store.by_id(adapter(trained))
+        find_adapter(stage_entry(trained, "score")["artifact"], model)
+    manifest = store.by_id(adapter_id(trained))
     (Path(store.absolute(manifest.path)) / "payload" / "adapter_model.safetensors").unlink()
     with pytest.raises(RequestError, match=r"damaged \(payload file adapter_model\.safetensors is missing\)"):
         find_adapter("latest", model)

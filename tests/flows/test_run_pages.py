@@ -6,7 +6,8 @@ import pytest
 
 from flows.run_pages import report_page, scores_page, stages_page
 from tasks.reporting.links import REPORTS_URL
-from tests.tasks.reporting.test_artifact_page import made, targets
+from tests.support.artifacts import manifest_with_facts
+from tests.support.reports import link_targets
 
 FILE = "/srv/my store/6_report/report_1a2b3c4d/payload/report.html"
 
@@ -14,12 +15,15 @@ FILE = "/srv/my store/6_report/report_1a2b3c4d/payload/report.html"
 def test_the_full_report_is_one_click_away_where_a_station_serves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """And elsewhere its path is there to copy, with what to do: a link to a file would do nothing."""
     by_hand = report_page("# Better", "report-1a2b3c4d", FILE, ())
-    assert targets(by_hand) == []
+    assert link_targets(by_hand) == []
     assert f"`{FILE}`" in by_hand
     assert "dialogsum station up" in by_hand
     monkeypatch.setenv(REPORTS_URL, "http://127.0.0.1:4201")
     served = report_page("# Better\n\n- scores: `score-00000001`", "report-1a2b3c4d", FILE, {"score-00000001"})
-    assert targets(served) == ["http://127.0.0.1:4201/report/report-1a2b3c4d", "../../artifacts/key/score-00000001"]
+    assert link_targets(served) == [
+        "http://127.0.0.1:4201/report/report-1a2b3c4d",
+        "../../artifacts/key/score-00000001",
+    ]
     assert FILE not in served
 
 
@@ -29,9 +33,9 @@ def test_ids_in_the_tables_are_links() -> None:
                              "artifact": "train-1a2b3c4d", "rows": 1, "seconds": 1.25}  # fmt: skip
     known = {"format-00000001", "train-1a2b3c4d", "score-1a2b3c4d"}
     table = stages_page([stage], known)
-    assert targets(table) == [f"../../artifacts/key/{name}" for name in ("train-1a2b3c4d", "format-00000001")]
+    assert link_targets(table) == [f"../../artifacts/key/{name}" for name in ("train-1a2b3c4d", "format-00000001")]
     assert "/x" not in table
-    scores = made({}, "score", base="generate-00000001", dataset="download-00000001")
+    scores = manifest_with_facts({}, "score", base="generate-00000001", dataset="download-00000001")
     page = scores_page([{"system": "a | b", "rouge1": "1.00"}], scores, known | {"generate-00000001"})
-    assert targets(page) == [f"../../artifacts/key/{name}" for name in ("score-1a2b3c4d", "generate-00000001")]
+    assert link_targets(page) == [f"../../artifacts/key/{name}" for name in ("score-1a2b3c4d", "generate-00000001")]
     assert "download-00000001" in page

@@ -1,6 +1,7 @@
 """Layout: each package imports what the table allows, Prefect stays in a few files, and no module hides a dependency."""
 
 import ast
+import re
 import subprocess
 import sys
 from importlib.metadata import packages_distributions
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 MAY_IMPORT: dict[str, set[str]] = {
     "artifacts": set(),
@@ -109,7 +110,9 @@ def test_only_shell_flows_and_what_they_tell_import_prefect() -> None:
     assert found <= MAY_IMPORT_PREFECT
 
 
-@pytest.mark.parametrize("worker", ["tasks/training/worker.py", "tasks/decoding/worker.py", "tasks/summarization/worker.py"])
+@pytest.mark.parametrize(
+    "worker", ["tasks/training/worker.py", "tasks/decoding/worker.py", "tasks/summarization/worker.py"]
+)
 def test_worker_processes_reach_no_prefect(worker: str) -> None:
     """However far down its imports are followed."""
     todo, seen = [ROOT / worker], set[Path]()
@@ -138,3 +141,12 @@ def test_command_line_graph_and_planning_start_without_torch_and_prefect() -> No
     loaded = set(done.stdout.split())
     assert "flows.planner" in loaded
     assert loaded & {"torch", "prefect", "transformers", "datasets"} == set()
+
+
+def test_no_helper_is_imported_out_of_a_test_or_a_conftest() -> None:
+    """Helpers lie in tests/support or beside the tests of faults: a test file can be moved or split without its readers."""
+    imported = {
+        name for file in (ROOT / "tests").glob("**/*.py") for name in imports(file) if name.startswith("tests.")
+    }
+    assert len(imported) > 20
+    assert [name for name in imported if re.search(r"\.(test_\w+|conftest)(\.|$)", name)] == []

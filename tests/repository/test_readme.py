@@ -14,7 +14,8 @@ from flows.cli import results_table
 from flows.cli.main import app
 from flows.cli.readme_blocks import BLOCKS, README, marks
 from tasks.registry import STAGES
-from tests.conftest import ROOT, run_cli
+from tests.support.paths import ROOT
+from tests.support.processes import run_cli
 
 TEXT = README.read_text(encoding="utf-8")
 PAGES = {
@@ -140,13 +141,13 @@ def test_prompt_and_recipe_of_the_guide_are_ones(tmp_path: Path) -> None:
     assert (planned.returncode, planned.stderr) == (0, "")
 
 
-def test_stage_of_the_guide_counts(tmp_path: Path, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stage_of_the_guide_counts(tmp_path: Path, artifact_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module as written, run as a stage is."""
     (tmp_path / "count_as_written.py").write_text(block("**A stage**", "python"))
     monkeypatch.syspath_prepend(tmp_path)
     from importlib import import_module
 
     stage = import_module("count_as_written").COUNT
-    dataset = bench.dataset([["x"]] * 2, ["one two", "three"])
-    assert stage.function(stage.spec(), bench.context(), dataset).facts == {"words": 3}
-    assert stage.function(stage.spec(letters=4), bench.context(), dataset).facts == {"words": 1}
+    dataset = artifact_factory.dataset([["x"]] * 2, ["one two", "three"])
+    assert stage.function(stage.spec(), artifact_factory.context(), dataset).facts == {"words": 3}
+    assert stage.function(stage.spec(letters=4), artifact_factory.context(), dataset).facts == {"words": 1}

@@ -10,7 +10,9 @@ import pytest
 
 from artifacts import code_fingerprint
 from artifacts.artifact_store import Store
-from tests.conftest import ROOT, put_workers_inline, shrunk, tiny_data
+from tests.support.data import tiny_data
+from tests.support.paths import ROOT
+from tests.support.pipelines import patch_workers_inline, small_overrides
 
 JUDGE = ["score", "promote", "report"]
 ALL = ["download", "format train", "format eval", "train", "generate base", "generate tuned", *JUDGE]
@@ -31,7 +33,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, models: Any, prefect_ser
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
         patch.setattr(code_fingerprint, "ROOT", folder / "code")
-        put_workers_inline(patch)
+        patch_workers_inline(patch)
         ran = retrain(overrides(folder, models))
     assert statuses(ran) == dict.fromkeys(ALL, "run")
     return folder
@@ -46,7 +48,7 @@ def rerun(
     shutil.copytree(first_run, folder)
     monkeypatch.setenv("DIALOGSUM_STORE", str(folder / "store"))
     monkeypatch.setattr(code_fingerprint, "ROOT", folder / "code")
-    put_workers_inline(monkeypatch)
+    patch_workers_inline(monkeypatch)
 
     def run(change: Change, **options: Any) -> dict[str, Any]:
         base = overrides(folder, models)
@@ -58,7 +60,7 @@ def rerun(
 
 
 def overrides(folder: Path, models: dict[str, Path]) -> list[str]:
-    return shrunk("smollm2-135m", models["llama"], folder / "data", f"prompt={folder / 'prompt.txt'}")
+    return small_overrides("smollm2-135m", models["llama"], folder / "data", f"prompt={folder / 'prompt.txt'}")
 
 
 def retrain(settings: list[str], refresh: list[str] | None = None) -> dict[str, Any]:

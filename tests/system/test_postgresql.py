@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import run_cli, shrunk, tiny_data
+from tests.support.data import tiny_data
+from tests.support.pipelines import small_overrides
+from tests.support.processes import run_cli
 from tests.support.servers import PostgreSQL, PrefectServer
 
 CREDENTIAL = "team:pw-of-the-api"
@@ -33,7 +35,9 @@ def server(database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def recipe(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Arguments of a retraining that takes seconds."""
-    settings = shrunk("smollm2-135m", models["llama"], tiny_data(tmp_path_factory.mktemp("data")), "gate.least_rows=1")
+    settings = small_overrides(
+        "smollm2-135m", models["llama"], tiny_data(tmp_path_factory.mktemp("data")), "gate.least_rows=1"
+    )
     return ["smollm2-135m", *[word for setting in settings for word in ("--set", setting)], "--json"]
 
 

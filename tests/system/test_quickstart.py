@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.conftest import run_cli
+from tests.support.processes import run_cli
 
 SHORT = [
     "train.limit=8", "train.max_steps=2", "train.evaluations=1", "train.validation_limit=2", "train.lora.rank=4",

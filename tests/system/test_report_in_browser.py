@@ -14,9 +14,10 @@ import uvicorn
 from artifacts.artifact_store import Store
 from artifacts.manifest import Made
 from flows.station.report_server import application
-from tests.conftest import Bench
+from tests.support.artifacts import ArtifactFactory
+from tests.support.hostile_texts import HOSTILE_TEXTS
+from tests.support.reports import HISTORY, ReportBuilder, hostile_report, sample_report_builder
 from tests.support.servers import free_ports, until
-from tests.tasks.test_report import HISTORY, HOSTILE, Desk, hostile_folder, sample_desk
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: make setup")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -42,27 +43,28 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def full_report(folder: Path) -> Path:
     """12 of 24 dialogues improve and 6 regress; test_3 is cut, test_5 empty, test_7 names a stranger."""
-    desk = sample_desk(folder, Store(folder / "store"))
-    good, poor = desk.references(), desk.constant()
-    for i, row in enumerate(desk.rows):
+    report_builder = sample_report_builder(folder, Store(folder / "store"))
+    good, poor = report_builder.references(), report_builder.constant()
+    for i, row in enumerate(report_builder.rows):
         row["topics"] = ["travel" if i % 2 else "work", "daily life"]
-    desk.cut, desk.history = {3}, HISTORY
+    report_builder.cut, report_builder.history = {3}, HISTORY
     tuned = [good[i] if i % 2 == 0 else poor[i] for i in range(24)]
     champion = [good[i] if i % 4 == 3 else poor[i] for i in range(24)]
     tuned[5], tuned[7] = "", "#Person9# talks to Zebulon."
-    inputs = desk.inputs(poor, tuned, gate={}, champion=champion)
+    inputs = report_builder.inputs(poor, tuned, gate={}, champion=champion)
     headline = inputs["scores"].manifest.facts["headline"]["tuned"]
     for seed, off in ((1, -0.8), (2, 0.5)):
         other = {kind: value + off for kind, value in headline.items()}
-        inputs[f"seed_{seed}"] = desk.told(inputs["scores"], {}, headline={"tuned": other})
-    return desk.render(inputs)[0] / "report.html"
+        inputs[f"seed_{seed}"] = report_builder.told(inputs["scores"], {}, headline={"tuned": other})
+    return report_builder.render(inputs)[0] / "report.html"
 
 
 def hostile_reports(folder: Path) -> dict[str, Path]:
-    desk = Desk(Bench(folder / "hostile", Store(folder / "hostile" / "store")), [])
-    texts = [text for text in HOSTILE if len(text) < 1000]
+    report_builder = ReportBuilder(ArtifactFactory(folder / "hostile", Store(folder / "hostile" / "store")), [])
+    texts = [text for text in HOSTILE_TEXTS if len(text) < 1000]
     return {
-        f"hostile{i}": hostile_folder(desk, tuple(texts[i : i + 5])) / "report.html" for i in range(0, len(texts), 5)
+        f"hostile{i}": hostile_report(report_builder, tuple(texts[i : i + 5])) / "report.html"
+        for i in range(0, len(texts), 5)
     }
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,53 +13,17 @@ import pytest
 from starlette.testclient import TestClient
 
 from flows.station.report_server import application
-from tests.conftest import ROOT, shrunk, tiny_data
+from tests.support.data import tiny_data
+from tests.support.machines import IsolatedMachine
+from tests.support.pipelines import small_overrides
 from tests.support.servers import S3, until
-
-
-class Machine:
-    """Folders and environment of one machine; only the recipe's inputs and the S3 server are known to others."""
-
-    def __init__(self, folder: Path, store: str, server: S3, **more: str) -> None:
-        self.folder = folder
-        for name in ("home", "tmp", "work", "prefect"):
-            (folder / name).mkdir(parents=True)
-        places = {"HOME": "home", "TMPDIR": "tmp", "PREFECT_HOME": "prefect"}
-        own = {name: str(folder / place) for name, place in places.items()}
-        self.environment = (
-            os.environ | server.environment | own | more | {"DIALOGSUM_STORE": store, "PYTHONPATH": str(ROOT)}
-        )
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command line, from the work folder of this machine."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments], cwd=self.folder / "work", env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
-
-    def call(self, *arguments: str, code: int = 0) -> Any:
-        """The JSON object that a command answers with, or with a `code` the last line of its standard error."""
-        process = self.start(*arguments, "--json")
-        answer, said = process.communicate(timeout=500)
-        assert process.returncode == code, said
-        return said.strip().splitlines()[-1] if code else json.loads(answer)
-
-    def files(self) -> list[Path]:
-        """What lies on this machine, beside Prefect's own database and the font list of matplotlib."""
-        others = (self.folder / "prefect", self.folder / "home" / ".cache" / "matplotlib")
-        return [file for file in self.folder.rglob("*") if file.is_file() and not any(map(file.is_relative_to, others))]
-
-    @property
-    def scratch(self) -> Path:
-        (found,) = (self.folder / "tmp").glob("dialogsum-*")
-        return found
 
 
 @pytest.fixture(scope="module")
 def recipe(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Arguments of a retraining that takes seconds."""
     data = tiny_data(tmp_path_factory.mktemp("data"))
-    settings = shrunk("smollm2-135m", models["llama"], data, "gate.least_rows=1")
+    settings = small_overrides("smollm2-135m", models["llama"], data, "gate.least_rows=1")
     return ["smollm2-135m", *[word for setting in settings for word in ("--set", setting)]]
 
 
@@ -100,7 +63,7 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
 
     A report server on a third machine shows what they made.
     """
-    a, b = (Machine(tmp_path / name, s3, s3_server) for name in "ab")
+    a, b = (IsolatedMachine(tmp_path / name, s3, s3_server) for name in "ab")
     running = a.start("run", *recipe)
     when_formatted(s3_server, s3, running)
     os.killpg(running.pid, signal.SIGKILL)
@@ -159,7 +122,7 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(
     expected: str,
 ) -> None:
     """One line, exit 2, no secret in it, no Prefect server started, nothing written."""
-    machine = Machine(tmp_path, f"s3://{place}", s3_server, **environment)
+    machine = IsolatedMachine(tmp_path, f"s3://{place}", s3_server, **environment)
     process = machine.start(command, *([] if command == "show" else recipe))
     answer, said = process.communicate(timeout=120)
     assert (process.returncode, answer, said.count("\n")) == (2, "", 1), said
@@ -177,7 +140,7 @@ def test_an_outage_ends_the_stage_in_one_line_and_a_rerun_repeats_nothing(
 ) -> None:
     """The server is killed while the trainer works: exit 1, the store named; back again, finished stages are reused."""
     store = "s3://bucket/outage"
-    machine = Machine(tmp_path, store, own_server)
+    machine = IsolatedMachine(tmp_path, store, own_server)
     running = machine.start("run", *recipe)
     when_formatted(own_server, store, running)
     own_server.kill()

@@ -3,16 +3,13 @@
 One station serves all tests of this file; a tiny model makes runs short, all else is as in use.
 """
 
-import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -24,34 +21,16 @@ from zoneinfo import ZoneInfo
 import httpx
 import psutil
 import pytest
-from prefect.client.base import PrefectHttpxSyncClient
 
 from artifacts.artifact_store import Store
 from flows.station.supervisor import reports_url
-from tests.conftest import ROOT, run_cli, shrunk, tiny_data
 from tests.faults.fault_table import Tally
-from tests.support.servers import free_ports
-from tests.tasks.reporting.test_artifact_page import targets
+from tests.support.data import tiny_data
+from tests.support.reports import link_targets
+from tests.support.stations import ENDED, HOLDER, LocalStation, wait_until
 
-NOT_CODE = shutil.ignore_patterns(".git", ".venv", ".station", "store", "__pycache__", ".*_cache", "*.egg-info")
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 QUEUED = int(os.environ.get("DIALOGSUM_QUEUED", "200"))
 """Evaluations that are asked for at once. Each is a process of its own: 200 take half an hour on two cores."""
-PATIENCE = 240.0
-"""Seconds that a test waits at most."""
-HOLDER = """
-import sys
-from prefect import flow
-from tasks.gpu_lease import gpu_gate
-
-@flow
-def hold():
-    with gpu_gate("gpu"):
-        print("held", flush=True)
-        sys.stdin.read()
-
-hold()
-"""
 STRANGE = """
 import sys
 from prefect import flow
@@ -64,147 +43,12 @@ strange()
 """
 
 
-class Station:
-    """A station under a folder of its own."""
-
-    def __init__(self, folder: Path, model: Path) -> None:
-        self.folder, self.code = folder, folder / "clone"
-        shutil.copytree(ROOT, self.code, ignore=NOT_CODE)
-        self.port, self.reports_port = free_ports(2)
-        self.url, self.reports = (f"http://127.0.0.1:{self.port}/api", f"http://127.0.0.1:{self.reports_port}")
-        self.environment = {
-            "DIALOGSUM_STATION": str(folder / "station"), "DIALOGSUM_STORE": str(folder / "store"),
-            "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_API_URL": self.url, "PREFECT_HOME": str(folder / "station"),
-        }  # fmt: skip
-        self.settings = shrunk("smollm2-135m", model, tiny_data(folder / "data"), "gate.least_rows=1")
-        self.first = self.progress = ""
-        # asks again where the server says 503, which it does while SQLite is busy writing
-        self.http = PrefectHttpxSyncClient(base_url=self.url, timeout=60, raise_on_all_errors=False)
-
-    def command(self, *words: str) -> str:
-        done = self.try_command(*words)
-        assert done.returncode == 0, done.stderr
-        self.progress = str(done.stderr)
-        return str(done.stdout)
-
-    def try_command(self, *words: str) -> Any:
-        return run_cli("station", *words, root=self.code, **self.environment)
-
-    def up(self) -> str:
-        return self.command("up", "--port", str(self.port), "--reports-port", str(self.reports_port))
-
-    def ask(self, path: str, **content: Any) -> Any:
-        answer = self.http.post(path, json=content)
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    def get(self, path: str) -> Any:
-        return self.http.get(path).raise_for_status().json()
-
-    def start(self, name: str, run_name: str | None = None, **parameters: Any) -> str:
-        """A run of a deployment, as the UI's form makes it."""
-        deployment = self.get(f"/deployments/name/{name}")["id"]
-        given = {"parameters": parameters} | ({"name": run_name} if run_name else {})
-        return str(self.ask(f"/deployments/{deployment}/create_flow_run", **given)["id"])
-
-    def run(self, identifier: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(f"/flow_runs/{identifier}")
-        return found
-
-    def ended(self, identifier: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """The run once it is over."""
-        until(lambda: self.run(identifier)["state_type"] in ENDED, patience)
-        return self.run(identifier)
-
-    def children(self, parent: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask(
-            "/flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [parent]}}, sort="START_TIME_ASC"
-        )
-        return found
-
-    def retrain(self, *more: str) -> str:
-        return self.start("retrain/retrain", recipe="smollm2-135m", overrides=[*self.settings, *more])
-
-    def training(self, seed: int) -> tuple[str, list[dict[str, Any]]]:
-        """A retraining whose child on the GPU pool trains on and on: its id, and its children."""
-        parent = self.retrain("train.max_steps=100000", "train.learning_rate=1e-9", f"train.seed={seed}")
-        until(lambda: [run for run in self.children(parent) if run["state_type"] == "RUNNING"])
-        return parent, self.children(parent)
-
-    def processes(self) -> list[psutil.Process]:
-        """Whatever runs with this station's environment."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error):
-                if process.environ().get("DIALOGSUM_STATION") == self.environment["DIALOGSUM_STATION"]:
-                    found.append(process)
-        return found
-
-    def kill(self, name: str) -> None:
-        """SIGKILL to a worker and all its runs at once."""
-        worker = self.process(name)
-        for process in [worker, *worker.children(recursive=True)]:
-            process.kill()
-
-    def rename(self, name: str, former: str, copy: bool = False) -> None:
-        """Give an automation, or a copy of it, the name that an earlier version gave it."""
-        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
-        content = {key: found[key] for key in ("description", "enabled", "actions", "trigger")}
-        content["name"] = f"dialogsum: {former}"
-        if copy:
-            self.ask("/automations/", **content)
-        else:
-            self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
-
-    def hasten(self, name: str, seconds: float) -> float:
-        """Have an automation wait for so long only, until the next `up`. Returns how long it would have waited."""
-        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
-        content = {key: found[key] for key in ("name", "description", "enabled", "actions")}
-        content["trigger"] = found["trigger"] | {"within": seconds}
-        self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
-        return float(found["trigger"]["within"])
-
-    def errors(self, run: str) -> list[str]:
-        """What the log of a run, its tasks included, has at level ERROR or above."""
-        found = self.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}, limit=200)
-        return [entry["message"] for entry in found]
-
-    def triggered_by(self, run: str) -> list[str]:
-        """Names of the automations that an event of a run has triggered."""
-        events = self.ask("/events/filter", filter={"event": {"name": ["prefect.automation.triggered"]}})["events"]
-        return [e["resource"]["prefect.resource.name"] for e in events if run in json.dumps(e["payload"])]
-
-    def process(self, name: str) -> psutil.Process:
-        note = json.loads((self.folder / "station" / f"{name}.process.json").read_text())
-        return psutil.Process(note["pid"])
-
-
-def until(holds: Callable[[], Any], patience: float = PATIENCE) -> None:
-    end = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.3)
-
-
 @pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Iterator[Station]:
-    found = Station(tmp_path_factory.mktemp("station"), models["llama"])
-    try:
-        found.first = found.up()
-        yield found
-    finally:
-        found.command("down")
-        assert "the station is down already" in found.command("down")
-        assert not list((found.folder / "station").glob("*.process.json"))
-        assert found.processes() == []
-
-
-@pytest.fixture(scope="module")
-def retrained(station: Station) -> dict[str, Any]:
+def retrained(station: LocalStation) -> dict[str, Any]:
     return station.ended(station.retrain())
 
 
-def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: Station) -> None:
+def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: LocalStation) -> None:
     """Every deployment on its pool; schedule, limits, automations, default recipe; the same ids and processes afterwards.
 
     Only the report server, which has died meanwhile, is another one, at the same address. A station of an earlier version
@@ -266,7 +110,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     assert station.process("reports").pid != reports.pid
 
 
-def test_the_ui_describes_everything_to_users(station: Station) -> None:
+def test_the_ui_describes_everything_to_users(station: LocalStation) -> None:
     """Sentences without docstrings of developers: deployments, pools, and what each automation waits for and does."""
     texts = {d["name"]: d["description"] for d in station.ask("/deployments/filter")}
     assert "again from its id; `refresh` is on" in texts["stage-generate"]
@@ -284,7 +128,7 @@ def test_the_ui_describes_everything_to_users(station: Station) -> None:
     assert "quickstart" in recipe["enum"]
 
 
-def test_the_link_to_the_jobs_shows_them_alone(station: Station, tmp_path: Path) -> None:
+def test_the_link_to_the_jobs_shows_them_alone(station: LocalStation, tmp_path: Path) -> None:
     """In Prefect's own page: otherwise `summarize` is behind seven stages, on the second page of the list."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: make setup")
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
@@ -301,20 +145,20 @@ def test_the_link_to_the_jobs_shows_them_alone(station: Station, tmp_path: Path)
     try:
         (link,) = re.findall(r"http://\S+deployments\?\S+", station.first)
         driver.get(link)
-        until(lambda: len(listed()) == 4)
+        wait_until(lambda: len(listed()) == 4)
         assert listed() == ["evaluate", "promote", "retrain", "summarize"]
     finally:
         driver.quit()
 
 
-def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(station: Station) -> None:
+def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(station: LocalStation) -> None:
     """Within 100 s of `up`, at the local hour of the schedule; `status` reports that nothing is wrong."""
 
     def ahead() -> list[datetime]:
         runs = station.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
         return sorted(datetime.fromisoformat(r["next_scheduled_start_time"]) for r in runs if r["auto_scheduled"])
 
-    until(lambda: len(ahead()) >= 3, 100)
+    wait_until(lambda: len(ahead()) >= 3, 100)
     local = [time.astimezone(ZoneInfo("Europe/Berlin")) for time in ahead()]
     assert {(time.weekday(), time.hour, time.minute) for time in local} == {(0, 3, 0)}
     assert all(
@@ -325,7 +169,7 @@ def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(sta
     )
 
 
-def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: Station) -> None:
+def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: LocalStation) -> None:
     """Nobody reads that log otherwise: a scheduler that failed every minute looked healthy."""
     log = station.folder / "station" / "server.log"
     before = log.read_bytes()
@@ -353,7 +197,9 @@ def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: Stati
         ("stage-train/stage-train", {}, "required"),
     ],
 )  # fmt: skip
-def test_form_refuses_what_cannot_be_run(station: Station, name: str, given: dict[str, Any], complaint: str) -> None:
+def test_form_refuses_what_cannot_be_run(
+    station: LocalStation, name: str, given: dict[str, Any], complaint: str
+) -> None:
     """By the server, before any worker sees it; every field of the form says what it is for."""
     deployment = station.get(f"/deployments/name/{name}")
     assert all(field["description"] for field in deployment["parameter_openapi_schema"]["properties"].values())
@@ -363,7 +209,7 @@ def test_form_refuses_what_cannot_be_run(station: Station, name: str, given: dic
 
 
 def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
-    station: Station, retrained: dict[str, Any]
+    station: LocalStation, retrained: dict[str, Any]
 ) -> None:
     """Three children with readable names; artifacts link to what they were made from; the state says what happened."""
     assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
@@ -384,7 +230,7 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", log, re.MULTILINE)  # logs have dates
 
 
-def test_unchanged_retraining_touches_no_gpu_and_says_so(station: Station, retrained: dict[str, Any]) -> None:
+def test_unchanged_retraining_touches_no_gpu_and_says_so(station: LocalStation, retrained: dict[str, Any]) -> None:
     again = station.ended(station.retrain())
     assert again["state_type"] == "COMPLETED"
     assert again["state"]["message"].startswith("nothing changed: all 9 stages reused")
@@ -392,7 +238,7 @@ def test_unchanged_retraining_touches_no_gpu_and_says_so(station: Station, retra
 
 
 def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
-    station: Station, retrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    station: LocalStation, retrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a server that knows neither adapter nor dataset, as if they were made elsewhere: followed from every page of a run."""
     for artifact in station.ask("/artifacts/filter", limit=200):
@@ -405,7 +251,7 @@ def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
     todo, seen = [(a["key"], a["data"]) for a in of_run if a["type"] == "markdown"], dict[str, int]()
     assert {key for key, _ in todo} >= {"report", "report-file", "stages", "scores", "decision"}
     while todo:
-        for target in targets(todo.pop()[1]):
+        for target in link_targets(todo.pop()[1]):
             if target in seen:
                 continue
             if target.startswith("http"):
@@ -432,7 +278,7 @@ def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
 
 
 def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
-    station: Station, retrained: dict[str, Any]
+    station: LocalStation, retrained: dict[str, Any]
 ) -> None:
     """Overrides of every run are in log, message and artifacts; a name from the field "Run Name" stays, a drawn one does not."""
     variable = "/variables/name/dialogsum_overrides"
@@ -458,7 +304,7 @@ def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
     assert all("2 of 4 dialogues, generate.limit=2" in pages[key]["description"] for key in ("scores", "stages"))
 
 
-def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: dict[str, Any]) -> None:
+def test_one_stage_is_made_again_from_an_id_alone(station: LocalStation, retrained: dict[str, Any]) -> None:
     """And an id that nobody knows fails with a sentence that says what to do."""
     score = next(a["key"] for a in station.ask("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
     again = station.ended(station.start("stage-score/stage-score", artifact=score))
@@ -469,7 +315,7 @@ def test_one_stage_is_made_again_from_an_id_alone(station: Station, retrained: d
     assert "run its recipe once" in unknown["state"]["message"]
 
 
-def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: Station, tmp_path: Path) -> None:
+def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: LocalStation, tmp_path: Path) -> None:
     """Found before the first stage or in one; no traceback, advice for the form, and the automation fires all the same."""
     folder = tiny_data(tmp_path / "data")
     text = (folder / "train.csv").read_text()
@@ -483,14 +329,14 @@ def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: 
         ended = station.ended(run)
         assert ended["state_type"] == "FAILED"
         assert words in ended["state"]["message"]
-        until(lambda run=run: station.errors(run))
+        wait_until(lambda run=run: station.errors(run))
         (line,) = station.errors(run)
         assert ended["state"]["message"] in line
         assert "\n" not in line
-        until(lambda run=run: "dialogsum: a retraining did not complete" in station.triggered_by(run))
+        wait_until(lambda run=run: "dialogsum: a retraining did not complete" in station.triggered_by(run))
 
 
-def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: Station) -> None:
+def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: LocalStation) -> None:
     """As Quick run does, without parameters: it completes with no hub, with what the variable adds for every run."""
 
     def begun() -> list[dict[str, Any]]:
@@ -508,7 +354,7 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: S
                  "id": str(uuid4()), "payload": {}, "related": []}  # fmt: skip
         station.http.post("/events", json=[event]).raise_for_status()
         started: list[dict[str, Any]] = []
-        until(lambda: started.extend(run for run in begun() if run["id"] not in before) or started)
+        wait_until(lambda: started.extend(run for run in begun() if run["id"] not in before) or started)
         ended = station.ended(started[0]["id"])
         assert ended["parameters"]["recipe"] == "quickstart"
         assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
@@ -517,29 +363,29 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: S
 
 
 @pytest.mark.faults
-def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: Station) -> None:
+def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: LocalStation) -> None:
     """SIGKILL to worker and run at once: nobody is left to say so but the lease and the heartbeat."""
     station.hasten("mark runs without heartbeat as Crashed", 90)
     parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")
     limit = "/v2/concurrency_limits/gpu"
-    until(lambda: station.get(limit)["active_slots"] == 1)
+    wait_until(lambda: station.get(limit)["active_slots"] == 1)
     said = station.folder / "holder.txt"
     with said.open("w") as out:
         waiting = subprocess.Popen(
             [sys.executable, "-c", HOLDER], cwd=station.code, stdin=subprocess.PIPE, stdout=out, stderr=out,
             env=os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"},
         )  # fmt: skip
-    until(lambda: "waiting for the GPU slot" in said.read_text())
+    wait_until(lambda: "waiting for the GPU slot" in said.read_text())
     (child,) = station.children(parent)
     station.kill("gpu-worker")
     assert "held" not in said.read_text()  # two never have it
     dead = station.try_command("status")
     assert (dead.returncode, "gpu-worker is dead" in dead.stderr) == (1, True)
-    until(lambda: "held" in said.read_text())
+    wait_until(lambda: "held" in said.read_text())
     waiting.communicate()
     assert "no heartbeat for" in station.ended(child["id"])["state"]["message"]
     assert station.run(child["id"])["state_type"] == "CRASHED"
-    until(lambda: len(station.children(parent)) == 2)
+    wait_until(lambda: len(station.children(parent)) == 2)
     station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
     assert station.ended(parent)["state_type"] == "CANCELLED"
     station.up()  # starts the worker anew
@@ -547,7 +393,9 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
 
 
 @pytest.mark.faults
-def test_schedule_of_every_minute_starts_retrainings_that_complete(station: Station, retrained: dict[str, Any]) -> None:
+def test_schedule_of_every_minute_starts_retrainings_that_complete(
+    station: LocalStation, retrained: dict[str, Any]
+) -> None:
     """By itself: nobody asks for the run."""
     deployment = station.get("/deployments/name/retrain/retrain")["id"]
     every_minute = {
@@ -562,7 +410,7 @@ def test_schedule_of_every_minute_starts_retrainings_that_complete(station: Stat
         return [run for run in runs if run["auto_scheduled"] and run["created_by"]["id"] == schedule]
 
     try:
-        until(completed)
+        wait_until(completed)
         assert "all 9 stages reused" in completed()[0]["state"]["message"]
         due, began = (datetime.fromisoformat(completed()[0][key]) for key in ("expected_start_time", "start_time"))
         assert due.second == 0
@@ -573,7 +421,7 @@ def test_schedule_of_every_minute_starts_retrainings_that_complete(station: Stat
 
 @pytest.mark.faults
 @pytest.mark.row(11, "three retrainings asked for at once")
-def test_retrainings_run_one_at_a_time(station: Station, retrained: dict[str, Any]) -> None:
+def test_retrainings_run_one_at_a_time(station: LocalStation, retrained: dict[str, Any]) -> None:
     """The others are queued, and all of them complete."""
     runs = [station.ended(run) for run in [station.retrain() for _ in range(3)]]
     assert {run["state_type"] for run in runs} == {"COMPLETED"}
@@ -582,7 +430,7 @@ def test_retrainings_run_one_at_a_time(station: Station, retrained: dict[str, An
 
 
 @pytest.mark.faults
-def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(station: Station) -> None:
+def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(station: LocalStation) -> None:
     """Ours beats often enough to live, and is Crashed once it is killed; a flow at Prefect's own pace is left alone."""
 
     def began(*words: str) -> subprocess.Popen[bytes]:
@@ -606,9 +454,9 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
     ours = began("-m", "flows.cli", "run", "smollm2-135m", *overrides)
     strange = began("-c", STRANGE)
     try:
-        until(lambda: found("retrain") and found("strange"))
+        wait_until(lambda: found("retrain") and found("strange"))
         (run,), (other,) = found("retrain"), found("strange")
-        until(lambda: beats(run) >= 5)
+        wait_until(lambda: beats(run) >= 5)
         assert station.run(run)["state_type"] == "RUNNING"  # for two minutes
         os.killpg(ours.pid, signal.SIGKILL)
         assert "no heartbeat for" in station.ended(run)["state"]["message"]
@@ -622,7 +470,7 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
 
 
 @pytest.mark.faults
-def test_killed_machine_costs_its_share(station: Station, retrained: dict[str, Any]) -> None:
+def test_killed_machine_costs_its_share(station: LocalStation, retrained: dict[str, Any]) -> None:
     """SIGKILL to the run that makes the second share: the first is not made again, and all is as one machine makes it."""
     generated = station.folder / "store" / "4_generate"
 
@@ -632,7 +480,7 @@ def test_killed_machine_costs_its_share(station: Station, retrained: dict[str, A
     before = said()
     # greedy decoding draws nothing: another artifact with the same predictions
     parent = station.retrain("runtime.machines=2", "runtime.generate_batch_size=1", "generate.seed=7")
-    until(
+    wait_until(
         lambda: (
             ("generate base llama, 2 of 2", "RUNNING")
             in {(c["name"], c["state_type"]) for c in station.children(parent)}
@@ -650,7 +498,7 @@ def test_killed_machine_costs_its_share(station: Station, retrained: dict[str, A
 
 
 @pytest.mark.faults
-def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Station, tally: Tally) -> None:
+def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: LocalStation, tally: Tally) -> None:
     """The run is cancelled, its child and trainer with it; the next run goes on from the checkpoint that was left."""
     store, lost = station.folder / "store", list[Any]()
 
@@ -669,14 +517,14 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
     saved = 0
     for attempt in range(2):
         parent = station.retrain("train.max_steps=5000", "train.learning_rate=1e-9", "train.seed=9")
-        until(lambda parent=parent: station.children(parent))
+        wait_until(lambda parent=parent: station.children(parent))
         (child,) = station.children(parent)
-        until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "going on from" in logged(child["id"]))
+        wait_until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "going on from" in logged(child["id"]))
         if attempt and f"going on from the checkpoint after step {saved} " not in logged(child["id"]):
             lost.append(("not gone on from", saved, logged(child["id"])))
         station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
         ended = {station.ended(run)["state_type"] for run in (parent, child["id"])}
-        until(lambda: not trainers(), 30)
+        wait_until(lambda: not trainers(), 30)
         steps = [
             int(file.parent.name.removeprefix("step-"))
             for file in store.glob(f".scratch/{child['parameters']['artifact']}*/**/step-*/manifest.json")
@@ -685,8 +533,8 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
             lost.append((ended, saved, steps))
         saved = max(steps, default=0)
         told = f"the checkpoint after step {saved} is kept. Retry this run, or start it again with the same settings"
-        until(lambda child=child, told=told: told in logged(child["id"]), 60)
-        until(lambda parent=parent: "their checkpoints and finished batches are kept. Retry" in logged(parent), 60)
+        wait_until(lambda child=child, told=told: told in logged(child["id"]), 60)
+        wait_until(lambda parent=parent: "their checkpoints and finished batches are kept. Retry" in logged(parent), 60)
     tally("3 cancelled in the UI while it trains", 2, lost)
 
 
@@ -708,12 +556,12 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: St
     ids=["pending", "cancelling"],
 )
 def test_a_run_that_nobody_would_end_is_ended(
-    station: Station, automation: str, seconds: float, killed_at: str, asked: str | None, end: str, said: str
+    station: LocalStation, automation: str, seconds: float, killed_at: str, asked: str | None, end: str, said: str
 ) -> None:
     """It would be Pending or Cancelling for ever, and in the way of the next retraining."""
     before = station.hasten(automation, seconds)
     run = station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=station.settings)
-    until(lambda: station.run(run)["state_type"] == killed_at)
+    wait_until(lambda: station.run(run)["state_type"] == killed_at)
     station.kill("cpu-worker")
     if asked:
         station.ask(f"/flow_runs/{run}/set_state", state={"type": asked})
@@ -725,7 +573,7 @@ def test_a_run_that_nobody_would_end_is_ended(
 
 @pytest.mark.faults
 @pytest.mark.row(11, "SIGKILL of `station down` itself")
-def test_pools_go_on_after_a_down_that_was_killed(station: Station, retrained: dict[str, Any]) -> None:
+def test_pools_go_on_after_a_down_that_was_killed(station: LocalStation, retrained: dict[str, Any]) -> None:
     """`down` pauses the pools; the next `up` lets them go on, and leaves alone what people have paused."""
 
     def paused() -> dict[str, bool]:
@@ -736,7 +584,7 @@ def test_pools_go_on_after_a_down_that_was_killed(station: Station, retrained: d
         [sys.executable, "-m", "flows.cli", "station", "down"], cwd=station.code, stdout=subprocess.DEVNULL,
         env=os.environ | station.environment | {"PYTHONPATH": str(station.code)},
     )  # fmt: skip
-    until(lambda: paused()["cpu-pool"])
+    wait_until(lambda: paused()["cpu-pool"])
     down.kill()
     down.wait()
     assert paused()["cpu-pool"]  # it was not over
@@ -749,7 +597,7 @@ def test_pools_go_on_after_a_down_that_was_killed(station: Station, retrained: d
 
 @pytest.mark.faults
 @pytest.mark.row(11, "station taken down while runs go on and wait")
-def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: Station, retrained: dict[str, Any]) -> None:
+def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: LocalStation, retrained: dict[str, Any]) -> None:
     """No worker starts the next run in the place of one that was ended; what waited runs once the station is up again."""
     parent, children = station.training(seed=13)
     waiting = [
@@ -769,7 +617,7 @@ def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: Station, 
 
 @pytest.mark.faults
 @pytest.mark.row(11, "SIGKILL of server, workers and runs together, as a power cut")
-def test_after_a_power_cut_no_run_is_taken_for_alive(station: Station, retrained: dict[str, Any]) -> None:
+def test_after_a_power_cut_no_run_is_taken_for_alive(station: LocalStation, retrained: dict[str, Any]) -> None:
     """Nobody could say how the runs ended; they do not hold up the next retraining."""
     parent, children = station.training(seed=17)
     for process in station.processes():
@@ -783,7 +631,7 @@ def test_after_a_power_cut_no_run_is_taken_for_alive(station: Station, retrained
 
 @pytest.mark.faults
 def test_evaluations_that_queue_on_one_worker_all_complete(
-    station: Station, retrained: dict[str, Any], tally: Tally
+    station: LocalStation, retrained: dict[str, Any], tally: Tally
 ) -> None:
     """As many at once as asked for, each with another bootstrap: none is lost, each has whole scores of its own."""
     store = Store(station.folder / "store")
@@ -792,7 +640,7 @@ def test_evaluations_that_queue_on_one_worker_all_complete(
         station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
         for i in range(1, QUEUED + 1)
     ]  # fmt: skip
-    until(lambda: all(station.run(run)["state_type"] in ENDED for run in runs), 60.0 * QUEUED)
+    wait_until(lambda: all(station.run(run)["state_type"] in ENDED for run in runs), 60.0 * QUEUED)
     lost = [
         (run, found["state"]["message"]) for run in runs if (found := station.run(run))["state_type"] != "COMPLETED"
     ]

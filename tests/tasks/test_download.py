@@ -19,7 +19,8 @@ from tasks.execution.stage import Job, Stage, decide, perform
 from tasks.format import FORMAT
 from tasks.sources.resolve import resolve_data
 from tasks.workers.events import Silent
-from tests.conftest import SAMPLE, read_csv, write_csv
+from tests.support.data import read_csv, write_csv
+from tests.support.paths import SAMPLE
 
 Row = dict[str, str]
 

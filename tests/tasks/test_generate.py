@@ -22,14 +22,16 @@ from tasks.execution.stage import Artifact, Context, Done
 from tasks.generate import generate, save_part, shards
 from tasks.sources.resolve import resolve_model
 from tasks.workers.events import Silent
-from tests.conftest import SAMPLE, random_adapter, read_csv
+from tests.support.data import read_csv
+from tests.support.models import random_adapter
+from tests.support.paths import SAMPLE
 
 inline = pytest.mark.usefixtures("workers_inline")
 COUNT, NEW_TOKENS = 7, 12
 MARKER = {"prediction": "made before the run was killed", "tokens": 1, "stop": "stop_token"}
 
 
-class Desk:
+class GenerationSetup:
     """Generates for one folder of rows, in a scratch folder that outlives a run."""
 
     def __init__(self, folder: Path, store: Store, model: Path) -> None:
@@ -103,26 +105,26 @@ def with_stop(source: Path, target: Path, scale: float) -> Path:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, store: Store, models: dict[str, Any]) -> Desk:
+def setup(tmp_path: Path, store: Store, models: dict[str, Any]) -> GenerationSetup:
     """The tiny Llama, made to stop early in some rows and run into the limit in others."""
-    return Desk(tmp_path, store, with_stop(models["llama"], tmp_path / "llama", 2.0))
+    return GenerationSetup(tmp_path, store, with_stop(models["llama"], tmp_path / "llama", 2.0))
 
 
 @pytest.fixture
-def adapter(desk: Desk, tmp_path: Path) -> Artifact:
+def adapter(setup: GenerationSetup, tmp_path: Path) -> Artifact:
     """An adapter, written by peft alone, that changes much."""
-    return desk.publish("train", random_adapter(desk.model, tmp_path / "adapter"))
+    return setup.publish("train", random_adapter(setup.model, tmp_path / "adapter"))
 
 
-def parts(desk: Desk) -> list[Path]:
-    return sorted((desk.work / "parts").glob("*.parquet"))
+def parts(setup: GenerationSetup) -> list[Path]:
+    return sorted((setup.work / "parts").glob("*.parquet"))
 
 
 @inline
-def test_predictions_are_those_of_plain_transformers(desk: Desk) -> None:
+def test_predictions_are_those_of_plain_transformers(setup: GenerationSetup) -> None:
     """One prediction a row, in the order of the rows, with the text, tokens and stop of an unbatched greedy decode."""
-    done, found = desk.run()
-    assert found == desk.oracle()
+    done, found = setup.run()
+    assert found == setup.oracle()
     assert {row["stop"] for row in found} == {"stop_token", "limit"}
     assert all((row["tokens"] == NEW_TOKENS) or row["stop"] == "stop_token" for row in found)
     assert done.rows == COUNT
@@ -131,161 +133,163 @@ def test_predictions_are_those_of_plain_transformers(desk: Desk) -> None:
 
 
 @inline
-def test_batch_size_does_not_change_predictions(desk: Desk) -> None:
+def test_batch_size_does_not_change_predictions(setup: GenerationSetup) -> None:
     """`runtime.generate_batch_size` is no identity: padding beside longer rows changes nothing."""
-    one, two, three, all_at_once = (desk.afresh(batch=size) for size in (1, 2, 3, 64))
+    one, two, three, all_at_once = (setup.afresh(batch=size) for size in (1, 2, 3, 64))
     assert one == two == three == all_at_once
 
 
 @inline
-def test_finished_batches_are_kept_and_the_rest_is_made(desk: Desk) -> None:
+def test_finished_batches_are_kept_and_the_rest_is_made(setup: GenerationSetup) -> None:
     """A run that was killed goes on: what is on disk is taken as it is, and only the missing rows are decoded."""
-    _, whole = desk.run()
-    kept, *lost = parts(desk)
+    _, whole = setup.run()
+    kept, *lost = parts(setup)
     assert len(lost) == 2
     marked = [row | MARKER for row in read_table(kept, PREDICTIONS)]
     kept.unlink()
     save_part(marked, kept.parent)
     for file in lost:
         file.unlink()
-    _, resumed = desk.run()
+    _, resumed = setup.run()
     ids = {row["id"] for row in marked}
     assert 0 < len(ids) < COUNT
     assert resumed == [row | MARKER if row["id"] in ids else row for row in whole]
 
 
 @inline
-def test_resumed_with_another_batch_size_gives_the_same_rows(desk: Desk) -> None:
+def test_resumed_with_another_batch_size_gives_the_same_rows(setup: GenerationSetup) -> None:
     """The parts of an earlier run serve whatever the batch size is now."""
-    _, whole = desk.run(batch=2)
-    for file in parts(desk)[1:]:
+    _, whole = setup.run(batch=2)
+    for file in parts(setup)[1:]:
         file.unlink()
-    assert desk.run(batch=3)[1] == whole
+    assert setup.run(batch=3)[1] == whole
 
 
 @inline
-def test_half_written_part_is_ignored(desk: Desk) -> None:
+def test_half_written_part_is_ignored(setup: GenerationSetup) -> None:
     """A part that was being written when the process died is not read, and is made again."""
-    _, whole = desk.run()
-    broken = parts(desk)[0]
+    _, whole = setup.run()
+    broken = parts(setup)[0]
     broken.with_suffix(".half").write_bytes(broken.read_bytes()[:100])
     broken.unlink()
-    assert desk.run()[1] == whole
-    assert len(parts(desk)) == 3
+    assert setup.run()[1] == whole
+    assert len(parts(setup)) == 3
 
 
 @inline
-def test_limit_takes_the_first_rows(desk: Desk) -> None:
+def test_limit_takes_the_first_rows(setup: GenerationSetup) -> None:
     """`generate.limit` predicts the first dialogues of the split, as they would be predicted among all."""
-    whole = desk.afresh()
-    assert desk.afresh(limit=4) == whole[:4]
-    assert desk.afresh(limit=100) == whole
+    whole = setup.afresh()
+    assert setup.afresh(limit=4) == whole[:4]
+    assert setup.afresh(limit=100) == whole
 
 
 @inline
-def test_model_that_never_stops_runs_into_the_limit(desk: Desk, models: dict[str, Any], tmp_path: Path) -> None:
+def test_model_that_never_stops_runs_into_the_limit(
+    setup: GenerationSetup, models: dict[str, Any], tmp_path: Path
+) -> None:
     """Without a stop token every row has exactly the tokens that are allowed, and says why it ended."""
-    desk.model = with_stop(models["llama"], tmp_path / "endless", 0.0)
-    found = desk.afresh()
+    setup.model = with_stop(models["llama"], tmp_path / "endless", 0.0)
+    found = setup.afresh()
     assert {(row["stop"], row["tokens"]) for row in found} == {("limit", NEW_TOKENS)}
-    assert {row["tokens"] for row in desk.afresh(max_new_tokens=3)} == {3}
+    assert {row["tokens"] for row in setup.afresh(max_new_tokens=3)} == {3}
 
 
 @inline
-def test_adapter_is_applied_as_peft_applies_it(desk: Desk, adapter: Artifact) -> None:
+def test_adapter_is_applied_as_peft_applies_it(setup: GenerationSetup, adapter: Artifact) -> None:
     """The merged model says what peft's own, unmerged, says in fp32, and not what the base model says."""
-    tuned = desk.afresh(adapter)
-    assert tuned == desk.oracle(adapter.payload)
-    base = desk.afresh()
+    tuned = setup.afresh(adapter)
+    assert tuned == setup.oracle(adapter.payload)
+    base = setup.afresh()
     assert sum(a["prediction"] != b["prediction"] for a, b in zip(tuned, base, strict=True)) > COUNT // 2
 
 
 @inline
-def test_long_prompt_is_cut_in_its_text_alone(desk: Desk) -> None:
+def test_long_prompt_is_cut_in_its_text_alone(setup: GenerationSetup) -> None:
     """A prompt over `generate.max_prompt_tokens` is predicted from its beginning, its turn still closed."""
-    tokenizer = AutoTokenizer.from_pretrained(desk.model)
-    cut = desk.afresh(max_prompt_tokens=40)
+    tokenizer = AutoTokenizer.from_pretrained(setup.model)
+    cut = setup.afresh(max_prompt_tokens=40)
     markers = tokenizer("<|im_start|>user\n<|im_end|>\n<|im_start|>assistant\n", add_special_tokens=False)["input_ids"]
-    texts = tokenizer(desk.prompts, add_special_tokens=False)["input_ids"]
-    desk.prompts = [tokenizer.decode(text[: 40 - len(markers)]) for text in texts]
-    assert cut == desk.oracle()
+    texts = tokenizer(setup.prompts, add_special_tokens=False)["input_ids"]
+    setup.prompts = [tokenizer.decode(text[: 40 - len(markers)]) for text in texts]
+    assert cut == setup.oracle()
 
 
 # -- several candidates
 
 
 @inline
-def test_candidates_are_sampled_once_and_whatever_the_batches(desk: Desk) -> None:
+def test_candidates_are_sampled_once_and_whatever_the_batches(setup: GenerationSetup) -> None:
     """The same choice for every batch size; another seed chooses otherwise; what was spent is told."""
-    done, chosen = desk.run(candidates=6, epsilon=0.0, max_new_tokens=8)
+    done, chosen = setup.run(candidates=6, epsilon=0.0, max_new_tokens=8)
     assert done.measured["tokens"] > 6 * COUNT
-    assert chosen == desk.afresh(batch=1, candidates=6, epsilon=0.0, max_new_tokens=8)
-    assert chosen == desk.afresh(batch=64, candidates=6, epsilon=0.0, max_new_tokens=8)
-    assert chosen != desk.afresh(candidates=6, epsilon=0.0, max_new_tokens=8, seed=1)
+    assert chosen == setup.afresh(batch=1, candidates=6, epsilon=0.0, max_new_tokens=8)
+    assert chosen == setup.afresh(batch=64, candidates=6, epsilon=0.0, max_new_tokens=8)
+    assert chosen != setup.afresh(candidates=6, epsilon=0.0, max_new_tokens=8, seed=1)
     assert {row["tokens"] <= 8 for row in chosen} == {True}
 
 
 @inline
-def test_candidates_of_a_cold_model_are_its_greedy_summary(desk: Desk) -> None:
+def test_candidates_of_a_cold_model_are_its_greedy_summary(setup: GenerationSetup) -> None:
     """At a temperature near 0 there is nothing to choose."""
-    assert desk.afresh(candidates=4, temperature=1e-4) == desk.oracle()
+    assert setup.afresh(candidates=4, temperature=1e-4) == setup.oracle()
 
 
 @inline
-def test_beams_are_left_to_transformers(desk: Desk) -> None:
+def test_beams_are_left_to_transformers(setup: GenerationSetup) -> None:
     """Two beams find what transformers' own two find; together with candidates they are refused."""
-    found = desk.afresh(beams=2)
+    found = setup.afresh(beams=2)
     assert [row["id"] for row in found] == [f"test_{i}" for i in range(COUNT)]
-    assert found != desk.oracle()
+    assert found != setup.oracle()
     with pytest.raises(ValueError, match="beams is 2 and candidates is 3"):
-        desk.run(beams=2, candidates=3)
+        setup.run(beams=2, candidates=3)
 
 
 @inline
 def test_candidates_of_a_model_the_decoder_does_not_know_are_refused(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its greedy summaries come from transformers."""
     monkeypatch.setattr(engine, "FAMILIES", ())
-    assert desk.afresh() == desk.oracle()
+    assert setup.afresh() == setup.oracle()
     with pytest.raises(RequestError, match="candidates"):
-        desk.afresh(candidates=3)
+        setup.afresh(candidates=3)
 
 
 # -- several processes
 
 
-def broken_at(desk: Desk, prompt: int) -> None:
+def broken_at(setup: GenerationSetup, prompt: int) -> None:
     """Weights that make no numbers of one prompt: it alone has a certain token."""
-    tokenizer = AutoTokenizer.from_pretrained(desk.model)
-    texts = tokenizer(desk.prompts, add_special_tokens=False)["input_ids"]
+    tokenizer = AutoTokenizer.from_pretrained(setup.model)
+    texts = tokenizer(setup.prompts, add_special_tokens=False)["input_ids"]
     others = {token for i, text in enumerate(texts) if i != prompt for token in text}
-    said = {token for row in desk.oracle() for token in tokenizer(row["prediction"])["input_ids"]}
+    said = {token for row in setup.oracle() for token in tokenizer(row["prediction"])["input_ids"]}
     token = next(token for token in texts[prompt] if token not in others | said)
-    model = AutoModelForCausalLM.from_pretrained(desk.model, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(setup.model, dtype=torch.float32)
     with torch.no_grad():
         model.model.embed_tokens.weight[token] = torch.nan
-    model.save_pretrained(desk.model)
+    model.save_pretrained(setup.model)
 
 
 @inline
 @pytest.mark.row(8, "weights that make no numbers in generation")
 @pytest.mark.parametrize("beams", [1, 2])
-def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(desk: Desk, beams: int) -> None:
+def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(setup: GenerationSetup, beams: int) -> None:
     """Weights that overflowed do not become summaries, in no decoder."""
-    broken_at(desk, 4)
+    broken_at(setup, 4)
     with pytest.raises(StageError, match=r"no numbers for row 'test_4' at token 1\b"):
-        desk.afresh(batch=64, beams=beams)
+        setup.afresh(batch=64, beams=beams)
 
 
 @inline
 @pytest.mark.row(9, "memory runs out in generation, injected")
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, candidates: int
+    setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch, candidates: int
 ) -> None:
     """Halved until it fits, and not tried in vain again; the predictions are the same."""
-    wanted, sizes, real = desk.afresh(batch=64, candidates=candidates), list[int](), Decoder._read
+    wanted, sizes, real = setup.afresh(batch=64, candidates=candidates), list[int](), Decoder._read
 
     def small(self: Decoder, prompts: list[list[int]]) -> None:
         sizes.append(len(prompts))
@@ -294,8 +298,8 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
         real(self, prompts)
 
     monkeypatch.setattr(Decoder, "_read", small)
-    shutil.rmtree(desk.work)
-    done, found = desk.run(batch=4, candidates=candidates)
+    shutil.rmtree(setup.work)
+    done, found = setup.run(batch=4, candidates=candidates)
     assert found == wanted
     assert sizes == [4, 2, 2, 2, 1]
     assert done.measured["halved"] == 1
@@ -303,7 +307,9 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
 
 @inline
 @pytest.mark.row(9, "other errors are not taken for want of memory")
-def test_one_row_that_memory_does_not_hold_says_what_to_do(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_row_that_memory_does_not_hold_says_what_to_do(
+    setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And no other error is taken for a want of memory."""
     errors: list[Exception] = [torch.OutOfMemoryError("full"), RuntimeError("CUDA error: an illegal memory access")]
 
@@ -312,21 +318,21 @@ def test_one_row_that_memory_does_not_hold_says_what_to_do(desk: Desk, monkeypat
 
     monkeypatch.setattr(Decoder, "_read", fail)
     with pytest.raises(StageError, match=r"tokens does not fit.*max_prompt_tokens"):
-        desk.run()
+        setup.run()
     errors.pop(0)
     with pytest.raises(RuntimeError, match="illegal"):
-        desk.run()
+        setup.run()
 
 
-def test_two_processes_write_the_bytes_of_one(desk: Desk) -> None:
+def test_two_processes_write_the_bytes_of_one(setup: GenerationSetup) -> None:
     """Real processes on shards of the same batches, sampling included; progress is that of both together."""
     settings: dict[str, Any] = {"candidates": 3, "epsilon": 0.0, "batch": 2}
-    desk.run(**settings)
-    one = (desk.folder / "out" / "predictions.parquet").read_bytes()
-    shutil.rmtree(desk.work)
+    setup.run(**settings)
+    one = (setup.folder / "out" / "predictions.parquet").read_bytes()
+    shutil.rmtree(setup.work)
     heard = Heard()
-    done, _ = desk.run(gpus=2, events=heard, **settings)
-    assert (desk.folder / "out" / "predictions.parquet").read_bytes() == one
+    done, _ = setup.run(gpus=2, events=heard, **settings)
+    assert (setup.folder / "out" / "predictions.parquet").read_bytes() == one
     assert done.measured["processes"] == 2
     assert heard.steps[-1][:2] == (COUNT, COUNT)
     assert {total for _, total, _ in heard.steps} == {COUNT}
@@ -346,12 +352,12 @@ class Heard(Silent):
 
 
 @pytest.mark.row(1, "SIGKILL of one of two generating processes")
-def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
+def test_killed_process_ends_the_run_and_the_next_goes_on(setup: GenerationSetup) -> None:
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
     import psutil
 
-    rows = [{"id": f"test_{i}", "prompt": f"{desk.prompts[i % COUNT]} {i}"} for i in range(60)]
-    write_table(rows, FORMATTED_EVAL, desk.rows.payload / "test.parquet")
+    rows = [{"id": f"test_{i}", "prompt": f"{setup.prompts[i % COUNT]} {i}"} for i in range(60)]
+    write_table(rows, FORMATTED_EVAL, setup.rows.payload / "test.parquet")
     killed: list[int] = []
 
     def workers() -> list[psutil.Process]:
@@ -363,15 +369,15 @@ def test_killed_process_ends_the_run_and_the_next_goes_on(desk: Desk) -> None:
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(StageError, match="SIGKILL"):
-        desk.run(batch=1, gpus=2, events=Heard(kill))
+        setup.run(batch=1, gpus=2, events=Heard(kill))
     assert workers() == []
-    saved = {file: file.stat().st_mtime_ns for file in parts(desk)}
+    saved = {file: file.stat().st_mtime_ns for file in parts(setup)}
     assert 2 <= len(saved) < len(rows)
     resumed = Heard()
-    _, found = desk.run(batch=1, gpus=2, events=resumed)
+    _, found = setup.run(batch=1, gpus=2, events=resumed)
     assert resumed.steps[0][0] >= len(saved)  # heard once both have begun, when one may be a few rows further
     assert {file: file.stat().st_mtime_ns for file in saved} == saved
-    assert found == desk.afresh(batch=1)
+    assert found == setup.afresh(batch=1)
 
 
 @pytest.mark.parametrize(

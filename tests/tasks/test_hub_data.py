@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 OLD, NEW, NEWEST = "a" * 40, "b" * 40, "c" * 40
 SPLITS = ("train-00000-of-00002", "train-00001-of-00002", "validation", "test")

@@ -13,7 +13,7 @@ from tasks.config import GateConfig, PromoteSpec, ScoreConfig
 from tasks.execution.stage import Artifact
 from tasks.promote import promote
 from tasks.score import score
-from tests.conftest import Bench
+from tests.support.artifacts import ArtifactFactory
 from tests.support.languages import GERMAN, RUSSIAN
 
 ROWS = 60
@@ -28,24 +28,24 @@ def words(count: int) -> str:
 @pytest.fixture
 def decide(tmp_path: Path, store: Store) -> Any:
     """`decide({"base": texts, "tuned": texts}, gate settings)`: decision.json of the real score and promote stages."""
-    bench = Bench(tmp_path, store)
+    artifact_factory = ArtifactFactory(tmp_path, store)
 
     def run(systems: dict[str, list[str]], stops: tuple[str, ...] = (), **settings: Any) -> dict[str, Any]:
         withdrawn = settings.pop("withdrawn_at", None)
         rows = len(systems["base"])
-        dataset = bench.artifact("download", "test", [
+        dataset = artifact_factory.artifact("download", "test", [
             {"id": f"test_{i}", "dialogue": f"#Person1#: {REFERENCE}", "references": [REFERENCE], "topics": [""]} for i in range(rows)
         ], DATASET)  # fmt: skip
         made = {
-            name: bench.artifact("generate", "predictions", [
+            name: artifact_factory.artifact("generate", "predictions", [
                 {"id": f"test_{i}", "prediction": text, "tokens": 1, "stop": [*stops, *["stop_token"] * rows][i] if name == "tuned" else "limit"}
                 for i, text in enumerate(texts)
             ], PREDICTIONS)
             for name, texts in systems.items()
         }  # fmt: skip
-        scored = bench.context()
+        scored = artifact_factory.context()
         done = score(ScoreConfig(bootstrap_resamples=2000), scored, dataset, **made)
-        decided = bench.context()
+        decided = artifact_factory.context()
         scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": done.facts}))
         spec = PromoteSpec(gate=GateConfig(**settings), withdrawn_at=withdrawn)
         facts = promote(spec, decided, scores).facts
@@ -189,12 +189,16 @@ def test_summaries_as_people_write_them_are_not_rejected_for_their_language(
     tmp_path: Path, store: Store, language: list[tuple[str, str, str]], tag: str
 ) -> None:
     """Each person's summary as the candidate's: the part about names is listed as not applied, tags are still judged."""
-    bench = Bench(tmp_path, store)
-    dataset = bench.dataset([list(texts) for _, *texts in language], [dialogue for dialogue, *_ in language])
+    artifact_factory = ArtifactFactory(tmp_path, store)
+    dataset = artifact_factory.dataset([list(texts) for _, *texts in language], [dialogue for dialogue, *_ in language])
     candidate, poor = [f"{tag}{text}" for _, text, _ in language], ["#Person1#."] * len(language)
-    scored, decided = bench.context(), bench.context()
+    scored, decided = artifact_factory.context(), artifact_factory.context()
     done = score(
-        ScoreConfig(bootstrap_resamples=200), scored, dataset, bench.predictions(poor), bench.predictions(candidate)
+        ScoreConfig(bootstrap_resamples=200),
+        scored,
+        dataset,
+        artifact_factory.predictions(poor),
+        artifact_factory.predictions(candidate),
     )
     scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": done.facts}))
     promote(PromoteSpec(gate=GateConfig(least_rows=1)), decided, scores)

@@ -17,7 +17,9 @@ from tasks.download import download
 from tasks.metrics.rouge import MEASURES, TYPES
 from tasks.score import ROWS
 from tasks.sources.resolve import resolve_data
-from tests.conftest import ROOT, SAMPLE, Bench, read_csv
+from tests.support.artifacts import ArtifactFactory
+from tests.support.data import read_csv
+from tests.support.paths import ROOT, SAMPLE
 
 DIALOGSUM = ROOT.parent / "shared" / "data" / "dialogsum"
 BEHAVIOUR = {"length_ratio", "words", "empty", "repeated", "copied", "speaker_errors"}
@@ -65,13 +67,15 @@ def by_loops(texts: list[str], references: list[list[str]], stem: bool, take: st
     ],
 )
 def test_every_system_floor_and_ceiling_is_what_loops_over_rouge_score_find(
-    bench: Bench, protocol: str, stem: bool, take: str
+    artifact_factory: ArtifactFactory, protocol: str, stem: bool, take: str
 ) -> None:
     """Models, the constant sentence, the first three utterances; and humans, each reference against the two others."""
     dialogues, references = sample(12)
     texts = {"base": [d[:90] for d in dialogues], "tuned": [row[2][:60] for row in references]}
-    dataset = bench.dataset(references, dialogues)
-    found, _ = bench.score(dataset, *(bench.predictions(texts[name]) for name in ("base", "tuned")))
+    dataset = artifact_factory.dataset(references, dialogues)
+    found, _ = artifact_factory.score(
+        dataset, *(artifact_factory.predictions(texts[name]) for name in ("base", "tuned"))
+    )
     texts["constant sentence"] = ["#Person1# and #Person2# are talking about something."] * 12
     texts["first three utterances"] = [" ".join(d.split("\n")[:3]) for d in dialogues]
     wanted = {name: by_loops(rows, references, stem, take) for name, rows in texts.items()}
@@ -86,12 +90,12 @@ def test_every_system_floor_and_ceiling_is_what_loops_over_rouge_score_find(
             assert [got[name][kind][measure] for measure in MEASURES] == pytest.approx(values, abs=6e-5), (name, kind)
 
 
-def test_every_figure_says_what_it_was_measured_by(bench: Bench) -> None:
+def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFactory) -> None:
     """Protocol, rows covered and in the split, references, package and interval, in each; and no protocol is another."""
     dialogues, references = sample(12)
-    dataset = bench.dataset(references, dialogues)
-    outputs = [bench.predictions([d[:n] for d in dialogues][:7]) for n in (50, 90, 130, 170)]
-    found, _ = bench.score(dataset, *outputs, bootstrap_resamples=300)
+    dataset = artifact_factory.dataset(references, dialogues)
+    outputs = [artifact_factory.predictions([d[:n] for d in dialogues][:7]) for n in (50, 90, 130, 170)]
+    found, _ = artifact_factory.score(dataset, *outputs, bootstrap_resamples=300)
     assert found["headline"] == "mean of references, stemming"
     assert len(found["protocols"]) == 4
     for name, entry in found["protocols"].items():
@@ -112,10 +116,12 @@ def test_every_figure_says_what_it_was_measured_by(bench: Bench) -> None:
     assert found["behaviour"]["human"].keys() == BEHAVIOUR  # a person has no token limit
 
 
-def test_score_is_the_mean_over_references_then_over_dialogues(bench: Bench) -> None:
+def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory: ArtifactFactory) -> None:
     """Each dialogue weighs the same, and each of its references the same within it."""
-    dataset = bench.dataset([["the cat sat down", "the cat sat", "a dog"], ["he left", "he went", "she left"]])
-    found, out = bench.score(dataset, bench.predictions(["the cat sat", ""]))
+    dataset = artifact_factory.dataset(
+        [["the cat sat down", "the cat sat", "a dog"], ["he left", "he went", "she left"]]
+    )
+    found, out = artifact_factory.score(dataset, artifact_factory.predictions(["the cat sat", ""]))
     # F1 of the first dialogue: 6/7, 1 and 0, mean 13/21; the second, empty, has 0: mean 13/42
     # recall: 3/4, 1 and 0, mean 7/12, then 7/24; precision: 1, 1, 0, mean 2/3, then 1/3
     wanted = {"f1": 100 * 13 / 42, "recall": 100 * 7 / 24, "precision": 100 / 3}
@@ -128,25 +134,30 @@ def test_score_is_the_mean_over_references_then_over_dialogues(bench: Bench) -> 
     assert [row["rouge1"] for row in rows] == pytest.approx([13 / 21, 0])
 
 
-def test_one_reference_has_no_other_to_be_a_ceiling(bench: Bench) -> None:
+def test_one_reference_has_no_other_to_be_a_ceiling(artifact_factory: ArtifactFactory) -> None:
     """By hand: of `the cat sat` and `the cat` each against the other has P and R 1 and 2/3, F1 4/5; alone there is none."""
-    found, _ = bench.score(bench.dataset([["the cat sat", "the cat"]]), bench.predictions(["the cat"]))
+    found, _ = artifact_factory.score(
+        artifact_factory.dataset([["the cat sat", "the cat"]]), artifact_factory.predictions(["the cat"])
+    )
     assert systems(found)["human"]["rouge1"]["f1"] == pytest.approx(80)
     assert systems(found)["base"]["rouge1"]["f1"] == pytest.approx(100 * (4 / 5 + 1) / 2)
     assert systems(found, "best reference, stemming")["base"]["rouge1"]["f1"] == pytest.approx(100)
     assert systems(found, "first reference only, stemming")["base"]["rouge1"]["f1"] == pytest.approx(80)
-    alone, _ = bench.score(bench.dataset([["the cat sat"]]), bench.predictions(["the cat"]))
+    alone, _ = artifact_factory.score(
+        artifact_factory.dataset([["the cat sat"]]), artifact_factory.predictions(["the cat"])
+    )
     assert all("human" not in systems(alone, name) for name in alone["protocols"])
     assert alone["differences"] == {}
     assert "human" not in alone["behaviour"]
 
 
-def test_interval_is_as_wide_as_the_spread_of_dialogues(bench: Bench) -> None:
+def test_interval_is_as_wide_as_the_spread_of_dialogues(artifact_factory: ArtifactFactory) -> None:
     """The interval holds the point and agrees with the normal approximation, 1.96 standard errors on either side."""
     rows = read_csv(SAMPLE / "test.csv")
     references = [[row["summary"] for row in rows[i : i + 3]] for i in range(0, 120, 3)]
-    found, out = bench.score(
-        bench.dataset(references), bench.predictions([row["dialogue"].split("\n")[0] for row in rows[::3]])
+    found, out = artifact_factory.score(
+        artifact_factory.dataset(references),
+        artifact_factory.predictions([row["dialogue"].split("\n")[0] for row in rows[::3]]),
     )
     table = read_table(out / "rows.parquet", ROWS)
     for kind in TYPES:
@@ -156,12 +167,14 @@ def test_interval_is_as_wide_as_the_spread_of_dialogues(bench: Bench) -> None:
         assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
 
 
-def test_difference_is_that_of_the_rows_and_slices_are_parts_of_them(bench: Bench) -> None:
+def test_difference_is_that_of_the_rows_and_slices_are_parts_of_them(artifact_factory: ArtifactFactory) -> None:
     """Recomputed from rows.parquet: means of the paired differences, over all and over the dialogues of each topic."""
     dialogues, references = sample(20)
     topics = [["work" if i % 2 else "home", "rare" if i < 4 else "", "work" if i % 2 else "Home "] for i in range(20)]
-    dataset = bench.dataset(references, dialogues, topics)
-    found, out = bench.score(dataset, *(bench.predictions([d[:n] for d in dialogues]) for n in (60, 200, 100)))
+    dataset = artifact_factory.dataset(references, dialogues, topics)
+    found, out = artifact_factory.score(
+        dataset, *(artifact_factory.predictions([d[:n] for d in dialogues]) for n in (60, 200, 100))
+    )
     table = {(row["system"], row["id"]): row for row in read_table(out / "rows.parquet", ROWS)}
     assert len(table) == 60
 
@@ -184,12 +197,14 @@ def test_difference_is_that_of_the_rows_and_slices_are_parts_of_them(bench: Benc
         assert by_name[name]["scores"]["champion"]["rouge2"] == pytest.approx(mean, abs=6e-5)
 
 
-def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(bench: Bench) -> None:
+def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(artifact_factory: ArtifactFactory) -> None:
     """A rerun writes the same files; `score.bootstrap_seed` moves the intervals and nothing else."""
     dialogues, references = sample(40)
-    dataset = bench.dataset(references, dialogues)
-    outputs = [bench.predictions([dialogue[:n] for dialogue in dialogues]) for n in (80, 200)]
-    (first, one), (_, two), (other, three) = (bench.score(dataset, *outputs, bootstrap_seed=seed) for seed in (0, 0, 1))
+    dataset = artifact_factory.dataset(references, dialogues)
+    outputs = [artifact_factory.predictions([dialogue[:n] for dialogue in dialogues]) for n in (80, 200)]
+    (first, one), (_, two), (other, three) = (
+        artifact_factory.score(dataset, *outputs, bootstrap_seed=seed) for seed in (0, 0, 1)
+    )
     for name in ("scores.json", "rows.parquet"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
     assert (one / "scores.json").read_bytes() != (three / "scores.json").read_bytes()
@@ -202,36 +217,42 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(bench: Bench) 
                 assert moved <= {"interval"}
 
 
-def test_equal_predictions_differ_by_exactly_nothing(bench: Bench) -> None:
+def test_equal_predictions_differ_by_exactly_nothing(artifact_factory: ArtifactFactory) -> None:
     """A tuned model that says what the base says is even with it, by no rounding error, in all and in every slice."""
     dialogues, references = sample(40)
     texts = [dialogue[:120] for dialogue in dialogues]
-    found, _ = bench.score(bench.dataset(references, dialogues), bench.predictions(texts), bench.predictions(texts))
+    found, _ = artifact_factory.score(
+        artifact_factory.dataset(references, dialogues),
+        artifact_factory.predictions(texts),
+        artifact_factory.predictions(texts),
+    )
     assert len(found["slices"]) > 2
     for compared in (found["differences"], *(entry["differences"] for entry in found["slices"])):
         assert compared["base"] == {kind: {"mean": 0, "interval": [0, 0], "better": 0.5} for kind in TYPES}
 
 
-def test_systems_run_on_different_dialogues_are_refused(bench: Bench) -> None:
+def test_systems_run_on_different_dialogues_are_refused(artifact_factory: ArtifactFactory) -> None:
     """A difference between other rows, or rows in another order, would be a paired test of nothing."""
-    dataset = bench.dataset([["the cat sat"], ["the dog ran"]])
-    two, one = bench.predictions(["a", "b"]), bench.predictions(["a"])
+    dataset = artifact_factory.dataset([["the cat sat"], ["the dog ran"]])
+    two, one = artifact_factory.predictions(["a", "b"]), artifact_factory.predictions(["a"])
     with pytest.raises(StageError, match="different dialogues"):
-        bench.score(dataset, two, one)
+        artifact_factory.score(dataset, two, one)
 
 
 @pytest.mark.skipif(not (DIALOGSUM / "bart_large_test_outputs.txt").is_file(), reason=f"no DialogSum at {DIALOGSUM}")
-def test_outputs_of_dialogsums_authors_score_what_is_published(bench: Bench, tmp_path: Path) -> None:
+def test_outputs_of_dialogsums_authors_score_what_is_published(
+    artifact_factory: ArtifactFactory, tmp_path: Path
+) -> None:
     """The oracle nobody here wrote: BART-large's 500 outputs score 45.0532 / 20.0726 / 37.8794."""
     folder = tmp_path / "dialogsum"
     folder.mkdir()
     for split in ("train", "validation", "test"):  # the small splits in place of the 11 MB that nothing here reads
         shutil.copy(DIALOGSUM / f"{'test' if split == 'test' else 'validation'}.csv", folder / f"{split}.csv")
-    context = bench.context()
+    context = artifact_factory.context()
     download(DownloadSpec(data=resolve_data(DataConfig(source=str(folder)))), context)
-    dataset = bench.artifact("download", "test", read_table(context.out / "test.parquet", DATASET), DATASET)
+    dataset = artifact_factory.artifact("download", "test", read_table(context.out / "test.parquet", DATASET), DATASET)
     outputs = (DIALOGSUM / "bart_large_test_outputs.txt").read_text(encoding="utf-8").splitlines()
-    found, _ = bench.score(dataset, bench.predictions(outputs), bootstrap_resamples=500)
+    found, _ = artifact_factory.score(dataset, artifact_factory.predictions(outputs), bootstrap_resamples=500)
     got = {kind: systems(found)["base"][kind]["f1"] for kind in ("rouge1", "rouge2", "rougeL")}
     assert got == {"rouge1": 45.0532, "rouge2": 20.0726, "rougeL": 37.8794}
     assert found["protocols"][found["headline"]]["protocol"]["rows"] == 500

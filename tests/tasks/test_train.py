@@ -9,78 +9,35 @@ import pytest
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from artifacts.artifact_store import Store
 from artifacts.errors import StageError
-from artifacts.manifest import Record
-from artifacts.refs import Ref
 from artifacts.schemas import CURVE, FORMATTED_TRAIN, read_table
-from tasks.config import DataConfig, DownloadSpec, FormatSpec, LoraConfig, ModelConfig, Runtime, TrainConfig, TrainSpec
-from tasks.download import DOWNLOAD
-from tasks.execution.stage import Artifact, Job, Stage, identity, perform
-from tasks.format import FORMAT
+from tasks.config import ModelConfig
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer
-from tasks.sources.resolve import resolve_data, resolve_model
-from tasks.train import TRAIN
+from tasks.sources.resolve import resolve_model
 from tasks.training import builder
 from tasks.training import worker as training_worker
 from tasks.training.schedule import Plan
-from tasks.workers.events import Silent
-from tests.conftest import ROOT, read_csv, write_csv
+from tests.support.data import read_csv, write_csv
+from tests.support.paths import ROOT
+from tests.support.training import adapter_tensors, formatted_rows, train, train_spec
 
 pytestmark = pytest.mark.usefixtures("workers_inline")
-TURNS_OF = {"gemma": "gemma", "llama": "chatml"}
-
-
-def made(stage: Stage, spec: Record, runtime: dict[str, Any] | None = None, **inputs: Artifact) -> Artifact:
-    """Run a stage as the flow does, and publish what it makes."""
-    refs = {role: Ref.of_manifest(artifact.manifest) for role, artifact in inputs.items()}
-    job = Job(
-        stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, run="test", refresh=True,
-        identity=identity(stage, None, spec, refs),
-        runtime=Runtime(**{"device": "cpu", "threads": 1} | (runtime or {})),
-    )  # fmt: skip
-    manifest, _ = perform(stage, job, Silent())
-    return Artifact(Store.current().payload(manifest.path), manifest)
-
-
-def formatted(data: Path) -> Artifact:
-    """Rows for training from a folder with data."""
-    dataset = made(DOWNLOAD, DownloadSpec(data=resolve_data(DataConfig(source=str(data)))))
-    return made(FORMAT, FormatSpec(rows="train", template="Summarize.\n\n{dialogue}"), dataset=dataset)
-
-
-def spec_of(model: Path, quantization: str = "none", **settings: Any) -> TrainSpec:
-    """A recipe that trains in a second: four steps of four rows."""
-    small = {"max_steps": 4, "batch_size": 4, "max_length": 256, "learning_rate": 1e-2, "evaluations": 2}
-    return TrainSpec(
-        model=resolve_model(ModelConfig(source=str(model))), turns=TURNS_OF[model.name], quantization=quantization,
-        train=TrainConfig(**small | {"lora": LoraConfig(rank=4)} | settings),
-    )  # fmt: skip
-
-
-def train(spec: TrainSpec, rows: Artifact, **runtime: Any) -> Artifact:
-    return made(TRAIN, spec, runtime, rows=rows)
-
-
-def adapter(artifact: Artifact) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = load_file(artifact.payload / "adapter_model.safetensors")
-    return tensors
 
 
 @pytest.mark.parametrize(("name", "quantization"), [("gemma", "nf4"), ("llama", "none")])
 def test_training_leaves_a_whole_adapter(models: dict[str, Any], data: Path, name: str, quantization: str) -> None:
     """An fp32 adapter that has learnt, its curve, and settings that name no place on this machine."""
-    trained = train(spec_of(models[name], quantization), formatted(data))
+    trained = train(train_spec(models[name], quantization), formatted_rows(data))
     assert {file.name for file in trained.payload.iterdir()} == {
         "adapter_model.safetensors", "adapter_config.json", "curve.parquet", "settings.json", "checks.json",
     }  # fmt: skip
-    tensors = adapter(trained)
+    tensors = adapter_tensors(trained)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     assert len(tensors) == 2 * 2 * 7  # A and B of seven linears in two layers
     assert all(tensor.isfinite().all() for tensor in tensors.values())
@@ -103,7 +60,7 @@ def test_training_leaves_a_whole_adapter(models: dict[str, Any], data: Path, nam
 
 def test_plain_peft_loads_the_adapter(models: dict[str, Any], data: Path) -> None:
     """Nobody needs this project to use the adapter: peft loads the payload, and the model answers otherwise."""
-    trained = train(spec_of(models["llama"]), formatted(data))
+    trained = train(train_spec(models["llama"]), formatted_rows(data))
     base = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
@@ -111,17 +68,17 @@ def test_plain_peft_loads_the_adapter(models: dict[str, Any], data: Path) -> Non
         tuned = PeftModel.from_pretrained(base, trained.payload)
         after = tuned(ids).logits
     loaded = {name.replace(".default", ""): tensor for name, tensor in tuned.named_parameters() if "lora_" in name}
-    assert loaded.keys() == adapter(trained).keys()
-    assert all(torch.equal(loaded[name], tensor) for name, tensor in adapter(trained).items())
+    assert loaded.keys() == adapter_tensors(trained).keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in adapter_tensors(trained).items())
     assert (before - after).abs().max() > 1e-3
 
 
 @pytest.mark.row(21, "the same training twice")
 def test_same_training_gives_the_same_bytes(models: dict[str, Any], data: Path) -> None:
     """Training again writes the same files, so nothing after it has to run again; another seed does not."""
-    rows = formatted(data)
-    first, again = (train(spec_of(models["llama"]), rows).manifest for _ in range(2))
-    other = train(spec_of(models["llama"], seed=1), rows).manifest
+    rows = formatted_rows(data)
+    first, again = (train(train_spec(models["llama"]), rows).manifest for _ in range(2))
+    other = train(train_spec(models["llama"], seed=1), rows).manifest
     assert first.files == again.files
     assert first.made.at != again.made.at
     assert first.files["adapter_model.safetensors"] != other.files["adapter_model.safetensors"]
@@ -132,8 +89,10 @@ def test_micro_batch_does_not_change_the_adapter(
 ) -> None:
     """`runtime.train_batch_size` is no identity: rows one, two or four at a time give one adapter, in fp32."""
     monkeypatch.setattr(builder, "cpu_has_bf16", lambda: False)
-    rows = formatted(data)
-    one, two, four = (adapter(train(spec_of(models["llama"]), rows, train_batch_size=size)) for size in (1, 2, 4))
+    rows = formatted_rows(data)
+    one, two, four = (
+        adapter_tensors(train(train_spec(models["llama"]), rows, train_batch_size=size)) for size in (1, 2, 4)
+    )
     for name, tensor in four.items():
         assert torch.allclose(one[name], tensor, rtol=0, atol=1e-5)
         assert torch.allclose(two[name], tensor, rtol=0, atol=1e-5)
@@ -159,8 +118,8 @@ def test_training_is_that_of_trl(
     """
     monkeypatch.setattr(builder, "cpu_has_bf16", lambda: False)
     settings = {"batch_size": 5, "max_steps": 5, "weight_decay": 0.1, "max_gradient_norm": 0.05, "warmup": 0.3}
-    spec = spec_of(models["llama"], loss_on=loss_on, schedule=schedule, evaluations=1, **settings)
-    rows = formatted(data)
+    spec = train_spec(models["llama"], loss_on=loss_on, schedule=schedule, evaluations=1, **settings)
+    rows = formatted_rows(data)
     trained = train(spec, rows)
     ours = read_table(trained.payload / "curve.parquet", CURVE)
 
@@ -204,7 +163,7 @@ def test_training_is_that_of_trl(
         assert row["gradient_norm"] == pytest.approx(entry["grad_norm"], rel=2e-3)
         assert row["epoch"] == pytest.approx(entry["epoch"], abs=1e-3)
     wanted = {name.replace(".default", ""): p for name, p in model.named_parameters() if "lora_" in name}
-    for name, tensor in adapter(trained).items():
+    for name, tensor in adapter_tensors(trained).items():
         assert torch.allclose(tensor, wanted[name], rtol=0, atol=2e-4), name
 
 
@@ -213,7 +172,7 @@ def test_first_validation_loss_is_that_of_the_base_model(
 ) -> None:
     """The curve begins at the untrained model: transformers alone finds the same loss on the validation rows."""
     monkeypatch.setattr(builder, "cpu_has_bf16", lambda: False)
-    trained = train(spec_of(models["llama"], validation_limit=3), formatted(data))
+    trained = train(train_spec(models["llama"], validation_limit=3), formatted_rows(data))
     base = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
     tokenizer = load_tokenizer(resolve_model(ModelConfig(source=str(models["llama"]))))
     total = count = 0.0
@@ -234,8 +193,8 @@ def test_first_validation_loss_is_that_of_the_base_model(
 @pytest.mark.parametrize(("loss_on", "masked"), [("completion", True), ("all", False)])
 def test_prompt_and_nothing_else_is_masked(models: dict[str, Any], data: Path, loss_on: str, masked: bool) -> None:
     """`loss_on: completion` puts -100 on the tokens of the prompt, and the labels of all others are the tokens."""
-    spec = spec_of(models["gemma"], loss_on=loss_on)
-    source = read_table(formatted(data).payload / "train.parquet", FORMATTED_TRAIN)
+    spec = train_spec(models["gemma"], loss_on=loss_on)
+    source = read_table(formatted_rows(data).payload / "train.parquet", FORMATTED_TRAIN)
     encoder = TurnEncoder(load_tokenizer(spec.model), spec.turns)
     ready, _ = training_worker.prepare(spec, encoder, source, len(source))
     prompts, _ = encoder.prompts([row["prompt"] for row in source], 1 << 20)
@@ -258,8 +217,8 @@ def test_stride_and_limit_take_the_rows_they_say(
         rows = read_csv(data / f"{split}.csv")
         write_csv(picked / f"{split}.csv", rows[expected] if split == "train" else rows)
     short = {"max_steps": 2, "evaluations": 1}
-    some = train(spec_of(models["llama"], **short, **settings), formatted(data)).manifest
-    same = train(spec_of(models["llama"], **short), formatted(picked)).manifest
+    some = train(train_spec(models["llama"], **short, **settings), formatted_rows(data)).manifest
+    same = train(train_spec(models["llama"], **short), formatted_rows(picked)).manifest
     assert some.rows == same.rows == len(range(12)[expected])
     for name in ("adapter_model.safetensors", "curve.parquet", "checks.json"):
         assert some.files[name] == same.files[name]
@@ -268,15 +227,15 @@ def test_stride_and_limit_take_the_rows_they_say(
 @pytest.mark.row(8, "training that diverges by its learning rate")
 def test_loss_that_is_not_a_number_ends_the_run(models: dict[str, Any], data: Path) -> None:
     """A training that diverges fails and says so; no adapter of it is left in the store."""
-    rows = formatted(data)
+    rows = formatted_rows(data)
     with pytest.raises(StageError, match=r"(nan|inf) at step \d of 4 .learning rate .*rows of the step: train_"):
-        train(spec_of(models["llama"], learning_rate=1e30), rows)
+        train(train_spec(models["llama"], learning_rate=1e30), rows)
     assert Store.current().manifests("train") == []
 
 
 def test_failed_check_ends_the_run_before_training(models: dict[str, Any], data: Path) -> None:
     """Completions that do not fit are refused before any step; no adapter is left in the store."""
-    rows = formatted(data)
+    rows = formatted_rows(data)
     with pytest.raises(StageError, match="length: "):
-        train(spec_of(models["llama"], max_length=24), rows)
+        train(train_spec(models["llama"], max_length=24), rows)
     assert Store.current().manifests("train") == []

@@ -24,7 +24,8 @@ from flows.benchmarks.pipeline import REST, bench_pipeline, ledger
 from flows.benchmarks.train import bench_train
 from flows.benchmarks.train import shown as train_shown
 from flows.benchmarks.unchanged import bench_unchanged
-from tests.conftest import read_csv, run_cli
+from tests.support.data import read_csv
+from tests.support.processes import run_cli
 
 SHORT = (
     "data.allow_overlap=true", "train.batch_size=4", "score.bootstrap_resamples=200", "generate.max_new_tokens=4",

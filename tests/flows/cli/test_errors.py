@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import run_cli, shrunk
+from tests.support.pipelines import small_overrides
+from tests.support.processes import run_cli
 
 GRAPH = [
     ("download", None), ("format", "train"), ("format", "eval"), ("train", None), ("generate", "base"),
@@ -136,7 +137,7 @@ def test_a_store_that_cannot_be_written_is_found_by_doctor(tmp_path: Path, model
 
 def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[str, Path]) -> None:
     """Its slow steps are named before they begin; the answer is one JSON object."""
-    settings = [word for each in shrunk("quickstart", models["llama"], data) for word in ("--set", each)]
+    settings = [word for each in small_overrides("quickstart", models["llama"], data) for word in ("--set", each)]
     done = run_cli("doctor", "--json", *settings)
     assert done.returncode == 0, done.stderr
     assert [line.split(" ")[0] for line in done.stderr.splitlines() if line.endswith("…")] == ["checking", "preparing"]

@@ -13,7 +13,9 @@ from artifacts.retention import Uses
 from flows.cli.status import welcome
 from tasks.execution import sharding
 from tasks.execution.stage import Job
-from tests.conftest import ROOT, run_cli, trained_adapter
+from tests.support.models import publish_adapter
+from tests.support.paths import ROOT
+from tests.support.processes import run_cli
 
 ANSWER = "{dialogue}"
 
@@ -34,7 +36,7 @@ def began(run: str) -> Job:
 
 @pytest.fixture
 def adapter(store: Store, models: dict[str, Path], tmp_path: Path) -> str:
-    return trained_adapter(store, models["llama"], tmp_path / "made", ANSWER)
+    return publish_adapter(store, models["llama"], tmp_path / "made", ANSWER)
 
 
 def test_empty_store_leads_to_the_first_run() -> None:
@@ -112,7 +114,7 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
     for number, (key, passed) in enumerate({"aaaaaaaa": True, "bbbbbbbb": False}.items(), 1):
         folder = tmp_path / key
         folder.mkdir()
-        names.append(trained_adapter(store, models["llama"], folder / "train", ANSWER, key * 8))
+        names.append(publish_adapter(store, models["llama"], folder / "train", ANSWER, key * 8))
         said = published(store, folder / "said", "generate", key, number, {}, adapter=names[-1])
         scores = published(store, folder / "scores", "score", key, number, {}, base=said, tuned=said)
         facts = {"passed": passed, "reasons": ["empty: 9.0 % (wanted: at most 1 %)"]}

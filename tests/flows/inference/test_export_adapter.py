@@ -30,7 +30,9 @@ from tasks.sources.resolve import resolve_data
 from tasks.summarization import summarize_table as parent
 from tasks.summarization import worker as summarization_worker
 from tasks.workers.events import Silent
-from tests.conftest import Bench, run_cli, trained_adapter
+from tests.support.artifacts import ArtifactFactory
+from tests.support.models import publish_adapter
+from tests.support.processes import run_cli
 
 TEMPLATE = 'Say "briefly":\n\n{dialogue}\nNow:'
 DIALOGUE = "#Person1#: Are we late?\n#Person2#: The train was: at 10:30. 😀"
@@ -55,7 +57,7 @@ assert not any(name.split(".")[0] in ("tasks", "flows", "artifacts") for name in
 @pytest.fixture
 def trained(tmp_path: Path, store: Store, models: dict[str, Path]) -> tuple[str, list[str]]:
     """An adapter in the store, and the overrides that name its base."""
-    made = trained_adapter(store, models["llama"], tmp_path / "made", TEMPLATE)
+    made = publish_adapter(store, models["llama"], tmp_path / "made", TEMPLATE)
     return made, [f"model.source={models['llama']}", "generate.max_new_tokens=12", "runtime.device=cpu"]
 
 
@@ -124,7 +126,7 @@ def test_card_reads_back_with_licence_prompt_and_use(
 
 
 def evaluated(
-    bench: Bench, adapter: str, template: str, candidates: int, words: int, number: int, data: str = "knkarthick/dialogsum@1a2b3c4",
+    artifact_factory: ArtifactFactory, adapter: str, template: str, candidates: int, words: int, number: int, data: str = "knkarthick/dialogsum@1a2b3c4",
     revision: str = "1" * 40,
 ) -> None:  # fmt: skip
     """An evaluation in the store: every reference has six words, base says three of them, the adapter `words`."""
@@ -132,10 +134,10 @@ def evaluated(
     def published(
         stage: str, key: str, out: Path, config: Any, inputs: dict[str, str], facts: Any = None, **origin: str
     ) -> str:
-        copy = bench.context().out  # what is published is moved
+        copy = artifact_factory.context().out  # what is published is moved
         shutil.copytree(out, copy, dirs_exist_ok=True)
         refs = {role: InputRef(id=name, digest=name[-8:] * 8) for role, name in inputs.items()}
-        return bench.store.publish(
+        return artifact_factory.store.publish(
             copy, stage=stage, of=None, name="made", key=key, rows=4, identity={"config": config}, inputs=refs,
             facts=facts or {}, made=Made(at=f"2026-01-0{number}T00:00:00", seconds=1, run="test", origin=origin),
         ).id  # fmt: skip
@@ -144,12 +146,12 @@ def evaluated(
         return f"{number}{stage}abcdef" * 8
 
     said = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
-    dataset = bench.dataset([[" ".join(said)]] * 4)
-    base, tuned = (bench.predictions([" ".join(said[:count])] * 4) for count in (3, words))
-    context = bench.context()
+    dataset = artifact_factory.dataset([[" ".join(said)]] * 4)
+    base, tuned = (artifact_factory.predictions([" ".join(said[:count])] * 4) for count in (3, words))
+    context = artifact_factory.context()
     done = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base, tuned)
     data = published("download", key(0), dataset.payload, {"data": {"revision": revision}}, {}, data=data)
-    if not bench.store.folders("format"):
+    if not artifact_factory.store.folders("format"):
         published("format", "0" * 64, dataset.payload, {"template": TEMPLATE}, {"dataset": data})  # the adapter's rows
     rows = published("format", key(1), dataset.payload, {"template": template}, {"dataset": data})
     settings = {"generate": {"beams": 1, "candidates": candidates}}
@@ -159,13 +161,13 @@ def evaluated(
 
 
 def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
-    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path, models: dict[str, Path]
+    trained: tuple[str, list[str]], artifact_factory: ArtifactFactory, tmp_path: Path, models: dict[str, Path]
 ) -> None:
     """F1 of n of six words is 2n / (6 + n); a later evaluation under another prompt is not the exported model's."""
     for number, (template, candidates, words) in enumerate(
         [(TEMPLATE, 1, 4), (TEMPLATE, 64, 5), ("{dialogue}?", 1, 6)]
     ):
-        evaluated(bench, trained[0], template, candidates, words, number + 1)
+        evaluated(artifact_factory, trained[0], template, candidates, words, number + 1)
     export_adapter(trained[0], tmp_path / "out", base=str(models["llama"]), overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
     results: Any = card.data.eval_results
@@ -185,11 +187,11 @@ def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
 
 
 def test_card_of_a_merged_model_names_its_data_licences_and_weights(
-    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path
+    trained: tuple[str, list[str]], artifact_factory: ArtifactFactory, tmp_path: Path
 ) -> None:
     """Of the bundled sample, known by its bytes and not by a name: a folder may be called sample as well."""
     sample = resolve_data(DataConfig(source="sample")).revision
-    evaluated(bench, trained[0], TEMPLATE, 1, 5, 1, data="sample", revision=sample)
+    evaluated(artifact_factory, trained[0], TEMPLATE, 1, 5, 1, data="sample", revision=sample)
     export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert "# llama trained on the sample of dialogsum-pipeline\n" in card.text
@@ -217,7 +219,7 @@ def cache_of_hub(folder: Path, repository: str, weights: dict[str, torch.Tensor]
     ids=["the same", "rounded", "not here"],
 )  # fmt: skip
 def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
-    trained: tuple[str, list[str]], bench: Bench, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch,
+    trained: tuple[str, list[str]], artifact_factory: ArtifactFactory, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch,
     change: Any, said: str, claimed: bool,
 ) -> None:  # fmt: skip
     """Compared where the cache of the hub has them; the card and the command say what was found."""
@@ -225,7 +227,7 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
     if change:
         weights = load_file(models["llama"] / "model.safetensors")
         cache_of_hub(tmp_path / "hf", "owner/llama", {name: change(name, tensor) for name, tensor in weights.items()})
-    evaluated(bench, trained[0], TEMPLATE, 1, 5, 1)
+    evaluated(artifact_factory, trained[0], TEMPLATE, 1, 5, 1)
     done = export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert said in done["note"]

@@ -12,7 +12,9 @@ from flows.inference.prompt_library import SHOWN, find_prompt, in_words, listed,
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.prompt_template import PLACEHOLDER, fill
 from tasks.summarization.transcripts import read
-from tests.conftest import ROOT, SAMPLE, read_csv, run_cli
+from tests.support.data import read_csv
+from tests.support.paths import ROOT, SAMPLE
+from tests.support.processes import run_cli
 
 CONTEXT = 2048
 """Tokens that the models of the tests have, and the default of generate.max_prompt_tokens."""

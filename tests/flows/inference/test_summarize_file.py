@@ -28,7 +28,10 @@ from tasks.summarization import worker as summarization_worker
 from tasks.summarization.summarizer import halves
 from tasks.summarization.transcripts import read
 from tasks.workers.events import Silent
-from tests.conftest import ROOT, SAMPLE, random_adapter, read_csv, run_cli, trained_adapter
+from tests.support.data import read_csv
+from tests.support.models import publish_adapter, random_adapter
+from tests.support.paths import ROOT, SAMPLE
+from tests.support.processes import run_cli
 
 NEW_TOKENS = 10
 PROMPT = "Sum up:\n{dialogue}"
@@ -250,8 +253,8 @@ print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
 def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, models: dict[str, Path]) -> None:
     """Its own prompt, turns and decoding, without a word about the base model; what is said by hand goes before."""
-    first = trained_adapter(store, models["llama"], tmp_path / "a", PROMPT)
-    second = trained_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
+    first = publish_adapter(store, models["llama"], tmp_path / "a", PROMPT)
+    second = publish_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
     given = [f"model.source={models['llama']}"]
     judged = Champion(
         adapter=first, template="Judged \u2028 by 😀\x85:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}

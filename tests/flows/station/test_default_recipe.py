@@ -22,7 +22,8 @@ from flows.station import default_recipe
 from flows.station.default_recipe import choose, deployments_with, known_recipe
 from tasks.execution import sharding
 from tasks.execution.stage import Job, decide
-from tests.conftest import ROOT, shrunk
+from tests.support.paths import ROOT
+from tests.support.pipelines import small_overrides
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def test_settings_of_a_champion_become_the_overrides_that_it_was_trained_with(
     store: Store, tmp_path: Path, data: Path, models: dict[str, Path]
 ) -> None:
     """The recipe with them is the recipe of its run, in all that decides data, adapter and answers."""
-    given = shrunk(
+    given = small_overrides(
         "quickstart", models["llama"], data, "prompt=brief", "evaluation.prompt=Say it. {dialogue}", "train.loss_on=all",
         "train.lora.targets=[q_proj]",
     )  # fmt: skip

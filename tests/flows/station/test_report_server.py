@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from artifacts.artifact_store import Store
 from artifacts.manifest import InputRef, Made, Manifest
 from flows.station.report_server import application
-from tests.artifacts.test_artifact_store import HOSTILE
+from tests.support.hostile_texts import HOSTILE_NAMES
 
 PAGE = b"<!doctype html><title>\xe2\x80\x9cr\xe2\x80\x9d</title>"
 Published = Callable[..., Manifest]
@@ -132,7 +132,7 @@ def test_an_unknown_id_is_told_from_a_known_one(web: TestClient, published: Publ
     assert (other.status_code, "is no report" in other.text) == (404, True)
 
 
-@pytest.mark.parametrize("form", HOSTILE, ids=ascii)
+@pytest.mark.parametrize("form", HOSTILE_NAMES, ids=ascii)
 def test_no_path_leads_out_of_the_store(web: TestClient, published: Published, tmp_path: Path, form: str) -> None:
     """In whatever spelling: nothing but an id of an artifact in the store is served, and no markup comes back."""
     a_report(published)

@@ -8,7 +8,8 @@ import pytest
 from rouge_score import rouge_scorer
 
 from tasks.decoding.minimum_bayes_risk import agreement, choose
-from tests.conftest import SAMPLE, read_csv
+from tests.support.data import read_csv
+from tests.support.paths import SAMPLE
 
 TYPES = ["rouge1", "rouge2", "rouge2", "rougeL"]
 """Pairs of words count twice."""

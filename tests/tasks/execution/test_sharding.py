@@ -17,17 +17,17 @@ from tasks.execution.stage import Job, identity, parts_of, perform
 from tasks.generate import GENERATE
 from tasks.sources.resolve import resolve_model
 from tasks.workers.events import Silent
-from tests.conftest import Bench
+from tests.support.artifacts import ArtifactFactory
 
 pytestmark = pytest.mark.usefixtures("workers_inline")
 ROWS = 7
 
 
 @pytest.fixture
-def job(bench: Bench, models: dict[str, Path]) -> Job:
+def job(artifact_factory: ArtifactFactory, models: dict[str, Path]) -> Job:
     """Summaries of the tiny Llama for seven rows, two at a time."""
     rows = [{"id": f"test_{i}", "prompt": f"Person {i}: " + "hello " * i} for i in range(ROWS)]
-    source = bench.artifact("format", "test", rows, FORMATTED_EVAL)
+    source = artifact_factory.artifact("format", "test", rows, FORMATTED_EVAL)
     model = resolve_model(ModelConfig(source=str(models["llama"])))
     spec = GenerateSpec(model=model, turns="chatml", generate=GenerateConfig(max_new_tokens=4))
     inputs = {"rows": Ref.of_manifest(source.manifest)}

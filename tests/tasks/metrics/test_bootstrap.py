@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tasks.metrics.bootstrap import CHUNK, LEAST_ROWS, MOST_TOPICS, difference, draw, interval, resampled, slices
-from tests.conftest import Bench
+from tests.support.artifacts import ArtifactFactory
 
 KINDS = ("one", "two")
 
@@ -51,11 +51,11 @@ def test_two_dialogues_can_be_counted() -> None:
     assert found["better"] == pytest.approx(7 / 8, abs=0.01)  # four standard errors of a quarter's half
 
 
-def test_differences_through_the_stage_can_be_counted_too(bench: Bench) -> None:
+def test_differences_through_the_stage_can_be_counted_too(artifact_factory: ArtifactFactory) -> None:
     """The same two dialogues as predictions: one right, one empty, against nothing said."""
-    dataset = bench.dataset([["the cat sat"], ["the dog ran"]])
-    base, tuned = bench.predictions(["", ""]), bench.predictions(["the cat sat", ""])
-    found, _ = bench.score(dataset, base, tuned, bootstrap_resamples=4000)
+    dataset = artifact_factory.dataset([["the cat sat"], ["the dog ran"]])
+    base, tuned = artifact_factory.predictions(["", ""]), artifact_factory.predictions(["the cat sat", ""])
+    found, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=4000)
     gain = found["differences"]["base"]["rouge1"]
     assert (gain["mean"], gain["interval"]) == (50, [0, 100])
     assert gain["better"] == pytest.approx(7 / 8, abs=0.02)

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from tasks.metrics.diagnostics import NAMES, behaviour, in_the_mean, names_misfit, strangers
-from tests.conftest import SAMPLE, Bench, read_csv
+from tests.support.artifacts import ArtifactFactory
+from tests.support.data import read_csv
 from tests.support.languages import GERMAN, RUSSIAN
+from tests.support.paths import SAMPLE
 
 DIALOGUE = "#Person1#: Hi Tom, have you seen Mary-Ann and O'Brien in London?\n#Person2#: No, the cat is on the mat."
 LOWER = {"the", "cat", "he", "asks", "people", "then", "will"}
@@ -145,11 +147,14 @@ def test_what_a_model_writes_small_teaches_nothing_about_names() -> None:
     assert found["speaker_error"].tolist() == [0, 1]
 
 
-def test_behaviour_through_the_stage_is_that_of_these_texts(bench: Bench) -> None:
+def test_behaviour_through_the_stage_is_that_of_these_texts(artifact_factory: ArtifactFactory) -> None:
     """Base and tuned each by their own texts and stops; people by each reference against the other."""
-    dataset = bench.dataset([["he asks Tom", "he asks Tim the cat"]] * 2, [DIALOGUE] * 2)
-    base, tuned = bench.predictions(["", "Tim"], cut=[1]), bench.predictions(["the cat is on the mat"] * 2)
-    found, _ = bench.score(dataset, base, tuned, bootstrap_resamples=50)
+    dataset = artifact_factory.dataset([["he asks Tom", "he asks Tim the cat"]] * 2, [DIALOGUE] * 2)
+    base, tuned = (
+        artifact_factory.predictions(["", "Tim"], cut=[1]),
+        artifact_factory.predictions(["the cat is on the mat"] * 2),
+    )
+    found, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=50)
     acted = found["behaviour"]
     assert {k: acted["base"][k] for k in ("empty", "at_limit", "speaker_errors", "words")} == {
         "empty": 0.5, "at_limit": 0.5, "speaker_errors": 0.5, "words": 0.5,
@@ -192,14 +197,16 @@ def test_wrong_tags_of_the_references_say_nothing_about_their_names() -> None:
     assert names_misfit(["#Person1#: hi"] * 30, [["#Person2# says hi"]] * 30) is None
 
 
-def test_without_names_tags_are_still_counted(bench: Bench) -> None:
+def test_without_names_tags_are_still_counted(artifact_factory: ArtifactFactory) -> None:
     """German summaries through the stage: nouns are no errors, a speaker who does not exist is; people have none."""
-    dataset = bench.dataset([[first, second] for _, first, second in GERMAN], [dialogue for dialogue, *_ in GERMAN])
+    dataset = artifact_factory.dataset(
+        [[first, second] for _, first, second in GERMAN], [dialogue for dialogue, *_ in GERMAN]
+    )
     good = [first for _, first, _ in GERMAN]
-    found, _ = bench.score(
+    found, _ = artifact_factory.score(
         dataset,
-        bench.predictions(good),
-        bench.predictions(["#Person7# hat Verspätung.", *good[1:]]),
+        artifact_factory.predictions(good),
+        artifact_factory.predictions(["#Person7# hat Verspätung.", *good[1:]]),
         bootstrap_resamples=50,
     )
     acted = found["behaviour"]
@@ -207,14 +214,14 @@ def test_without_names_tags_are_still_counted(bench: Bench) -> None:
     assert found["not_applied"][NAMES].startswith("95.0 % of the human references")  # 19 of 20, counted by hand
 
 
-def test_every_measure_is_applied_in_english(bench: Bench) -> None:
+def test_every_measure_is_applied_in_english(artifact_factory: ArtifactFactory) -> None:
     """And a name that nobody mentions is an error."""
     dialogues, references = english(12)
     good = [row[0] for row in references]
-    found, _ = bench.score(
-        bench.dataset(references, dialogues),
-        bench.predictions(good),
-        bench.predictions([f"{text} Quentin" for text in good]),
+    found, _ = artifact_factory.score(
+        artifact_factory.dataset(references, dialogues),
+        artifact_factory.predictions(good),
+        artifact_factory.predictions([f"{text} Quentin" for text in good]),
     )
     assert found["not_applied"] == {}
     assert (found["behaviour"]["base"]["speaker_errors"], found["behaviour"]["tuned"]["speaker_errors"]) == (0, 1)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from tasks.metrics.rouge import MEASURES, TYPES, Scorer, score_rows
-from tests.conftest import SAMPLE, read_csv
+from tests.support.data import read_csv
+from tests.support.paths import SAMPLE
 
 ODD = (
     "", " ", "…", "?!", "über naïve café", "日本語 テスト", "Don't-stop\nrunning\n\nrunners", "a\x00b", "x" * 3000,

@@ -15,7 +15,8 @@ from artifacts.errors import RequestError
 from tasks.config import ModelConfig
 from tasks.decoding.worker import merged
 from tasks.sources.resolve import resolve_model
-from tests.conftest import random_adapter, run_cli
+from tests.support.models import random_adapter
+from tests.support.processes import run_cli
 
 CPU = torch.device("cpu")
 FIRST = "base_model.model.model.layers.0.mlp.down_proj.lora_A"

@@ -9,7 +9,8 @@ from transformers import AutoTokenizer
 
 from tasks.models.chat_template import TURNS, TurnEncoder
 from tasks.models.prompt_template import fill, load_prompt
-from tests.conftest import ROOT, SAMPLE, read_csv
+from tests.support.data import read_csv
+from tests.support.paths import ROOT, SAMPLE
 
 GEMMA = ROOT.parent / "shared" / "models" / "gemma-tokenizer"
 PAIRS = [("gemma", "gemma"), ("llama", "chatml"), ("llama", "smollm2")]

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from artifacts.manifest import InputRef, Made, Manifest
 from tasks.reporting.artifact_page import findings, heading, page
 from tasks.reporting.links import REPORTS_URL, ids_in, link, linked, plain_linked
+from tests.support.artifacts import manifest_with_facts
+from tests.support.reports import link_targets
 
 FACTS: dict[str, Any] = {
     "passed": False, "automatic": True, "peak_gib": None, "others": [], "loading_seconds": 0.84, "tokens_per_second": 3075.7,
@@ -21,17 +22,9 @@ FACTS: dict[str, Any] = {
 """Of the kinds that stages leave."""
 
 
-def made(facts: dict[str, Any], stage: str = "train", **inputs: str) -> Manifest:
-    return Manifest(
-        id=f"{stage}-1a2b3c4d", stage=stage, of="tuned", key="1a2b3c4d" * 8, digest="", path=f"3_{stage}/tiny-model_1a2b3c4d", rows=12460,
-        identity={}, inputs={role: InputRef(id=name, digest="") for role, name in inputs.items()}, files={}, facts=facts,
-        made=Made(at="2026-01-05T06:07:08", seconds=1.26, run="r", origin={"recipe": "quickstart 0abc"}, measured={"device": "CPU, 2 threads"}),
-    )  # fmt: skip
-
-
 def test_findings_are_words_and_numbers_with_units() -> None:
     """Yes and no; what is absent is left out; nested values are told one by one, none as Python writes it."""
-    found = findings(made(FACTS))
+    found = findings(manifest_with_facts(FACTS))
     assert found == [
         ("passed", "no"), ("automatic", "yes"), ("loading", "0.84 s"), ("speed", "3,075.70 tokens/s"), ("train", "12,460 dialogues"),
         ("cut at the token limit", "4 summaries"), ("reasons", "too short; too long"), ("template", "Summarize. {dialogue}"),
@@ -44,30 +37,30 @@ def test_findings_are_words_and_numbers_with_units() -> None:
 def test_a_long_finding_ends_with_an_ellipsis() -> None:
     """What is cut says so, in a text and in a list of them."""
     for value in ("word " * 400, ["word " * 100] * 4):
-        ((_, shown), _) = findings(made({"said": value}))
+        ((_, shown), _) = findings(manifest_with_facts({"said": value}))
         assert len(shown) == 800
         assert shown.endswith("…")
 
 
 def test_page_links_to_what_has_a_page() -> None:
     """An input without one is named all the same."""
-    markdown = page(made(FACTS, rows="format-00000001", gone="format-00000002"), {"format-00000001"})
-    assert targets(markdown) == ["../../artifacts/key/format-00000001"]
+    markdown = page(manifest_with_facts(FACTS, rows="format-00000001", gone="format-00000002"), {"format-00000001"})
+    assert link_targets(markdown) == ["../../artifacts/key/format-00000001"]
     assert "format-00000002" in MarkdownIt().enable("table").render(markdown)
     assert "quickstart 0abc" in MarkdownIt().enable("table").render(markdown)
 
 
 def test_page_of_a_report_opens_it_where_a_station_serves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise there is no link: a browser would not follow one to a file."""
-    report, train = made({}, "report"), made({})
-    assert targets(page(report, ())) == []
+    report, train = manifest_with_facts({}, "report"), manifest_with_facts({})
+    assert link_targets(page(report, ())) == []
     monkeypatch.setenv(REPORTS_URL, "http://127.0.0.1:4201/")
-    assert targets(page(report, ())) == ["http://127.0.0.1:4201/report/report-1a2b3c4d"]
-    assert targets(page(train, ())) == []
+    assert link_targets(page(report, ())) == ["http://127.0.0.1:4201/report/report-1a2b3c4d"]
+    assert link_targets(page(train, ())) == []
 
 
 def test_heading_names_stage_role_and_artifact() -> None:
-    assert heading(made({})) == "train tuned tiny-model"
+    assert heading(manifest_with_facts({})) == "train tuned tiny-model"
 
 
 @pytest.mark.parametrize("place", ["/artifacts/artifact/8c9d", "/artifacts/key/report", "/runs/flow-run/1f", "/v2/artifacts/artifact/8c9d",
@@ -76,7 +69,7 @@ def test_a_link_holds_wherever_prefect_shows_it(place: str) -> None:
     """On the pages of artifacts and of runs, in both of its interfaces, below a base path: resolved as browsers do."""
     from urllib.parse import urljoin
 
-    (target,) = targets(link("train-1a2b3c4d"))
+    (target,) = link_targets(link("train-1a2b3c4d"))
     base = re.split(r"/(?:artifacts|runs)/", place)[0]
     assert (
         urljoin(f"http://127.0.0.1:4200{place}?tab=Artifacts", target)
@@ -87,19 +80,12 @@ def test_a_link_holds_wherever_prefect_shows_it(place: str) -> None:
 def test_only_known_ids_become_links_and_only_our_own() -> None:
     """In Markdown those that stand as code; in a text all of them, while the text around them stays text."""
     known = {"train-1a2b3c4d", "format-00000001"}
-    assert targets(linked("`train-1a2b3c4d`, `train-99999999`, train-1a2b3c4d", known)) == [
+    assert link_targets(linked("`train-1a2b3c4d`, `train-99999999`, train-1a2b3c4d", known)) == [
         "../../artifacts/key/train-1a2b3c4d"
     ]
     text = "the *prompts* changed (format-00000001 -> format-99999999), retrain-1a2b3c4d, format-000000012"
-    assert targets(plain_linked(text, known)) == ["../../artifacts/key/format-00000001"]
+    assert link_targets(plain_linked(text, known)) == ["../../artifacts/key/format-00000001"]
     assert "".join(re.sub("<[^>]*>", "", MarkdownIt().render(plain_linked(text, known)))).strip() == text.replace(
         ">", "&gt;"
     )
     assert ids_in(text) == {"format-00000001", "format-99999999"}
-
-
-def targets(markdown: str) -> list[str]:
-    """Where the links of a Markdown text lead."""
-    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
-    inline = [child for token in tokens for child in token.children or []]
-    return [str(token.attrs["href"]) for token in inline if token.type == "link_open"]

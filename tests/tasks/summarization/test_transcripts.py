@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.summarization.transcripts import read
-from tests.conftest import SAMPLE, read_csv
+from tests.support.data import read_csv
+from tests.support.paths import SAMPLE
 
 SAID = [("Ann Lee", "Are we late?"), ("Bob", "The train was: at 10:30."), ("Ann Lee", "Oh no.")]
 """What each form below says."""

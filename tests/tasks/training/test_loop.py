@@ -1,12 +1,9 @@
 """The loop when something happens: kills, damage, lack of memory, no numbers, several processes."""
 
-import json
 import math
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,10 +22,18 @@ from tasks.training.packing import Rows
 from tasks.training.padded_model import PaddedModel
 from tasks.training.process_group import Group
 from tasks.training.schedule import Plan
-from tasks.workers.events import MARK
-from tests.conftest import ROOT
-from tests.tasks.test_train import adapter, formatted, spec_of, train
-from tests.tasks.training.test_packed_model import peft_model, some_rows
+from tests.support.listeners import RecordingListener
+from tests.support.models import peft_model, random_rows
+from tests.support.training import (
+    adapter_tensors,
+    formatted_rows,
+    run_to_end,
+    start_worker,
+    train,
+    train_spec,
+    worker_config,
+    worker_result,
+)
 
 STEPS = 6
 SETTINGS = TrainConfig(
@@ -36,41 +41,22 @@ SETTINGS = TrainConfig(
 )
 
 
-class Heard:
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps: list[int] = []
-
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        self.steps.append(done)
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
-
-
 class Killed(BaseException):
     """Nothing may catch it, as with a real kill."""
 
 
-def loop_of(models: dict[str, Path], work: Path | None = None, **more: Any) -> tuple[Loop, Heard]:
-    heard = Heard()
+def loop_of(models: dict[str, Path], work: Path | None = None, **more: Any) -> tuple[Loop, RecordingListener]:
+    heard = RecordingListener()
     model: Any = peft_model(models["llama"], **more.pop("lora", {}))
     kind = more.pop("model", None)
     given = {"identity": "this", "budget": 60} | more
-    rows, held_out = some_rows(10), some_rows(3, seed=1)
+    rows, held_out = random_rows(10), random_rows(3, seed=1)
     loop = Loop(
         kind(model, torch.float32) if kind else trainable(model, torch.float32)[0], SETTINGS, Rows(rows, [f"row{i}" for i in range(10)]), Rows(held_out, ["a", "b", "c"]),
         Group(0, 1, torch.device("cpu")), heard, work=work, **given,
     )  # fmt: skip
     loop.checkpoint_seconds = 0.0
     return loop, heard
-
-
-def finished(loop: Loop) -> tuple[torch.Tensor, list[dict[str, Any]]]:
-    loop.run()
-    return loop.model.adapter.values.data.clone(), loop.progress.curve
 
 
 def at_step(loop: Loop, step: int, do: Callable[[], None]) -> None:
@@ -105,7 +91,7 @@ def test_killed_in_any_step_it_goes_on_to_the_same_bits(
 ) -> None:
     """Adapter and curve are those of an undisturbed run; dropout, which only the modules know, is drawn anew alike."""
     more: dict[str, Any] = {"model": kind, "lora": {"lora_dropout": 0.1}} if kind else {}
-    wanted, curve = finished(loop_of(models, **more)[0])
+    wanted, curve = run_to_end(loop_of(models, **more)[0])
     loop, _ = loop_of(models, tmp_path, **more)
 
     def kill() -> None:
@@ -115,7 +101,7 @@ def test_killed_in_any_step_it_goes_on_to_the_same_bits(
     with pytest.raises(Killed):
         loop.run()
     second, heard = loop_of(models, tmp_path, **more)
-    found, again = finished(second)
+    found, again = run_to_end(second)
     assert heard.steps == list(range(step + 1, STEPS + 1))
     assert any("going on" in line for line in heard.lines) == (step > 0)
     assert torch.equal(found, wanted)
@@ -128,7 +114,7 @@ def test_killed_in_any_step_it_goes_on_to_the_same_bits(
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     models: dict[str, Path], tmp_path: Path, file: str, how: str
 ) -> None:
-    wanted, curve = finished(loop_of(models, tmp_path)[0])
+    wanted, curve = run_to_end(loop_of(models, tmp_path)[0])
     kept = sorted(tmp_path.iterdir())
     assert [place.name for place in kept] == ["step-00000005", "step-00000006"]
     victim = kept[-1] / file
@@ -141,7 +127,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         case "gone":
             victim.unlink()
     loop, heard = loop_of(models, tmp_path)
-    found, again = finished(loop)
+    found, again = run_to_end(loop)
     assert heard.lines[0].startswith("checkpoint step-00000006 is not used")
     assert heard.steps == [6]
     assert torch.equal(found, wanted)
@@ -150,7 +136,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 
 @pytest.mark.row(5, "checkpoint of another training, through the loop")
 def test_the_checkpoint_of_another_training_is_refused(models: dict[str, Path], tmp_path: Path) -> None:
-    finished(loop_of(models, tmp_path, identity="other")[0])
+    run_to_end(loop_of(models, tmp_path, identity="other")[0])
     loop, heard = loop_of(models, tmp_path)
     loop.run()
     assert "it is of another training" in heard.lines[0]
@@ -163,7 +149,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_stays(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: int
 ) -> None:
     """At every call that changes the disk: the run after it ends with the same bits."""
-    wanted, _ = finished(loop_of(models)[0])
+    wanted, _ = run_to_end(loop_of(models)[0])
     loop, _ = loop_of(models, tmp_path)
     count, armed = iter(range(1 << 30)), []
 
@@ -183,7 +169,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_stays(
         loop.run()
     monkeypatch.undo()
     second, heard = loop_of(models, tmp_path)
-    found, _ = finished(second)
+    found, _ = run_to_end(second)
     assert heard.steps[0] in (3, 4)
     assert torch.equal(found, wanted)
 
@@ -193,7 +179,7 @@ def test_out_of_memory_halves_what_goes_through_at_once_and_nothing_else(
     models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same rows, same rates, same adapter but for rounding; the model was halfway through a backward pass."""
-    wanted, curve = finished(loop_of(models, budget=1000)[0])
+    wanted, curve = run_to_end(loop_of(models, budget=1000)[0])
     loop, heard = loop_of(models, budget=1000)
     inner, sizes = loop.model.loss, []
 
@@ -206,7 +192,7 @@ def test_out_of_memory_halves_what_goes_through_at_once_and_nothing_else(
         return found
 
     monkeypatch.setattr(loop.model, "loss", loss)
-    found, again = finished(loop)
+    found, again = run_to_end(loop)
     assert torch.allclose(found, wanted, rtol=0, atol=2e-5)
     assert [row["train_loss"] for row in again if row["step"]] == pytest.approx(
         [row["train_loss"] for row in curve if row["step"]], rel=1e-5
@@ -271,7 +257,7 @@ def test_no_number_ends_the_run_in_its_step_and_leaves_the_checkpoint_before(
 @pytest.mark.row(3, "SIGTERM in a step of the loop, twenty places")
 def test_sigterm_finishes_the_step_and_the_next_run_goes_on(models: dict[str, Path], tmp_path: Path) -> None:
     """In twenty random places."""
-    wanted, curve = finished(loop_of(models)[0])
+    wanted, curve = run_to_end(loop_of(models)[0])
     before = signal.getsignal(signal.SIGTERM)
     for trial in range(20):
         step, folder = random.Random(trial).randrange(STEPS), tmp_path / str(trial)
@@ -282,45 +268,13 @@ def test_sigterm_finishes_the_step_and_the_next_run_goes_on(models: dict[str, Pa
             loop.run()
         assert stopped.value.exit_code == 143
         assert heard.steps[-1] == step + 1
-        found, again = finished(loop_of(models, folder)[0])
+        found, again = run_to_end(loop_of(models, folder)[0])
         assert torch.equal(found, wanted)
         assert again == curve
     assert signal.getsignal(signal.SIGTERM) == before
 
 
 # -- real processes
-
-
-def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings: Any) -> Path:
-    """What tasks/train.py writes for its worker."""
-    rows, spec = formatted(data), spec_of(models["llama"], **{"max_steps": 12, "evaluations": 2} | settings)
-    for name in ("out", "work"):
-        (folder / name).mkdir(parents=True)
-    file = folder / "config.json"
-    config = {
-        "spec": spec.model_dump(mode="json"), "runtime": {"device": "cpu", "threads": 1}, "rows": str(rows.payload),
-        "expected": rows.manifest.facts, "out": str(folder / "out"), "work": str(folder / "work"),
-        "check_only": False, "checkpoint_seconds": 0.0,
-    }  # fmt: skip
-    file.write_text(json.dumps(config))
-    return file
-
-
-def start(file: Path, *launcher: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, *launcher, "-m", "tasks.training.worker", str(file)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
-    )  # fmt: skip
-
-
-def result_of(process: subprocess.Popen[str]) -> dict[str, Any]:
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    events = [json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK)]
-    found: dict[str, Any] = events[-1]
-    assert found["event"] == "result"
-    return found
 
 
 @pytest.mark.parametrize(
@@ -336,8 +290,8 @@ def test_a_process_killed_and_started_again_writes_the_same_bytes(
 ) -> None:
     """A real kill somewhere in the steps; 143 after SIGTERM."""
     file = worker_config(models, data, tmp_path / "run")
-    undisturbed = train(spec_of(models["llama"], max_steps=12, evaluations=2), formatted(data))
-    process = start(file)
+    undisturbed = train(train_spec(models["llama"], max_steps=12, evaluations=2), formatted_rows(data))
+    process = start_worker(file)
     checkpoints, ends = tmp_path / "run" / "work" / "checkpoints", time.monotonic() + 200
     while not (checkpoints.is_dir() and len(list(checkpoints.glob("step-*"))) >= 2):
         assert time.monotonic() < ends
@@ -348,7 +302,7 @@ def test_a_process_killed_and_started_again_writes_the_same_bytes(
     assert process.returncode == (143 if how == signal.SIGTERM else -signal.SIGKILL), said
     assert ("stopped by SIGTERM after step" in said) == (how == signal.SIGTERM)
     assert list((tmp_path / "run" / "out").iterdir()) == []
-    measured = result_of(start(file))["measured"]
+    measured = worker_result(start_worker(file))["measured"]
     assert 0 < measured["resumed_at"] < 12
     for name in ("adapter_model.safetensors", "curve.parquet", "settings.json", "adapter_config.json"):
         assert (tmp_path / "run" / "out" / name).read_bytes() == (undisturbed.payload / name).read_bytes(), name
@@ -362,8 +316,8 @@ def test_two_processes_train_what_one_does(models: dict[str, Path], data: Path, 
     plain = {"ATEN_CPU_CAPABILITY": "avx2"}  # no bf16, so that rounding is small
     files = [worker_config(models, data, tmp_path / name, batch_size=5, max_steps=4) for name in ("one", "two")]
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    processes = [start(files[0], **plain), start(files[1], *launcher, **plain)]
-    one, two = (result_of(process)["measured"] for process in processes)
+    processes = [start_worker(files[0], **plain), start_worker(files[1], *launcher, **plain)]
+    one, two = (worker_result(process)["measured"] for process in processes)
     assert (one["processes"], two["processes"]) == (1, 2)
     curves = [read_table(tmp_path / name / "out" / "curve.parquet", CURVE) for name in ("one", "two")]
     for mine, theirs in zip(*curves, strict=True):
@@ -381,8 +335,8 @@ def test_two_processes_train_what_one_does(models: dict[str, Path], data: Path, 
 @pytest.mark.usefixtures("workers_inline")
 def test_what_the_decoder_does_not_know_is_trained_by_the_modules(models: dict[str, Path], data: Path) -> None:
     """Dropout: told in the manifest, and a whole adapter comes out of it, twice the same."""
-    spec, rows = spec_of(models["llama"], lora={"rank": 4, "dropout": 0.2}), formatted(data)
+    spec, rows = train_spec(models["llama"], lora={"rank": 4, "dropout": 0.2}), formatted_rows(data)
     first, again = train(spec, rows), train(spec, rows)
     assert first.manifest.made.measured["engine"] == "transformers (dropout)"
     assert first.manifest.files == again.manifest.files
-    assert all(tensor.any() for name, tensor in adapter(first).items() if "lora_B" in name)
+    assert all(tensor.any() for name, tensor in adapter_tensors(first).items() if "lora_B" in name)

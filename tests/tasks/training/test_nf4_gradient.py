@@ -18,7 +18,7 @@ from tasks.training import worker as training_worker
 from tasks.training.packed_model import Decoder
 from tasks.training.packing import pack, targets
 from tasks.training.padded_model import PaddedModel
-from tests.tasks.test_train import formatted, spec_of
+from tests.support.training import formatted_rows, train_spec
 
 pytestmark = pytest.mark.usefixtures("workers_inline")
 
@@ -29,7 +29,10 @@ def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
     models: dict[str, Any], data: Path, kind: Any, evaluated: bool
 ) -> None:
     """Quantization changes how weights are stored, not where the gradient goes; a validation before does neither."""
-    spec, rows = spec_of(models["gemma"], "nf4"), read_table(formatted(data).payload / "train.parquet", FORMATTED_TRAIN)
+    spec, rows = (
+        train_spec(models["gemma"], "nf4"),
+        read_table(formatted_rows(data).payload / "train.parquet", FORMATTED_TRAIN),
+    )
     encoder = TurnEncoder(load_tokenizer(spec.model), spec.turns)
     ready = training_worker.prepare(spec, encoder, rows, len(rows))[0].rows[:4]
     model = builder.load_peft_model(spec, torch.device("cpu"), torch.float32)

@@ -7,39 +7,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
 
-from tasks.config import SEVEN_LINEARS
 from tasks.models.loading import flash_attention
 from tasks.training.cuda_graphs import GraphedDecoder, filled, key_of
 from tasks.training.packed_model import LOGITS_AT_ONCE, Decoder, unsupported
 from tasks.training.packing import IGNORED, Row, micro_batches, pack, shares, targets
 from tasks.training.padded_model import PaddedModel
-
-
-def peft_model(folder: Path, **lora: Any) -> Any:
-    """A tiny model with an adapter whose B is not zero."""
-    torch.manual_seed(0)
-    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    settings = {"r": 4, "lora_alpha": 6, "target_modules": list(SEVEN_LINEARS), "task_type": "CAUSAL_LM"} | lora
-    model = get_peft_model(base, LoraConfig(**settings))
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter.data, std=0.05)
-        if "norm" in name:
-            torch.nn.init.normal_(parameter.data, mean=0.3, std=0.3)
-    return model
-
-
-def some_rows(count: int = 5, seed: int = 0) -> list[Row]:
-    """Rows of 3 to 40 tokens, their second half labelled."""
-    torch.manual_seed(seed)
-    rows = []
-    for length in torch.randint(3, 40, (count,)).tolist():
-        ids = torch.randint(3, 500, (length,)).tolist()
-        rows.append((ids, [IGNORED] * (length // 2) + ids[length // 2 :]))
-    return rows
+from tests.support.models import peft_model, random_rows
 
 
 def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
@@ -62,7 +36,7 @@ def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
 def test_loss_and_gradients_are_those_of_transformers_and_peft(
     models: dict[str, Path], name: str, lora: dict[str, Any]
 ) -> None:
-    model, rows = peft_model(models[name], **lora), some_rows()
+    model, rows = peft_model(models[name], **lora), random_rows()
     assert unsupported(model, torch.float32) is None
     wanted, gradients = plain(model, rows)
     decoder = Decoder(model, torch.float32)
@@ -79,7 +53,7 @@ def test_loss_and_gradients_are_those_of_transformers_and_peft(
 
 def test_transformers_modules_work_beside_the_decoder(models: dict[str, Path]) -> None:
     """They share parameters: the loss of either is that of the adapter as it is now."""
-    model, rows = peft_model(models["gemma"]), some_rows()
+    model, rows = peft_model(models["gemma"]), random_rows()
     before, _ = plain(model, rows)
     decoder = Decoder(model, torch.float32)
     decoder.adapter.values.data.mul_(1.5)
@@ -95,7 +69,7 @@ def test_transformers_modules_work_beside_the_decoder(models: dict[str, Path]) -
 
 
 def test_gradients_add_up_over_packs(models: dict[str, Path]) -> None:
-    rows = some_rows(6)
+    rows = random_rows(6)
     whole = Decoder(peft_model(models["llama"]), torch.float32)
     whole.loss(pack(rows)).backward()
     parts = Decoder(peft_model(models["llama"]), torch.float32)
@@ -108,7 +82,7 @@ def test_gradients_add_up_over_packs(models: dict[str, Path]) -> None:
 def test_a_row_does_not_see_its_neighbours(models: dict[str, Path], name: str) -> None:
     """Another row in front, of the same length, changes nothing: not one bit."""
     decoder = Decoder(peft_model(models[name]), torch.float32)
-    first, other, last = some_rows(3)
+    first, other, last = random_rows(3)
     other = ([5] * len(first[0]), [IGNORED] * len(first[0]))
     first = (first[0], [IGNORED] * len(first[0]))
     with torch.no_grad():
@@ -116,7 +90,7 @@ def test_a_row_does_not_see_its_neighbours(models: dict[str, Path], name: str) -
 
 
 def test_bf16_products_stay_near_fp32(models: dict[str, Path]) -> None:
-    rows = some_rows()
+    rows = random_rows()
     exact, half = (Decoder(peft_model(models["gemma"]), dtype) for dtype in (torch.float32, torch.bfloat16))
     losses = [decoder.loss(pack(rows)) for decoder in (exact, half)]
     for loss in losses:
@@ -129,7 +103,7 @@ def test_bf16_products_stay_near_fp32(models: dict[str, Path]) -> None:
 
 
 def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = some_rows()
+    rows = random_rows()
     found = []
     for logits in (1 << 25, 1500):
         monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", logits)
@@ -192,7 +166,7 @@ def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> No
     """Packs filled up to a fixed size, through the code that replays graphs: same losses, same sums of gradients."""
     plain, graphed = Decoder(peft_model(models[name]), torch.float32), Decoder(peft_model(models[name]), torch.float32)
     replayed = GraphedDecoder(graphed, step=64)
-    packs = [pack(some_rows(count, seed)) for count, seed in ((5, 0), (5, 1), (4, 2), (6, 3), (5, 0), (5, 1), (4, 2))]
+    packs = [pack(random_rows(count, seed)) for count, seed in ((5, 0), (5, 1), (4, 2), (6, 3), (5, 0), (5, 1), (4, 2))]
     keys = [key_of(packs[i].lengths, 64) for i in replayed.prepare([one.lengths for one in packs])]
     assert keys
     assert len(set(keys)) == len(keys)
@@ -211,7 +185,7 @@ def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> No
 
 @pytest.mark.parametrize("make", [Decoder, PaddedModel])
 def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: dict[str, Path], make: Any) -> None:
-    rows = some_rows()
+    rows = random_rows()
     model, ours = peft_model(models["llama"]), make(peft_model(models["llama"]), torch.float32, smoothing=0.2)
     total = torch.zeros(())
     for ids, labels in rows:

@@ -10,7 +10,8 @@ from artifacts.errors import StageError
 from tasks.config import ResolvedModel, TrainConfig, TrainSpec
 from tasks.models.chat_template import TurnEncoder
 from tasks.training.preflight import Check, memory_check, refuse_failed, training_checks
-from tests.conftest import SAMPLE, read_csv
+from tests.support.data import read_csv
+from tests.support.paths import SAMPLE
 
 MODEL = ResolvedModel(revision="0" * 64, location="/nowhere", origin="tiny")
 

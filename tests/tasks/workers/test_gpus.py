@@ -9,7 +9,7 @@ import pytest
 
 from tasks.workers import gpus
 from tasks.workers.gpus import visible_gpus
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 LISTED = """GPU 0: NVIDIA H200 (UUID: GPU-1)
   MIG 1g.18gb Device 0: (UUID: MIG-1)

@@ -15,7 +15,7 @@ import pytest
 from artifacts.errors import RequestError, StageError
 from tasks.workers import launcher
 from tasks.workers.launcher import run_worker, run_workers
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 WORKER = """
 import os, signal, sys, threading

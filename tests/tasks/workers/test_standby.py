@@ -12,7 +12,7 @@ import pytest
 from artifacts.errors import StageError
 from tasks.workers.events import Silent
 from tasks.workers.launcher import SPARE, expect_workers, no_more_workers, run_worker
-from tests.conftest import ROOT
+from tests.support.paths import ROOT
 
 WORKER = ["-m", "tasks.decoding.worker"]
 

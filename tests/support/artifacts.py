@@ -1,0 +1,93 @@
+"""Artifacts built from rows, and plain stage functions called on them."""
+
+import json
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from artifacts.artifact_store import Store
+from artifacts.manifest import InputRef, Made, Manifest
+from artifacts.schemas import DATASET, PREDICTIONS, write_table
+from tasks.config import Runtime, ScoreConfig
+from tasks.execution.stage import Artifact, Context
+from tasks.workers.events import Silent
+
+
+class ArtifactFactory:
+    """Runs plain stage functions on constructed artifacts."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self.folder, self.store, self.made = folder, store, 0
+
+    def context(self) -> Context:
+        self.made += 1
+        out, work = self.folder / f"stage{self.made}" / "out", self.folder / f"stage{self.made}" / "work"
+        out.mkdir(parents=True)
+        work.mkdir()
+        return Context(out, work, Runtime(), Silent())
+
+    def artifact(self, stage: str, table: str, rows: list[dict[str, Any]], schema: Any) -> Artifact:
+        """An artifact with one table."""
+        out = self.context().out
+        write_table(rows, schema, out / f"{table}.parquet")
+        manifest = self.store.publish(
+            out, stage=stage, of=None, name="made", key=f"{self.made:08x}", rows=len(rows), identity={}, inputs={},
+            facts={}, made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
+        )  # fmt: skip
+        return Artifact(self.store.payload(manifest.path), manifest)
+
+    def dataset(
+        self, references: list[list[str]], dialogues: list[str] | None = None, topics: list[list[str]] | None = None
+    ) -> Artifact:
+        rows = [
+            {"id": f"test_{i}", "dialogue": dialogues[i] if dialogues else f"#Person1#: {i}", "references": texts,
+             "topics": topics[i] if topics else [""] * len(texts)}
+            for i, texts in enumerate(references)
+        ]  # fmt: skip
+        return self.artifact("download", "test", rows, DATASET)
+
+    def predictions(self, texts: list[str], cut: Collection[int] = ()) -> Artifact:
+        """Those of the rows in `cut` ended at the token limit."""
+        rows = [
+            {"id": f"test_{i}", "prediction": text, "tokens": 1, "stop": "limit" if i in cut else "stop_token"}
+            for i, text in enumerate(texts)
+        ]
+        return self.artifact("generate", "predictions", rows, PREDICTIONS)
+
+    def score(self, dataset: Artifact, *systems: Artifact, **settings: int) -> tuple[dict[str, Any], Path]:
+        """scores.json of base and, if given, tuned, champion and before; and the folder it lies in."""
+        from tasks.score import score
+
+        context = self.context()
+        score(ScoreConfig(**{"bootstrap_resamples": 1000} | settings), context, dataset, *systems)
+        return json.loads((context.out / "scores.json").read_text()), context.out
+
+
+KEY = "1a2b3c4d" * 8
+
+
+FILES = {"a.bin": bytes(range(256)) * 4, "b.json": b"{}", "c": b"\n"}
+
+
+def publish_small_artifact(store: Store, files: dict[str, bytes] = FILES, key: str = KEY) -> Manifest:
+    """A small artifact with the kinds of values that real manifests hold."""
+    with store.alone("train", key) as scratch:
+        out = scratch / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        for name, content in files.items():
+            (out / name).write_bytes(content)
+        return store.publish(
+            out, stage="train", of=None, name="tiny model r4", key=key, rows=3, inputs={}, facts={"loss": 1.5, "no": None},
+            identity={"config": {"rate": 2e-05, "text": "{dialogue}\n“é”"}},
+            made=Made(at="2026-01-05T06:00:00.000000+00:00", seconds=12.345, run="r", origin={"model": "tiny"}),
+        )  # fmt: skip
+
+
+def manifest_with_facts(facts: dict[str, Any], stage: str = "train", **inputs: str) -> Manifest:
+    return Manifest(
+        id=f"{stage}-1a2b3c4d", stage=stage, of="tuned", key="1a2b3c4d" * 8, digest="", path=f"3_{stage}/tiny-model_1a2b3c4d", rows=12460,
+        identity={}, inputs={role: InputRef(id=name, digest="") for role, name in inputs.items()}, files={}, facts=facts,
+        made=Made(at="2026-01-05T06:07:08", seconds=1.26, run="r", origin={"recipe": "quickstart 0abc"}, measured={"device": "CPU, 2 threads"}),
+    )  # fmt: skip

@@ -1,0 +1,15 @@
+"""Listeners that keep what stages, workers and loops report."""
+
+
+class RecordingListener:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[int] = []
+
+    def progress(self, done: int, total: int, note: str = "") -> None:
+        self.steps.append(done)
+
+    def log(self, line: str) -> None:
+        self.lines.append(line)

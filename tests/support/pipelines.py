@@ -1,0 +1,155 @@
+"""The real flows, shortened: overrides that make a recipe run in seconds, and workers called in this process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.manifest import Manifest, Record
+from artifacts.refs import Ref
+from artifacts.schemas import FORMATTED_EVAL, read_table
+from tasks.execution.stage import Job, Stage, decide, perform
+from tasks.workers.events import Events, Silent
+from tests.support.data import read_csv, write_csv
+
+
+def small_overrides(recipe: str, model: Path, data: Path, *more: str) -> list[str]:
+    """Overrides that make a real recipe run in seconds: tiny model, tiny data, two steps."""
+    turns = "gemma" if model.name == "gemma" else "chatml"
+    return [
+        f"model.source={model}", f"data.source={data}", f"model.turns={turns}", "train.max_steps=2", "train.batch_size=4",
+        "train.max_length=256", "train.lora.rank=4", "train.evaluations=1", "generate.max_new_tokens=6",
+        "generate.candidates=1",         "score.bootstrap_resamples=200", "runtime.device=cpu", *more,
+    ]  # fmt: skip
+
+
+def patch_workers_inline(patch: pytest.MonkeyPatch) -> None:
+    """The workers' own code, called here instead of in a process of its own: torch is imported once for all tests.
+
+    tests/system/test_quickstart.py runs the real processes.
+    """
+    from tasks import generate, train
+    from tasks.decoding import worker as decoding_worker
+    from tasks.training import worker as training_worker
+
+    def trained(command: Any, config: Any, folder: Any, events: Any) -> dict[str, Any]:
+        return training_worker.work(json.loads(json.dumps(config)), events)
+
+    def generated(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
+        return [decoding_worker.work(json.loads(json.dumps(config)), events) for config in configs]
+
+    patch.setattr(train, "run_worker", trained)
+    patch.setattr(generate, "run_workers", generated)
+
+
+SUMMARY = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
+
+
+def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
+    """Make quality known: the base says 3 of the 10 words that every reference has, an adapter 4 + its rank + its seed.
+
+    The adapters themselves are trained for real.
+    """
+    from tasks import generate
+
+    rows = read_csv(data / "test.csv")
+    write_csv(data / "test.csv", [row | {"summary": SUMMARY} for row in rows])
+
+    def workers(command: Any, configs: Any, folder: Path, events: Any, environments: Any) -> list[dict[str, Any]]:
+        words, config = 3, configs[0]
+        if config["adapter"]:
+            train = json.loads((Path(config["adapter"]) / "settings.json").read_text())["train"]
+            words = 4 + train["lora"]["rank"] + train["seed"]
+        text = " ".join(SUMMARY.split()[:words])
+        ids = [row["id"] for row in read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)]
+        parts = Path(config["parts"])
+        parts.mkdir()
+        made = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
+        generate.save_part(made, parts)
+        return [{}]
+
+    patch.setattr(generate, "run_workers", workers)
+
+
+def expected_f1(words: int) -> float:
+    """F1 x 100 of so many of the ten words: precision 1, recall words / 10."""
+    return 100 * 2 * (words / 10) / (1 + words / 10)
+
+
+def flow_caller(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
+    """`run("retrain", rank, overrides…, adapter=…)`: a real flow of the tiny llama, shortened."""
+
+    def overrides(rank: int, *more: str) -> list[str]:
+        return small_overrides("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
+
+    def call(flow: str, rank: int, *more: str, **options: Any) -> dict[str, Any]:
+        from flows import pipeline
+        from flows.cli.pipeline_commands import rollback
+
+        wanted = overrides(rank, *more)
+        if flow == "rollback":
+            rollback("smollm2-135m", wanted, as_json=True)
+            return {}
+        found: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=wanted, **options)
+        return found
+
+    call.overrides, call.llama = overrides, llama  # type: ignore[attr-defined]
+    return call
+
+
+def stage_entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[str, Any]:
+    found: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+    assert len(found) == 1
+    return found[0]
+
+
+def adapter_id(summary: dict[str, Any]) -> str:
+    return str(stage_entry(summary, "train")["artifact"])
+
+
+def stages_run(summary: dict[str, Any]) -> list[str]:
+    return [" ".join(filter(None, [e["stage"], e["of"]])) for e in summary["stages"] if e["status"] == "run"]
+
+
+def planned_stages(wanted: list[str]) -> dict[str, dict[str, Any]]:
+    """What `plan` says, by the stage's folder or, where it would be new, its name."""
+    from flows import dag
+    from flows.planner import Planner
+    from flows.recipe import load_recipe
+
+    planner = Planner()
+    dag.retrain(dag.set_up(load_recipe("smollm2-135m", wanted)), planner.step)
+    return {" ".join(filter(None, [e["stage"], e["of"]])): e for e in planner.stages}
+
+
+class DagWalker:
+    """The graph without Prefect: every stage decided and performed, here."""
+
+    def __init__(self, events: Events | None = None) -> None:
+        self.events, self.made = events or Silent(), list[tuple[Manifest, bool]]()
+
+    def step(self, stage: Stage, of: str | None, spec: Record, **given: Any) -> Ref:
+        inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in given.items()}
+        identity = decide(stage, of, spec, inputs).identity
+        job = Job(
+            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=identity, run="walk",
+            runtime={"device": "cpu"},  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.made.append(self.perform(stage, job))
+        return Ref.of_manifest(self.made[-1][0])
+
+    def perform(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
+        return perform(stage, job, self.events)
+
+    def through(self, wanted: list[str]) -> None:
+        from flows import dag
+        from flows.recipe import load_recipe
+
+        dag.retrain(dag.set_up(load_recipe("smollm2-135m", wanted)), self.step)
+
+
+def set_options(wanted: list[str]) -> list[str]:
+    """Overrides as arguments of the command line."""
+    return ["smollm2-135m", *[word for setting in wanted for word in ("--set", setting)]]

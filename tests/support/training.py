@@ -1,0 +1,108 @@
+"""Training as the tests start it: rows, specs, the stage, its worker process, and a loop that can be killed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from artifacts.artifact_store import Store
+from artifacts.manifest import Record
+from artifacts.refs import Ref
+from tasks.config import (
+    DataConfig,
+    DownloadSpec,
+    FormatSpec,
+    LoraConfig,
+    ModelConfig,
+    Runtime,
+    TrainConfig,
+    TrainSpec,
+)
+from tasks.download import DOWNLOAD
+from tasks.execution.stage import Artifact, Job, Stage, identity, perform
+from tasks.format import FORMAT
+from tasks.sources.resolve import resolve_data, resolve_model
+from tasks.train import TRAIN
+from tasks.training.loop import Loop
+from tasks.workers.events import MARK, Silent
+from tests.support.paths import ROOT
+
+TURNS_OF = {"gemma": "gemma", "llama": "chatml"}
+
+
+def run_stage(stage: Stage, spec: Record, runtime: dict[str, Any] | None = None, **inputs: Artifact) -> Artifact:
+    """Run a stage as the flow does, and publish what it makes."""
+    refs = {role: Ref.of_manifest(artifact.manifest) for role, artifact in inputs.items()}
+    job = Job(
+        stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, run="test", refresh=True,
+        identity=identity(stage, None, spec, refs),
+        runtime=Runtime(**{"device": "cpu", "threads": 1} | (runtime or {})),
+    )  # fmt: skip
+    manifest, _ = perform(stage, job, Silent())
+    return Artifact(Store.current().payload(manifest.path), manifest)
+
+
+def formatted_rows(data: Path) -> Artifact:
+    """Rows for training from a folder with data."""
+    dataset = run_stage(DOWNLOAD, DownloadSpec(data=resolve_data(DataConfig(source=str(data)))))
+    return run_stage(FORMAT, FormatSpec(rows="train", template="Summarize.\n\n{dialogue}"), dataset=dataset)
+
+
+def train_spec(model: Path, quantization: str = "none", **settings: Any) -> TrainSpec:
+    """A recipe that trains in a second: four steps of four rows."""
+    small = {"max_steps": 4, "batch_size": 4, "max_length": 256, "learning_rate": 1e-2, "evaluations": 2}
+    return TrainSpec(
+        model=resolve_model(ModelConfig(source=str(model))), turns=TURNS_OF[model.name], quantization=quantization,
+        train=TrainConfig(**small | {"lora": LoraConfig(rank=4)} | settings),
+    )  # fmt: skip
+
+
+def train(spec: TrainSpec, rows: Artifact, **runtime: Any) -> Artifact:
+    return run_stage(TRAIN, spec, runtime, rows=rows)
+
+
+def adapter_tensors(artifact: Artifact) -> dict[str, torch.Tensor]:
+    tensors: dict[str, torch.Tensor] = load_file(artifact.payload / "adapter_model.safetensors")
+    return tensors
+
+
+def run_to_end(loop: Loop) -> tuple[torch.Tensor, list[dict[str, Any]]]:
+    loop.run()
+    return loop.model.adapter.values.data.clone(), loop.progress.curve
+
+
+def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings: Any) -> Path:
+    """What tasks/train.py writes for its worker."""
+    rows, spec = formatted_rows(data), train_spec(models["llama"], **{"max_steps": 12, "evaluations": 2} | settings)
+    for name in ("out", "work"):
+        (folder / name).mkdir(parents=True)
+    file = folder / "config.json"
+    config = {
+        "spec": spec.model_dump(mode="json"), "runtime": {"device": "cpu", "threads": 1}, "rows": str(rows.payload),
+        "expected": rows.manifest.facts, "out": str(folder / "out"), "work": str(folder / "work"),
+        "check_only": False, "checkpoint_seconds": 0.0,
+    }  # fmt: skip
+    file.write_text(json.dumps(config))
+    return file
+
+
+def start_worker(file: Path, *launcher: str, **environment: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "-m", "tasks.training.worker", str(file)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+    )  # fmt: skip
+
+
+def worker_result(process: subprocess.Popen[str]) -> dict[str, Any]:
+    said, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, said
+    events = [json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK)]
+    found: dict[str, Any] = events[-1]
+    assert found["event"] == "result"
+    return found

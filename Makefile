@@ -1,5 +1,6 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
-# make test    the tests                          make check  lint, format, types
+# make test    the tests that take seconds        make check  lint, format, types
+# make test-all      these and the slow ones: whole runs by the command line, a station, a shared store, kills
 # make test-faults   kills, full disks, flipped bytes and others, many times over; prints what was lost
 # make pins    requirements/pins.txt from the newest versions that pyproject.toml allows
 # make readme  README's blocks that are made from the code
@@ -10,7 +11,7 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY = .venv/.ready
 
-.PHONY: setup run serve down test test-faults check pins readme clean
+.PHONY: setup run serve down test test-all test-faults check pins readme clean
 
 setup: $(READY)
 
@@ -31,9 +32,14 @@ serve: setup
 down: setup
 	$(BIN)/dialogsum station down
 
-# a file is one worker's: what its tests share is made once
+# one worker process runs all tests of a file, so that what they share is made once
+XDIST = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest $(XDIST)
+
+test-all: setup
+	$(BIN)/python -m pytest $(XDIST) -m "not faults"
 
 test-faults: setup
 	$(BIN)/python -m pytest -m "faults or row"

@@ -25,6 +25,7 @@ def payload(summary: dict[str, Any], stage: str) -> Path:
     return Path(next(e["path"] for e in summary["stages"] if e["stage"] == stage)) / "payload"
 
 
+@pytest.mark.slow
 def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], data: Path) -> None:
     """QLoRA on the CPU, adapters on all seven linears, Gemma's turns: nothing but sizes differs from the recipe."""
     summary = run("gemma-2b", *small_overrides("gemma-2b", models["gemma"], data))

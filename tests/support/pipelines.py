@@ -19,10 +19,21 @@ def small_overrides(recipe: str, model: Path, data: Path, *more: str) -> list[st
     """Overrides that make a real recipe run in seconds: tiny model, tiny data, two steps."""
     turns = "gemma" if model.name == "gemma" else "chatml"
     return [
-        f"model.source={model}", f"data.source={data}", f"model.turns={turns}", "train.max_steps=2", "train.batch_size=4",
-        "train.max_length=256", "train.lora.rank=4", "train.evaluations=1", "generate.max_new_tokens=6",
-        "generate.candidates=1",         "score.bootstrap_resamples=200", "runtime.device=cpu", *more,
-    ]  # fmt: skip
+        f"model.source={model}",
+        f"data.source={data}",
+        f"model.turns={turns}",
+        "train.max_steps=2",
+        "train.batch_size=4",
+        "train.max_length=256",
+        "train.lora.rank=4",
+        "train.evaluations=1",
+        "generate.max_new_tokens=6",
+        "generate.candidates=1",
+        "score.bootstrap_resamples=200",
+        "runtime.device=cpu",
+        "runtime.threads=1",
+        *more,
+    ]
 
 
 def patch_workers_inline(patch: pytest.MonkeyPatch) -> None:

@@ -34,27 +34,31 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, models: Any, prefect_ser
         patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
         patch.setattr(code_fingerprint, "ROOT", folder / "code")
         patch_workers_inline(patch)
-        ran = retrain(overrides(folder, models))
-    assert statuses(ran) == dict.fromkeys(ALL, "run")
+        summary = retrain(overrides(folder, models))
+    assert statuses(summary) == dict.fromkeys(ALL, "run")
     return folder
 
 
 @pytest.fixture
-def rerun(
-    first_run: Path, tmp_path: Path, models: Any, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
-    """`rerun(change)`: run again in a copy of that folder after a change. Store and data so lie at another path."""
+def copied(first_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, in use: store and data lie at another path."""
     folder = tmp_path / "again"
     shutil.copytree(first_run, folder)
     monkeypatch.setenv("DIALOGSUM_STORE", str(folder / "store"))
     monkeypatch.setattr(code_fingerprint, "ROOT", folder / "code")
+    return folder
+
+
+@pytest.fixture
+def rerun(copied: Path, models: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """`rerun(change)`: apply a change to that copy, plan and run again."""
     patch_workers_inline(monkeypatch)
 
     def run(change: Change, **options: Any) -> dict[str, Any]:
-        base = overrides(folder, models)
-        wanted = [*base, *(change(folder, base) or [])]
-        planned = plan(wanted, **options)
-        return retrain(wanted, **options) | {"planned": planned}
+        base = overrides(copied, models)
+        changed = [*base, *(change(copied, base) or [])]
+        planned = plan(changed, **options)
+        return retrain(changed, **options) | {"planned": planned}
 
     return run
 
@@ -88,7 +92,7 @@ def statuses(summary: dict[str, Any]) -> dict[str, str]:
     return {name(entry): entry["status"] for entry in summary["stages"]}
 
 
-def ran(summary: dict[str, Any]) -> list[str]:
+def stages_run(summary: dict[str, Any]) -> list[str]:
     return [stage for stage, status in statuses(summary).items() if status == "run"]
 
 
@@ -126,71 +130,117 @@ def edited(module: str, old: str, new: str) -> Change:
 AFTER_TRAIN = ["generate tuned", *JUDGE]
 AFTER_GENERATE = ["generate base", "generate tuned", *JUDGE]
 UNFORESEEN = {
-    "helper of scoring": JUDGE, "helper of the gate": ["promote", "report"], "helper of generation": AFTER_GENERATE,
-}  # fmt: skip
-"""What is made again and comes out as it was stops there, which no plan can know."""
+    "helper of scoring": JUDGE,
+    "helper of the gate": ["promote", "report"],
+    "helper of generation": AFTER_GENERATE,
+}
+"""Stages that the plan lists in vain: their input is made again and comes out unchanged, which no plan can know."""
 SECOND_SEED = ["train seed 1", "generate seed 1", "score seed 1"]
-TABLE: list[tuple[str, Change, list[str]]] = [
-    ("nothing", settings(), []),
-    ("evaluation prompt", evaluation_prompt, ["format eval", *AFTER_GENERATE]),
-    ("training prompt", training_prompt, ["format train", "train", *AFTER_TRAIN]),
-    ("LoRA rank", settings("train.lora.rank=2"), ["train", *AFTER_TRAIN]),
-    ("decoding setting", settings("generate.max_new_tokens=5"), AFTER_GENERATE),
-    ("scorer setting", settings("score.bootstrap_seed=1"), JUDGE),
-    ("gate setting", settings("gate.least_rows=4"), ["promote", "report"]),
-    ("whether the gate acts by itself", settings("gate.automatic=false"), []),
-    ("a second seed", settings("seeds=2"), [*SECOND_SEED, "report"]),
-    ("report option", settings("report.examples=1"), ["report"]),
-    ("generation batch size", settings("runtime.generate_batch_size=3"), []),
-    ("training micro-batch", settings("runtime.train_batch_size=2"), []),
-    ("device", settings("runtime.device=auto"), []),
-    ("workers and threads", settings("runtime.workers=1", "runtime.threads=1", "runtime.gpus=0"), []),
-    ("one byte of the dataset", one_byte_of_the_dataset, ALL),
-    ("helper of scoring", edited("tasks/metrics/rouge.py", "scorer(reference, prediction)", "scorer(prediction, reference)"), ["score", "report"]),
-    ("helper of the gate", edited("tasks/promote.py", "at most {100 * most:g} %", "at most {100 * most:.1f} %"), ["promote"]),
-    ("helper of generation", edited("tasks/decoding/hf_generate.py", "do_sample=False", "do_sample=0"), ["generate base", "generate tuned"]),
-    ("a comment", edited("tasks/metrics/rouge.py", "# as in rouge_score", "# just as in rouge_score"), []),
-    ("a docstring", edited("tasks/training/worker.py", "Check, train, save.", "Check, then train and save."), []),
-    ("the report's template", edited("tasks/reporting/report.html.j2", "examples\">Dialogues", "examples\">Examples"), ["report"]),
-]  # fmt: skip
+THREADS = ("runtime.workers=1", "runtime.threads=2", "runtime.gpus=0")
+SWAPPED_TEXTS = edited("tasks/metrics/rouge.py", "scorer(reference, prediction)", "scorer(prediction, reference)")
+GATE_ROUNDING = edited("tasks/promote.py", "at most {100 * most:g} %", "at most {100 * most:.1f} %")
+NO_SAMPLING = edited("tasks/decoding/hf_generate.py", "do_sample=False", "do_sample=0")
+COMMENT = edited("tasks/metrics/rouge.py", "# as in rouge_score", "# just as in rouge_score")
+DOCSTRING = edited("tasks/training/worker.py", "Check, train, save.", "Check, then train and save.")
+TEMPLATE = edited("tasks/reporting/report.html.j2", 'examples">Dialogues', 'examples">Examples')
+TABLE: dict[str, tuple[Change, list[str]]] = {
+    "nothing": (settings(), []),
+    "evaluation prompt": (evaluation_prompt, ["format eval", *AFTER_GENERATE]),
+    "training prompt": (training_prompt, ["format train", "train", *AFTER_TRAIN]),
+    "LoRA rank": (settings("train.lora.rank=2"), ["train", *AFTER_TRAIN]),
+    "decoding setting": (settings("generate.max_new_tokens=5"), AFTER_GENERATE),
+    "scorer setting": (settings("score.bootstrap_seed=1"), JUDGE),
+    "gate setting": (settings("gate.least_rows=4"), ["promote", "report"]),
+    "whether the gate acts by itself": (settings("gate.automatic=false"), []),
+    "a second seed": (settings("seeds=2"), [*SECOND_SEED, "report"]),
+    "report option": (settings("report.examples=1"), ["report"]),
+    "generation batch size": (settings("runtime.generate_batch_size=3"), []),
+    "training micro-batch": (settings("runtime.train_batch_size=2"), []),
+    "device": (settings("runtime.device=auto"), []),
+    "workers and threads": (settings(*THREADS), []),
+    "one byte of the dataset": (one_byte_of_the_dataset, ALL),
+    "helper of scoring": (SWAPPED_TEXTS, ["score", "report"]),
+    "helper of the gate": (GATE_ROUNDING, ["promote"]),
+    "helper of generation": (NO_SAMPLING, ["generate base", "generate tuned"]),
+    "a comment": (COMMENT, []),
+    "a docstring": (DOCSTRING, []),
+    "the report's template": (TEMPLATE, ["report"]),
+}
+"""What changes, and the stages that then run."""
+QUICK = {"nothing", "scorer setting", "gate setting", "workers and threads", "helper of the gate", "a docstring"}
+"""Changes that `make test` runs; of all it checks the plan, and `make test-all` that the run keeps to it."""
 
 
-@pytest.mark.parametrize(("what", "change", "expected"), TABLE, ids=[row[0] for row in TABLE])
-def test_a_change_reruns_its_stages_and_no_others(rerun: Any, what: str, change: Change, expected: list[str]) -> None:
-    """The stages that a change makes run are those of the table, and `plan` has said so before."""
-    again = rerun(change)
-    assert ran(again) == expected
-    assert ran(again["planned"]) == UNFORESEEN.get(what, expected)
+@pytest.mark.parametrize("change", TABLE)
+def test_the_plan_lists_the_stages_that_a_change_concerns(copied: Path, models: Any, change: str) -> None:
+    """Those of the table, without running any."""
+    alter, expected = TABLE[change]
+    base = overrides(copied, models)
+    assert stages_run(plan([*base, *(alter(copied, base) or [])])) == UNFORESEEN.get(change, expected)
+
+
+@pytest.mark.parametrize("change", [pytest.param(c, marks=[] if c in QUICK else pytest.mark.slow) for c in TABLE])
+def test_a_change_reruns_its_stages_and_no_others(rerun: Any, change: str) -> None:
+    """The stages that run after a change are those of the table, and the plan listed them before."""
+    alter, expected = TABLE[change]
+    again = rerun(alter)
+    assert stages_run(again) == expected
+    assert stages_run(again["planned"]) == UNFORESEEN.get(change, expected)
 
 
 DAMAGES = [
-    ("1_download", "deleted"), ("2_format", "truncated"), ("3_train", "flipped"), ("3_train", "deleted"),
-    ("3_train", "truncated"), ("4_generate", "deleted"), ("5_score", "truncated"), ("6_report", "flipped"), ("7_promote", "emptied"),
-]  # fmt: skip
+    ("1_download", "deleted"),
+    ("2_format", "truncated"),
+    ("3_train", "flipped"),
+    ("3_train", "deleted"),
+    ("3_train", "truncated"),
+    ("4_generate", "deleted"),
+    ("5_score", "truncated"),
+    ("6_report", "flipped"),
+    ("7_promote", "emptied"),
+]
 
 
-@pytest.mark.parametrize(("stage", "damage"), DAMAGES)
-def test_a_damaged_payload_reruns_its_stage_alone_and_says_why(rerun: Any, stage: str, damage: str) -> None:
+def damage(folder: Path, stage: str, how: str) -> Path:
+    """Damage the first payload file of a stage, and return its path."""
+    file = sorted((folder / "store" / stage).glob("*/payload/*"))[0]
+    content = file.read_bytes()
+    if how == "deleted":
+        file.unlink()
+    elif how in ("truncated", "emptied"):
+        file.write_bytes(content[:-1] if how == "truncated" else b"")
+    else:
+        file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    return file
+
+
+@pytest.mark.parametrize(("stage", "how"), DAMAGES)
+def test_the_plan_makes_a_damaged_payload_again_and_names_the_file(
+    copied: Path, models: Any, stage: str, how: str
+) -> None:
+    file = damage(copied, stage, how)
+    entries = [entry for entry in plan(overrides(copied, models))["stages"] if entry["status"] == "run"]
+    assert entries[0]["stage"] == stage.split("_")[1]
+    assert file.name in entries[0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "how"),
+    [pytest.param(*d, marks=[] if d == ("7_promote", "emptied") else pytest.mark.slow) for d in DAMAGES],
+)
+def test_a_damaged_payload_reruns_its_stage_alone_and_names_the_file(rerun: Any, stage: str, how: str) -> None:
     """A hit counts only when the payload verifies; the stage comes out the same, so all after it is reused."""
-    harmed: list[Path] = []
+    damaged: list[Path] = []
 
     def change(folder: Path, base: list[str]) -> None:
-        file = sorted((folder / "store" / stage).glob("*/payload/*"))[0]
-        content = file.read_bytes()
-        harmed.append(file)
-        if damage == "deleted":
-            file.unlink()
-        elif damage in ("truncated", "emptied"):
-            file.write_bytes(content[:-1] if damage == "truncated" else b"")
-        else:
-            file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        damaged.append(damage(folder, stage, how))
 
     again = rerun(change)
-    (entry,) = [e for e in again["stages"] if e["status"] == "run"]
+    (entry,) = [entry for entry in again["stages"] if entry["status"] == "run"]
     assert entry["stage"] == stage.split("_")[1]
-    assert harmed[0].name in entry["reason"]
-    assert Path(entry["path"]) == harmed[0].parent.parent
-    Store.current().verified("/".join(harmed[0].parts[-4:-2]))
+    assert damaged[0].name in entry["reason"]
+    assert Path(entry["path"]) == damaged[0].parent.parent
+    Store.current().verified("/".join(damaged[0].parts[-4:-2]))
 
 
 def test_a_lost_result_record_of_prefect_costs_nothing(rerun: Any) -> None:
@@ -199,22 +249,23 @@ def test_a_lost_result_record_of_prefect_costs_nothing(rerun: Any) -> None:
     def change(folder: Path, base: list[str]) -> None:
         shutil.rmtree(folder / "store" / "results")
 
-    assert ran(rerun(change)) == []
+    assert stages_run(rerun(change)) == []
 
 
 def test_refresh_runs_the_stage_although_nothing_changed(rerun: Any) -> None:
     """`--refresh score` scores again; the scores come out the same, so the report is reused."""
     again = rerun(settings(), refresh=["score"])
-    assert ran(again) == ["score"]
+    assert stages_run(again) == ["score"]
     assert next(e for e in again["stages"] if e["stage"] == "score")["reason"] == "refresh was asked for"
 
 
-def test_the_reason_names_the_input_with_its_old_and_new_value(rerun: Any) -> None:
-    """A person reads what changed, not that something did."""
-    again = rerun(settings("train.lora.rank=2"))
-    assert "train.lora.rank: 4 -> 2" in next(e for e in again["stages"] if e["stage"] == "train")["reason"]
+def test_the_reason_names_the_input_with_its_old_and_new_value(copied: Path, models: Any) -> None:
+    """A reader learns what changed, not only that something did."""
+    planned = plan([*overrides(copied, models), "train.lora.rank=2"])
+    assert "train.lora.rank: 4 -> 2" in next(e for e in planned["stages"] if e["stage"] == "train")["reason"]
 
 
+@pytest.mark.slow
 def test_reasons_of_another_prompt_are_short_and_name_artifacts_that_can_be_looked_up(rerun: Any) -> None:
     """In the plan as in the run: no digest, no JSON, at most 120 characters, and every id is one of the store."""
     again = rerun(evaluation_prompt)

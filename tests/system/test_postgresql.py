@@ -11,6 +11,7 @@ from tests.support.pipelines import small_overrides
 from tests.support.processes import run_cli
 from tests.support.servers import PostgreSQL, PrefectServer
 
+pytestmark = pytest.mark.slow
 CREDENTIAL = "team:pw-of-the-api"
 
 

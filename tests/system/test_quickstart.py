@@ -1,6 +1,7 @@
-"""The main job as a user runs it: the command line, real processes, real weights, an ephemeral Prefect server.
+"""The main job as a user runs it: the command line, real processes, an ephemeral Prefect server.
 
-Recipe `quickstart`, shortened to a few rows and steps; `make run` runs it whole.
+`make test` runs it with a tiny random model, `make test-all` also with the weights of the recipe `quickstart` and few rows
+and steps; `make run` runs that recipe whole.
 """
 
 import json
@@ -11,35 +12,49 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.support.data import tiny_data
+from tests.support.pipelines import small_overrides
 from tests.support.processes import run_cli
 
+RECIPES = ["tiny", pytest.param("quickstart", marks=pytest.mark.slow)]
 SHORT = [
-    "train.limit=8", "train.max_steps=2", "train.evaluations=1", "train.validation_limit=2", "train.lora.rank=4",
-    "generate.limit=3", "generate.max_new_tokens=8", "score.bootstrap_resamples=500",
-]  # fmt: skip
+    "train.limit=8",
+    "train.max_steps=2",
+    "train.evaluations=1",
+    "train.validation_limit=2",
+    "train.lora.rank=4",
+    "generate.limit=3",
+    "generate.max_new_tokens=8",
+    "score.bootstrap_resamples=500",
+]
 
 
-@pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """`command("run", …)`: exit code 0 expected, the JSON object returned. One store and one Prefect home for all."""
+@pytest.fixture(scope="module", params=RECIPES)
+def command(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]
+) -> Callable[..., Any]:
+    """`command("run", …)` returns the JSON object that the command prints; all commands share a store and a Prefect home."""
     home = tmp_path_factory.mktemp("home")
+    recipe, overrides = "quickstart", SHORT
+    if request.param == "tiny":
+        recipe = "smollm2-135m"
+        overrides = [*small_overrides(recipe, models["llama"], tiny_data(home / "data")), "generate.limit=3"]
 
     def call(verb: str, *arguments: str) -> dict[str, Any]:
-        short = [word for setting in SHORT for word in ("--set", setting)]
-        done = run_cli(
-            verb, *short, *arguments, "--json", DIALOGSUM_STORE=str(home / "store"), PREFECT_HOME=str(home / "prefect")
-        )
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        options = [word for override in overrides for word in ("--set", override)]
+        places = {"DIALOGSUM_STORE": str(home / "store"), "PREFECT_HOME": str(home / "prefect")}
+        process = run_cli(verb, recipe, *options, *arguments, "--json", **places)
+        assert process.returncode == 0, process.stderr
+        answer: dict[str, Any] = json.loads(process.stdout)
+        return answer
 
     return call
 
 
 @pytest.fixture(scope="module")
 def first(command: Any) -> dict[str, Any]:
-    found: dict[str, Any] = command("run")
-    return found
+    summary: dict[str, Any] = command("run")
+    return summary
 
 
 def folder(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:

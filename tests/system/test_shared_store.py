@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from starlette.testclient import TestClient
 from flows.station.report_server import application
 from tests.support.data import tiny_data
 from tests.support.machines import IsolatedMachine
-from tests.support.pipelines import small_overrides
+from tests.support.pipelines import DagWalker, patch_workers_inline, small_overrides
 from tests.support.servers import S3, until
 
 
@@ -55,6 +57,30 @@ PREPARED = {"download", "format train", "format eval"}
 LATER = {"train", "generate base", "generate tuned", "score", "promote", "report"}
 
 
+def test_a_second_machine_reuses_every_stage_of_the_first(
+    s3: str, s3_server: S3, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the store alone in common: its scratch is another folder, and nothing of the first one's is left."""
+    monkeypatch.setenv("DIALOGSUM_STORE", s3)
+    patch_workers_inline(monkeypatch)
+    overrides = small_overrides("smollm2-135m", models["llama"], tiny_data(tmp_path / "data"), "gate.least_rows=1")
+    artifacts = []
+    for machine, executed in (("a", True), ("b", False)):
+        (tmp_path / machine).mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / machine))
+        walker = DagWalker()
+        walker.through(overrides)
+        assert [ran for _, ran in walker.made] == [executed] * 9
+        artifacts.append([manifest for manifest, _ in walker.made])
+        shutil.rmtree(tmp_path / machine)
+    assert artifacts[0] == artifacts[1]
+    stored = s3_server.filesystem()
+    for manifest in artifacts[0]:
+        for name in manifest.files:
+            assert stored.exists(f"{s3.removeprefix('s3://')}/{manifest.path}/payload/{name}")
+
+
+@pytest.mark.slow
 @pytest.mark.row(1, "SIGKILL of a machine, another goes on")
 def test_machines_that_share_only_the_store_do_one_retraining_between_them(
     s3: str, s3_server: S3, tmp_path: Path, recipe: list[str], monkeypatch: pytest.MonkeyPatch
@@ -100,16 +126,20 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
         assert {str(file) for file in machine.files() if not file.is_relative_to(machine.scratch)} == set()
 
 
+def slow(*values: Any) -> Any:
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.row(11, "result store unreachable at the start")
 @pytest.mark.parametrize(
     ("command", "place", "environment", "expected"),
     [
         ("run", "bucket/x", {"AWS_SECRET_ACCESS_KEY": "Tr0ub4dor&3"}, "refuses these credentials"),
-        ("plan", "bucket/x", {"AWS_ACCESS_KEY_ID": "nobody"}, "refuses these credentials"),
-        ("run", "bukket/x", {}, "bucket that does not exist"),
         ("show", "bukket/x", {}, "bucket that does not exist"),
-        ("run", "bucket/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
-        ("run", "worker:Tr0ub4dor&3@bucket/x", {}, "credentials do not belong"),
+        slow("plan", "bucket/x", {"AWS_ACCESS_KEY_ID": "nobody"}, "refuses these credentials"),
+        slow("run", "bukket/x", {}, "bucket that does not exist"),
+        slow("run", "bucket/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
+        slow("run", "worker:Tr0ub4dor&3@bucket/x", {}, "credentials do not belong"),
     ],
 )
 def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(

@@ -29,6 +29,7 @@ from tests.support.data import tiny_data
 from tests.support.reports import link_targets
 from tests.support.stations import ENDED, HOLDER, LocalStation, wait_until
 
+pytestmark = pytest.mark.slow
 QUEUED = int(os.environ.get("DIALOGSUM_QUEUED", "200"))
 """Evaluations that are asked for at once. Each is a process of its own: 200 take half an hour on two cores."""
 STRANGE = """

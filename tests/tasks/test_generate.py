@@ -324,6 +324,7 @@ def test_one_row_that_memory_does_not_hold_says_what_to_do(
         setup.run()
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_bytes_of_one(setup: GenerationSetup) -> None:
     """Real processes on shards of the same batches, sampling included; progress is that of both together."""
     settings: dict[str, Any] = {"candidates": 3, "epsilon": 0.0, "batch": 2}
@@ -351,6 +352,7 @@ class Heard(Silent):
             self.then(done)
 
 
+@pytest.mark.slow
 @pytest.mark.row(1, "SIGKILL of one of two generating processes")
 def test_killed_process_ends_the_run_and_the_next_goes_on(setup: GenerationSetup) -> None:
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""

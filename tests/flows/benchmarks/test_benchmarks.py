@@ -116,6 +116,7 @@ def test_train_table_holds_each_system_and_its_ratio(asked: Asked, models: dict[
     assert not [row for row in asked.work.iterdir() if row.name.startswith("run-") and (row / "store").exists()]
 
 
+@pytest.mark.slow
 def test_two_processes_take_part_and_learn_the_same(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     from tasks import train
     from tasks.workers import launcher
@@ -204,6 +205,7 @@ def test_parity_says_how_far_curves_are_apart() -> None:
     assert "10.00 % apart" in remark
 
 
+@pytest.mark.slow
 def test_unchanged_retraining_is_timed_beside_an_empty_flow(
     asked: Asked, models: dict[str, Path], prefect_server: None
 ) -> None:
@@ -240,6 +242,7 @@ def test_ledger_rows_sum_to_the_wall_time() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_pipeline_accounts_for_every_second(asked: Asked) -> None:
     """A whole run: every stage has its rows, none is negative, and they sum to the wall time."""
@@ -267,6 +270,7 @@ def test_stand_in_is_reused_and_a_timeout_is_a_reason(models: dict[str, Path], t
         stand_in("gemma-2b", tmp_path / "nothing", tmp_path)
 
 
+@pytest.mark.slow
 def test_command_line(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
     """Real processes, one JSON object; a wrong request is refused with exit 2."""
     common = ["--model", str(models["gemma"]), "--data", str(data), "--work", str(tmp_path), "--json"]

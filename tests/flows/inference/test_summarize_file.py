@@ -181,6 +181,7 @@ def test_what_is_left_out_of_a_chat_is_counted(
     ]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_model: list[str]) -> None:
     """Killed for real while the worker is at work: no output, then the same as without; what was done is not done again."""
     texts = [f"{row['dialogue']}\n#Person1#: {i}" for i in range(4) for row in read_csv(SAMPLE / "test.csv")[::3]]
@@ -210,6 +211,7 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_mo
     assert out.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """100,000 rows of a thousand characters (100 MB) in the memory of 2,000; the model's part sees a chunk at a time."""
     script = """

@@ -277,6 +277,7 @@ def test_sigterm_finishes_the_step_and_the_next_run_goes_on(models: dict[str, Pa
 # -- real processes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -308,6 +309,7 @@ def test_a_process_killed_and_started_again_writes_the_same_bytes(
         assert (tmp_path / "run" / "out" / name).read_bytes() == (undisturbed.payload / name).read_bytes(), name
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("workers_inline")
 def test_two_processes_train_what_one_does(models: dict[str, Path], data: Path, tmp_path: Path) -> None:
     """gloo on the CPU: same curve and adapter but for rounding, one payload."""

@@ -33,6 +33,7 @@ def failed(work: Path) -> str:
     return str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_waiting_process_does_the_work_and_another_takes_its_place(tmp_path: Path) -> None:
     expect_workers(True)
     first = SPARE.waiting
@@ -52,6 +53,7 @@ def test_the_waiting_process_does_the_work_and_another_takes_its_place(tmp_path:
     assert SPARE.waiting is None
 
 
+@pytest.mark.slow
 def test_what_waits_ends_with_the_run_and_with_the_parent() -> None:
     expect_workers(True)
     waiting = SPARE.waiting

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from artifacts.errors import RequestError
 from flows.recipe import PROMPTS, RECIPES, Recipe, all_keys, load_recipe
-from tasks.models.prompt_template import fill, load_prompt
+from tasks.models.prompt_template import load_prompt
 
 BUNDLED = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 FIXED = {  # DESIGN.md: "Recipe keys (fixed)"
@@ -135,50 +135,6 @@ def test_an_unreadable_recipe_is_refused_by_its_name(tmp_path: Path, content: by
 def test_an_unknown_recipe_is_answered_with_the_nearest(name: str, expected: str) -> None:
     """By name, or the list of them all."""
     assert expected in refused(name)
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"Summarize.", "0 times {dialogue}"), (b"", "0 times {dialogue}"), (b"{dialogue}\n{dialogue}", "2 times {dialogue}"),
-        (b"caf\xe9 {dialogue}", "UTF-8"), (b"---\nuse: '{dialogue}'\n---\nSummarize.", "0 times {dialogue}"),
-        (b"{ dialogue } {Dialogue}", "0 times {dialogue}"),
-    ],
-)  # fmt: skip
-def test_a_prompt_that_cannot_be_filled_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
-    """No place for the dialogue, two of them, or no text; the message names key and file."""
-    file = tmp_path / "mine.txt"
-    file.write_bytes(content)
-    with pytest.raises(RequestError) as refusal:
-        load_prompt(str(file), PROMPTS, "evaluation.prompt")
-    message = str(refusal.value)
-    assert message.startswith("evaluation.prompt: ")
-    assert message.isprintable()
-    assert expected in message
-    assert str(file) in message
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"), [("highligt", "'highlight'"), ("../prompts", "known"), ("\0", "cannot be a path")]
-)
-def test_an_unknown_prompt_is_answered_with_the_nearest(name: str, expected: str) -> None:
-    """By name, or the list of them all."""
-    with pytest.raises(RequestError, match=expected):
-        load_prompt(name, PROMPTS)
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_front_matter_and_outer_line_breaks_are_no_part_of_a_prompt(tmp_path: Path, end: str) -> None:
-    """Whatever the editor's line ends; a rule inside the text stays."""
-    lines = ["---", "purpose: {dialogue}", "---", "", "Summarize:", "---", "{dialogue}", "---", "Now.", ""]
-    (tmp_path / "mine.txt").write_bytes(end.join(lines).encode())
-    assert load_prompt(str(tmp_path / "mine.txt"), PROMPTS) == "Summarize:\n---\n{dialogue}\n---\nNow."
-
-
-@pytest.mark.parametrize("dialogue", ["{dialogue}", "{0} {x!r} {{", "%s \\1 \\g<0> $&", "", "a\n\nb"])
-def test_a_dialogue_is_pasted_as_it_is(dialogue: str) -> None:
-    """Braces, percent signs and backslashes in it fill nothing."""
-    assert fill("Before {dialogue} after {name}", dialogue) == "Before " + dialogue + " after {name}"
 
 
 KEYS = (

@@ -6,58 +6,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
-from artifacts.manifest import Manifest, Record
-from artifacts.refs import Ref
-from tasks.config import DataConfig, DownloadSpec, FormatSpec
-from tasks.download import DOWNLOAD, read
-from tasks.execution.stage import Job, Stage, decide, perform
-from tasks.format import FORMAT
+from tasks.config import DataConfig
+from tasks.download import read
 from tasks.sources.resolve import resolve_data
-from tasks.workers.events import Silent
 from tests.support.data import read_csv, write_csv
+from tests.support.data_stages import (
+    Row,
+    dialogue_row,
+    downloaded_dataset,
+    read_split,
+)
 from tests.support.paths import SAMPLE
-
-Row = dict[str, str]
-
-
-def row(name: str, dialogue: str = "", summary: str = "", topic: str = "talk") -> Row:
-    dialogue = dialogue or f"#Person1#: This is {name}.\n#Person2#: I see."
-    return {"id": name, "dialogue": dialogue, "summary": summary or f"Summary of {name}.", "topic": topic}
-
-
-def made(stage: Stage, spec: Record, **inputs: Manifest) -> Manifest:
-    refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
-    identity = decide(stage, None, spec, refs).identity
-    job = Job(stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, identity=identity, run="test")
-    return perform(stage, job, Silent())[0]
-
-
-def downloaded(folder: Path) -> Manifest:
-    return made(DOWNLOAD, DownloadSpec(data=resolve_data(DataConfig(source=str(folder)))))
-
-
-def formatted(folder: Path, rows: str, template: str = "Sum up:\n{dialogue}\nNow.", **more: Any) -> Manifest:
-    return made(FORMAT, FormatSpec(rows=rows, template=template, **more), dataset=downloaded(folder))  # type: ignore[arg-type]
-
-
-def table(manifest: Manifest, split: str) -> list[dict[str, Any]]:
-    """A Parquet file as pyarrow reads it."""
-    file = Store.current().payload(manifest.path) / f"{split}.parquet"
-    rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
-    return rows
 
 
 def test_references_of_a_dialogue_are_grouped_in_order(data: Path) -> None:
     """One row a dialogue, in order of first appearance, its references and topics in the order of the file."""
     same = "#Person1#: Hello.\n#Person2#: Bye."
-    rows = [row(f"test_{n}_{k}", f"{same} {n}", f"s{n}{k}", f"t{n}{k}") for k in (1, 2, 3) for n in (10, 2)]
+    rows = [dialogue_row(f"test_{n}_{k}", f"{same} {n}", f"s{n}{k}", f"t{n}{k}") for k in (1, 2, 3) for n in (10, 2)]
     write_csv(data / "test.csv", rows)
-    assert table(downloaded(data), "test") == [
+    assert read_split(downloaded_dataset(data), "test") == [
         {"id": f"test_{n}", "dialogue": f"{same} {n}", "references": [f"s{n}1", f"s{n}2", f"s{n}3"],
          "topics": [f"t{n}1", f"t{n}2", f"t{n}3"]}
         for n in (10, 2)
@@ -66,9 +37,9 @@ def test_references_of_a_dialogue_are_grouped_in_order(data: Path) -> None:
 
 def test_splits_and_counts_are_those_of_the_files(data: Path) -> None:
     """Every row of the CSV is a reference of some dialogue, and the manifest counts both."""
-    manifest = downloaded(data)
+    manifest = downloaded_dataset(data)
     for split, dialogues, references in (("train", 12, 1), ("validation", 4, 1), ("test", 4, 3)):
-        rows = table(manifest, split)
+        rows = read_split(manifest, split)
         assert [text for r in rows for text in r["references"]] == [
             r["summary"] for r in read_csv(data / f"{split}.csv")
         ]
@@ -80,17 +51,19 @@ def test_splits_and_counts_are_those_of_the_files(data: Path) -> None:
 @pytest.mark.parametrize("text", ["NA", "null", "None", "1", "1.0", "007", "True", "2026-01-05", "#N/A", "-", "é“”😀"])
 def test_text_that_looks_like_something_else_stays_text(data: Path, text: str) -> None:
     """Nothing is guessed to be a number, a date or missing."""
-    write_csv(data / "train.csv", [row(text, text, text, text)])
-    assert table(downloaded(data), "train") == [{"id": text, "dialogue": text, "references": [text], "topics": [text]}]
+    write_csv(data / "train.csv", [dialogue_row(text, text, text, text)])
+    assert read_split(downloaded_dataset(data), "train") == [
+        {"id": text, "dialogue": text, "references": [text], "topics": [text]}
+    ]
 
 
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
 def test_line_ends_and_byte_order_mark_of_other_systems_are_accepted(data: Path, start: bytes) -> None:
     """A file saved on Windows holds the same dialogues."""
-    wanted = table(downloaded(data), "train")
+    wanted = read_split(downloaded_dataset(data), "train")
     file = data / "train.csv"
     file.write_bytes(start + file.read_bytes().replace(b"\n", b"\r\n"))
-    assert table(downloaded(data), "train") == wanted
+    assert read_split(downloaded_dataset(data), "train") == wanted
 
 
 def lines(*rows: str, header: str = "id,dialogue,summary,topic") -> Callable[[Path], Any]:
@@ -132,42 +105,9 @@ def test_a_bad_table_is_refused_by_split_and_fault(data: Path, store: Store, cas
     spoil, expected = BAD[case]
     spoil(data / "test.csv")
     with pytest.raises(RequestError, match=expected) as refusal:
-        downloaded(data)
+        downloaded_dataset(data)
     assert str(refusal.value).isprintable()
     assert store.manifests() == []
-
-
-# -- format
-
-
-def test_training_rows_are_one_a_reference_and_evaluation_rows_one_a_dialogue(data: Path) -> None:
-    """Every reference is learned from, every dialogue is summarized once, under the same prompt text."""
-    train = [row(f"train_{n}_{k}", f"Dialogue {n} with {{braces}}", f"s{n}{k}") for n in (1, 2) for k in (1, 2, 3)]
-    write_csv(data / "train.csv", train)
-    manifest = formatted(data, "train")
-    assert table(manifest, "train") == [
-        {"id": f"train_{n}", "prompt": f"Sum up:\nDialogue {n} with {{braces}}\nNow.", "completion": f"s{n}{k}"}
-        for n in (1, 2)
-        for k in (1, 2, 3)
-    ]
-    assert manifest.rows == 6
-    assert len(table(manifest, "validation")) == 4
-    evaluation = formatted(data, "eval")
-    first = read_csv(data / "test.csv")[0]["dialogue"]
-    assert table(evaluation, "test")[0] == {"id": "test_0", "prompt": f"Sum up:\n{first}\nNow."}
-    assert evaluation.rows == len(table(evaluation, "test")) == 4
-
-
-def test_dialogues_in_both_train_and_test_are_refused_unless_allowed(data: Path) -> None:
-    """Other case and other spaces do not make another dialogue; allowed, the overlap is counted and all rows are kept."""
-    rows, test = read_csv(data / "train.csv"), read_csv(data / "test.csv")
-    rows[3]["dialogue"] = test[3]["dialogue"].upper().replace(" ", "  ")
-    write_csv(data / "train.csv", rows)
-    with pytest.raises(RequestError, match=r"1 of 4 test dialogues .*'test_1'.*allow_overlap"):
-        formatted(data, "train")
-    allowed = formatted(data, "train", allow_overlap=True)
-    assert (allowed.rows, allowed.facts["in_train_and_test"]) == (12, 1)
-    assert formatted(data, "eval").rows == 4
 
 
 # -- the bundled sample

@@ -28,7 +28,10 @@ BRIEF = "Read the dialogue and say in one short sentence who wants what.\n\n{dia
         ({"config.turns": ("gemma", "chatml")}, "turns: gemma -> chatml"),
         ({"config.template": (HIGHLIGHT, BRIEF)}, 'prompt: "Summarize the following…" -> "Read the dialogue and…"'),
         ({"config.template": ("a {dialogue}", "a\n\n{dialogue}")}, "prompt: only spaces or line breaks differ"),
-        ({"config.withdrawn_at": (None, "2026-11-26T23:41:18.704669+00:00")}, "the champion was rolled back on 26 Nov 23:41 UTC"),
+        (
+            {"config.withdrawn_at": (None, "2026-11-26T23:41:18.704669+00:00")},
+            "the champion was rolled back on 26 Nov 23:41 UTC",
+        ),
         ({"config.withdrawn_at": ("2026-11-26T23:41:18.704669+00:00", None)}, "the adapter is no longer rolled back"),
         ({"config.data.revision": (DIGEST, "4" * 64)}, "the data changed (revision 33333333 -> 44444444)"),
         ({"config.history": ([1, 2, 3], [1, 2, 3, 4])}, "history: 3 evaluations -> 4"),
@@ -40,7 +43,7 @@ BRIEF = "Read the dialogue and say in one short sentence who wants what.\n\n{dia
         ({"inputs.before": (None, DIGEST)}, "the summaries with the previous prompt added (generate-4e217fd6)"),
         ({"inputs.seed_3": (None, DIGEST)}, "the scores of seed 3 added (33333333)"),
     ],
-)  # fmt: skip
+)
 def test_a_change_is_words_with_old_and_new(changes: dict[str, tuple[object, object]], expected: str) -> None:
     """Settings as old -> new, inputs by the ids of their artifacts, texts by the words that differ, lists by their length."""
     assert in_words(changes, "generate", OLD, NEW) == expected
@@ -62,13 +65,15 @@ def test_an_input_that_came_out_otherwise_is_not_told_as_another() -> None:
 def test_a_reason_stays_short_and_counts_what_it_leaves_out() -> None:
     """Causes first: code, settings, then inputs in the order in which they are made."""
     old = {
-        "code": {"tasks.metrics.rouge": "a"}, "config": {"history": [], "report": {"examples": 500}},
-        "inputs": dict.fromkeys(OLD, "1" * 64)
-    }  # fmt: skip
+        "code": {"tasks.metrics.rouge": "a"},
+        "config": {"history": [], "report": {"examples": 500}},
+        "inputs": dict.fromkeys(OLD, "1" * 64),
+    }
     new = {
-        "code": {"tasks.metrics.rouge": "b"}, "config": {"history": [{"adapter": "x" * 300}], "report": {"examples": 1}},
-        "inputs": dict.fromkeys(NEW, "2" * 64)
-    }  # fmt: skip
+        "code": {"tasks.metrics.rouge": "b"},
+        "config": {"history": [{"adapter": "x" * 300}], "report": {"examples": 1}},
+        "inputs": dict.fromkeys(NEW, "2" * 64),
+    }
     said = in_words(difference(old, new), "report", OLD, NEW)
     assert len(said) <= MOST
     parts = said.split("; ")

@@ -80,16 +80,27 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif kind == "file" and match:
                 self.file(match["name"], fault)
             else:
-                about = {"id": "owner/model", "sha": COMMIT, "private": False, "downloads": 0, "likes": 0, "tags": [],
-                         "siblings": [{"rfilename": name} for name in hub.files]}  # fmt: skip
+                about = {
+                    "id": "owner/model",
+                    "sha": COMMIT,
+                    "private": False,
+                    "downloads": 0,
+                    "likes": 0,
+                    "tags": [],
+                    "siblings": [{"rfilename": name} for name in hub.files],
+                }
                 self.reply(json.dumps(hub.tree() if kind == "tree" else about if kind == "info" else {}).encode())
 
         do_HEAD = do_GET  # noqa: N815
 
         def file(self, name: str, fault: int) -> None:
             content = hub.files[name]
-            said = {"ETag": f'"{hub.digest(name)}"', "X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{hub.digest(name)}"',
-                    "X-Linked-Size": str(len(content))}  # fmt: skip
+            said = {
+                "ETag": f'"{hub.digest(name)}"',
+                "X-Repo-Commit": COMMIT,
+                "X-Linked-Etag": f'"{hub.digest(name)}"',
+                "X-Linked-Size": str(len(content)),
+            }
             if fault == OTHER:
                 content = bytes([content[0] ^ 1]) + content[1:-1] + bytes([content[-1] ^ 1])
             self.reply(content, 200, said, half=fault == CUT)

@@ -21,9 +21,11 @@ from tests.support.models import random_rows
 from tests.support.training import train_spec
 
 TENSORS = {
-    "adapter": torch.arange(40.0), "optimizer.exp_avg": torch.ones(40), "optimizer.exp_avg_sq": torch.ones(40),
+    "adapter": torch.arange(40.0),
+    "optimizer.exp_avg": torch.ones(40),
+    "optimizer.exp_avg_sq": torch.ones(40),
     "optimizer.step": torch.tensor(2.0),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -117,12 +119,19 @@ def test_every_setting_row_and_label_makes_another_training(
 
     (ids, labels), *others = rows
     variants = {
-        "learning rate": identity(learning_rate=3e-4), "seed": identity(seed=1), "steps": identity(max_steps=5),
-        "batch": identity(batch_size=3), "schedule": identity(schedule="linear"), "decay": identity(weight_decay=0.1),
-        "quantization": identity(quantization="nf4"), "order of rows": identity(rows[::-1]), "fewer rows": identity(rows[1:]),
+        "learning rate": identity(learning_rate=3e-4),
+        "seed": identity(seed=1),
+        "steps": identity(max_steps=5),
+        "batch": identity(batch_size=3),
+        "schedule": identity(schedule="linear"),
+        "decay": identity(weight_decay=0.1),
+        "quantization": identity(quantization="nf4"),
+        "order of rows": identity(rows[::-1]),
+        "fewer rows": identity(rows[1:]),
         "a token": identity([([ids[0] + 1, *ids[1:]], labels), *others]),
-        "a label": identity([(ids, [*labels[:-1], -100]), *others]), "validation": identity(validation=held_out[:1]),
-    }  # fmt: skip
+        "a label": identity([(ids, [*labels[:-1], -100]), *others]),
+        "validation": identity(validation=held_out[:1]),
+    }
     lost = [name for name, found in variants.items() if found == identity()]
     assert len({*variants.values()}) == len(variants)
     lost += [name for name, found in variants.items() if taken(folder, found)[0] is not None]

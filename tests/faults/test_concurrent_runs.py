@@ -24,10 +24,13 @@ TRIES = 2
 def started(home: Path, wanted: list[str]) -> subprocess.Popen[str]:
     home.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", *set_options(wanted), "--json"], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "flows.cli", "run", *set_options(wanted), "--json"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home)},
-    )  # fmt: skip
+    )
 
 
 def ended(process: subprocess.Popen[str], lost: list[Any]) -> list[dict[str, Any]]:

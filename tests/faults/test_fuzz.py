@@ -38,9 +38,12 @@ HEADERS = st.sampled_from([COLUMNS, COLUMNS[:3], [*COLUMNS, "id"], [], ["ID", *C
 
 def fuzz(form: str) -> Any:
     return settings(
-        max_examples=EXAMPLES[form], deadline=None, derandomize=True, database=None,
+        max_examples=EXAMPLES[form],
+        deadline=None,
+        derandomize=True,
+        database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.filter_too_much],
-    )  # fmt: skip
+    )
 
 
 def said_well(code: int, out: str, said: str) -> bool:
@@ -104,10 +107,12 @@ def test_any_data_is_read_whole_or_refused_in_one_line(
     @fuzz(form)
     @given(
         split=st.sampled_from(SPLITS),
-        content=st.binary(max_size=200) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "replace"))
-        | st.builds(table, HEADERS, ROWS) | st.builds(lambda rows: table(COLUMNS, rows), st.lists(st.lists(CELLS, min_size=4, max_size=4), max_size=5)),
+        content=st.binary(max_size=200)
+        | st.text(max_size=200).map(lambda t: t.encode("utf-8", "replace"))
+        | st.builds(table, HEADERS, ROWS)
+        | st.builds(lambda rows: table(COLUMNS, rows), st.lists(st.lists(CELLS, min_size=4, max_size=4), max_size=5)),
         appended=st.booleans(),
-    )  # fmt: skip
+    )
     def attempt(split: str, content: bytes, appended: bool) -> None:
         for name, before in whole.items():
             (data / f"{name}.csv").write_bytes(before)

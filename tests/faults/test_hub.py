@@ -47,15 +47,26 @@ def ask(hub: Hub, tmp_path: Path) -> Iterator[Any]:
     """`ask(script) -> what it found, or was refused with`; in a process of its own, since the address is read at import."""
     with serving(hub) as address:
         environment = {
-            "HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": TOKEN,
-            "HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HUB_DISABLE_XET": "1", "PYTHONPATH": str(ROOT),
-        }  # fmt: skip
+            "HF_ENDPOINT": address,
+            "HF_HUB_OFFLINE": "0",
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_TOKEN": TOKEN,
+            "HF_HUB_ETAG_TIMEOUT": "1",
+            "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+            "HF_HUB_DISABLE_XET": "1",
+            "PYTHONPATH": str(ROOT),
+        }
 
         def call(what: str, **more: str) -> Any:
             done = subprocess.run(
-                [sys.executable, "-c", SCRIPT.format(what=what)], cwd=ROOT, env=os.environ | environment | more, check=False,
-                capture_output=True, text=True, timeout=120,
-            )  # fmt: skip
+                [sys.executable, "-c", SCRIPT.format(what=what)],
+                cwd=ROOT,
+                env=os.environ | environment | more,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
             assert done.returncode == 0, done.stderr
             assert TOKEN not in done.stdout + done.stderr
             return json.loads(done.stdout.splitlines()[-1])

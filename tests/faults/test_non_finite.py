@@ -34,11 +34,31 @@ def test_what_is_no_number_is_never_published(
     whole, lost = models["llama"], list[Any]()
     step = "(learning rate"
     tries: dict[str, tuple[list[str], Path, list[str], tuple[str, ...]]] = {
-        "diverges": (["run"], whole, ["train.learning_rate=1e30", "train.max_steps=6"], ("at step", step, "rows of the step")),
-        "NaN": (["run"], spoilt(whole, tmp_path / "nan", torch.nan), [], ("loss is nan at step 1", step, "rows of the step")),
-        "inf": (["run"], spoilt(whole, tmp_path / "inf", torch.inf), [], ("loss is nan at step 1", step, "rows of the step")),
-        "logits": (["evaluate", "--adapter", "none"], tmp_path / "nan", [], ("no numbers for row 'test_", "at token 1")),
-    }  # fmt: skip
+        "diverges": (
+            ["run"],
+            whole,
+            ["train.learning_rate=1e30", "train.max_steps=6"],
+            ("at step", step, "rows of the step"),
+        ),
+        "NaN": (
+            ["run"],
+            spoilt(whole, tmp_path / "nan", torch.nan),
+            [],
+            ("loss is nan at step 1", step, "rows of the step"),
+        ),
+        "inf": (
+            ["run"],
+            spoilt(whole, tmp_path / "inf", torch.inf),
+            [],
+            ("loss is nan at step 1", step, "rows of the step"),
+        ),
+        "logits": (
+            ["evaluate", "--adapter", "none"],
+            tmp_path / "nan",
+            [],
+            ("no numbers for row 'test_", "at token 1"),
+        ),
+    }
     for name, (words, model, more, parts) in tries.items():
         wanted = set_options([*small_overrides("smollm2-135m", model, data), *more])
         code, out, said = command(words[0], *wanted, *words[1:])

@@ -24,8 +24,10 @@ from tests.support.listeners import RecordingListener
 from tests.support.training import run_to_end
 
 pytestmark = [
-    pytest.mark.faults, pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]  # fmt: skip
+    pytest.mark.faults,
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
 GPU = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 LEFT = 1 << 30
 """Bytes of the GPU that are left free."""
@@ -49,9 +51,17 @@ def model_on(device: torch.device) -> Any:
     """Random weights; a token keeps about 100 kB for the backward pass."""
     torch.manual_seed(0)
     shape = LlamaConfig(
-        vocab_size=600, hidden_size=512, intermediate_size=1376, num_hidden_layers=8, num_attention_heads=8,
-        num_key_value_heads=8, max_position_embeddings=4096, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=600,
+        hidden_size=512,
+        intermediate_size=1376,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        num_key_value_heads=8,
+        max_position_embeddings=4096,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     return LlamaForCausalLM(shape).to(device)
 
 

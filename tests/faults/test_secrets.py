@@ -92,9 +92,13 @@ def test_secrets_are_nowhere_after_runs_that_fail_and_one_that_succeeds(
 
         def call(*arguments: str, code: int, **more: str) -> None:
             process = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *arguments], cwd=machine.folder / "work",
-                env=machine.environment | more, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )  # fmt: skip
+                [sys.executable, "-m", "flows.cli", *arguments],
+                cwd=machine.folder / "work",
+                env=machine.environment | more,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
             out, err = process.communicate(timeout=500)
             said.extend((out, err))
             if process.returncode != code:

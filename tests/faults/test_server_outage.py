@@ -40,10 +40,13 @@ def wanted_new(models: dict[str, Path], data: Path) -> list[str]:
 
 def start(server: PrefectServer, home: Path, wanted: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", *wanted, "--json"], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "flows.cli", "run", *wanted, "--json"],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home), "PREFECT_API_URL": server.url},
-    )  # fmt: skip
+    )
 
 
 def when_training(process: subprocess.Popen[str]) -> None:

@@ -141,7 +141,13 @@ def test_training_goes_on_while_the_server_is_away(
     print(training.logged(training.child), training.logged(training.parent), said.read_text(), sep="\n---\n")
     if status := station.try_command("status").returncode:
         lost.append(("status", status))
-    tally(f"11 a station's server away for {away} s while a child trains" if away else "11 a station's server restarted while a child trains", 1, lost)  # fmt: skip
+    tally(
+        f"11 a station's server away for {away} s while a child trains"
+        if away
+        else "11 a station's server restarted while a child trains",
+        1,
+        lost,
+    )
 
 
 def test_run_can_be_cancelled_after_an_outage(station: LocalStation, tally: Tally) -> None:

@@ -28,7 +28,13 @@ def test_any_other_prompt_has_its_first_words() -> None:
 def test_prompts_that_begin_alike_show_where_they_differ() -> None:
     """Else one could not say which of two was better."""
     begin = "Summarize this dialogue for somebody who was not there, "
-    labels = prompt_labels({"base": f"{begin}kindly. {{dialogue}}", "tuned": f"{begin}kindly. {{dialogue}}", "before": f"{begin}briefly. {{dialogue}}"})  # fmt: skip
+    labels = prompt_labels(
+        {
+            "base": f"{begin}kindly. {{dialogue}}",
+            "tuned": f"{begin}kindly. {{dialogue}}",
+            "before": f"{begin}briefly. {{dialogue}}",
+        }
+    )
     assert labels == {"base": "…kindly. {dialogue}", "tuned": "…kindly. {dialogue}", "before": "…briefly. {dialogue}"}
 
 

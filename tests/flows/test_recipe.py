@@ -15,11 +15,26 @@ from tasks.models.prompt_template import load_prompt
 
 BUNDLED = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 FIXED = {  # DESIGN.md: "Recipe keys (fixed)"
-    "data.source", "data.revision", "prompt", "model.source", "model.revision", "model.quantization", "train.epochs",
-    "train.learning_rate", "train.max_steps", "train.limit", "train.lora.rank", "train.seed", "evaluation.prompt",
-    "generate.limit", "generate.max_new_tokens", "score.bootstrap_seed", "runtime.train_batch_size",
-    "runtime.generate_batch_size", "runtime.gpus",
-}  # fmt: skip
+    "data.source",
+    "data.revision",
+    "prompt",
+    "model.source",
+    "model.revision",
+    "model.quantization",
+    "train.epochs",
+    "train.learning_rate",
+    "train.max_steps",
+    "train.limit",
+    "train.lora.rank",
+    "train.seed",
+    "evaluation.prompt",
+    "generate.limit",
+    "generate.max_new_tokens",
+    "score.bootstrap_seed",
+    "runtime.train_batch_size",
+    "runtime.generate_batch_size",
+    "runtime.gpus",
+}
 
 
 def refused(recipe: str | Path, *overrides: str) -> str:
@@ -48,14 +63,26 @@ def test_the_four_recipes_and_the_fixed_keys_are_there() -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("train.epochs=3", 3.0), ("train.learning_rate=1e-3", 0.001), ("train.learning_rate=2.5e-4", 0.00025),
-        ("train.max_steps=12", 12), ("train.max_steps=null", None), ("train.max_steps=", None), ("train.seed=7", 7),
-        ("train.stop_token=false", False), ("train.schedule=linear", "linear"), ("train.lora.rank=2", 2),
-        ("train.lora.targets=[q_proj, v_proj]", ("q_proj", "v_proj")), ("data.source=./a=b", "./a=b"),
-        ("data.revision='123'", "123"), ("prompt=brief", "brief"), (" prompt = brief", "brief"),
-        ("evaluation.turns=none", "none"), ("runtime.gpus=0", 0), ("data.source=ünïcode", "ünïcode"),
+        ("train.epochs=3", 3.0),
+        ("train.learning_rate=1e-3", 0.001),
+        ("train.learning_rate=2.5e-4", 0.00025),
+        ("train.max_steps=12", 12),
+        ("train.max_steps=null", None),
+        ("train.max_steps=", None),
+        ("train.seed=7", 7),
+        ("train.stop_token=false", False),
+        ("train.schedule=linear", "linear"),
+        ("train.lora.rank=2", 2),
+        ("train.lora.targets=[q_proj, v_proj]", ("q_proj", "v_proj")),
+        ("data.source=./a=b", "./a=b"),
+        ("data.revision='123'", "123"),
+        ("prompt=brief", "brief"),
+        (" prompt = brief", "brief"),
+        ("evaluation.turns=none", "none"),
+        ("runtime.gpus=0", 0),
+        ("data.source=ünïcode", "ünïcode"),
     ],
-)  # fmt: skip
+)
 def test_an_override_sets_one_key_and_nothing_else(override: str, expected: object) -> None:
     """Values of every type read as YAML does; all other keys stay as the recipe has them."""
     path = override.split("=")[0].strip().split(".")
@@ -86,23 +113,40 @@ def test_the_last_override_wins_and_a_section_can_be_set_whole() -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("train.lerning_rate=1", "'train.learning_rate'"), ("train.lora.rnk=1", "'train.lora.rank'"),
-        ("trane.epochs=1", "train"), ("learning_rate=1", "'train.learning_rate'"), ("promt=brief", "'prompt'"),
-        ("runtime.gpu=1", "'runtime.gpus'"), ("generate.max_tokens=1", "'generate.max_new_tokens'"),
-        ("name=x", "'name'"), ("data.source.x=1", "'source' is not a section"), (".=1", "unknown key"),
-        ("train.epochs", "expected section.key=value"), ("=1", "expected section.key=value"), ("", "section.key=value"),
-        ("train.epochs=many", "--set train.epochs: got 'many'"), ("train.epochs=0", "train.epochs: got 0"),
-        ("train.max_steps=1.5", "train.max_steps: got 1.5"), ("train.lora.rank=-8", "train.lora.rank: got -8"),
-        ("train.seed=[1]", "train.seed: got [1]"), ("train=5", "train: got 5"), ("train.lora=[]", "train.lora: got []"),
-        ("train.stop_token=maybe", "train.stop_token: got 'maybe'"), ("data.source=1", "data.source: got 1"),
-        ("train.schedule=cubic", "'cosine', 'linear' or 'constant'"), ("model.quantization=int8", "'none' or 'nf4'"),
-        ("model.turns=chatlm", "'chatml', "), ("model.source=null", "model.source: got None"),
+        ("train.lerning_rate=1", "'train.learning_rate'"),
+        ("train.lora.rnk=1", "'train.lora.rank'"),
+        ("trane.epochs=1", "train"),
+        ("learning_rate=1", "'train.learning_rate'"),
+        ("promt=brief", "'prompt'"),
+        ("runtime.gpu=1", "'runtime.gpus'"),
+        ("generate.max_tokens=1", "'generate.max_new_tokens'"),
+        ("name=x", "'name'"),
+        ("data.source.x=1", "'source' is not a section"),
+        (".=1", "unknown key"),
+        ("train.epochs", "expected section.key=value"),
+        ("=1", "expected section.key=value"),
+        ("", "section.key=value"),
+        ("train.epochs=many", "--set train.epochs: got 'many'"),
+        ("train.epochs=0", "train.epochs: got 0"),
+        ("train.max_steps=1.5", "train.max_steps: got 1.5"),
+        ("train.lora.rank=-8", "train.lora.rank: got -8"),
+        ("train.seed=[1]", "train.seed: got [1]"),
+        ("train=5", "train: got 5"),
+        ("train.lora=[]", "train.lora: got []"),
+        ("train.stop_token=maybe", "train.stop_token: got 'maybe'"),
+        ("data.source=1", "data.source: got 1"),
+        ("train.schedule=cubic", "'cosine', 'linear' or 'constant'"),
+        ("model.quantization=int8", "'none' or 'nf4'"),
+        ("model.turns=chatlm", "'chatml', "),
+        ("model.source=null", "model.source: got None"),
         ("train.foo=1", "unknown key 'train.foo'; known in train: learning_rate, "),
         ("train.lora.zzz=1", "known in train.lora: rank, alpha, dropout, targets, rslora"),
-        ("train.seed=[1", "the value does not read"), ("train.seed=" + "[" * 5000, "the value does not read"),
-        ("train.seed=\x1b[31m", "does not read"), ("prompt={dialogue}", "prompt: got {'dialogue': None}"),
+        ("train.seed=[1", "the value does not read"),
+        ("train.seed=" + "[" * 5000, "the value does not read"),
+        ("train.seed=\x1b[31m", "does not read"),
+        ("prompt={dialogue}", "prompt: got {'dialogue': None}"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_override_is_refused_by_what_is_wrong_with_it(override: str, expected: str) -> None:
     """One line with what was got and the nearest key, or the type that is expected."""
     assert expected in refused("quickstart", override)
@@ -111,17 +155,25 @@ def test_a_wrong_override_is_refused_by_what_is_wrong_with_it(override: str, exp
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"- a\n- b\n", "expected sections"), (b"just text", "expected sections"), (b"", "expected sections"),
-        (b"1: 2\n", "expected sections"), (b"train: [1\n", "not a recipe"), (b"a: b: c\n", "not a recipe"),
-        (b"\xff\xfe\x00", "not a recipe"), (b"a: \x00", "not a recipe"), (b"{" * 5000, "not a recipe"),
-        (b"a: *nowhere\n", "not a recipe"), (b"a: !!python/object:os.system x\n", "not a recipe"),
-        (b"train: {epochs: 1}\n", "model is missing"), (b"model: {turns: gemma}\n", "model.source is missing"),
+        (b"- a\n- b\n", "expected sections"),
+        (b"just text", "expected sections"),
+        (b"", "expected sections"),
+        (b"1: 2\n", "expected sections"),
+        (b"train: [1\n", "not a recipe"),
+        (b"a: b: c\n", "not a recipe"),
+        (b"\xff\xfe\x00", "not a recipe"),
+        (b"a: \x00", "not a recipe"),
+        (b"{" * 5000, "not a recipe"),
+        (b"a: *nowhere\n", "not a recipe"),
+        (b"a: !!python/object:os.system x\n", "not a recipe"),
+        (b"train: {epochs: 1}\n", "model is missing"),
+        (b"model: {turns: gemma}\n", "model.source is missing"),
         (b"model: {source: x}\ntrain: {lora: {rnak: 1}}\n", "'train.lora.rank'"),
         (b"model: {source: x}\ntrain: {1: 2}\n", "unknown key 'train.1'"),
         (b"model: {source: x}\ntrain: &a {lora: *a}\n", "unknown key 'train.lora.lora'"),
         (b"model: &a {source: [*a]}\n", "model.source: got"),
     ],
-)  # fmt: skip
+)
 def test_an_unreadable_recipe_is_refused_by_its_name(tmp_path: Path, content: bytes, expected: str) -> None:
     """No YAML, other YAML than sections, sections that lack something."""
     file = tmp_path / "mine.yaml"
@@ -130,8 +182,9 @@ def test_an_unreadable_recipe_is_refused_by_its_name(tmp_path: Path, content: by
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("quikstart", "'quickstart'"), ("gemma", "'gemma-2b'"), ("no/such.yaml", "no recipe"), ("", "known")]
-)  # fmt: skip
+    ("name", "expected"),
+    [("quikstart", "'quickstart'"), ("gemma", "'gemma-2b'"), ("no/such.yaml", "no recipe"), ("", "known")],
+)
 def test_an_unknown_recipe_is_answered_with_the_nearest(name: str, expected: str) -> None:
     """By name, or the list of them all."""
     assert expected in refused(name)
@@ -143,9 +196,12 @@ KEYS = (
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates() | st.binary(max_size=5)
 TREES = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4))
 fuzz = settings(
-    max_examples=100, deadline=None, derandomize=True, database=None,
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 
 
 def answer(recipe: str, *overrides: str) -> str:
@@ -186,11 +242,18 @@ def test_any_override_is_taken_or_refused_in_one_line(key: str, value: str) -> N
 @pytest.mark.parametrize(
     "override",
     [
-        "train.learning_rate=.inf", "train.max_gradient_norm=.inf", "generate.length_penalty=.nan", "train.seed=!!bool x",
-        "train.seed=!!int ''", "train.seed=!!timestamp x", f"train.stride=-0x{'f' * 5000}", f"train.stride=0x{'f' * 5000}",
-        "train=&a {lora: *a}", "trane={a: 1}",
+        "train.learning_rate=.inf",
+        "train.max_gradient_norm=.inf",
+        "generate.length_penalty=.nan",
+        "train.seed=!!bool x",
+        "train.seed=!!int ''",
+        "train.seed=!!timestamp x",
+        f"train.stride=-0x{'f' * 5000}",
+        f"train.stride=0x{'f' * 5000}",
+        "train=&a {lora: *a}",
+        "trane={a: 1}",
     ],
-)  # fmt: skip
+)
 def test_a_value_that_no_recipe_can_hold_is_refused_in_one_line(override: str) -> None:
     """Infinity, a tag that PyYAML trips over, a number too long to print, a section that holds itself."""
     with pytest.raises(RequestError) as refused:

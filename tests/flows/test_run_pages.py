@@ -29,8 +29,16 @@ def test_the_full_report_is_one_click_away_where_a_station_serves_it(monkeypatch
 
 def test_ids_in_the_tables_are_links() -> None:
     """Of the stages, also where a reason names one; and of all that the scores were made from."""
-    stage: dict[str, Any] = {"stage": "train", "of": None, "status": "run", "reason": "rows changed (format-00000001)", "path": "/x",
-                             "artifact": "train-1a2b3c4d", "rows": 1, "seconds": 1.25}  # fmt: skip
+    stage: dict[str, Any] = {
+        "stage": "train",
+        "of": None,
+        "status": "run",
+        "reason": "rows changed (format-00000001)",
+        "path": "/x",
+        "artifact": "train-1a2b3c4d",
+        "rows": 1,
+        "seconds": 1.25,
+    }
     known = {"format-00000001", "train-1a2b3c4d", "score-1a2b3c4d"}
     table = stages_page([stage], known)
     assert link_targets(table) == [f"../../artifacts/key/{name}" for name in ("train-1a2b3c4d", "format-00000001")]

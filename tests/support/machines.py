@@ -27,9 +27,14 @@ class IsolatedMachine:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """The command line, from the work folder of this machine."""
         return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *arguments], cwd=self.folder / "work", env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=self.folder / "work",
+            env=self.environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
 
     def call(self, *arguments: str, code: int = 0) -> Any:
         """The JSON object that a command answers with, or with a `code` the last line of its standard error."""

@@ -50,11 +50,18 @@ def build_tiny_models(folder: Path) -> dict[str, Path]:
         bpe.train_from_iterator(texts, trainer)
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **roles[name])
         shape = {
-            "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 2048,
-            "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id,
+            "vocab_size": len(tokenizer),
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 32,
+            "max_position_embeddings": 2048,
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
             "bos_token_id": tokenizer.bos_token_id,
-        }  # fmt: skip
+        }
         torch.manual_seed(0)
         model: Any = (
             GemmaForCausalLM(GemmaConfig(**shape)) if name == "gemma" else LlamaForCausalLM(LlamaConfig(**shape))
@@ -83,11 +90,17 @@ def publish_adapter(store: Store, model: Path, folder: Path, template: str, key:
     """Id of a train artifact of the Llama `model` under chatml, of the recipe quickstart, with a random adapter in it."""
     revision = resolve_model(ModelConfig(source=str(model))).revision
     return store.publish(
-        random_adapter(model, folder), stage="train", of=None, name="made", key=key, rows=1,
+        random_adapter(model, folder),
+        stage="train",
+        of=None,
+        name="made",
+        key=key,
+        rows=1,
         identity={"config": {"model": {"revision": revision}, "turns": "chatml", "train": {"epochs": 1}}},
-        inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)}, facts={"template": template},
+        inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)},
+        facts={"template": template},
         made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": "quickstart 00000000"}),
-    ).id  # fmt: skip
+    ).id
 
 
 def peft_model(folder: Path, **lora: Any) -> Any:

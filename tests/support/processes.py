@@ -14,5 +14,9 @@ def run_cli(*arguments: str, root: Path = ROOT, **environment: str) -> Any:
 
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments],
-        capture_output=True, text=True, check=False, cwd=root, env=os.environ | {"PYTHONPATH": str(root)} | environment,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)} | environment,
+    )

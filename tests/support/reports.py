@@ -51,12 +51,17 @@ DECISIONS: tuple[tuple[int, Literal["promoted", "rejected"] | None], ...] = (
 
 HISTORY = [
     Evaluation(
-        at=f"2026-01-0{day}T06:00:00", recipe=f"recipe {HOSTILE_TEXTS[0]}", data=f"data {HOSTILE_TEXTS[1]}", scores=f"score-{day:08x}",
-        adapter=f"train-{day:08x}", headline={"base": 20.0, "tuned": 24.0 + day, "champion": 25.0}, interval=(23.0, 27.5),
+        at=f"2026-01-0{day}T06:00:00",
+        recipe=f"recipe {HOSTILE_TEXTS[0]}",
+        data=f"data {HOSTILE_TEXTS[1]}",
+        scores=f"score-{day:08x}",
+        adapter=f"train-{day:08x}",
+        headline={"base": 20.0, "tuned": 24.0 + day, "champion": 25.0},
+        interval=(23.0, 27.5),
         decision=decision,
     )
     for day, decision in DECISIONS
-]  # fmt: skip
+]
 
 
 class Page(HTMLParser):
@@ -228,7 +233,22 @@ def hostile_report(report_builder: ReportBuilder, texts: tuple[str, ...]) -> Pat
 
 def structure(page: Page) -> Counter[str]:
     """Every element with the names of its attributes, outside the drawings and but for the marks of words."""
-    apart = {"mark", "svg", "defs", "style", "g", "path", "use", "text", "tspan", "clippath", "rect", "metadata", "rdf:rdf", "cc:work"}  # fmt: skip
+    apart = {
+        "mark",
+        "svg",
+        "defs",
+        "style",
+        "g",
+        "path",
+        "use",
+        "text",
+        "tspan",
+        "clippath",
+        "rect",
+        "metadata",
+        "rdf:rdf",
+        "cc:work",
+    }
     return Counter(f"{tag} {sorted(attributes)}" for tag, attributes in page.tags if tag not in apart)
 
 

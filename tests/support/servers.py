@@ -52,9 +52,13 @@ class Process:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=os.environ | environment,
+                command,
+                stdout=output,
+                stderr=output,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | environment,
                 start_new_session=True,
-            )  # fmt: skip
+            )
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         for sign in (how, signal.SIGKILL):
@@ -128,14 +132,28 @@ class S3:
         names = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc")
         ports = [f"-{name}={port}" for name, port in zip((*names, "s3.port", "s3.port.grpc"), self.ports, strict=True)]
         self.command = [
-            weed, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", *ports, "-volume.max=20",
-            "-master.volumeSizeLimitMB=64", "-master.telemetry=false", "-filer", "-s3", f"-s3.config={folder}/s3.json",
-            "-s3.autoCreateBucket=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
-        ]  # fmt: skip
+            weed,
+            "server",
+            f"-dir={folder}/data",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            *ports,
+            "-volume.max=20",
+            "-master.volumeSizeLimitMB=64",
+            "-master.telemetry=false",
+            "-filer",
+            "-s3",
+            f"-s3.config={folder}/s3.json",
+            "-s3.autoCreateBucket=false",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+        ]
         self.environment = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports[6]}", "AWS_ACCESS_KEY_ID": self.KEY,
-            "AWS_SECRET_ACCESS_KEY": self.SECRET, "AWS_EC2_METADATA_DISABLED": "true",
-        }  # fmt: skip
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.ports[6]}",
+            "AWS_ACCESS_KEY_ID": self.KEY,
+            "AWS_SECRET_ACCESS_KEY": self.SECRET,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
         self.start()
 
     def start(self) -> None:
@@ -161,9 +179,12 @@ class S3:
         import s3fs
 
         return s3fs.S3FileSystem(
-            key=self.KEY, secret=self.SECRET, endpoint_url=self.environment["AWS_ENDPOINT_URL"],
-            use_listings_cache=False, skip_instance_cache=True,
-        )  # fmt: skip
+            key=self.KEY,
+            secret=self.SECRET,
+            endpoint_url=self.environment["AWS_ENDPOINT_URL"],
+            use_listings_cache=False,
+            skip_instance_cache=True,
+        )
 
     def kill(self) -> None:
         """As a failing machine does; its sockets are left behind, so they are removed."""

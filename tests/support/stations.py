@@ -51,9 +51,12 @@ class LocalStation:
         self.port, self.reports_port = free_ports(2)
         self.url, self.reports = (f"http://127.0.0.1:{self.port}/api", f"http://127.0.0.1:{self.reports_port}")
         self.environment = {
-            "DIALOGSUM_STATION": str(folder / "station"), "DIALOGSUM_STORE": str(folder / "store"),
-            "PREFECT_LOGGING_LEVEL": "INFO", "PREFECT_API_URL": self.url, "PREFECT_HOME": str(folder / "station"),
-        }  # fmt: skip
+            "DIALOGSUM_STATION": str(folder / "station"),
+            "DIALOGSUM_STORE": str(folder / "store"),
+            "PREFECT_LOGGING_LEVEL": "INFO",
+            "PREFECT_API_URL": self.url,
+            "PREFECT_HOME": str(folder / "station"),
+        }
         self.settings = small_overrides("smollm2-135m", model, tiny_data(folder / "data"), "gate.least_rows=1")
         self.first = self.progress = ""
         # asks again where the server says 503, which it does while SQLite is busy writing

@@ -27,8 +27,9 @@ def server(database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> It
     """Set up as docs/operating.md says."""
     started = PrefectServer(
         tmp_path_factory.mktemp("server"),
-        PREFECT_SERVER_DATABASE_CONNECTION_URL=database.url, PREFECT_SERVER_API_AUTH_STRING=CREDENTIAL,
-    )  # fmt: skip
+        PREFECT_SERVER_DATABASE_CONNECTION_URL=database.url,
+        PREFECT_SERVER_API_AUTH_STRING=CREDENTIAL,
+    )
     yield started
     started.stop()
 

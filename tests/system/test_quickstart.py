@@ -65,9 +65,16 @@ def folder(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
 def test_run_makes_every_artifact_in_the_order_of_the_graph(first: dict[str, Any]) -> None:
     """All nine stages ran, their folders hold the tables that are promised, and the report is there."""
     assert [(e["stage"], e["of"]) for e in first["stages"]] == [
-        ("download", None), ("format", "train"), ("format", "eval"), ("train", None),
-        ("generate", "base"), ("generate", "tuned"), ("score", None), ("promote", None), ("report", None),
-    ]  # fmt: skip
+        ("download", None),
+        ("format", "train"),
+        ("format", "eval"),
+        ("train", None),
+        ("generate", "base"),
+        ("generate", "tuned"),
+        ("score", None),
+        ("promote", None),
+        ("report", None),
+    ]
     assert {e["status"] for e in first["stages"]} == {"run"}
     dataset = pq.read_table(folder(first, "download") / "test.parquet")
     assert dataset.column_names == ["id", "dialogue", "references", "topics"]
@@ -111,10 +118,15 @@ def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], comm
     """Only prompts, summaries, scores and report are made, of the adapter that is there, beside its training prompt."""
     other = command("evaluate", "--prompt", "brief")
     assert [(e["stage"], e["of"], e["status"]) for e in other["stages"]] == [
-        ("download", None, "reused"), ("format", "eval", "run"), ("generate", "base", "run"),
-        ("generate", "tuned", "run"), ("format", "before", "reused"), ("generate", "before", "reused"),
-        ("score", None, "run"), ("report", None, "run"),
-    ]  # fmt: skip
+        ("download", None, "reused"),
+        ("format", "eval", "run"),
+        ("generate", "base", "run"),
+        ("generate", "tuned", "run"),
+        ("format", "before", "reused"),
+        ("generate", "before", "reused"),
+        ("score", None, "run"),
+        ("report", None, "run"),
+    ]
     assert "differs from the one the adapter was trained with" in Path(other["report"]).read_text(encoding="utf-8")
 
 

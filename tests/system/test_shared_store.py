@@ -108,8 +108,12 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
     assert f"/report/{report}" in web.get("/").text
     other = a.call("evaluate", *recipe, "--prompt", "brief")
     assert {stage for stage, what in status(other).items() if what == "run"} == {
-        "format eval", "generate base", "generate tuned", "score", "report",
-    }  # fmt: skip
+        "format eval",
+        "generate base",
+        "generate tuned",
+        "score",
+        "report",
+    }
 
     look, place = s3_server.filesystem(), s3.removeprefix("s3://")
     kept = {path.removeprefix(place + "/") for path in look.find(place)}

@@ -103,9 +103,15 @@ print(json.dumps([of(revision) for revision in sys.argv[1:]]))
 def read(home: Path, *revisions: str, **environment: str) -> list[Any]:
     """The training summaries of each revision, or the refusal; in a process of its own, which alone has this cache."""
     done = subprocess.run(
-        [sys.executable, "-c", READ, *revisions], cwd=ROOT, capture_output=True, text=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HOME": str(home), "HF_TOKEN": "", "HF_HUB_DISABLE_XET": "1"} | environment,
-    )  # fmt: skip
+        [sys.executable, "-c", READ, *revisions],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ
+        | {"PYTHONPATH": str(ROOT), "HF_HOME": str(home), "HF_TOKEN": "", "HF_HUB_DISABLE_XET": "1"}
+        | environment,
+    )
     assert (done.returncode, done.stderr) == (0, "")
     found: list[Any] = json.loads(done.stdout)
     return found

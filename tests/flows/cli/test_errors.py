@@ -13,9 +13,16 @@ from tests.support.pipelines import small_overrides
 from tests.support.processes import run_cli
 
 GRAPH = [
-    ("download", None), ("format", "train"), ("format", "eval"), ("train", None), ("generate", "base"),
-    ("generate", "tuned"), ("score", None), ("promote", None), ("report", None),
-]  # fmt: skip
+    ("download", None),
+    ("format", "train"),
+    ("format", "eval"),
+    ("train", None),
+    ("generate", "base"),
+    ("generate", "tuned"),
+    ("score", None),
+    ("promote", None),
+    ("report", None),
+]
 
 
 @pytest.fixture
@@ -114,15 +121,20 @@ def hub() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("repository", "expected"),
     [("gated", ["accept its licence", "HF_TOKEN"]), ("absent", ["no model owner/absent", "private"])],
-)  # fmt: skip
+)
 def test_what_the_hub_refuses_is_said_with_the_remedy(
     store: Any, hub: str, tmp_path: Path, repository: str, expected: list[str]
 ) -> None:
     """Licence or name: one line, asked once, before anything starts."""
     line = refused(
-        Path(store.root.path), "plan", "--set", f"model.source=owner/{repository}",
-        HF_ENDPOINT=hub, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path / "hf"),
-    )  # fmt: skip
+        Path(store.root.path),
+        "plan",
+        "--set",
+        f"model.source=owner/{repository}",
+        HF_ENDPOINT=hub,
+        HF_HUB_OFFLINE="0",
+        HF_HOME=str(tmp_path / "hf"),
+    )
     assert [words for words in expected if words not in line] == []
 
 

@@ -78,9 +78,17 @@ def test_a_file_of_ones_own_works_the_same(tmp_path: Path, models: dict[str, Pat
     (tmp_path / "talk.txt").write_text("Ann: Hi\nBob: Ho\n")
     assert find_prompt(str(tmp_path / "bare.txt")).about.tokens is None
     done = run_cli(
-        "prompts", "--show", str(tmp_path / "mine.txt"), "--dialogue", str(tmp_path / "talk.txt"), "--json",
-        "--set", f"model.source={models['gemma']}", "--set", "model.turns=gemma",
-    )  # fmt: skip
+        "prompts",
+        "--show",
+        str(tmp_path / "mine.txt"),
+        "--dialogue",
+        str(tmp_path / "talk.txt"),
+        "--json",
+        "--set",
+        f"model.source={models['gemma']}",
+        "--set",
+        "model.turns=gemma",
+    )
     assert done.returncode == 0, done.stderr
     assert "loading the tokenizer of recipe quickstart" in done.stderr  # it takes seconds
     seen = json.loads(done.stdout)

@@ -49,7 +49,7 @@ WEBHOOK = WARNING + "Traceback (most recent call last):\n  File x\nhttpx.HTTPSta
         (SCHEDULER.replace("2026-11-27 ", ""), 1, 0, 0),
     ],
     ids=["empty", "banner", "warning", "scheduler", "locked", "webhook", "no record", "yesterday", "older", "no date"],
-)  # fmt: skip
+)
 def test_errors_are_counted_and_busy_database_apart(
     tmp_path: Path, log: str, count: int, locked: int, lost: int
 ) -> None:
@@ -65,7 +65,9 @@ def test_last_error_is_quoted_and_what_was_logged_before_the_start_is_not_counte
     errors = read_errors(tmp_path / "log", len(WEBHOOK.encode()), NOW)
     assert errors.count == 1
     assert errors.last.startswith("2026-11-27 13:16:31.512 | ERROR | docket.dependencies - ↩ [ 348ms] schedule_recent")
-    assert errors.last.endswith("InvalidRequestError: Can't evaluate bulk DML statement; please supply a bulk_dml decorated function")  # fmt: skip
+    assert errors.last.endswith(
+        "InvalidRequestError: Can't evaluate bulk DML statement; please supply a bulk_dml decorated function"
+    )
     assert "File" not in errors.last
 
 

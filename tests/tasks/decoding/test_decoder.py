@@ -25,10 +25,21 @@ def model(request: pytest.FixtureRequest) -> Any:
     """A tiny random model of every family, with several query heads to a key head."""
     torch.manual_seed(0)
     config = AutoConfig.for_model(
-        request.param, vocab_size=600, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=32, bos_token_id=1, eos_token_id=2, pad_token_id=0,
-        tie_word_embeddings=False, initializer_range=0.2, sliding_window=None,
-    )  # fmt: skip
+        request.param,
+        vocab_size=600,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=32,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=0,
+        tie_word_embeddings=False,
+        initializer_range=0.2,
+        sliding_window=None,
+    )
     return AutoModelForCausalLM.from_config(config).eval()
 
 
@@ -48,9 +59,13 @@ def stop(model: Any, prompts: list[list[int]]) -> int:
 def plain(model: Any, prompt: list[int], stop: int, new: int = NEW) -> list[int]:
     ids = torch.tensor([prompt])
     found: list[int] = model.generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=new,
-        eos_token_id=stop if stop >= 0 else None, pad_token_id=0,
-    )[0, len(prompt) :].tolist()  # fmt: skip
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=new,
+        eos_token_id=stop if stop >= 0 else None,
+        pad_token_id=0,
+    )[0, len(prompt) :].tolist()
     return found
 
 
@@ -82,9 +97,18 @@ class Counted(Graphs):
 
 
 def reference_flash(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, query_edges: torch.Tensor, key_edges: torch.Tensor,
-    longest_query: int, longest_key: int, *, scaling: float, causal: bool, used: torch.Tensor | None,
-) -> torch.Tensor:  # fmt: skip
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    query_edges: torch.Tensor,
+    key_edges: torch.Tensor,
+    longest_query: int,
+    longest_key: int,
+    *,
+    scaling: float,
+    causal: bool,
+    used: torch.Tensor | None,
+) -> torch.Tensor:
     """What torch's flash attention does, in a loop; it has no version for the CPU."""
     assert bool((key_edges.diff() >= 0).all()), "flash attention wants rising edges"
     out = torch.empty_like(query)
@@ -260,16 +284,26 @@ def test_attention_is_given_back(model: Any, prompts: list[list[int]]) -> None:
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        ("gemma2", {}), ("mistral", {"sliding_window": 8}), ("qwen2", {"use_sliding_window": True, "sliding_window": 8}),
+        ("gemma2", {}),
+        ("mistral", {"sliding_window": 8}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 8}),
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}}),
     ],
-)  # fmt: skip
+)
 def test_other_models_are_left_to_transformers(kind: str, settings: dict[str, Any]) -> None:
     """What our attention does not do is not done wrongly."""
     config = AutoConfig.for_model(
-        kind, vocab_size=600, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=32, pad_token_id=0, **settings,
-    )  # fmt: skip
+        kind,
+        vocab_size=600,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        pad_token_id=0,
+        **settings,
+    )
     assert not supported(AutoModelForCausalLM.from_config(config))
 
 

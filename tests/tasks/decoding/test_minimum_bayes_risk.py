@@ -14,8 +14,18 @@ from tests.support.paths import SAMPLE
 TYPES = ["rouge1", "rouge2", "rouge2", "rougeL"]
 """Pairs of words count twice."""
 EDGES = [
-    "", "a", "a a a", "a a", "running runs runner", "x " * 70, "x y " * 40, "The the THE", "...", "Ünï 1 2", "1 2 1 2 1",
-]  # fmt: skip
+    "",
+    "a",
+    "a a a",
+    "a a",
+    "running runs runner",
+    "x " * 70,
+    "x y " * 40,
+    "The the THE",
+    "...",
+    "Ünï 1 2",
+    "1 2 1 2 1",
+]
 
 
 def varied(count: int, seed: int) -> list[str]:

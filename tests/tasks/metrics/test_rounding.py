@@ -7,8 +7,16 @@ from tasks.metrics.rounding import percent, probability
 
 @pytest.mark.parametrize(
     ("share", "shown"),
-    [(0, "0 %"), (1, "100 %"), (0.5, "50.0 %"), (0.0004, "below 0.1 %"), (0.001, "0.1 %"), (0.999, "99.9 %"), (0.9996, "above 99.9 %")],
-)  # fmt: skip
+    [
+        (0, "0 %"),
+        (1, "100 %"),
+        (0.5, "50.0 %"),
+        (0.0004, "below 0.1 %"),
+        (0.001, "0.1 %"),
+        (0.999, "99.9 %"),
+        (0.9996, "above 99.9 %"),
+    ],
+)
 def test_a_share_is_none_or_all_only_where_it_is_exactly_that(share: float, shown: str) -> None:
     """One of 2,500 is not 0.0 %, and 2,499 of them are not 100.0 %."""
     assert percent(share) == shown

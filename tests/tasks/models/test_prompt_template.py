@@ -12,11 +12,14 @@ from tasks.models.prompt_template import fill, load_prompt
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"Summarize.", "0 times {dialogue}"), (b"", "0 times {dialogue}"), (b"{dialogue}\n{dialogue}", "2 times {dialogue}"),
-        (b"caf\xe9 {dialogue}", "UTF-8"), (b"---\nuse: '{dialogue}'\n---\nSummarize.", "0 times {dialogue}"),
+        (b"Summarize.", "0 times {dialogue}"),
+        (b"", "0 times {dialogue}"),
+        (b"{dialogue}\n{dialogue}", "2 times {dialogue}"),
+        (b"caf\xe9 {dialogue}", "UTF-8"),
+        (b"---\nuse: '{dialogue}'\n---\nSummarize.", "0 times {dialogue}"),
         (b"{ dialogue } {Dialogue}", "0 times {dialogue}"),
     ],
-)  # fmt: skip
+)
 def test_a_prompt_that_cannot_be_filled_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
     """No place for the dialogue, two of them, or no text; the message names key and file."""
     file = tmp_path / "mine.txt"

@@ -28,7 +28,10 @@ def test_movers_are_the_dialogues_that_moved_most_and_the_rest_follows(report_bu
     rest = sorted({*range(24)} - {*up[:5], *down[:5]})
     groups = {"Improved most": up[:5], "Regressed most": down[:5], "Others": rest}
     assert page.shown() == {title: [f"test_{i}" for i in numbers] for title, numbers in groups.items()}
-    flags = {text.split()[0]: a["data-flags"].split() for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)}  # fmt: skip
+    flags = {
+        text.split()[0]: a["data-flags"].split()
+        for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)
+    }
     assert {name for name, found in flags.items() if "improved" in found} == {f"test_{i}" for i in better}
     assert {name for name, found in flags.items() if "regressed" in found} == {f"test_{i}" for i in worse}
 
@@ -63,7 +66,10 @@ def test_flags_are_of_what_the_last_system_wrote(report_builder: ReportBuilder) 
     tuned = report_builder.references()
     report_builder.cut, tuned[5], tuned[6], tuned[7] = {3, 6}, "", " \n", "#Person9# talks."
     page = html_page(report_builder.render(report_builder.inputs([*report_builder.references()], tuned))[0])
-    flags = {text.split()[0]: a["data-flags"].split() for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)}  # fmt: skip
+    flags = {
+        text.split()[0]: a["data-flags"].split()
+        for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)
+    }
     assert {name for name, found in flags.items() if "limit" in found} == {"test_3", "test_6"}
     assert {name for name, found in flags.items() if "empty" in found} == {"test_5", "test_6"}
     assert "stranger" in flags["test_7"]

@@ -22,14 +22,38 @@ from tests.support.reports import (
     [
         ("constant", "references", {}, "better", "The tuned model is better than the base model."),
         ("references", "constant", {}, "worse", "The tuned model is worse than the base model."),
-        ("references", "references", {}, "even", "No significant difference between the tuned model and the base model."),
+        (
+            "references",
+            "references",
+            {},
+            "even",
+            "No significant difference between the tuned model and the base model.",
+        ),
         ("constant", "references", {"champion": "constant"}, "better", "The tuned model is better than the champion."),
         ("constant", "constant", {"champion": "references"}, "worse", "The tuned model is worse than the champion."),
-        ("constant", "references", {"champion": "references"}, "even", "No significant difference between the tuned model and the champion."),
-        ("constant", "references", {"before": "constant", "champion": "references"}, "better", "The new prompt is better than the previous prompt."),
-        ("constant", "constant", {"before": "constant"}, "even", "No significant difference between the new prompt and the previous prompt."),
+        (
+            "constant",
+            "references",
+            {"champion": "references"},
+            "even",
+            "No significant difference between the tuned model and the champion.",
+        ),
+        (
+            "constant",
+            "references",
+            {"before": "constant", "champion": "references"},
+            "better",
+            "The new prompt is better than the previous prompt.",
+        ),
+        (
+            "constant",
+            "constant",
+            {"before": "constant"},
+            "even",
+            "No significant difference between the new prompt and the previous prompt.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_verdict_is_what_the_predictions_are(
     report_builder: ReportBuilder, base: str, tuned: str, rivals: dict[str, str], state: str, words: str
 ) -> None:
@@ -48,7 +72,9 @@ def test_verdict_is_what_the_predictions_are(
     assert [sentence.split(":")[0] for sentence in verdict["others"]] == [f"Against {name}" for name in named]
     means = {key: fmean(rouge1(rows, report_builder.rows)) for key, rows in texts.items()}
     rival = next((rivals[name] for name in ("before", "champion") if name in rivals), base)
-    assert verdict["much"].startswith(f"ROUGE-1 {means[tuned]:.1f} against {means[rival]:.1f}: {means[tuned] - means[rival]:+.1f} points")  # fmt: skip
+    assert verdict["much"].startswith(
+        f"ROUGE-1 {means[tuned]:.1f} against {means[rival]:.1f}: {means[tuned] - means[rival]:+.1f} points"
+    )
     chance = {"better": "above 99.9 %", "worse": "below 0.1 %", "even": "50.0 %"}[state]
     assert f"same 24 test dialogues with 3 references each; probability of being better {chance}." in verdict["trust"]
     assert "one seed was trained" in verdict["trust"]
@@ -61,12 +87,16 @@ def test_verdict_is_what_the_predictions_are(
     ("otherwise", "head", "systems", "chart"),
     [
         (
-            {"prompt"}, 'Prompt "brief" is better than the previous prompt "Say <who> wants…".',
-            ['tuned, prompt "Say <who> wants…"', "champion", "tuned, prompt brief"], "Difference to the previous prompt",
+            {"prompt"},
+            'Prompt "brief" is better than the previous prompt "Say <who> wants…".',
+            ['tuned, prompt "Say <who> wants…"', "champion", "tuned, prompt brief"],
+            "Difference to the previous prompt",
         ),
         (
-            {"decoding"}, "The new decoding (greedy) is better than the previous decoding (best of 8 by agreement).",
-            ["tuned, best of 8 by agreement", "champion", "tuned, greedy"], "Difference to the previous decoding",
+            {"decoding"},
+            "The new decoding (greedy) is better than the previous decoding (best of 8 by agreement).",
+            ["tuned, best of 8 by agreement", "champion", "tuned, greedy"],
+            "Difference to the previous decoding",
         ),
         (
             {"prompt", "decoding"},
@@ -76,7 +106,7 @@ def test_verdict_is_what_the_predictions_are(
             "Difference to the previous prompt and decoding",
         ),
     ],
-)  # fmt: skip
+)
 def test_two_outputs_of_one_adapter_can_be_told_apart(
     report_builder: ReportBuilder, otherwise: set[str], head: str, systems: list[str], chart: str
 ) -> None:

@@ -32,9 +32,11 @@ def through(file: Path, answers: list[tuple[Any, ...]]) -> Path:
 
 @quick
 @given(
-    st.lists(st.tuples(cell, cell, answer), max_size=8), st.sampled_from(",;\t"), st.sampled_from(["\n", "\r\n"]),
+    st.lists(st.tuples(cell, cell, answer), max_size=8),
+    st.sampled_from(",;\t"),
+    st.sampled_from(["\n", "\r\n"]),
     st.booleans(),
-)  # fmt: skip
+)
 def test_csv_keeps_every_field(tmp_path: Path, rows: list[Any], delimiter: str, ends: str, mark: bool) -> None:
     """Read back with the standard library: the same fields, then the answers; line ends and mark as they were."""
     text = io.StringIO()
@@ -52,7 +54,17 @@ def test_csv_keeps_every_field(tmp_path: Path, rows: list[Any], delimiter: str, 
 
 
 @quick
-@given(st.lists(st.tuples(st.dictionaries(cell, st.recursive(st.none() | st.booleans() | st.floats() | cell, st.lists, max_leaves=4), max_size=4), answer), max_size=8))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(
+                cell, st.recursive(st.none() | st.booleans() | st.floats() | cell, st.lists, max_leaves=4), max_size=4
+            ),
+            answer,
+        ),
+        max_size=8,
+    )
+)
 def test_json_lines_keep_every_byte_of_a_row(tmp_path: Path, rows: list[Any]) -> None:
     """What stood in the line stands there still, digit for digit; the answers come behind it."""
     file = tmp_path / "in.jsonl"
@@ -70,11 +82,13 @@ def test_json_lines_keep_every_byte_of_a_row(tmp_path: Path, rows: list[Any]) ->
 def test_parquet_keeps_types_order_and_metadata(tmp_path: Path) -> None:
     """Nested, dated and missing values; more rows than a block."""
     rows, file = 9000, tmp_path / "in.parquet"
-    frame = pd.DataFrame({
-        "dialogue": [None if i % 7 == 0 else f"Ann: {i}" for i in range(rows)],
-        "at": pd.date_range("2026-01-01", periods=rows, freq="min", tz="UTC"),
-        "tags": [[str(i), None] for i in range(rows)],
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "dialogue": [None if i % 7 == 0 else f"Ann: {i}" for i in range(rows)],
+            "at": pd.date_range("2026-01-01", periods=rows, freq="min", tz="UTC"),
+            "tags": [[str(i), None] for i in range(rows)],
+        }
+    )
     table = pa.Table.from_pandas(frame, preserve_index=False)
     pq.write_table(table, file, row_group_size=1000)
     out = pq.read_table(through(file, [(f"s{i}", i, "limit", "m") for i in range(rows)]))

@@ -37,12 +37,27 @@ FORMS = {
     "name and time above": lines("{name}  00:0{n}\n{text}\n"),
     "blank lines and windows": lines("{name}: {text}\n").replace("\n", "\r\n"),
     "wrapped": "Ann Lee: Are we\n  late?\nBob: The train was:\nat 10:30.\nAnn Lee: Oh no.",
-    "webvtt": "WEBVTT\n\n" + lines("00:0{n}.000 --> 00:0{n}.900 align:start\n<v.loud {name}>{text}</v>\n").replace("00:0", "00:00:0"),
+    "webvtt": "WEBVTT\n\n"
+    + lines("00:0{n}.000 --> 00:0{n}.900 align:start\n<v.loud {name}>{text}</v>\n").replace("00:0", "00:00:0"),
     "srt": lines("{n}\n00:00:0{n},000 --> 00:00:0{n},900\n<i>{name}: {text}</i>\n"),
-    "telegram": json.dumps({"messages": [{"from": who, "text": [said[:3], {"type": "bold", "text": said[3:].strip()}] if said[3] == " " else said} for who, said in SAID]}),
-    "newest first": json.dumps([{"sender_name": who, "content": said, "timestamp_ms": n} for n, (who, said) in enumerate(SAID)][::-1]),
-    "author objects": json.dumps({"conversation": [{"author": {"id": "1", "name": who}, "content": said} for who, said in SAID]}),
-}  # fmt: skip
+    "telegram": json.dumps(
+        {
+            "messages": [
+                {
+                    "from": who,
+                    "text": [said[:3], {"type": "bold", "text": said[3:].strip()}] if said[3] == " " else said,
+                }
+                for who, said in SAID
+            ]
+        }
+    ),
+    "newest first": json.dumps(
+        [{"sender_name": who, "content": said, "timestamp_ms": n} for n, (who, said) in enumerate(SAID)][::-1]
+    ),
+    "author objects": json.dumps(
+        {"conversation": [{"author": {"id": "1", "name": who}, "content": said} for who, said in SAID]}
+    ),
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -136,7 +151,15 @@ def test_no_turn_is_lost_or_moved(turns: list[tuple[str, str]]) -> None:
     assert [line.split(": ", 1)[1].split() for line in found.text.split("\n")] == [said.split() for _, said in turns]
 
 
-@given(st.one_of(st.text(max_size=300), st.recursive(st.none() | st.integers() | st.text(max_size=9), lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["text", "from", "messages", "ts", "x"]), x))))  # fmt: skip
+@given(
+    st.one_of(
+        st.text(max_size=300),
+        st.recursive(
+            st.none() | st.integers() | st.text(max_size=9),
+            lambda x: st.lists(x) | st.dictionaries(st.sampled_from(["text", "from", "messages", "ts", "x"]), x),
+        ),
+    )
+)
 def test_anything_is_read_without_a_failure(value: Any) -> None:
     """One strange row of 100,000 ends no run."""
     assert isinstance(read(value).text, str)

@@ -1,5 +1,6 @@
 """history and seeds: what earlier evaluations found, and how much chance there is, on answers that are known."""
 
+import io
 import json
 import shutil
 import xml.etree.ElementTree as ET
@@ -8,14 +9,17 @@ from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from flows import evaluation_history
 from flows.cli import results_table
+from flows.cli.comparison import compare
 from tests.support.data import tiny_data
 from tests.support.pipelines import (
+    SUMMARY,
     adapter_id,
     expected_f1,
     flow_caller,
@@ -271,3 +275,19 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     (tmp_path / "other.md").write_text("no marks")
     with pytest.raises(RequestError, match="has no lines"):
         results_table.write(tmp_path / "other.md", table)
+
+
+@pytest.mark.usefixtures("again")
+def test_promote_prints_the_dialogues_that_moved_with_both_summaries(past: Any) -> None:
+    """The second adapter writes the sixth word, too: three dialogues as examples, each better by the same number of points."""
+    output = io.StringIO()
+    compare(stage_entry(past[1][1], "score")["artifact"], Console(file=output, width=200))
+    table, *lines = output.getvalue().split("improved ")
+    assert "difference to champion" in table
+    assert "regressed" not in output.getvalue()
+    assert len(lines) == 3
+    words = SUMMARY.split()
+    for line in lines:
+        assert line.startswith(f"{expected_f1(6) - expected_f1(5):+.0f}  test_")
+        assert f"champion: {' '.join(words[:5])}\n" in line
+        assert f": {' '.join(words[:6])}\n" in line

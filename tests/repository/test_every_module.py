@@ -1,0 +1,151 @@
+"""Every module is tested: by the test file that mirrors it, or by the one that this list names.
+
+`tests/<package>/test_<module>.py` mirrors `<package>/<module>.py`.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+STORE = "artifacts/test_artifact_store.py"
+DECODER = "tasks/decoding/test_decoder.py"
+PACKED_MODEL = "tasks/training/test_packed_model.py"
+LOOP = "tasks/training/test_loop.py"
+PIPELINE = "flows/test_pipeline.py"
+STATION = "system/test_station.py"
+SUMMARIZE = "flows/inference/test_summarize_file.py"
+BENCHMARKS = "flows/benchmarks/test_benchmarks.py"
+QUICKSTART = "system/test_quickstart.py"
+COVERED = {
+    "artifacts/backend.py": (STORE, "the interface of the local and the remote store"),
+    "artifacts/errors.py": ("flows/cli/test_errors.py", "what a command prints for each kind of error"),
+    "artifacts/local_backend.py": (STORE, "tests run on it, on memory and on S3"),
+    "artifacts/manifest.py": (STORE, "manifests are written, read and damaged"),
+    "artifacts/prefect_results.py": ("system/test_caching.py", "a result record that is lost costs nothing"),
+    "artifacts/refs.py": ("faults/test_traversal.py", "hostile ids and paths are refused"),
+    "artifacts/remote_backend.py": (STORE, "tests run on it, on memory and on S3"),
+    "artifacts/retention.py": ("artifacts/test_garbage_collection.py", "what must stay when the rest is removed"),
+    "artifacts/schemas.py": ("tasks/test_download.py", "the columns of stored tables"),
+    "artifacts/user_paths.py": ("tasks/models/test_prompt_template.py", "paths that users give are refused or read"),
+    "flows/adapter_lookup.py": (PIPELINE, "`latest`, `champion` and an id lead to an adapter"),
+    "flows/benchmarks/child_process.py": (BENCHMARKS, "each system runs in a process, and may fail or time out"),
+    "flows/benchmarks/children/our_stages.py": (BENCHMARKS, "the rows `ours` and `ours-stage`"),
+    "flows/benchmarks/children/peer_generation.py": (BENCHMARKS, "the rows `transformers` and `article`"),
+    "flows/benchmarks/children/peer_training.py": (BENCHMARKS, "the rows `trl-tuned` and `trl-default`"),
+    "flows/benchmarks/children/random_model.py": (BENCHMARKS, "the stand-in for a model"),
+    "flows/benchmarks/children/timed_run.py": (BENCHMARKS, "a whole run, second by second"),
+    "flows/benchmarks/children/unchanged_run.py": (BENCHMARKS, "an unchanged retraining"),
+    "flows/benchmarks/environment.py": (BENCHMARKS, "which systems take part"),
+    "flows/benchmarks/flops.py": (BENCHMARKS, "floating-point operations per token, by hand"),
+    "flows/benchmarks/generate.py": (BENCHMARKS, "its table"),
+    "flows/benchmarks/greedy.py": (BENCHMARKS, "its table"),
+    "flows/benchmarks/load.py": ("faults/test_load.py", "its table"),
+    "flows/benchmarks/parity.py": (BENCHMARKS, "its table"),
+    "flows/benchmarks/pipeline.py": (BENCHMARKS, "its table"),
+    "flows/benchmarks/score.py": ("tasks/test_score.py", "the scorer that it times is checked there"),
+    "flows/benchmarks/train.py": (BENCHMARKS, "its table"),
+    "flows/benchmarks/unchanged.py": (BENCHMARKS, "its table"),
+    "flows/champion_settings.py": ("flows/station/test_default_recipe.py", "settings of the champion"),
+    "flows/cli/__main__.py": (QUICKSTART, "every command is started by it"),
+    "flows/cli/artifact_commands.py": ("artifacts/test_garbage_collection.py", "`gc`, `pin` and `store` are called"),
+    "flows/cli/bench_commands.py": (BENCHMARKS, "`bench` is called"),
+    "flows/cli/comparison.py": ("flows/test_evaluation_history.py", "what `promote` prints of candidate and champion"),
+    "flows/cli/doctor.py": ("flows/cli/test_errors.py", "`doctor` is called"),
+    "flows/cli/main.py": ("repository/test_readme.py", "every command of the documentation is parsed by it"),
+    "flows/cli/model_commands.py": ("flows/inference/test_export_adapter.py", "`export` is called"),
+    "flows/cli/options.py": ("repository/test_readme.py", "every option of the documentation is there"),
+    "flows/cli/pipeline_commands.py": (QUICKSTART, "`run` and `evaluate` are called"),
+    "flows/cli/readme_blocks.py": ("repository/test_readme.py", "the blocks of README are those that it makes"),
+    "flows/cli/results_table.py": ("flows/test_evaluation_history.py", "the table of results"),
+    "flows/cli/show.py": (QUICKSTART, "`show` verifies an artifact and its lineage"),
+    "flows/cli/station_commands.py": (STATION, "`station up`, `status` and `down` are called"),
+    "flows/cli/storage_commands.py": ("artifacts/test_garbage_collection.py", "`gc`, `pin` and `store` are called"),
+    "flows/cli/store_report.py": ("artifacts/test_garbage_collection.py", "`store` is called"),
+    "flows/cli/terminal.py": (PIPELINE, "scores of a run as the terminal shows them"),
+    "flows/dag.py": ("system/test_caching.py", "which stages run, and in what order"),
+    "flows/gpu_pool.py": (STATION, "stages run as children on the GPU pool"),
+    "flows/inference/licences.py": ("flows/inference/test_export_adapter.py", "what an export says of licences"),
+    "flows/inference/model_card.py": ("flows/inference/test_export_adapter.py", "the model card of an export"),
+    "flows/inference/model_selection.py": (SUMMARIZE, "the champion with its own prompt and decoding"),
+    "flows/inference/peft_adapters.py": (SUMMARIZE, "an adapter that peft wrote"),
+    "flows/planner.py": ("system/test_caching.py", "every change of the table is planned"),
+    "flows/publishing.py": (PIPELINE, "artifacts, events and the JSON of a run"),
+    "flows/run_names.py": ("flows/test_labels.py", "names of runs"),
+    "flows/server_check.py": ("system/test_postgresql.py", "a server that does not answer is refused"),
+    "flows/stage_flows.py": (STATION, "one stage is made again from an id"),
+    "flows/station/provisioning.py": (STATION, "pools, limits, automations and deployments"),
+    "flows/station/station_status.py": (STATION, "`station status` is called"),
+    "flows/station/supervisor.py": (STATION, "processes of a station, up, dead and down"),
+    "flows/summarize_flow.py": (SUMMARIZE, "the artifact of its flow"),
+    "tasks/cancellation.py": (STATION, "a training that is cancelled in the UI"),
+    "tasks/concurrency_lease.py": ("tasks/test_gpu_lease.py", "a lease that is renewed, lost and waited for"),
+    "tasks/config.py": ("flows/test_recipe.py", "every key of a recipe is validated by it"),
+    "tasks/decoding/batching.py": (DECODER, "rows in any batches give the same texts"),
+    "tasks/decoding/cuda_graphs.py": (DECODER, "its shapes; graphs themselves need a GPU"),
+    "tasks/decoding/engine.py": (DECODER, "greedy and sampled texts are those of transformers"),
+    "tasks/decoding/flash_cache.py": (DECODER, "against the plain cache"),
+    "tasks/decoding/hf_generate.py": ("tasks/test_generate.py", "beams are left to transformers"),
+    "tasks/decoding/kv_cache.py": (DECODER, "greedy and sampled texts are those of transformers"),
+    "tasks/decoding/sampling.py": (DECODER, "its draws depend on row and seed alone"),
+    "tasks/decoding/worker.py": ("tasks/test_generate.py", "the process of the stage generate"),
+    "tasks/execution/stage.py": (STORE, "stages that are decided, performed and fail half-way"),
+    "tasks/models/base_comparison.py": ("flows/inference/test_export_adapter.py", "exports for another base model"),
+    "tasks/models/export.py": ("flows/inference/test_export_adapter.py", "every format of an export"),
+    "tasks/models/library_warnings.py": ("flows/inference/test_export_adapter.py", "the output of `export`"),
+    "tasks/models/loading.py": (PACKED_MODEL, "models are loaded as transformers loads them"),
+    "tasks/prefect_task.py": ("system/test_caching.py", "every stage runs as a cached task"),
+    "tasks/registry.py": ("artifacts/test_code_fingerprint.py", "every stage that it lists has a fingerprint"),
+    "tasks/reporting/links.py": ("tasks/reporting/test_artifact_page.py", "ids become links"),
+    "tasks/reporting/plots.py": ("tasks/test_report.py", "drawings have the same bytes each time"),
+    "tasks/server_outage.py": ("tasks/test_gpu_lease.py", "a server that is cut off and reached again"),
+    "tasks/sources/file_digests.py": ("tasks/test_hub_data.py", "revisions are digests of the files"),
+    "tasks/sources/hub.py": ("faults/test_hub.py", "a hub that fails in every way"),
+    "tasks/sources/resolve.py": ("tasks/test_hub_data.py", "what a source means today"),
+    "tasks/summarization/chat_exports.py": ("tasks/summarization/test_whatsapp.py", "chats that WhatsApp exports"),
+    "tasks/summarization/summarize_table.py": (SUMMARIZE, "whole files"),
+    "tasks/summarization/summarizer.py": (SUMMARIZE, "summaries are those of plain transformers"),
+    "tasks/summarization/worker.py": (SUMMARIZE, "its process is killed and started again"),
+    "tasks/training/attention.py": (PACKED_MODEL, "a row does not see its neighbours"),
+    "tasks/training/builder.py": ("tasks/test_train.py", "the model that is trained"),
+    "tasks/training/checkpoint.py": (LOOP, "checkpoints that are damaged, foreign or half-written"),
+    "tasks/training/cuda_graphs.py": (PACKED_MODEL, "its shapes; graphs themselves need a GPU"),
+    "tasks/training/flat_adapter.py": (PACKED_MODEL, "transformers' modules share its parameters"),
+    "tasks/training/fused_ops.py": (PACKED_MODEL, "loss and gradients are those of transformers"),
+    "tasks/training/gradients.py": (PACKED_MODEL, "loss and gradients are those of transformers"),
+    "tasks/training/layers.py": (PACKED_MODEL, "loss and gradients are those of transformers"),
+    "tasks/training/lora_linear.py": ("tasks/training/test_nf4_gradient.py", "gradients through an nf4 base"),
+    "tasks/training/memory.py": (LOOP, "memory that runs out"),
+    "tasks/training/optimizer.py": ("tasks/test_train.py", "five steps are those of TRL's trainer"),
+    "tasks/training/packing.py": (PACKED_MODEL, "packed rows have the loss of single ones"),
+    "tasks/training/padded_model.py": (PACKED_MODEL, "against the packed model"),
+    "tasks/training/process_group.py": (LOOP, "two processes train what one does"),
+    "tasks/training/schedule.py": (LOOP, "rows and learning rates of every step"),
+    "tasks/training/throughput.py": ("tasks/test_train.py", "the measurements of a training"),
+    "tasks/training/worker.py": (LOOP, "its process is killed and started again"),
+    "tasks/workers/events.py": ("tasks/workers/test_launcher.py", "what a worker sends to its parent"),
+}
+"""Module: the test file that covers it although it has another name, and what is tested there."""
+MODULES = sorted(
+    str(file.relative_to(ROOT))
+    for package in ("artifacts", "tasks", "flows")
+    for file in (ROOT / package).rglob("*.py")
+    if file.name != "__init__.py"
+)
+
+
+def mirror(module: str) -> Path:
+    file = ROOT / "tests" / module
+    return file.with_name(f"test_{file.name}")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_module_has_a_test_file(module: str) -> None:
+    """Its own, or one of the list; not both, so that the list stays short."""
+    assert mirror(module).is_file() != (module in COVERED), f"add tests/…/{mirror(module).name}, or a line to COVERED"
+
+
+def test_the_list_names_modules_and_tests_that_are_there() -> None:
+    assert sorted(set(COVERED) - set(MODULES)) == []
+    assert sorted(file for file, _ in COVERED.values() if not (ROOT / "tests" / file).is_file()) == []

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL
 from artifacts.errors import RequestError
 from flows.benchmarks.child_process import FailedError
 from flows.benchmarks.environment import Asked, Run, running
-from flows.server_check import check_server
+from flows.station.server_check import check_server
 
 EMPTY, UNCHANGED = "an empty flow", "a retraining that finds nothing to do"
 

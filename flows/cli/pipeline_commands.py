@@ -175,7 +175,7 @@ def _execute(
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
     from flows import pipeline
     from flows.cli.terminal import Terminal
-    from flows.server_check import answering, check_server, find_reports
+    from flows.station.server_check import answering, check_server, find_reports
     from tasks.prefect_task import terminal
 
     check_server()

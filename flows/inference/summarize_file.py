@@ -1,4 +1,4 @@
-"""`summarize`: what is in the file, whom to ask, where the answers go. Imports no Prefect; flows/summarize_flow.py is its flow."""
+"""`summarize`: what is in the file, whom to ask, where the answers go. Imports no Prefect; flows/inference/summarize_flow.py is its flow."""
 
 import json
 import sys

@@ -323,7 +323,7 @@ def test_the_artifact_shows_the_first_rows_of_a_table_as_text(tmp_path: Path, su
     import pandas as pd
     from markdown_it import MarkdownIt
 
-    from flows.summarize_flow import SHOWN_ROWS, _summaries
+    from flows.inference.summarize_flow import SHOWN_ROWS, _summaries
 
     rows = [
         ("Ann: a | b\nBob: <b>bold</b>", "old", "A *link*: [x](http://e) | <script>alert(1)</script>", "stop_token"),
@@ -350,7 +350,7 @@ def test_the_artifact_shows_the_first_rows_of_a_table_as_text(tmp_path: Path, su
 
 def test_the_artifact_of_one_conversation_is_its_summary() -> None:
     """And where it was written to, if it was."""
-    from flows.summarize_flow import _summaries
+    from flows.inference.summarize_flow import _summaries
 
     assert _summaries({"summary": "They <meet>.", "out": None}, None) == ["They &lt;meet&gt;\\."]
     assert _summaries({"summary": "x", "out": "/o"}, None)[0] == "Written to \\/o."

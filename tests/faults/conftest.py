@@ -39,7 +39,7 @@ def copied(finished: Path, tmp_path: Path, store: Store) -> Path:
 
 
 @pytest.fixture
-def wanted(copied: Path, models: dict[str, Path]) -> list[str]:
+def overrides(copied: Path, models: dict[str, Path]) -> list[str]:
     """The overrides by which that run finds all it needs in the copy."""
     return small_overrides("smollm2-135m", models["llama"], copied / "data")
 

@@ -29,7 +29,7 @@ class Hub:
         self.files = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
         self.faults: dict[str, list[int]] = {}
         self.code, self.headers = "", dict[str, str]()
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
         self.seen: list[str] = []
         """Authorization headers."""
 
@@ -47,15 +47,15 @@ class Hub:
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
     def tree(self) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = []
+        entries: list[dict[str, object]] = []
         for name, content in self.files.items():
             entry: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
             if name.endswith(".safetensors"):
                 entry["lfs"] = {"oid": self.digest(name), "size": len(content), "pointerSize": 134}
             else:
                 entry["oid"] = self.digest(name)
-            found.append(entry)
-        return found
+            entries.append(entry)
+        return entries
 
 
 def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -64,7 +64,7 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             path = self.path.split("?")[0]
             kind, match = next(((k, m) for k, p in KINDS.items() if (m := p.fullmatch(path))), ("other", None))
             if self.command == "GET" or kind != "file":
-                hub.asked[kind] += 1
+                hub.requests[kind] += 1
             hub.seen.append(self.headers.get("Authorization", ""))
             fault = 200 if kind == "file" and self.command == "HEAD" else hub.fault(kind)
             if fault == HANGS:
@@ -95,7 +95,7 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def file(self, name: str, fault: int) -> None:
             content = hub.files[name]
-            said = {
+            headers = {
                 "ETag": f'"{hub.digest(name)}"',
                 "X-Repo-Commit": COMMIT,
                 "X-Linked-Etag": f'"{hub.digest(name)}"',
@@ -103,10 +103,10 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             }
             if fault == OTHER:
                 content = bytes([content[0] ^ 1]) + content[1:-1] + bytes([content[-1] ^ 1])
-            self.reply(content, 200, said, half=fault == CUT)
+            self.reply(content, 200, headers, half=fault == CUT)
 
         def reply(
-            self, content: bytes, status: int = 200, headers: dict[str, str] | None = None, half: bool = False
+            self, content: bytes, status: int = 200, headers: dict[str, str] | None = None, truncated: bool = False
         ) -> None:
             self.send_response(status)
             for name, value in (headers or {}).items():
@@ -114,8 +114,8 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if self.command != "HEAD":
-                self.wfile.write(content[: len(content) // 2] if half else content)
-            self.close_connection = half
+                self.wfile.write(content[: len(content) // 2] if truncated else content)
+            self.close_connection = truncated
 
         def log_message(self, *arguments: object) -> None:
             """Not to standard error."""

@@ -55,8 +55,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
                 continue
             for fault, tries, lost in (value for name, value in report.user_properties if name == FAULT):
                 row, _, what = fault.partition(" ")
-                before = rows.get((int(row), what), (0, 0))
-                rows[int(row), what] = (before[0] + tries, before[1] + lost)
+                counts = rows.get((int(row), what), (0, 0))
+                rows[int(row), what] = (counts[0] + tries, counts[1] + lost)
     if rows:
         terminalreporter.write_sep("-", "faults")
         terminalreporter.write_line(f"{'row':>3}  {'fault':<70}{'tries':>7}{'survived':>10}{'lost':>6}")

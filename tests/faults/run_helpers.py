@@ -38,7 +38,7 @@ class Run:
         self.process = psutil.Process(int(forker.stdout.readline()))
 
     @property
-    def said(self) -> str:
+    def stderr(self) -> str:
         file = self.folder / "err"
         return file.read_text(errors="replace") if file.exists() else ""
 
@@ -52,7 +52,7 @@ class Run:
         while self.running:
             if holds():
                 return True
-            assert time.monotonic() < end, self.said[-800:]
+            assert time.monotonic() < end, self.stderr[-800:]
             time.sleep(0.005)
         return False
 
@@ -60,7 +60,7 @@ class Run:
         """Its exit code, minus the signal's number where one ended it."""
         end = time.monotonic() + seconds
         while not (self.folder / "code").exists() or self.running:
-            assert time.monotonic() < end, self.said[-800:]
+            assert time.monotonic() < end, self.stderr[-800:]
             time.sleep(0.01)
         return int((self.folder / "code").read_text())
 
@@ -81,8 +81,8 @@ class Run:
 class Runs:
     """Runs of one recipe, on one store after the other, with one Prefect server."""
 
-    def __init__(self, folder: Path, wanted: list[str]) -> None:
-        self.folder, self.wanted, self.count = folder, wanted, 0
+    def __init__(self, folder: Path, overrides: list[str]) -> None:
+        self.folder, self.overrides, self.count = folder, overrides, 0
         self.server = PrefectServer(folder / "server")
         environment = {
             "PREFECT_API_URL": self.server.url,
@@ -103,38 +103,38 @@ class Runs:
     def start(self, name: str, inline: bool = False) -> Run:
         self.count += 1
         order = {
-            "store": str(self.place(name)),
-            "arguments": ["run", *set_options(self.wanted), "--json"],
+            "store": str(self.store_folder(name)),
+            "arguments": ["run", *set_options(self.overrides), "--json"],
             "inline": inline,
         }
         return Run(self.forker, self.folder / "runs" / str(self.count), order)
 
-    def place(self, name: str) -> Path:
+    def store_folder(self, name: str) -> Path:
         return self.folder / "stores" / name
 
     def finished(self, name: str, lost: list[Any], inline: bool = False) -> list[dict[str, Any]]:
         """The stages of a run to the end."""
         run = self.start(name, inline)
         if code := run.end():
-            lost.append((code, run.said[-800:]))
+            lost.append((code, run.stderr[-800:]))
             return []
-        found: list[dict[str, Any]] = json.loads((run.folder / "out").read_text())["stages"]
-        return found
+        stages: list[dict[str, Any]] = json.loads((run.folder / "out").read_text())["stages"]
+        return stages
 
     def digests(self, name: str, stages: list[dict[str, Any]]) -> dict[str, str]:
         """Artifact -> digest of its bytes, but for the report, which names the run and its times."""
-        store = Store(self.place(name))
+        store = Store(self.store_folder(name))
         return {e["artifact"]: store.by_id(e["artifact"]).digest for e in stages if e["stage"] != "report"}
 
-    def made(self, name: str) -> dict[str, str]:
+    def complete_artifacts(self, name: str) -> dict[str, str]:
         """What lies whole in the store: artifact -> when it was made."""
-        store = Store(self.place(name))
+        store = Store(self.store_folder(name))
         return {m.id: m.made.at for m in store.manifests() if store.verified(m.path)}
 
     def at_work(self, name: str, stage: str) -> bool:
         """Whether a stage is at work, or was."""
-        place = self.place(name)
-        return bool([*place.glob(f".scratch/{stage}-*/out"), *place.glob(f"[1-9]_{stage}/*/manifest.json")])
+        store = self.store_folder(name)
+        return bool([*store.glob(f".scratch/{stage}-*/out"), *store.glob(f"[1-9]_{stage}/*/manifest.json")])
 
 
 def _be_run(order: dict[str, Any]) -> None:

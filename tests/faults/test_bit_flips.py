@@ -29,24 +29,24 @@ def flip(file: Path, dice: random.Random) -> tuple[bytes, str]:
 
 @pytest.mark.parametrize("form", SHORT_AND_LONG)
 def test_a_flipped_bit_of_an_artifact_has_its_stage_run_again_with_the_reason(
-    copied: Path, wanted: list[str], tally: Tally, form: str
+    copied: Path, overrides: list[str], tally: Tally, form: str
 ) -> None:
     """Every file of an artifact in turn, at a random place; all other stages are reused as before."""
     dice, lost = random.Random(6), []
-    whole = planned_stages(wanted)
-    assert {e["status"] for e in whole.values()} == {"reused"}
+    undamaged = planned_stages(overrides)
+    assert {e["status"] for e in undamaged.values()} == {"reused"}
     files = {
         name: [f for f in sorted(Path(e["path"]).rglob("*")) if f.is_file() and f.stat().st_size]
-        for name, e in whole.items()
+        for name, e in undamaged.items()
     }
-    each = [(name, file) for name, found in files.items() for file in found]
+    each = [(name, file) for name, paths in files.items() for file in paths]
     dice.shuffle(each)
     for i in range(TRIES[form]):
         name, file = each[i % len(each)]
-        before, where = flip(file, dice)
-        found = planned_stages(wanted)
-        file.write_bytes(before)
-        run = {stage: e["reason"] for stage, e in found.items() if e["status"] == "run"}
+        content, where = flip(file, dice)
+        planned = planned_stages(overrides)
+        file.write_bytes(content)
+        run = {stage: e["reason"] for stage, e in planned.items() if e["status"] == "run"}
         if run.keys() != {name} or "damaged" not in run[name] or file.name not in run[name]:
             # what a stage with a lost manifest hands on is not known to a plan, so those after it run as well
             if file.name == "manifest.json" and "damaged" in run.get(name, "") and "manifest.json" in run[name]:
@@ -66,13 +66,13 @@ def test_a_flipped_bit_of_prefects_record_is_never_served(copied: Path, tally: T
     for i in range(TRIES[form] // 4):
         manifest = store.manifests()[i % len(store.manifests())]
         record = Path(store.root.path, "results", f"{manifest.stage}-{manifest.key}")
-        before, where = flip(record, dice)
+        content, where = flip(record, dice)
         served: Any = None
         try:
             served = run_stage(kept(manifest.id))
         except Exception as error:
             served = error
-        record.write_bytes(before)
+        record.write_bytes(content)
         if served != Ref.of_manifest(manifest) or store.manifest(manifest.path) != manifest:
             lost.append((where, served))
     tally("6 byte of a Prefect result flipped", TRIES[form] // 4, lost)

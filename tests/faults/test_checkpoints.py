@@ -31,22 +31,22 @@ TENSORS = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two whole checkpoints, after steps 1 and 2."""
-    for done in (1, 2):
-        curve = [{"step": i + 1, "epoch": 0.5, "train_loss": 1.0 / (i + 1)} for i in range(done)]
-        checkpoint.save(tmp_path, "this", Progress(done, curve, 60), {k: v + done for k, v in TENSORS.items()})
+    for step in (1, 2):
+        curve = [{"step": i + 1, "epoch": 0.5, "train_loss": 1.0 / (i + 1)} for i in range(step)]
+        checkpoint.save(tmp_path, "this", Progress(step, curve, 60), {k: v + step for k, v in TENSORS.items()})
     return tmp_path
 
 
 def taken(folder: Path, identity: str = "this") -> tuple[int | None, list[str]]:
     """After which step the checkpoint is that would be gone on from, and what was said."""
-    said: list[str] = []
-    found = checkpoint.newest(folder, identity, said.append)
-    if found is None:
-        return None, said
-    progress, tensors = found
+    messages: list[str] = []
+    newest = checkpoint.newest(folder, identity, messages.append)
+    if newest is None:
+        return None, messages
+    progress, tensors = newest
     assert len(progress.curve) == progress.done
     assert all(torch.equal(tensors[name], value + progress.done) for name, value in TENSORS.items())
-    return progress.done, said
+    return progress.done, messages
 
 
 def test_any_byte_that_is_flipped_or_cut_off_is_found(folder: Path, tally: Tally) -> None:
@@ -60,14 +60,14 @@ def test_any_byte_that_is_flipped_or_cut_off_is_found(folder: Path, tally: Tally
         flipped = content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
         cut = i % 5 == 4
         file.write_bytes(content[:position] if cut else flipped)
-        done, said = taken(folder)
+        step, messages = taken(folder)
         if (
-            done != 1
-            or len(said) != 1
-            or not said[0].startswith("checkpoint step-00000002 is not used")
-            or "\n" in said[0]
+            step != 1
+            or len(messages) != 1
+            or not messages[0].startswith("checkpoint step-00000002 is not used")
+            or "\n" in messages[0]
         ):
-            lost.append((file.name, position, bit, cut, done, said))
+            lost.append((file.name, position, bit, cut, step, messages))
         file.write_bytes(content)
     assert taken(folder) == (2, [])
     tally("5 byte of a checkpoint flipped or cut off", 500, lost)
@@ -76,7 +76,7 @@ def test_any_byte_that_is_flipped_or_cut_off_is_found(folder: Path, tally: Tally
 def test_files_that_are_gone_exchanged_or_half_there(folder: Path, tally: Tally) -> None:
     """Between checkpoints, too: the file of an earlier step under a later step's name."""
     first, last = folder / "step-00000001", folder / "step-00000002"
-    whole, lost = shutil.copytree(last, folder / "kept"), []
+    intact, lost = shutil.copytree(last, folder / "kept"), []
     for name in ("state.safetensors", "state.json", "manifest.json"):
         for how in ("gone", "of the step before", "a folder", "empty"):
             (last / name).unlink()
@@ -86,11 +86,11 @@ def test_files_that_are_gone_exchanged_or_half_there(folder: Path, tally: Tally)
                 (last / name).mkdir()
             elif how == "empty":
                 (last / name).touch()
-            done, said = taken(folder)
-            if done != 1 or len(said) != 1:
-                lost.append((name, how, done, said))
+            step, messages = taken(folder)
+            if step != 1 or len(messages) != 1:
+                lost.append((name, how, step, messages))
             shutil.rmtree(last)
-            shutil.copytree(whole, last)
+            shutil.copytree(intact, last)
     shutil.rmtree(last)
     last.write_text("a file, not a folder")
     if taken(folder)[0] != 1:
@@ -101,9 +101,9 @@ def test_files_that_are_gone_exchanged_or_half_there(folder: Path, tally: Tally)
 def test_without_the_optimizers_state_it_is_none(folder: Path, tally: Tally) -> None:
     """Whole by its digests, but the optimizer would begin anew: not silently. Random numbers come from seed and step alone."""
     checkpoint.save(folder, "this", Progress(3, [{}] * 3, 60), {"adapter": TENSORS["adapter"]})
-    done, said = taken(folder)
-    assert (done, len(said)) == (2, 1)
-    assert "optimizer" in said[0]
+    step, messages = taken(folder)
+    assert (step, len(messages)) == (2, 1)
+    assert "optimizer" in messages[0]
     tally("5 optimizer state missing", 1, [])
 
 
@@ -132,7 +132,7 @@ def test_every_setting_row_and_label_makes_another_training(
         "a label": identity([(ids, [*labels[:-1], -100]), *others]),
         "validation": identity(validation=held_out[:1]),
     }
-    lost = [name for name, found in variants.items() if found == identity()]
+    lost = [name for name, variant in variants.items() if variant == identity()]
     assert len({*variants.values()}) == len(variants)
-    lost += [name for name, found in variants.items() if taken(folder, found)[0] is not None]
+    lost += [name for name, variant in variants.items() if taken(folder, variant)[0] is not None]
     tally("5 checkpoint of another recipe or dataset", len(variants), lost)

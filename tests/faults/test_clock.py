@@ -33,17 +33,17 @@ def test_the_latest_adapter_is_the_last_that_was_made_whatever_the_clock_said(
 ) -> None:
     """Set back by a second, a day and three years, one after the other: each adapter sorts after all before it."""
     lost, model = [], resolve_model(ModelConfig(source=str(models["llama"])))
-    wanted = small_overrides("smollm2-135m", models["llama"], copied / "data")
+    overrides = small_overrides("smollm2-135m", models["llama"], copied / "data")
     tries = (timedelta(seconds=1), timedelta(days=1), timedelta(days=1100), timedelta(0))
     for seed, ago in enumerate(tries, start=1):
         set_clock(monkeypatch, ago)
         walk = DagWalker()
-        walk.through([*wanted, f"train.seed={seed}"])
-        made = next(manifest for manifest, ran in walk.made if ran and manifest.stage == "train")
+        walk.through([*overrides, f"train.seed={seed}"])
+        trained = next(manifest for manifest, ran in walk.results if ran and manifest.stage == "train")
         latest = find_adapter("latest", model)
         times = [manifest.made.at for manifest in Store.current().manifests("train")]
-        if latest != made or times != sorted(set(times)):
-            lost.append((ago, latest and latest.id, made.id))
+        if latest != trained or times != sorted(set(times)):
+            lost.append((ago, latest and latest.id, trained.id))
     tally("12 clock set back", len(tries), lost)
 
 
@@ -52,9 +52,9 @@ def test_every_monday_has_its_one_run_at_three_across_both_changes(tally: Tally)
     from prefect.server.schemas.schedules import CronSchedule
 
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    (found,) = next(d["schedules"] for d in deployments if d["name"] == "retrain")
-    schedule = CronSchedule(cron=found["cron"], timezone=found["timezone"])
-    zone, start = ZoneInfo(found["timezone"]), datetime(2026, 1, 1, tzinfo=UTC)
+    (schedules,) = next(d["schedules"] for d in deployments if d["name"] == "retrain")
+    schedule = CronSchedule(cron=schedules["cron"], timezone=schedules["timezone"])
+    zone, start = ZoneInfo(schedules["timezone"]), datetime(2026, 1, 1, tzinfo=UTC)
     dates = asyncio.run(schedule.get_dates(104, start=start))
     lost = [d for d in dates if (local := d.astimezone(zone)).weekday() != 0 or (local.hour, local.minute) != (3, 0)]
     days = [d.astimezone(zone).date() for d in dates]

@@ -21,10 +21,10 @@ from tests.support.pipelines import set_options, small_overrides
 TRIES = 2
 
 
-def started(home: Path, wanted: list[str]) -> subprocess.Popen[str]:
+def started(home: Path, overrides: list[str]) -> subprocess.Popen[str]:
     home.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", *set_options(wanted), "--json"],
+        [sys.executable, "-m", "flows.cli", "run", *set_options(overrides), "--json"],
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,
@@ -34,12 +34,12 @@ def started(home: Path, wanted: list[str]) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str], lost: list[Any]) -> list[dict[str, Any]]:
-    out, said = process.communicate(timeout=500)
+    out, stderr = process.communicate(timeout=500)
     if process.returncode:
-        lost.append((process.returncode, said[-600:]))
+        lost.append((process.returncode, stderr[-600:]))
         return []
-    found: list[dict[str, Any]] = json.loads(out)["stages"]
-    return found
+    stages: list[dict[str, Any]] = json.loads(out)["stages"]
+    return stages
 
 
 WALK = """
@@ -47,27 +47,27 @@ import json, sys
 from tests.support.pipelines import DagWalker
 walk = DagWalker()
 walk.through(json.loads(sys.argv[1]))
-print(json.dumps([[manifest.id, ran] for manifest, ran in walk.made]))
+print(json.dumps([[manifest.id, ran] for manifest, ran in walk.results]))
 """
 
 
 def test_two_processes_that_need_the_same_stages_compute_each_once(
-    copied: Path, wanted: list[str], tally: Tally
+    copied: Path, overrides: list[str], tally: Tally
 ) -> None:
     """Three stages of a store in which all else is there, asked for by two processes at once."""
-    place, lost = Store.current(), list[Any]()
-    command = [sys.executable, "-c", WALK, json.dumps([*wanted, "score.bootstrap_seed=7"])]
+    store, lost = Store.current(), list[Any]()
+    command = [sys.executable, "-c", WALK, json.dumps([*overrides, "score.bootstrap_seed=7"])]
     both = [
         subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
         )
         for _ in range(2)
     ]
-    made = [json.loads(process.communicate(timeout=200)[0]) for process in both]
-    ran = Counter(name for found in made for name, did in found if did)
-    if len(ran) != 3 or {*ran.values()} != {1} or [name for name, _ in made[0]] != [name for name, _ in made[1]]:
-        lost.append(made)
-    lost += [m.id for m in place.manifests() if not place.verified(m.path)]
+    outputs = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+    ran = Counter(name for output in outputs for name, did in output if did)
+    if len(ran) != 3 or {*ran.values()} != {1} or [name for name, _ in outputs[0]] != [name for name, _ in outputs[1]]:
+        lost.append(outputs)
+    lost += [m.id for m in store.manifests() if not store.verified(m.path)]
     tally("10 two processes want the same stages at once", 3, lost)
 
 
@@ -77,18 +77,18 @@ def test_two_identical_runs_at_once_compute_each_stage_once(
     models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally, homes: str
 ) -> None:
     """Who comes second waits for the first and takes what it made; Prefect's database is shared or not."""
-    wanted, lost, place = small_overrides("smollm2-135m", models["llama"], data), list[Any](), Store.current()
+    overrides, lost, store = small_overrides("smollm2-135m", models["llama"], data), list[Any](), Store.current()
     for i in range(TRIES):
         both = [
-            started(tmp_path / f"home{i}{n if homes != 'one machine' else ''}", [*wanted, f"train.seed={i}"])
+            started(tmp_path / f"home{i}{n if homes != 'one machine' else ''}", [*overrides, f"train.seed={i}"])
             for n in "ab"
         ]
         stages = [ended(process, lost) for process in both]
-        ran = Counter(e["artifact"] for found in stages for e in found if e["status"] == "run")
-        made = {e["artifact"] for found in stages for e in found}
+        ran = Counter(e["artifact"] for entries in stages for e in entries if e["status"] == "run")
+        artifacts = {e["artifact"] for entries in stages for e in entries}
         lost += [(name, count) for name, count in ran.items() if count != 1]
-        lost += [m.id for m in place.manifests() if not place.verified(m.path)]
-        if [e["artifact"] for e in stages[0]] != [e["artifact"] for e in stages[1]] or not made:
+        lost += [m.id for m in store.manifests() if not store.verified(m.path)]
+        if [e["artifact"] for e in stages[0]] != [e["artifact"] for e in stages[1]] or not artifacts:
             lost.append("the runs ended with other artifacts")
     tally(f"10 two identical runs at once, {homes}", TRIES, lost)
 
@@ -98,14 +98,16 @@ def test_two_different_runs_at_once_share_what_is_the_same(
     models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally
 ) -> None:
     """Two ranks: both complete; data, prompts and the base model's summaries are computed once."""
-    wanted, lost, place = small_overrides("smollm2-135m", models["llama"], data), list[Any](), Store.current()
+    overrides, lost, store = small_overrides("smollm2-135m", models["llama"], data), list[Any](), Store.current()
     for i in range(TRIES):
-        both = [started(tmp_path / "home", [*wanted, f"train.lora.rank={rank}", f"train.seed={i}"]) for rank in (2, 4)]
+        both = [
+            started(tmp_path / "home", [*overrides, f"train.lora.rank={rank}", f"train.seed={i}"]) for rank in (2, 4)
+        ]
         stages = [ended(process, lost) for process in both]
-        ran = Counter(e["artifact"] for found in stages for e in found if e["status"] == "run")
+        ran = Counter(e["artifact"] for entries in stages for e in entries if e["status"] == "run")
         lost += [(name, count) for name, count in ran.items() if count != 1]
-        adapters = {e["artifact"] for found in stages for e in found if e["stage"] == "train"}
-        lost += [m.id for m in place.manifests() if not place.verified(m.path)]
+        adapters = {e["artifact"] for entries in stages for e in entries if e["stage"] == "train"}
+        lost += [m.id for m in store.manifests() if not store.verified(m.path)]
         if len(adapters) != 2:
             lost.append(("adapters", adapters))
     tally("10 two different runs at once", TRIES, lost)

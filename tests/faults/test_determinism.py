@@ -76,6 +76,6 @@ def test_threads_and_processes_change_no_byte(
             runs.finished(name, lost)
         finally:
             runs.close()
-        stores.append(Store(runs.place(name)))
+        stores.append(Store(runs.store_folder(name)))
     lost += different(*stores)
     tally("21 the same recipe twice, other threads and batches", len(stores[0].manifests()), lost)

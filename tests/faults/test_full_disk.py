@@ -58,15 +58,15 @@ class Filling(DagWalker):
         self.stage, self.size, self.said = stage, size, ""
         self.whole: list[Manifest] = []
 
-    def perform(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
+    def execute(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
         if not self.said and self.stage == " ".join(filter(None, [stage.name, job.of])):
             store = Store.current()
             self.whole = store.manifests()
             with files_at_most(self.size), pytest.raises(NoRoomError) as refused:
-                super().perform(stage, job)
+                super().execute(stage, job)
             self.said = str(refused.value)
             assert [m for m in Store(store.root).manifests() if Store(store.root).verified(m.path)] == self.whole
-        return super().perform(stage, job)
+        return super().execute(stage, job)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ class Filling(DagWalker):
 )
 @pytest.mark.usefixtures("workers_inline")
 def test_a_full_disk_ends_the_stage_in_one_line_and_loses_nothing(
-    copied: Path, wanted: list[str], tally: Tally, stage: str
+    copied: Path, overrides: list[str], tally: Tally, stage: str
 ) -> None:
     """In every stage, with room for nothing and with room for a little; what comes out afterwards is as ever."""
     lost: list[Any] = []
@@ -86,30 +86,30 @@ def test_a_full_disk_ends_the_stage_in_one_line_and_loses_nothing(
     for size in (0, 300):
         shutil.rmtree(Store.current().absolute(there[stage].path))
         walk = Filling(stage, size)
-        walk.through(wanted)
+        walk.through(overrides)
         named = re.search(r"no room to write in /\S+, where [\d,]+ bytes are free", walk.said)
-        (made,) = [manifest for manifest, ran in walk.made if ran]
-        as_ever = made.digest == there[stage].digest or stage == "report"  # which names the run
-        if not named or "\n" in walk.said or made.id != there[stage].id or not as_ever:
-            lost.append((size, walk.said, made.digest))
+        (manifest,) = [manifest for manifest, ran in walk.results if ran]
+        as_ever = manifest.digest == there[stage].digest or stage == "report"  # which names the run
+        if not named or "\n" in walk.said or manifest.id != there[stage].id or not as_ever:
+            lost.append((size, walk.said, manifest.digest))
     tally("7 disk full while a stage writes", 2, lost)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """4 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip("no tmpfs may be mounted here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.mark.faults
 def test_the_command_on_a_disk_that_fills_up_goes_on_once_there_is_room(
-    small_disk: Path, wanted: list[str], tmp_path: Path, tally: Tally
+    small_disk: Path, overrides: list[str], tmp_path: Path, tally: Tally
 ) -> None:
     """A file takes all but some of the room: at each size the command ends with one line; then the file is removed."""
     lost: list[Any] = []
@@ -118,7 +118,7 @@ def test_the_command_on_a_disk_that_fills_up_goes_on_once_there_is_room(
 
     def run() -> Any:
         return subprocess.run(
-            [sys.executable, "-m", "flows.cli", "run", *set_options(wanted)], cwd=ROOT, check=False, capture_output=True,
+            [sys.executable, "-m", "flows.cli", "run", *set_options(overrides)], cwd=ROOT, check=False, capture_output=True,
             text=True, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         )  # fmt: skip
 
@@ -126,13 +126,17 @@ def test_the_command_on_a_disk_that_fills_up_goes_on_once_there_is_room(
         ballast = small_disk / "ballast"
         free = shutil.disk_usage(small_disk).free
         ballast.write_bytes(b"x" * max(0, free - kib * 1024))
-        done = run()
-        last = done.stderr.strip().splitlines()[-1]
-        if done.returncode == 0 or "Traceback" in last or not re.search(r"cannot be written|no room to write in", last):
-            lost.append((kib, done.returncode, done.stderr[-600:]))
+        process = run()
+        last = process.stderr.strip().splitlines()[-1]
+        if (
+            process.returncode == 0
+            or "Traceback" in last
+            or not re.search(r"cannot be written|no room to write in", last)
+        ):
+            lost.append((kib, process.returncode, process.stderr[-600:]))
         ballast.unlink()
         assert all(Store(small_disk / "store").verified(m.path) for m in Store(small_disk / "store").manifests())
-    done = run()
-    if done.returncode:
-        lost.append(("room", done.stderr[-600:]))
+    process = run()
+    if process.returncode:
+        lost.append(("room", process.stderr[-600:]))
     tally("7 disk full under the whole command", len(sizes) + 1, lost)

@@ -46,10 +46,10 @@ def fuzz(form: str) -> Any:
     )
 
 
-def said_well(code: int, out: str, said: str) -> bool:
+def said_well(code: int, out: str, stderr: str) -> bool:
     """Exit 2 with one line, or exit 0 without a word."""
-    line = said.startswith("dialogsum: ") and said.count("\n") == 1 and said[:-1].isprintable() and out == ""
-    return (code == 2 and line) or (code == 0 and said == "")
+    line = stderr.startswith("dialogsum: ") and stderr.count("\n") == 1 and stderr[:-1].isprintable() and out == ""
+    return (code == 2 and line) or (code == 0 and stderr == "")
 
 
 @pytest.mark.parametrize("form", SHORT_AND_LONG)
@@ -69,17 +69,17 @@ def test_any_recipe_is_planned_or_refused_in_one_line(
         content: dict[str, Any] = {}
         for key, value in [*((key, yaml.safe_load(text)) for key, _, text in good), *changes.items()]:
             *sections, last = key.split(".")
-            place = content
+            section_content = content
             for section in sections:
-                place = place.setdefault(section, {})
-            place[last] = value
+                section_content = section_content.setdefault(section, {})
+            section_content[last] = value
         file = tmp_path / "any.yaml"
         file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-        given_ = [str(file)]
+        arguments = [str(file)]
         if loose:
-            given_ = ["smollm2-135m", *[w for key, _, text in good for w in ("--set", f"{key}={text}")]]
-            given_ += [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
-        answer = command("plan", *given_)
+            arguments = ["smollm2-135m", *[w for key, _, text in good for w in ("--set", f"{key}={text}")]]
+            arguments += [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
+        answer = command("plan", *arguments)
         tries.append(1)
         if not said_well(*answer):
             lost.append((changes, loose, answer))
@@ -100,7 +100,7 @@ def test_any_data_is_read_whole_or_refused_in_one_line(
     artifact_factory: ArtifactFactory, data: Path, tally: Tally, form: str
 ) -> None:
     """Any bytes, and tables with odd headers, rows and cells, in one of the splits."""
-    whole = {split: (data / f"{split}.csv").read_bytes() for split in SPLITS}
+    contents = {split: (data / f"{split}.csv").read_bytes() for split in SPLITS}
     lost: list[Any] = []
     tries = []
 
@@ -114,13 +114,13 @@ def test_any_data_is_read_whole_or_refused_in_one_line(
         appended=st.booleans(),
     )
     def attempt(split: str, content: bytes, appended: bool) -> None:
-        for name, before in whole.items():
-            (data / f"{name}.csv").write_bytes(before)
-        (data / f"{split}.csv").write_bytes(whole[split] + content if appended else content)
+        for name, original in contents.items():
+            (data / f"{name}.csv").write_bytes(original)
+        (data / f"{split}.csv").write_bytes(contents[split] + content if appended else content)
         tries.append(1)
         context = artifact_factory.context()
         try:
-            done = download(DownloadSpec(data=resolve_data(DataConfig(source=str(data)))), context)
+            result = download(DownloadSpec(data=resolve_data(DataConfig(source=str(data)))), context)
         except RequestError as refused:
             if "\n" in str(refused) or len(str(refused)) > 1000:
                 lost.append((split, content, str(refused)))
@@ -128,7 +128,7 @@ def test_any_data_is_read_whole_or_refused_in_one_line(
             lost.append((split, content, repr(error)))
         else:
             rows = sum(len(read_table(context.out / f"{name}.parquet", DATASET)) for name in SPLITS)
-            if rows != done.rows:
+            if rows != result.rows:
                 lost.append((split, content, rows))
 
     attempt()

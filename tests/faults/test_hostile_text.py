@@ -70,7 +70,7 @@ def hostile(
 
     folder = tmp_path_factory.mktemp("hostile")
     hostile_data(folder / "data")
-    wanted = small_overrides(
+    overrides = small_overrides(
         "smollm2-135m", models["llama"], folder / "data", "generate.max_prompt_tokens=200", "train.max_length=600"
     )
     with pytest.MonkeyPatch.context() as patch:
@@ -82,10 +82,10 @@ def hostile(
         listener.console.file = shown = io.StringIO()
         token = terminal.set(listener)
         try:
-            summary = retrain(recipe="smollm2-135m", overrides=wanted)
+            summary = retrain(recipe="smollm2-135m", overrides=overrides)
         finally:
             terminal.reset(token)
-    return summary, shown.getvalue(), wanted, folder
+    return summary, shown.getvalue(), overrides, folder
 
 
 def payload(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
@@ -101,12 +101,12 @@ def test_every_row_arrives_as_it_was_written(hostile: Any, tally: Tally) -> None
     tuned = pq.read_table(payload(summary, "generate", "tuned") / "predictions.parquet").to_pylist()
     assert len(written) == len(dataset) == len(prompts) == len(tuned) == len(TEXTS) + 1
     frames = set()
-    for given, row, prompt, predicted in zip(written, dataset, prompts, tuned, strict=True):
-        text = given["dialogue"].strip()
-        before, found, after = prompt["prompt"].partition(text)
-        frames.add((before, after))
-        if row["dialogue"] != text or not found or not row["id"] == prompt["id"] == predicted["id"]:
-            lost.append(given["id"])
+    for source, row, prompt, predicted in zip(written, dataset, prompts, tuned, strict=True):
+        text = source["dialogue"].strip()
+        prefix, match, suffix = prompt["prompt"].partition(text)
+        frames.add((prefix, suffix))
+        if row["dialogue"] != text or not match or not row["id"] == prompt["id"] == predicted["id"]:
+            lost.append(source["id"])
     assert len(frames) == 1
     tally("16 hostile text as data", len(written), lost)
 
@@ -163,22 +163,29 @@ def test_report_ui_and_terminal_show_text(hostile: Any, prefect_server: None, ta
 @pytest.mark.faults
 def test_what_commands_print_has_no_control_characters(hostile: Any, tally: Tally) -> None:
     """Lists, one artifact, history, plan and the doctor, in the terminal; errors that name a row."""
-    _, _, wanted, folder = hostile
+    _, _, overrides, folder = hostile
     environment = {"DIALOGSUM_STORE": str(folder / "store")}
     score = Store(folder / "store").manifests("score")[0].id
-    given, lost = set_options(wanted), []
-    calls = [["show"], ["show", score], ["history", *given], ["plan", *given], ["store"]]
+    options, lost = set_options(overrides), []
+    calls = [["show"], ["show", score], ["history", *options], ["plan", *options], ["store"]]
     for arguments in calls:
-        done = run_cli(*arguments, **environment)
-        if done.returncode or CONTROL.search(done.stdout + done.stderr):
-            lost.append((arguments[0], done.returncode, CONTROL.findall(done.stdout + done.stderr), done.stderr[-300:]))
+        process = run_cli(*arguments, **environment)
+        if process.returncode or CONTROL.search(process.stdout + process.stderr):
+            lost.append(
+                (
+                    arguments[0],
+                    process.returncode,
+                    CONTROL.findall(process.stdout + process.stderr),
+                    process.stderr[-300:],
+                )
+            )
     file = folder / "bad" / "test.csv"
     hostile_data(folder / "bad")
     rows = read_csv(file)
     write_csv(file, [*rows[:-1], rows[-1] | {"summary": ""}])
-    done = run_cli("doctor", *set_options([*wanted, f"data.source={folder / 'bad'}"]), **environment)
-    if done.returncode != 2 or CONTROL.search(done.stderr) or done.stderr.count("\n") != 1:
-        lost.append(("doctor", done.returncode, done.stderr[-300:]))
+    process = run_cli("doctor", *set_options([*overrides, f"data.source={folder / 'bad'}"]), **environment)
+    if process.returncode != 2 or CONTROL.search(process.stderr) or process.stderr.count("\n") != 1:
+        lost.append(("doctor", process.returncode, process.stderr[-300:]))
     tally("16 hostile text in what commands print", len(calls) + 1, lost)
 
 

@@ -43,7 +43,7 @@ def hub(models: dict[str, Path]) -> Hub:
 
 
 @pytest.fixture
-def ask(hub: Hub, tmp_path: Path) -> Iterator[Any]:
+def resolve(hub: Hub, tmp_path: Path) -> Iterator[Any]:
     """`ask(script) -> what it found, or was refused with`; in a process of its own, since the address is read at import."""
     with serving(hub) as address:
         environment = {
@@ -58,7 +58,7 @@ def ask(hub: Hub, tmp_path: Path) -> Iterator[Any]:
         }
 
         def call(what: str, **more: str) -> Any:
-            done = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, "-c", SCRIPT.format(what=what)],
                 cwd=ROOT,
                 env=os.environ | environment | more,
@@ -67,9 +67,9 @@ def ask(hub: Hub, tmp_path: Path) -> Iterator[Any]:
                 text=True,
                 timeout=120,
             )
-            assert done.returncode == 0, done.stderr
-            assert TOKEN not in done.stdout + done.stderr
-            return json.loads(done.stdout.splitlines()[-1])
+            assert process.returncode == 0, process.stderr
+            assert TOKEN not in process.stdout + process.stderr
+            return json.loads(process.stdout.splitlines()[-1])
 
         yield call
 
@@ -91,63 +91,63 @@ REFUSED: dict[str, tuple[str, int, str, list[str], int]] = {  # where, status, c
     "fault", [pytest.param(fault, marks=[] if fault in SHORT else pytest.mark.faults) for fault in REFUSED]
 )
 def test_a_refusal_is_said_with_what_to_do_and_repeated_only_where_that_may_help(
-    hub: Hub, ask: Any, tally: Tally, fault: str
+    hub: Hub, resolve: Any, tally: Tally, fault: str
 ) -> None:
     """For ever so: one line, as many questions as are worth asking, and the token in none of the words."""
     kind, status, code, words, times = REFUSED[fault]
     hub.faults[kind], hub.code = [status, -1], code
     if fault == "401 invalid token":
         hub.headers = {"X-Error-Message": "Invalid credentials in Authorization header"}
-    said = ask(PIN)
-    lost = [word for word in words if word not in said]
-    if hub.asked[kind] != times or "\n" in said:
-        lost.append(f"asked {hub.asked[kind]} times")
+    answer = resolve(PIN)
+    lost = [word for word in words if word not in answer]
+    if hub.requests[kind] != times or "\n" in answer:
+        lost.append(f"asked {hub.requests[kind]} times")
     assert any(TOKEN in seen for seen in hub.seen)
-    tally("19 hub refuses", 1, [(fault, lost, said)] if lost else [])
+    tally("19 hub refuses", 1, [(fault, lost, answer)] if lost else [])
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", [429, 500, 502, 503, 504, HANGS])
-def test_what_passes_is_waited_for(hub: Hub, ask: Any, tally: Tally, fault: int) -> None:
+def test_what_passes_is_waited_for(hub: Hub, resolve: Any, tally: Tally, fault: int) -> None:
     """Twice, then the answer: the commit is found without a word."""
     again = [fault] if fault != HANGS else []  # the library's own question about rights waits as long as it likes
     hub.faults = {"info": [fault, fault], "auth": again.copy()}
-    found = ask(PIN)
+    answer = resolve(PIN)
     lost = (
-        [(fault, found, hub.asked)]
-        if (found, hub.asked["info"], hub.asked["auth"]) != (COMMIT, 3, 1 + len(again))
+        [(fault, answer, hub.requests)]
+        if (answer, hub.requests["info"], hub.requests["auth"]) != (COMMIT, 3, 1 + len(again))
         else []
     )
     tally("19 hub fails for a while", 1, lost)
 
 
 @pytest.mark.faults
-def test_the_hub_says_how_long_to_wait(hub: Hub, ask: Any) -> None:
+def test_the_hub_says_how_long_to_wait(hub: Hub, resolve: Any) -> None:
     """Retry-After counts more than our own patience."""
     hub.faults, hub.headers = {"info": [429]}, {"Retry-After": "2"}
     started = time.monotonic()
-    assert ask(PIN) == COMMIT
+    assert resolve(PIN) == COMMIT
     assert time.monotonic() - started > 2
 
 
 @pytest.mark.faults
-def test_no_hub_at_all_is_said_at_once(ask: Any) -> None:
+def test_no_hub_at_all_is_said_at_once(resolve: Any) -> None:
     """Nobody listens there."""
-    said = ask(PIN, HF_ENDPOINT="http://127.0.0.1:9")
-    assert "cannot reach http://127.0.0.1:9" in said
-    assert "HF_HUB_OFFLINE=1" in said
+    answer = resolve(PIN, HF_ENDPOINT="http://127.0.0.1:9")
+    assert "cannot reach http://127.0.0.1:9" in answer
+    assert "HF_HUB_OFFLINE=1" in answer
 
 
 @pytest.mark.parametrize("fault", [CUT, *(pytest.param(f, marks=pytest.mark.faults) for f in (OTHER, HANGS, 500, 429))])
 def test_nothing_half_downloaded_or_altered_is_used(
-    hub: Hub, ask: Any, models: dict[str, Path], tmp_path: Path, tally: Tally, fault: int
+    hub: Hub, resolve: Any, models: dict[str, Path], tmp_path: Path, tally: Tally, fault: int
 ) -> None:
     """The files are whole, or there is one line; and the next try has them whole without any cleaning by hand."""
     hub.faults["file"] = [fault]
-    answers = [ask(FETCH), ask(FETCH)]
-    wanted = sorted(name for name in hub.files if name.endswith((".json", ".safetensors")))
+    answers = [resolve(FETCH), resolve(FETCH)]
+    needed = sorted(name for name in hub.files if name.endswith((".json", ".safetensors")))
     lost: list[Any] = []
-    if answers[1] != wanted or (answers[0] != wanted and "owner/model" not in answers[0]):
+    if answers[1] != needed or (answers[0] != needed and "owner/model" not in answers[0]):
         lost.append((fault, answers))
     if fault == OTHER and "other bytes than the hub says" not in answers[0]:
         lost.append(answers[0])
@@ -159,8 +159,8 @@ def test_nothing_half_downloaded_or_altered_is_used(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("revision", ["../../x", "/etc/passwd", "..", "a/../b", "a\0b", "", "-rf", "%2e%2e/x"])
-def test_a_revision_is_a_name(ask: Any, hub: Hub, revision: str) -> None:
+def test_a_revision_is_a_name(resolve: Any, hub: Hub, revision: str) -> None:
     """It is looked for in the cache as a file, so it must not lead elsewhere."""
-    said = ask(PIN.replace("'owner/model'", f"'owner/model', revision={revision!r}"))
-    assert "is no name of a commit, tag or branch" in said
-    assert not hub.asked
+    answer = resolve(PIN.replace("'owner/model'", f"'owner/model', revision={revision!r}"))
+    assert "is no name of a commit, tag or branch" in answer
+    assert not hub.requests

@@ -60,8 +60,8 @@ def test_a_large_store_and_a_large_dataset_are_worked_through(tally: Tally) -> N
     """All commands over 10,000 artifacts; 100,000 rows through every CPU stage."""
     from flows.benchmarks.load import bench_load
 
-    before = Store.current().manifests()
+    manifests = Store.current().manifests()
     table: list[Any] = bench_load(10_000, 100_000)[0]
     assert len(table) >= 12
-    assert Store.current().manifests() == before  # it has a store of its own
+    assert Store.current().manifests() == manifests  # it has a store of its own
     tally("20 10,000 artifacts, 100,000 rows", len(table), [])

@@ -31,24 +31,24 @@ def test_what_is_no_number_is_never_published(
     models: dict[str, Path], data: Path, tmp_path: Path, command: Any, tally: Tally
 ) -> None:
     """A learning rate that diverges; weights that are NaN or infinite, in training and, with no adapter, in generation."""
-    whole, lost = models["llama"], list[Any]()
+    model_folder, lost = models["llama"], list[Any]()
     step = "(learning rate"
     tries: dict[str, tuple[list[str], Path, list[str], tuple[str, ...]]] = {
         "diverges": (
             ["run"],
-            whole,
+            model_folder,
             ["train.learning_rate=1e30", "train.max_steps=6"],
             ("at step", step, "rows of the step"),
         ),
         "NaN": (
             ["run"],
-            spoilt(whole, tmp_path / "nan", torch.nan),
+            spoilt(model_folder, tmp_path / "nan", torch.nan),
             [],
             ("loss is nan at step 1", step, "rows of the step"),
         ),
         "inf": (
             ["run"],
-            spoilt(whole, tmp_path / "inf", torch.inf),
+            spoilt(model_folder, tmp_path / "inf", torch.inf),
             [],
             ("loss is nan at step 1", step, "rows of the step"),
         ),
@@ -60,9 +60,9 @@ def test_what_is_no_number_is_never_published(
         ),
     }
     for name, (words, model, more, parts) in tries.items():
-        wanted = set_options([*small_overrides("smollm2-135m", model, data), *more])
-        code, out, said = command(words[0], *wanted, *words[1:])
-        last = said.strip().splitlines()[-1]
+        options = set_options([*small_overrides("smollm2-135m", model, data), *more])
+        code, out, stderr = command(words[0], *options, *words[1:])
+        last = stderr.strip().splitlines()[-1]
         if (code, out) != (1, "") or not last.startswith("dialogsum: ") or not all(part in last for part in parts):
             lost.append((name, code, out, last))
     lost += [m.id for m in Store.current().manifests() if m.stage not in ("download", "format")]

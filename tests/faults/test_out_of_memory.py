@@ -86,20 +86,20 @@ def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512
 def test_training_halves_what_goes_through_at_once_until_it_fits(scarce: Any, tally: Tally) -> None:
     """At most six times and within a minute; the effective batch, and so the curve, is that of one with memory enough."""
     plenty, _ = loop_on(GPU, 4096)
-    _, wanted = run_to_end(plenty)
+    _, expected = run_to_end(plenty)
     tokens = plenty.timing.tokens
     del plenty
     loop, heard = loop_on(GPU, 1 << 16)
     scarce()
     began = time.monotonic()
     _, curve = run_to_end(loop)
-    said = [line for line in heard.lines if "out of memory with" in line]
+    halvings = [line for line in heard.lines if "out of memory with" in line]
     lost: list[Any] = []
-    if not 1 <= len(said) <= 6 or time.monotonic() - began > 60:
-        lost.append((said, time.monotonic() - began))
+    if not 1 <= len(halvings) <= 6 or time.monotonic() - began > 60:
+        lost.append((halvings, time.monotonic() - began))
     if loop.timing.tokens != tokens or loop.gradients.budget >= 1 << 16:
         lost.append((loop.timing.tokens, tokens, loop.gradients.budget))
-    losses = [[row["train_loss"] for row in found if row["step"]] for found in (curve, wanted)]
+    losses = [[row["train_loss"] for row in each if row["step"]] for each in (curve, expected)]
     if losses[0] != pytest.approx(losses[1], rel=5e-3):
         lost.append(losses)
     tally("9 memory really runs out in training (GPU)", 1, lost)
@@ -116,11 +116,11 @@ def test_generation_halves_its_batch_until_it_fits(models: dict[str, Path], scar
         engine = Engine(model, tokenizer, 2, settings)
         return [row for i in range(0, len(batch), size) for row in engine.predict(batch[i : i + size])], engine
 
-    wanted, _ = predicted(16)
+    expected, _ = predicted(16)
     scarce()
-    found, engine = predicted(len(batch))
+    predictions, engine = predicted(len(batch))
     lost: list[Any] = [] if engine.spent["halved"] else ["memory did not run out"]
-    same = sum(a == b for a, b in zip(found, wanted, strict=True))
+    same = sum(a == b for a, b in zip(predictions, expected, strict=True))
     if same < 0.95 * len(batch):  # half precision: another order of sums decides a tie now and then
         lost.append((same, len(batch)))
     tally("9 memory really runs out in generation (GPU)", 1, lost)

@@ -107,13 +107,13 @@ def test_code_in_a_model_folder_is_not_run(model: Path, tmp_path: Path, kind: st
     }  # fmt: skip
     for name, changes in places.items():
         (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | changes))
-    pinned, said = resolved(model), []
+    pinned, messages = resolved(model), []
     for load in (load_tokenizer, lambda m: load_model(m, torch.float32)):
         try:
             load(pinned)
         except ValueError as error:
-            said.append(str(error))
-    assert bool(said) == (kind != "llama")
+            messages.append(str(error))
+    assert bool(messages) == (kind != "llama")
     assert "canary" not in {file.name for file in tmp_path.iterdir()}
     tally("14 code in a model folder", 2, [])
 
@@ -122,8 +122,8 @@ def reseal(folder: Path) -> None:
     """Seal an artifact anew, as somebody who can write to the store might."""
     file = folder / "manifest.json"
     content = json.loads(file.read_text())
-    found = sorted((folder / "payload").iterdir())
-    seals = {f.name: FileSeal(bytes=f.stat().st_size, sha256=sha256_of(f)) for f in found}
+    files = sorted((folder / "payload").iterdir())
+    seals = {f.name: FileSeal(bytes=f.stat().st_size, sha256=sha256_of(f)) for f in files}
     inputs = {role: InputRef(**ref) for role, ref in content["inputs"].items()}
     content |= {"files": {name: seal.model_dump() for name, seal in seals.items()}}
     content |= {"digest": content_digest(seals, inputs)}
@@ -154,27 +154,27 @@ def test_a_pickle_in_an_adapter_is_not_loaded(copied: Path, model: Path, canary:
 def test_a_pickle_in_a_checkpoint_is_passed_over(tmp_path: Path, canary: Canary, tally: Tally) -> None:
     """Under a right digest, and beside the files that are read."""
     tensors = {"adapter": torch.ones(3), "optimizer.exp_avg": torch.ones(3)}
-    for done in (1, 2):
-        last = checkpoint.save(tmp_path / "c", "this", checkpoint.Progress(done, [], 60), tensors)
+    for step in (1, 2):
+        last = checkpoint.save(tmp_path / "c", "this", checkpoint.Progress(step, [], 60), tensors)
     for name in ("optimizer.pt", "rng_state.pth", "training_args.bin"):
         (last / name).write_bytes(canary.pickled)
-    found = checkpoint.newest(tmp_path / "c", "this", print)
-    assert found is not None
-    assert found[0].done == 2
-    lost, said = [], list[str]()
+    newest = checkpoint.newest(tmp_path / "c", "this", print)
+    assert newest is not None
+    assert newest[0].done == 2
+    lost, messages = [], list[str]()
     for name in ("state.safetensors", "state.json", "manifest.json"):
-        before = (last / name).read_bytes(), (last / "manifest.json").read_bytes()
+        contents = (last / name).read_bytes(), (last / "manifest.json").read_bytes()
         (last / name).write_bytes(canary.pickled)
         if name != "manifest.json":
-            manifest = json.loads(before[1])
+            manifest = json.loads(contents[1])
             manifest["files"][name] = hashlib.sha256(canary.pickled).hexdigest()
             (last / "manifest.json").write_text(json.dumps(manifest))
-        found = checkpoint.newest(tmp_path / "c", "this", said.append)
-        if found is None or found[0].done != 1 or canary.sang:
+        newest = checkpoint.newest(tmp_path / "c", "this", messages.append)
+        if newest is None or newest[0].done != 1 or canary.sang:
             lost.append(name)
-        (last / name).write_bytes(before[0])
-        (last / "manifest.json").write_bytes(before[1])
-    assert len(said) == 3
+        (last / name).write_bytes(contents[0])
+        (last / "manifest.json").write_bytes(contents[1])
+    assert len(messages) == 3
     tally("14 pickle in a checkpoint", 6, lost)
 
 
@@ -191,16 +191,16 @@ def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
     store = Store.current()
     (manifest,) = store.manifests("score")
     file = Path(store.root.path, "results", f"score-{manifest.key}")
-    whole = json.loads(file.read_text())
+    record = json.loads(file.read_text())
     pickled = base64.encodebytes(canary.pickled).decode()
-    receipt = json.loads(whole["result"])
-    ours = whole["metadata"]["serializer"]
+    receipt = json.loads(record["result"])
+    ours = record["metadata"]["serializer"]
     planted = {
         "pickle": ({"type": "pickle", "picklelib": "pickle"}, pickled),
         "cloudpickle": ({"type": "pickle", "picklelib": "cloudpickle"}, pickled),
         "compressed pickle": ({"type": "compressed/pickle"}, pickled),
-        "library": (ours | {"jsonlib": "evil_module"}, whole["result"]),
-        "decoder": (ours | {"object_decoder": "evil_module.Ref"}, whole["result"]),
+        "library": (ours | {"jsonlib": "evil_module"}, record["result"]),
+        "decoder": (ours | {"object_decoder": "evil_module.Ref"}, record["result"]),
         "class": (ours, json.dumps(receipt | {"__class__": "evil_module.Ref"})),
         "class within": (ours, json.dumps({"__class__": "artifacts.refs.Ref", "data": receipt["data"] | {"of": {"__class__": "evil_module.Ref", "data": {}}}})),
         "class beside": (ours, json.dumps(receipt | {"more": {"__class__": "evil_module.Ref", "data": {}}})),
@@ -208,7 +208,7 @@ def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
     }  # fmt: skip
     lost = []
     for name, (serializer, result) in planted.items():
-        file.write_text(json.dumps({"metadata": whole["metadata"] | {"serializer": serializer}, "result": result}))
+        file.write_text(json.dumps({"metadata": record["metadata"] | {"serializer": serializer}, "result": result}))
         try:
             served: Any = run_stage(kept(manifest.id))
         except Exception as error:

@@ -47,17 +47,17 @@ class Watch(threading.Thread):
                     self.seen.append(str(words))
 
 
-def holding(machine: IsolatedMachine, look: Any, place: str) -> list[str]:
+def holding(machine: IsolatedMachine, look: Any, store: str) -> list[str]:
     """Every file of the machine and every object of the store in which a secret stands."""
-    found = []
+    places = []
     needles = (TOKEN.encode(), SECRET.encode())
     for file in machine.folder.rglob("*"):
         if file.is_file() and not file.is_symlink() and any(needle in file.read_bytes() for needle in needles):
-            found.append(str(file))
-    for path in look.find(place):
+            places.append(str(file))
+    for path in look.find(store):
         if any(needle in look.cat_file(path) for needle in needles):
-            found.append(path)
-    return found
+            places.append(path)
+    return places
 
 
 def test_a_refusing_hub_that_repeats_the_token_is_not_repeated(
@@ -66,12 +66,12 @@ def test_a_refusing_hub_that_repeats_the_token_is_not_repeated(
     """Neither in what is said nor in any file, with the traceback asked for."""
     hub, lost = Hub(models["llama"]), list[str]()
     hub.faults = {"info": [401, -1]}
-    wanted = set_options(small_overrides("smollm2-135m", models["llama"], tiny_data(tmp_path / "data")))
+    options = set_options(small_overrides("smollm2-135m", models["llama"], tiny_data(tmp_path / "data")))
     with serving(hub) as address:
         online = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "hf")}
-        done = run_cli("plan", *wanted, "--set", "model.source=owner/model", "--debug", **online)
-    assert (done.returncode, any(TOKEN in seen for seen in hub.seen)) == (2, True), done.stderr
-    lost += [done.stderr] if TOKEN in done.stdout + done.stderr else []
+        process = run_cli("plan", *options, "--set", "model.source=owner/model", "--debug", **online)
+    assert (process.returncode, any(TOKEN in seen for seen in hub.seen)) == (2, True), process.stderr
+    lost += [process.stderr] if TOKEN in process.stdout + process.stderr else []
     lost += [str(file) for file in tmp_path.rglob("*") if file.is_file() and TOKEN.encode() in file.read_bytes()]
     tally("18 token that a refusing hub repeats", 1, lost)
 
@@ -83,8 +83,8 @@ def test_secrets_are_nowhere_after_runs_that_fail_and_one_that_succeeds(
     """Files, objects, Prefect's database, what is printed, what `ps` shows; the report of the run among them."""
     data, hub = tiny_data(tmp_path / "data"), Hub(models["llama"])
     hub.faults = {"info": [500, 500, 500, 500, 401, 403]}
-    wanted = set_options(small_overrides("smollm2-135m", models["llama"], data))
-    watch, lost, said = Watch(), list[Any](), list[str]()
+    options = set_options(small_overrides("smollm2-135m", models["llama"], data))
+    watch, lost, outputs = Watch(), list[Any](), list[str]()
     watch.start()
     with serving(hub) as address:
         online = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN, "HF_HUB_ETAG_TIMEOUT": "1"}
@@ -100,43 +100,43 @@ def test_secrets_are_nowhere_after_runs_that_fail_and_one_that_succeeds(
                 stderr=subprocess.PIPE,
             )
             out, err = process.communicate(timeout=500)
-            said.extend((out, err))
+            outputs.extend((out, err))
             if process.returncode != code:
                 lost.append((arguments[0], process.returncode, err[-600:]))
 
         for _ in range(3):
-            call("plan", *wanted, "--set", "model.source=owner/model", code=2)
-        call("run", *wanted, code=2, AWS_SECRET_ACCESS_KEY="wrong" + SECRET)
-        call("run", *wanted, code=2, AWS_ENDPOINT_URL="http://127.0.0.1:9")
-        call("run", *wanted, "--set", "train.learning_rate=1e38", "--set", "train.max_steps=6", "--debug", code=1)
-        killed = machine.start("run", *wanted, "--debug")
+            call("plan", *options, "--set", "model.source=owner/model", code=2)
+        call("run", *options, code=2, AWS_SECRET_ACCESS_KEY="wrong" + SECRET)
+        call("run", *options, code=2, AWS_ENDPOINT_URL="http://127.0.0.1:9")
+        call("run", *options, "--set", "train.learning_rate=1e38", "--set", "train.max_steps=6", "--debug", code=1)
+        killed = machine.start("run", *options, "--debug")
         end = time.monotonic() + 200
         while killed.poll() is None and time.monotonic() < end:
             if workers := [p for p in children(killed.pid) if b"tasks.decoding.worker" in p[1]]:
                 os.kill(workers[0][0], signal.SIGKILL)
                 break
             time.sleep(0.05)
-        said.extend(killed.communicate(timeout=200))
+        outputs.extend(killed.communicate(timeout=200))
         if killed.returncode != 1:
-            lost.append(("killed worker", killed.returncode, said[-1][-600:]))
-        call("run", *wanted, "--debug", "--json", code=0)
+            lost.append(("killed worker", killed.returncode, outputs[-1][-600:]))
+        call("run", *options, "--debug", "--json", code=0)
         call("show", "--json", code=0)
-        call("doctor", *wanted, "--json", code=0)
+        call("doctor", *options, "--json", code=0)
     watch.over.set()
     assert watch.looks > 100
     lost += watch.seen[:3]
     lost += holding(machine, s3_server.filesystem(), s3.removeprefix("s3://"))
-    lost += [text[:400] for text in said if TOKEN in text or SECRET in text]
+    lost += [text[:400] for text in outputs if TOKEN in text or SECRET in text]
     assert list((machine.folder / "prefect").rglob("*.db"))  # Prefect's database was among the files
     tally("18 secrets, over a full run with failures", 10, lost)
 
 
 def children(parent: int) -> list[tuple[int, bytes]]:
     """Processes below one, with their command lines."""
-    found = []
+    environments = []
     for process in psutil.Process(parent).children(recursive=True):
         try:
-            found.append((process.pid, Path(f"/proc/{process.pid}/cmdline").read_bytes()))
+            environments.append((process.pid, Path(f"/proc/{process.pid}/cmdline").read_bytes()))
         except OSError:
             continue
-    return found
+    return environments

@@ -38,9 +38,9 @@ def wanted_new(models: dict[str, Path], data: Path) -> list[str]:
     return set_options([*small_overrides("smollm2-135m", models["llama"], data), "train.max_steps=60"])
 
 
-def start(server: PrefectServer, home: Path, wanted: list[str]) -> subprocess.Popen[str]:
+def start(server: PrefectServer, home: Path, overrides: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "run", *wanted, "--json"],
+        [sys.executable, "-m", "flows.cli", "run", *overrides, "--json"],
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,
@@ -57,16 +57,16 @@ def when_training(process: subprocess.Popen[str]) -> None:
         time.sleep(0.02)
 
 
-def reused(process: subprocess.Popen[str], done: set[str], lost: list[Any]) -> None:
+def reused(process: subprocess.Popen[str], finished: set[str], lost: list[Any]) -> None:
     """The run ends well, and what was there before it is not made again."""
-    out, said = process.communicate(timeout=300)
+    out, stderr = process.communicate(timeout=300)
     if process.returncode:
-        lost.append((process.returncode, said[-600:]))
+        lost.append((process.returncode, stderr[-600:]))
         return
-    lost += [e["artifact"] for e in json.loads(out)["stages"] if e["artifact"] in done and e["status"] != "reused"]
+    lost += [e["artifact"] for e in json.loads(out)["stages"] if e["artifact"] in finished and e["status"] != "reused"]
 
 
-def made() -> set[str]:
+def stored_artifacts() -> set[str]:
     return {manifest.id for manifest in Store.current().manifests() if Store.current().verified(manifest.path)}
 
 
@@ -78,17 +78,17 @@ def test_a_server_that_stays_away_ends_the_run_in_one_line(
     process = start(server, tmp_path / "home", wanted_new)
     when_training(process)
     server.server.stop(signal.SIGKILL)
-    out, said = process.communicate(timeout=400)
-    last = said.strip().splitlines()[-1]
+    out, stderr = process.communicate(timeout=400)
+    last = stderr.strip().splitlines()[-1]
     if (
         process.returncode != 1
         or out
         or not last.startswith(f"dialogsum: the Prefect server {server.url} does not answer")
     ):
-        lost.append((process.returncode, out[:300], said[-800:]))
-    done = made()
+        lost.append((process.returncode, out[:300], stderr[-800:]))
+    finished = stored_artifacts()
     server.start()
-    reused(start(server, tmp_path / "home", wanted_new), done, lost)
+    reused(start(server, tmp_path / "home", wanted_new), finished, lost)
     tally("11 Prefect server stopped for good during a run", 1, lost)
 
 
@@ -118,10 +118,10 @@ def test_a_locked_database_is_waited_for(
         database.execute("BEGIN EXCLUSIVE")
         time.sleep(20)
         database.rollback()
-    said = process.communicate(timeout=300)[1]
-    if process.returncode and "Traceback" in said.strip().splitlines()[-1]:
-        lost.append((process.returncode, said[-800:]))
-    done = made()
+    stderr = process.communicate(timeout=300)[1]
+    if process.returncode and "Traceback" in stderr.strip().splitlines()[-1]:
+        lost.append((process.returncode, stderr[-800:]))
+    finished = stored_artifacts()
     if process.returncode:
-        reused(start(server, tmp_path / "home", wanted_new), done, lost)
+        reused(start(server, tmp_path / "home", wanted_new), finished, lost)
     tally("11 Prefect's database locked for 20 s", 1, lost)

@@ -35,9 +35,11 @@ STEPS = 60
 def runs(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     folder = tmp_path_factory.mktemp("kills")
     more = [f"train.max_steps={STEPS}", "runtime.threads=1"]
-    found = Runs(folder, [*small_overrides("smollm2-135m", models["llama"], tiny_data(folder / "data")), *more])
-    yield found
-    found.close()
+    runs_of_recipe = Runs(
+        folder, [*small_overrides("smollm2-135m", models["llama"], tiny_data(folder / "data")), *more]
+    )
+    yield runs_of_recipe
+    runs_of_recipe.close()
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +83,11 @@ def test_killed_in_any_stage_the_same_command_goes_on_to_the_same_bytes(
         run.process.kill()
     run.end()
     lost += [f"left behind: {words}" for words in orphans(children)]
-    before = runs.made(name)
+    stored = runs.complete_artifacts(name)
     again = runs.finished(name, lost, inline)
-    after = runs.made(name)
-    lost += [id_ for id_, at in before.items() if after.get(id_) != at]
-    lost += [e["artifact"] for e in again if e["artifact"] in before and e["status"] != "reused"]
+    after = runs.complete_artifacts(name)
+    lost += [id_ for id_, at in stored.items() if after.get(id_) != at]
+    lost += [e["artifact"] for e in again if e["artifact"] in stored and e["status"] != "reused"]
     if runs.digests(name, again) != undisturbed:
         lost.append("other bytes")
     tally("1 SIGKILL of the flow at a random moment", 1, lost)
@@ -98,12 +100,12 @@ def test_a_killed_trainer_fails_the_run_in_one_line_and_the_next_one_goes_on(
     """SIGKILL to the trainer alone, as for want of memory: exit 1 with the signal's name, then the same adapter."""
     lost: list[Any] = []
     run = runs.start("trainer")
-    assert run.until(lambda: f" of {STEPS}  loss" in run.said)
+    assert run.until(lambda: f" of {STEPS}  loss" in run.stderr)
     trainer = run.worker()
     assert trainer
     trainer.kill()
-    if run.end() != 1 or "the worker was killed by SIGKILL" not in run.said.strip().splitlines()[-1]:
-        lost.append(run.said[-600:])
+    if run.end() != 1 or "the worker was killed by SIGKILL" not in run.stderr.strip().splitlines()[-1]:
+        lost.append(run.stderr[-600:])
     if runs.digests("trainer", runs.finished("trainer", lost)) != undisturbed:
         lost.append("other bytes")
     tally("2 SIGKILL of the trainer", 1, lost)
@@ -116,26 +118,26 @@ def test_a_trainer_killed_time_and_again_ends_with_the_same_adapter(
 ) -> None:
     """SIGKILL at six random moments of one training with a checkpoint a step; it goes on from the newest whole one."""
     dice, lost, tries = random.Random(2), list[Any](), 6
-    wanted = worker_config(models, data, tmp_path / "whole", max_steps=120)
-    worker_result(start_worker(wanted))
+    undisturbed_config = worker_config(models, data, tmp_path / "whole", max_steps=120)
+    worker_result(start_worker(undisturbed_config))
     file, checkpoints = worker_config(models, data, tmp_path / "run", max_steps=120), tmp_path / "run/work/checkpoints"
 
     def newest() -> int:
-        found = checkpoints.glob("step-*/manifest.json")
-        return max((int(place.parent.name.removeprefix("step-")) for place in found), default=0)
+        manifests = checkpoints.glob("step-*/manifest.json")
+        return max((int(manifest.parent.name.removeprefix("step-")) for manifest in manifests), default=0)
 
     for _ in range(tries):
-        before, process, end = newest(), start_worker(file), time.monotonic() + 200
-        while newest() == before and process.poll() is None:
+        resumed_from, process, end = newest(), start_worker(file), time.monotonic() + 200
+        while newest() == resumed_from and process.poll() is None:
             assert time.monotonic() < end
             time.sleep(0.002)
         time.sleep(dice.random() * 0.15)
         process.kill()
-        said = process.communicate(timeout=60)[0]
+        output = process.communicate(timeout=60)[0]
         if process.returncode != -signal.SIGKILL or (
-            before and f"from the checkpoint after step {before} " not in said
+            resumed_from and f"from the checkpoint after step {resumed_from} " not in output
         ):
-            lost.append((before, process.returncode, said[-400:]))
+            lost.append((resumed_from, process.returncode, output[-400:]))
     at = newest()
     measured = worker_result(start_worker(file))["measured"]
     if not 0 < at < 120 or measured["resumed_at"] != at:
@@ -156,21 +158,21 @@ def test_terminated_twenty_times_it_leaves_checkpoints_and_nobody_behind(
         steps = [0]
         for _ in range(5):
             run = runs.start(name)
-            assert run.until(lambda run=run: f" of {STEPS}  loss" in run.said or run.said.count("going on from")), (
-                run.said
+            assert run.until(lambda run=run: f" of {STEPS}  loss" in run.stderr or run.stderr.count("going on from")), (
+                run.stderr
             )
             time.sleep(dice.random() * 0.15)
             children, began = run.below(), time.time()
             run.process.terminate()
             code = run.end(60)
-            found = list(runs.place(name).glob(".scratch/train-*/**/step-*/manifest.json"))
-            steps.append(max((int(file.parent.name.removeprefix("step-")) for file in found), default=0))
-            seconds = max((file.stat().st_mtime for file in found), default=0.0) - began
+            manifests = list(runs.store_folder(name).glob(".scratch/train-*/**/step-*/manifest.json"))
+            steps.append(max((int(file.parent.name.removeprefix("step-")) for file in manifests), default=0))
+            seconds = max((file.stat().st_mtime for file in manifests), default=0.0) - began
             tries += 1
-            if code != 143 or not 0 < seconds < 10 or "interrupted" not in run.said.strip().splitlines()[-1]:
-                lost.append((name, code, round(seconds, 1), run.said[-600:]))
+            if code != 143 or not 0 < seconds < 10 or "interrupted" not in run.stderr.strip().splitlines()[-1]:
+                lost.append((name, code, round(seconds, 1), run.stderr[-600:]))
             if not steps[-2] < steps[-1] < STEPS:
-                lost.append((name, "steps", steps, run.said[-600:]))
+                lost.append((name, "steps", steps, run.stderr[-600:]))
             lost += [f"left behind: {words}" for words in orphans(children, 5)]
         if runs.digests(name, runs.finished(name, lost)) != undisturbed:
             lost.append("other bytes")
@@ -234,9 +236,9 @@ def test_an_artifact_killed_at_any_file_boundary_is_whole_or_not_there(
             break
         fresh = Store(store.root)
         for manifest in fresh.manifests():
-            whole = set(fresh.verified(manifest.path).files)
-            if whole not in ({"a.bin"} if earlier else set(FILES), set(FILES)):
-                lost.append((boundary, whole))
+            complete = set(fresh.verified(manifest.path).files)
+            if complete not in ({"a.bin"} if earlier else set(FILES), set(FILES)):
+                lost.append((boundary, complete))
         if set(fresh.verified(publish_small_artifact(fresh).path).files) != set(FILES):
             lost.append((boundary, "again"))
         boundary += 1
@@ -250,22 +252,22 @@ def test_a_checkpoint_killed_at_any_file_boundary_leaves_the_one_before(tmp_path
     lost: list[Any] = []
     boundary = 0
 
-    def save(done: int) -> None:
-        curve = [{"step": i + 1} for i in range(done)]
-        checkpoint.save(tmp_path / "c", "this", checkpoint.Progress(done, curve, 60), tensors)
+    def save(step: int) -> None:
+        curve = [{"step": i + 1} for i in range(step)]
+        checkpoint.save(tmp_path / "c", "this", checkpoint.Progress(step, curve, 60), tensors)
 
     while True:
         shutil.rmtree(tmp_path / "c", ignore_errors=True)
-        for done in (1, 2, 3):
-            save(done)
+        for step in (1, 2, 3):
+            save(step)
         if not killed_at(boundary, lambda: save(4)):
             break
-        said: list[str] = []
-        found = checkpoint.newest(tmp_path / "c", "this", said.append)
-        if found is None or found[0].done not in (3, 4) or said or len(found[0].curve) != found[0].done:
-            lost.append((boundary, found and found[0].done, said))
+        messages: list[str] = []
+        newest = checkpoint.newest(tmp_path / "c", "this", messages.append)
+        if newest is None or newest[0].done not in (3, 4) or messages or len(newest[0].curve) != newest[0].done:
+            lost.append((boundary, newest and newest[0].done, messages))
         save(4)
-        again = checkpoint.newest(tmp_path / "c", "this", said.append)
+        again = checkpoint.newest(tmp_path / "c", "this", messages.append)
         if again is None or again[0].done != 4:
             lost.append((boundary, "again"))
         boundary += 1

@@ -47,32 +47,34 @@ class Training:
         print(f"{datetime.now():%H:%M:%S} {time.monotonic() - self.began:5.0f} s  {what}", flush=True)
 
     def trainers(self) -> list[psutil.Process]:
-        found = []
+        processes = []
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
             if "tasks.training.worker" in words and words[-1].startswith(str(self.station.folder / "store")):
-                found.append(process)
-        return found
+                processes.append(process)
+        return processes
 
     def logged(self, run: str) -> str:
-        found = self.station.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200, sort="TIMESTAMP_ASC")
-        return "\n".join(f"{entry['timestamp'][11:19]} {entry['message']}" for entry in found)
+        entries = self.station.post(
+            "/logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200, sort="TIMESTAMP_ASC"
+        )
+        return "\n".join(f"{entry['timestamp'][11:19]} {entry['message']}" for entry in entries)
 
     def alive(self) -> bool:
         """Whether the processes of both runs are there."""
-        found = set()
+        pids = set()
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                found.add(process.environ().get("PREFECT__FLOW_RUN_ID"))
-        return {self.parent, self.child} <= found
+                pids.add(process.environ().get("PREFECT__FLOW_RUN_ID"))
+        return {self.parent, self.child} <= pids
 
 
 @contextmanager
 def waiting_run(station: LocalStation) -> Iterator[Path]:
     """Another run that asks for the GPU; yields the file with what it says, such as `held`."""
-    said = station.folder / f"holder-{time.monotonic()}.txt"
+    output = station.folder / f"holder-{time.monotonic()}.txt"
     environment = os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"}
-    with said.open("w") as out:
+    with output.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", HOLDER],
             cwd=station.code,
@@ -82,8 +84,8 @@ def waiting_run(station: LocalStation) -> Iterator[Path]:
             env=environment,
         )
     try:
-        wait_until(lambda: "waiting for the GPU slot" in said.read_text())
-        yield said
+        wait_until(lambda: "waiting for the GPU slot" in output.read_text())
+        yield output
     finally:
         process.communicate()  # it holds the GPU until its input ends
 
@@ -105,10 +107,10 @@ def test_training_goes_on_while_the_server_is_away(
     """Parent and child complete as if nothing had happened, the slot comes back, and two runs never have the GPU at once."""
     lost = list[Any]()
     training = Training(station, seed=100 + away)
-    with waiting_run(station) as said:
+    with waiting_run(station) as output:
 
         def check() -> None:
-            if "held" in said.read_text() and training.trainers():
+            if "held" in output.read_text() and training.trainers():
                 lost.append("two runs have the GPU")
 
         stop_server(station, how)
@@ -128,7 +130,7 @@ def test_training_goes_on_while_the_server_is_away(
 
         wait_until(over, PATIENCE)
         training.note(f"the child has ended: {station.run(training.child)['state']['name']}")
-        wait_until(lambda: "held" in said.read_text())
+        wait_until(lambda: "held" in output.read_text())
         training.note("the run that waited has the GPU")
     parent, children = station.ended(training.parent, PATIENCE), station.children(training.parent)
     training.note(f"the parent has ended: {parent['state']['name']}")
@@ -138,7 +140,7 @@ def test_training_goes_on_while_the_server_is_away(
     if len([name for name, _ in ends if name.startswith("train ")]) != 1:
         lost.append(("the training was started again", ends))
     wait_until(lambda: station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0)
-    print(training.logged(training.child), training.logged(training.parent), said.read_text(), sep="\n---\n")
+    print(training.logged(training.child), training.logged(training.parent), output.read_text(), sep="\n---\n")
     if status := station.try_command("status").returncode:
         lost.append(("status", status))
     tally(
@@ -160,7 +162,7 @@ def test_run_can_be_cancelled_after_an_outage(station: LocalStation, tally: Tall
         time.sleep(1)
     station.up()
     training.note("the server is back, and the run is cancelled")
-    station.ask(f"/flow_runs/{training.parent}/set_state", state={"type": "CANCELLING"})
+    station.post(f"/flow_runs/{training.parent}/set_state", state={"type": "CANCELLING"})
     ends = [station.ended(run)["state_type"] for run in (training.parent, training.child)]
     training.note(f"parent and child have ended: {ends}")
     if ends != ["CANCELLED", "CANCELLED"]:

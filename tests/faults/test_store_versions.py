@@ -42,35 +42,37 @@ def bytes_of(store: Path) -> dict[str, str]:
 @pytest.fixture
 def read_only(copied: Path) -> Iterator[Path]:
     """The store of a finished run, in which nobody may write."""
-    place = Path(Store.current().root.path)
-    shutil.rmtree(place / ".scratch", ignore_errors=True)
-    folders = [place, *(f for f in place.rglob("*") if f.is_dir())]
+    folder = Path(Store.current().root.path)
+    shutil.rmtree(folder / ".scratch", ignore_errors=True)
+    folders = [folder, *(f for f in folder.rglob("*") if f.is_dir())]
     for folder in folders:
         folder.chmod(0o555)
-    yield place
+    yield folder
     for folder in folders:
         folder.chmod(0o755)
 
 
 @pytest.mark.faults
-def test_a_read_only_store_is_read_and_never_half_written(read_only: Path, wanted: list[str], tally: Tally) -> None:
+def test_a_read_only_store_is_read_and_never_half_written(read_only: Path, overrides: list[str], tally: Tally) -> None:
     """What writes is refused with the path and the way out before a server starts; what reads, reads."""
-    given, lost = set_options(wanted), []
+    options, lost = set_options(overrides), []
     artifact = Store.current().manifests("train")[0].id
-    before = bytes_of(read_only)
+    contents = bytes_of(read_only)
     tries: list[tuple[list[str], int]] = [
-        (["run", *given], 2), (["evaluate", *given], 2), (["gc", "--delete", "--days", "0"], 2), (["pin", artifact], 2),
-        (["plan", *given], 0), (["show", artifact], 0), (["store"], 0),
+        (["run", *options], 2), (["evaluate", *options], 2), (["gc", "--delete", "--days", "0"], 2), (["pin", artifact], 2),
+        (["plan", *options], 0), (["show", artifact], 0), (["store"], 0),
     ]  # fmt: skip
     for arguments, code in tries:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "flows.cli", *arguments], preexec_fn=obey_modes, cwd=ROOT, check=False,
             capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        refused = done.stderr.count("\n") == 1 and str(read_only) in done.stderr and "DIALOGSUM_STORE" in done.stderr
-        if done.returncode != code or (code == 2 and not refused):
-            lost.append((arguments[0], done.returncode, done.stderr[-400:]))
-    assert bytes_of(read_only) == before
+        refused = (
+            process.stderr.count("\n") == 1 and str(read_only) in process.stderr and "DIALOGSUM_STORE" in process.stderr
+        )
+        if process.returncode != code or (code == 2 and not refused):
+            lost.append((arguments[0], process.returncode, process.stderr[-400:]))
+    assert bytes_of(read_only) == contents
     tally("13 read-only store", len(tries), lost)
 
 
@@ -91,21 +93,23 @@ VERSIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_store_of_another_version_is_refused_and_left_alone(
-    copied: Path, wanted: list[str], command: Any, tally: Tally, version: str
+    copied: Path, overrides: list[str], command: Any, tally: Tally, version: str
 ) -> None:
     """Nothing is taken for damage and made again, nothing is removed, nothing is read that may mean something else."""
-    place, given, lost = Path(Store.current().root.path), set_options(wanted), []
+    folder, options, lost = Path(Store.current().root.path), set_options(overrides), []
     artifact = Store.current().manifests("train")[0].id
-    rewrite(place, VERSIONS[version])
-    before = bytes_of(place)
+    rewrite(folder, VERSIONS[version])
+    contents = bytes_of(folder)
     tries = [
-        ["plan", *given], ["show"], ["show", artifact], ["store"], ["gc", "--days", "0", "--delete"], ["history", *given],
-        ["results"], ["pin", artifact], ["plan", *given, "--adapter", "latest"], ["rollback", *given],
+        ["plan", *options], ["show"], ["show", artifact], ["store"], ["gc", "--days", "0", "--delete"], ["history", *options],
+        ["results"], ["pin", artifact], ["plan", *options, "--adapter", "latest"], ["rollback", *options],
     ]  # fmt: skip
     for arguments in tries:
-        code, out, said = command(*arguments)
-        known = "another version of this project" in said or "no champion" in said  # rolls back nobody: there is none
-        if (code, out, said.count("\n")) != (2, "", 1) or not known:
-            lost.append((arguments[0], code, out, said))
-    assert bytes_of(place) == before
+        code, out, stderr = command(*arguments)
+        known = (
+            "another version of this project" in stderr or "no champion" in stderr
+        )  # rolls back nobody: there is none
+        if (code, out, stderr.count("\n")) != (2, "", 1) or not known:
+            lost.append((arguments[0], code, out, stderr))
+    assert bytes_of(folder) == contents
     tally(f"13 store of {'a newer' if 'newer' in version else 'an older'} version", len(tries), lost)

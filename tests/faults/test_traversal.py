@@ -43,7 +43,7 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
 ) -> None:
     """Command line, receipts, jobs, recipes, prompts, packages: one line, exit 2, nothing made or changed."""
     manifest = publish_small_artifact(store)
-    fields, before = Ref.of_manifest(manifest).model_dump(), tree(tmp_path)
+    fields, files = Ref.of_manifest(manifest).model_dump(), tree(tmp_path)
     attempts: dict[str, Callable[[str], object]] = {
         "receipt": lambda form: Ref.model_validate(fields | {"path": form}),
         "job": sharding.kept,
@@ -65,10 +65,10 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
                 arguments.insert(1, "--")
             if form == "" and arguments[0] == "show":
                 continue  # the list
-            code, out, said = command(*arguments)
-            if (code, out, said.count("\n")) != (2, "", 1) or not said.rstrip("\n").isprintable():
-                lost.append((arguments, code, out, said))
-    assert tree(tmp_path) == before
+            code, out, stderr = command(*arguments)
+            if (code, out, stderr.count("\n")) != (2, "", 1) or not stderr.rstrip("\n").isprintable():
+                lost.append((arguments, code, out, stderr))
+    assert tree(tmp_path) == files
     assert len(HOSTILE_NAMES) >= 40
     tally("15 hostile form of a name", len(HOSTILE_NAMES) * (len(attempts) + 4), lost)
 
@@ -86,11 +86,11 @@ def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Pat
     manifest = publish_small_artifact(store)
     for parts in (("results", "record"), ("champions", "base", "000001.json")):
         store.write(b"{}", *parts)
-    place, outside = Path(store.root.path, LINKS[what].format(artifact=manifest.path)), tmp_path / "outside"
+    link, outside = Path(store.root.path, LINKS[what].format(artifact=manifest.path)), tmp_path / "outside"
     outside.mkdir()
-    shutil.move(place, outside / "moved")
-    place.symlink_to(outside / "moved")
-    before = tree(outside)
+    shutil.move(link, outside / "moved")
+    link.symlink_to(outside / "moved")
+    files = tree(outside)
     reads: list[Callable[[], object]]
     if what in ("results", "champions", "small file"):
         parts = ("champions", "base") if what == "champions" else ("results",)
@@ -114,7 +114,7 @@ def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Pat
         except (RequestError, DamageError) as refused:
             if "link" not in str(refused):
                 lost.append((number, str(refused)))
-    assert tree(outside) == before
+    assert tree(outside) == files
     tally("15 link out of the store", len(reads), lost)
 
 

@@ -18,11 +18,11 @@ class ArtifactFactory:
     """Runs plain stage functions on constructed artifacts."""
 
     def __init__(self, folder: Path, store: Store) -> None:
-        self.folder, self.store, self.made = folder, store, 0
+        self.folder, self.store, self.count = folder, store, 0
 
     def context(self) -> Context:
-        self.made += 1
-        out, work = self.folder / f"stage{self.made}" / "out", self.folder / f"stage{self.made}" / "work"
+        self.count += 1
+        out, work = self.folder / f"stage{self.count}" / "out", self.folder / f"stage{self.count}" / "work"
         out.mkdir(parents=True)
         work.mkdir()
         return Context(out, work, Runtime(), Silent())
@@ -32,7 +32,7 @@ class ArtifactFactory:
         out = self.context().out
         write_table(rows, schema, out / f"{table}.parquet")
         manifest = self.store.publish(
-            out, stage=stage, of=None, name="made", key=f"{self.made:08x}", rows=len(rows), identity={}, inputs={},
+            out, stage=stage, of=None, name="made", key=f"{self.count:08x}", rows=len(rows), identity={}, inputs={},
             facts={}, made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
         )  # fmt: skip
         return Artifact(self.store.payload(manifest.path), manifest)

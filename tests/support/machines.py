@@ -19,7 +19,7 @@ class IsolatedMachine:
         for name in ("home", "tmp", "work", "prefect"):
             (folder / name).mkdir(parents=True)
         places = {"HOME": "home", "TMPDIR": "tmp", "PREFECT_HOME": "prefect"}
-        own = {name: str(folder / place) for name, place in places.items()}
+        own = {name: str(folder / name_of_folder) for name, name_of_folder in places.items()}
         self.environment = (
             os.environ | server.environment | own | more | {"DIALOGSUM_STORE": store, "PYTHONPATH": str(ROOT)}
         )
@@ -39,9 +39,9 @@ class IsolatedMachine:
     def call(self, *arguments: str, code: int = 0) -> Any:
         """The JSON object that a command answers with, or with a `code` the last line of its standard error."""
         process = self.start(*arguments, "--json")
-        answer, said = process.communicate(timeout=500)
-        assert process.returncode == code, said
-        return said.strip().splitlines()[-1] if code else json.loads(answer)
+        answer, stderr = process.communicate(timeout=500)
+        assert process.returncode == code, stderr
+        return stderr.strip().splitlines()[-1] if code else json.loads(answer)
 
     def files(self) -> list[Path]:
         """What lies on this machine, beside Prefect's own database and the font list of matplotlib."""
@@ -50,5 +50,5 @@ class IsolatedMachine:
 
     @property
     def scratch(self) -> Path:
-        (found,) = (self.folder / "tmp").glob("dialogsum-*")
-        return found
+        (folder,) = (self.folder / "tmp").glob("dialogsum-*")
+        return folder

@@ -77,8 +77,8 @@ def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
         ids = [row["id"] for row in read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)]
         parts = Path(config["parts"])
         parts.mkdir()
-        made = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
-        generate.save_part(made, parts)
+        predictions = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
+        generate.save_part(predictions, parts)
         return [{}]
 
     patch.setattr(generate, "run_workers", workers)
@@ -99,21 +99,21 @@ def flow_caller(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
         from flows import pipeline
         from flows.cli.pipeline_commands import rollback
 
-        wanted = overrides(rank, *more)
+        settings = overrides(rank, *more)
         if flow == "rollback":
-            rollback("smollm2-135m", wanted, as_json=True)
+            rollback("smollm2-135m", settings, as_json=True)
             return {}
-        found: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=wanted, **options)
-        return found
+        summary: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=settings, **options)
+        return summary
 
     call.overrides, call.llama = overrides, llama  # type: ignore[attr-defined]
     return call
 
 
 def stage_entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[str, Any]:
-    found: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
-    assert len(found) == 1
-    return found[0]
+    entries: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+    assert len(entries) == 1
+    return entries[0]
 
 
 def adapter_id(summary: dict[str, Any]) -> str:
@@ -124,14 +124,14 @@ def stages_run(summary: dict[str, Any]) -> list[str]:
     return [" ".join(filter(None, [e["stage"], e["of"]])) for e in summary["stages"] if e["status"] == "run"]
 
 
-def planned_stages(wanted: list[str]) -> dict[str, dict[str, Any]]:
+def planned_stages(overrides: list[str]) -> dict[str, dict[str, Any]]:
     """What `plan` says, by the stage's folder or, where it would be new, its name."""
     from flows import dag
     from flows.planner import Planner
     from flows.recipe import load_recipe
 
     planner = Planner()
-    dag.retrain(dag.set_up(load_recipe("smollm2-135m", wanted)), planner.step)
+    dag.retrain(dag.set_up(load_recipe("smollm2-135m", overrides)), planner.step)
     return {" ".join(filter(None, [e["stage"], e["of"]])): e for e in planner.stages}
 
 
@@ -139,28 +139,28 @@ class DagWalker:
     """The graph without Prefect: every stage decided and performed, here."""
 
     def __init__(self, events: Events | None = None) -> None:
-        self.events, self.made = events or Silent(), list[tuple[Manifest, bool]]()
+        self.events, self.results = events or Silent(), list[tuple[Manifest, bool]]()
 
-    def step(self, stage: Stage, of: str | None, spec: Record, **given: Any) -> Ref:
-        inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in given.items()}
+    def step(self, stage: Stage, of: str | None, spec: Record, **inputs_by_role: Any) -> Ref:
+        inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in inputs_by_role.items()}
         identity = decide(stage, of, spec, inputs).identity
         job = Job(
             stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=identity, run="walk",
             runtime={"device": "cpu"},  # type: ignore[arg-type]
         )  # fmt: skip
-        self.made.append(self.perform(stage, job))
-        return Ref.of_manifest(self.made[-1][0])
+        self.results.append(self.execute(stage, job))
+        return Ref.of_manifest(self.results[-1][0])
 
-    def perform(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
+    def execute(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
         return perform(stage, job, self.events)
 
-    def through(self, wanted: list[str]) -> None:
+    def through(self, overrides: list[str]) -> None:
         from flows import dag
         from flows.recipe import load_recipe
 
-        dag.retrain(dag.set_up(load_recipe("smollm2-135m", wanted)), self.step)
+        dag.retrain(dag.set_up(load_recipe("smollm2-135m", overrides)), self.step)
 
 
-def set_options(wanted: list[str]) -> list[str]:
+def set_options(overrides: list[str]) -> list[str]:
     """Overrides as arguments of the command line."""
-    return ["smollm2-135m", *[word for setting in wanted for word in ("--set", setting)]]
+    return ["smollm2-135m", *[word for setting in overrides for word in ("--set", setting)]]

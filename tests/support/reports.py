@@ -100,13 +100,13 @@ class Page(HTMLParser):
 
     def shown(self) -> dict[str, list[str]]:
         """Group of dialogues -> the ids in it, in order."""
-        found: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {}
         title = ""
         for tag, texts in self.elements:
             title = "".join(texts) if tag == "h3" else title
             if tag == "article":
-                found.setdefault(title, []).append("".join(texts).split()[0])
-        return found
+                groups.setdefault(title, []).append("".join(texts).split()[0])
+        return groups
 
 
 class ReportBuilder:
@@ -121,20 +121,20 @@ class ReportBuilder:
         self.otherwise = {"prompt"}
         """What `before` was asked otherwise."""
 
-    def asked(self, name: str, output: Artifact) -> Artifact:
+    def generated(self, name: str, output: Artifact) -> Artifact:
         """Predictions with the prompts and the decoding that they were asked by."""
         otherwise = self.otherwise if name == "before" else set()
         config = {"turns": "gemma", "generate": {"candidates": 8 if "decoding" in otherwise else 1}}
         rows = InputRef(id="format-00000001", digest=("b" if "prompt" in otherwise else "a") * 64)
-        found = self.told(output, config)
-        return replace(found, manifest=found.manifest.model_copy(update={"inputs": {"rows": rows}}))
+        predictions = self.with_provenance(output, config)
+        return replace(predictions, manifest=predictions.manifest.model_copy(update={"inputs": {"rows": rows}}))
 
-    def told(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
+    def with_provenance(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
         """The same payload with what a real stage would have said of it."""
         origin = {"model": self.model, "data": self.data}
         made = Made(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
-        said = {"facts": facts, "identity": {"config": config}, "made": made}
-        return replace(artifact, manifest=artifact.manifest.model_copy(update=said))
+        fields = {"facts": facts, "identity": {"config": config}, "made": made}
+        return replace(artifact, manifest=artifact.manifest.model_copy(update=fields))
 
     def inputs(
         self, base: list[str], tuned: list[str] | None = None, gate: dict[str, Any] | None = None, **rivals: list[str]
@@ -144,41 +144,43 @@ class ReportBuilder:
         With `gate` also the decision.
         """
         table, context = self.artifact_factory.artifact, self.artifact_factory.context()
-        dataset = self.told(table("download", "test", self.rows, DATASET), {"data": {"revision": "0"}})
-        before, after = self.template.split("{dialogue}")
-        filled = [{"id": row["id"], "prompt": before + row["dialogue"] + after} for row in self.rows]
-        prompts = self.told(table("format", "test", filled, FORMATTED_EVAL), {"template": self.template})
+        dataset = self.with_provenance(table("download", "test", self.rows, DATASET), {"data": {"revision": "0"}})
+        prefix, suffix = self.template.split("{dialogue}")
+        filled = [{"id": row["id"], "prompt": prefix + row["dialogue"] + suffix} for row in self.rows]
+        prompts = self.with_provenance(table("format", "test", filled, FORMATTED_EVAL), {"template": self.template})
         texts = {"base": base} | ({"tuned": tuned} if tuned is not None else {}) | rivals
         outputs = {
-            name: self.asked(name, self.predictions(found, self.cut if name == "tuned" else set()))
-            for name, found in texts.items()
+            name: self.generated(name, self.predictions(summaries, self.cut if name == "tuned" else set()))
+            for name, summaries in texts.items()
         }
-        done = score(ScoreConfig(bootstrap_resamples=500), context, dataset, **outputs)
-        scores = self.told(replace(outputs["base"], payload=context.out), {}, **done.facts)
-        made = {"dataset": dataset, "prompts": prompts, "scores": scores, **outputs}
+        scored = score(ScoreConfig(bootstrap_resamples=500), context, dataset, **outputs)
+        scores = self.with_provenance(replace(outputs["base"], payload=context.out), {}, **scored.facts)
+        artifacts = {"dataset": dataset, "prompts": prompts, "scores": scores, **outputs}
         if gate is not None:
             decided = self.artifact_factory.context()
             promote(PromoteSpec(gate=GateConfig(**gate)), decided, scores)
-            made["decision"] = replace(scores, payload=decided.out)
+            artifacts["decision"] = replace(scores, payload=decided.out)
         if tuned is not None:
             losses: list[dict[str, Any]] = [{"step": 0, "validation_loss": 3.5}]
             losses += [{"step": i, "train_loss": 3.0 / i} for i in (1, 2)]
             adapter = table("train", "curve", losses, CURVE)
             (adapter.payload / "checks.json").write_text(json.dumps(self.checks))
-            made["adapter"] = self.told(adapter, {"turns": "gemma", "train": {"seed": 0}}, template=self.trained_on)
-        return made
+            artifacts["adapter"] = self.with_provenance(
+                adapter, {"turns": "gemma", "train": {"seed": 0}}, template=self.trained_on
+            )
+        return artifacts
 
     def predictions(self, texts: list[str], cut: set[int]) -> Artifact:
-        made = self.artifact_factory.predictions(texts, cut)
+        artifact = self.artifact_factory.predictions(texts, cut)
         assert [row["id"] for row in self.rows] == [f"test_{i}" for i in range(len(texts))]
-        return made
+        return artifact
 
     def render(self, inputs: dict[str, Artifact], **settings: Any) -> tuple[Path, dict[str, Any]]:
         """The folder with the pages, and the verdict."""
         context = self.artifact_factory.context()
         spec = ReportSpec(report=ReportConfig(**settings), history=tuple(self.history), prompts=self.prompts)
-        done = report(spec, context, **inputs)
-        return context.out, done.facts["verdict"]
+        result = report(spec, context, **inputs)
+        return context.out, result.facts["verdict"]
 
     def constant(self) -> list[str]:
         return ["People talk."] * len(self.rows)

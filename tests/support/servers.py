@@ -37,8 +37,8 @@ def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     end, last = time.monotonic() + seconds, "nothing"
     while time.monotonic() < end:
         try:
-            if found := ready():
-                return found
+            if value := ready():
+                return value
         except Exception as error:
             last = repr(error)
         time.sleep(0.3)
@@ -201,17 +201,17 @@ class PostgreSQL:
     """As in docs/operating.md: the owner of a database may make the extension pg_trgm, which Prefect needs, without more rights."""
 
     def __init__(self) -> None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]
-        if not found[-1].is_file():
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]
+        if not programs[-1].is_file():
             pytest.skip("no PostgreSQL: install the package postgresql")
-        self.bin, (self.port,) = found[-1].resolve().parent, free_ports(1)
+        self.bin, (self.port,) = programs[-1].resolve().parent, free_ports(1)
         self.folder = folder = Path(
             tempfile.mkdtemp(prefix="dialogsum-postgresql-")
         )  # pytest's are closed to `postgres`
         (folder / "password").write_text("pw-of-the-tests")
         if os.getuid() == 0:
-            for place in (folder, folder / "password"):
-                shutil.chown(place, "postgres")
+            for path in (folder, folder / "password"):
+                shutil.chown(path, "postgres")
         data, password = f"{folder}/data", f"--pwfile={folder}/password"
         self._run("initdb", "-D", data, "-U", "postgres", "--auth=scram-sha-256", password)
         command = [str(self.bin / "postgres"), "-D", data, "-p", str(self.port), "-k", str(folder), "-h", "127.0.0.1"]
@@ -235,10 +235,10 @@ class PostgreSQL:
     def _run(self, name: str, *arguments: str) -> str:
         command = self._as_postgres([str(self.bin / name), *arguments])
         environment = os.environ | {"PGPASSWORD": "pw-of-the-tests"}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=self.folder)
-        if done.returncode:
-            raise RuntimeError(f"{name}: {done.stderr}")
-        return done.stdout
+        process = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=self.folder)
+        if process.returncode:
+            raise RuntimeError(f"{name}: {process.stderr}")
+        return process.stdout
 
     def _sql(self, statement: str, name: str = "postgres") -> str:
         """As a role, in the database that has its name."""

@@ -63,10 +63,10 @@ class LocalStation:
         self.http = PrefectHttpxSyncClient(base_url=self.url, timeout=60, raise_on_all_errors=False)
 
     def command(self, *words: str) -> str:
-        done = self.try_command(*words)
-        assert done.returncode == 0, done.stderr
-        self.progress = str(done.stderr)
-        return str(done.stdout)
+        process = self.try_command(*words)
+        assert process.returncode == 0, process.stderr
+        self.progress = str(process.stderr)
+        return str(process.stdout)
 
     def try_command(self, *words: str) -> Any:
         return run_cli("station", *words, root=self.code, **self.environment)
@@ -74,7 +74,7 @@ class LocalStation:
     def up(self) -> str:
         return self.command("up", "--port", str(self.port), "--reports-port", str(self.reports_port))
 
-    def ask(self, path: str, **content: Any) -> Any:
+    def post(self, path: str, **content: Any) -> Any:
         answer = self.http.post(path, json=content)
         assert answer.is_success, answer.text
         return answer.json()
@@ -85,12 +85,12 @@ class LocalStation:
     def start(self, name: str, run_name: str | None = None, **parameters: Any) -> str:
         """A run of a deployment, as the UI's form makes it."""
         deployment = self.get(f"/deployments/name/{name}")["id"]
-        given = {"parameters": parameters} | ({"name": run_name} if run_name else {})
-        return str(self.ask(f"/deployments/{deployment}/create_flow_run", **given)["id"])
+        content = {"parameters": parameters} | ({"name": run_name} if run_name else {})
+        return str(self.post(f"/deployments/{deployment}/create_flow_run", **content)["id"])
 
     def run(self, identifier: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.get(f"/flow_runs/{identifier}")
-        return found
+        run: dict[str, Any] = self.get(f"/flow_runs/{identifier}")
+        return run
 
     def ended(self, identifier: str, patience: float = PATIENCE) -> dict[str, Any]:
         """The run once it is over."""
@@ -98,10 +98,10 @@ class LocalStation:
         return self.run(identifier)
 
     def children(self, parent: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.ask(
+        runs: list[dict[str, Any]] = self.post(
             "/flow_runs/filter", flow_runs={"parent_flow_run_id": {"any_": [parent]}}, sort="START_TIME_ASC"
         )
-        return found
+        return runs
 
     def retrain(self, *more: str) -> str:
         return self.start("retrain/retrain", recipe="smollm2-135m", overrides=[*self.settings, *more])
@@ -114,12 +114,12 @@ class LocalStation:
 
     def processes(self) -> list[psutil.Process]:
         """Whatever runs with this station's environment."""
-        found = []
+        processes = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get("DIALOGSUM_STATION") == self.environment["DIALOGSUM_STATION"]:
-                    found.append(process)
-        return found
+                    processes.append(process)
+        return processes
 
     def kill(self, name: str) -> None:
         """SIGKILL to a worker and all its runs at once."""
@@ -129,30 +129,30 @@ class LocalStation:
 
     def rename(self, name: str, former: str, copy: bool = False) -> None:
         """Give an automation, or a copy of it, the name that an earlier version gave it."""
-        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
-        content = {key: found[key] for key in ("description", "enabled", "actions", "trigger")}
+        (automation,) = [a for a in self.post("/automations/filter") if a["name"] == f"dialogsum: {name}"]
+        content = {key: automation[key] for key in ("description", "enabled", "actions", "trigger")}
         content["name"] = f"dialogsum: {former}"
         if copy:
-            self.ask("/automations/", **content)
+            self.post("/automations/", **content)
         else:
-            self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
+            self.http.put(f"/automations/{automation['id']}", json=content).raise_for_status()
 
     def hasten(self, name: str, seconds: float) -> float:
         """Have an automation wait for so long only, until the next `up`. Returns how long it would have waited."""
-        (found,) = [a for a in self.ask("/automations/filter") if a["name"] == f"dialogsum: {name}"]
-        content = {key: found[key] for key in ("name", "description", "enabled", "actions")}
-        content["trigger"] = found["trigger"] | {"within": seconds}
-        self.http.put(f"/automations/{found['id']}", json=content).raise_for_status()
-        return float(found["trigger"]["within"])
+        (automation,) = [a for a in self.post("/automations/filter") if a["name"] == f"dialogsum: {name}"]
+        content = {key: automation[key] for key in ("name", "description", "enabled", "actions")}
+        content["trigger"] = automation["trigger"] | {"within": seconds}
+        self.http.put(f"/automations/{automation['id']}", json=content).raise_for_status()
+        return float(automation["trigger"]["within"])
 
     def errors(self, run: str) -> list[str]:
         """What the log of a run, its tasks included, has at level ERROR or above."""
-        found = self.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}, limit=200)
-        return [entry["message"] for entry in found]
+        entries = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}, limit=200)
+        return [entry["message"] for entry in entries]
 
     def triggered_by(self, run: str) -> list[str]:
         """Names of the automations that an event of a run has triggered."""
-        events = self.ask("/events/filter", filter={"event": {"name": ["prefect.automation.triggered"]}})["events"]
+        events = self.post("/events/filter", filter={"event": {"name": ["prefect.automation.triggered"]}})["events"]
         return [e["resource"]["prefect.resource.name"] for e in events if run in json.dumps(e["payload"])]
 
     def process(self, name: str) -> psutil.Process:

@@ -100,9 +100,9 @@ def start_worker(file: Path, *launcher: str, **environment: str) -> subprocess.P
 
 
 def worker_result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    said, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    events = [json.loads(line.removeprefix(MARK)) for line in said.splitlines() if line.startswith(MARK)]
-    found: dict[str, Any] = events[-1]
-    assert found["event"] == "result"
-    return found
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    events = [json.loads(line.removeprefix(MARK)) for line in output.splitlines() if line.startswith(MARK)]
+    result: dict[str, Any] = events[-1]
+    assert result["event"] == "result"
+    return result

@@ -52,9 +52,9 @@ def test_a_retraining_is_recorded_in_postgresql(
         "PREFECT_API_AUTH_STRING": CREDENTIAL,
         "PREFECT_HOME": str(tmp_path / "home"),
     }
-    done = run_cli("run", *recipe, **client)
-    assert done.returncode == 0, done.stderr
-    assert {entry["status"] for entry in json.loads(done.stdout)["stages"]} == {"run"}
+    process = run_cli("run", *recipe, **client)
+    assert process.returncode == 0, process.stderr
+    assert {entry["status"] for entry in json.loads(process.stdout)["stages"]} == {"run"}
     assert database.value("SELECT state_type FROM flow_run") == "COMPLETED"
     assert database.value("SELECT count(*) FROM task_run WHERE state_type = 'COMPLETED'") == "9"
     assert database.value("SELECT count(*) FROM artifact WHERE key IN ('report', 'scores', 'stages')") == "3"
@@ -68,14 +68,14 @@ def test_without_the_credential_nothing_is_answered(
     """The API says 401 except to a health check; a run ends in one line that names the setting, and no stage starts."""
     assert server.status("/health") == 200
     assert server.status("/flow_runs/filter", "POST") == 401
-    before = database.value("SELECT count(*) FROM flow_run")
+    flow_runs = database.value("SELECT count(*) FROM flow_run")
     own = {"PREFECT_API_AUTH_STRING": credential} if credential else {}
     refused = run_cli("run", *recipe, PREFECT_API_URL=server.url, PREFECT_HOME=str(tmp_path / "home"), **own)
     assert (refused.returncode, refused.stdout) == (2, ""), refused.stderr
     assert refused.stderr.count("\n") == 1
     assert "PREFECT_API_AUTH_STRING" in refused.stderr
     assert "wrong" not in refused.stderr
-    assert database.value("SELECT count(*) FROM flow_run") == before
+    assert database.value("SELECT count(*) FROM flow_run") == flow_runs
 
 
 def test_a_server_that_is_not_there_is_refused(recipe: list[str], tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def full_report(folder: Path) -> Path:
     headline = inputs["scores"].manifest.facts["headline"]["tuned"]
     for seed, off in ((1, -0.8), (2, 0.5)):
         other = {kind: value + off for kind, value in headline.items()}
-        inputs[f"seed_{seed}"] = report_builder.told(inputs["scores"], {}, headline={"tuned": other})
+        inputs[f"seed_{seed}"] = report_builder.with_provenance(inputs["scores"], {}, headline={"tuned": other})
     return report_builder.render(inputs)[0] / "report.html"
 
 
@@ -124,8 +124,8 @@ def test_no_hostile_text_runs_or_becomes_an_element(browser: Any, visit: Any, na
     assert browser.execute_script("return typeof window.__hit") == "undefined"
     with pytest.raises(Exception, match="no such alert"):
         _ = browser.switch_to.alert.text
-    foreign = "img, iframe, b, body script ~ *, svg[onload], [onerror], [onmouseover], [onfocus], [autofocus], main a, script[src]"
-    assert browser.execute_script("return document.querySelectorAll(arguments[0]).length", foreign) == 0
+    foreign_elements = "img, iframe, b, body script ~ *, svg[onload], [onerror], [onmouseover], [onfocus], [autofocus], main a, script[src]"
+    assert browser.execute_script("return document.querySelectorAll(arguments[0]).length", foreign_elements) == 0
     assert browser.execute_script("return document.scripts.length") == 1
 
 
@@ -225,11 +225,11 @@ def test_page_is_no_wider_than_the_window(browser: Any, visit: Any, name: str, w
     """Tables scroll by themselves, long words break: a phone never has to scroll the page sideways."""
     visit(name, width=width)
     browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-    found, inner = browser.execute_script(
+    content_width, inner = browser.execute_script(
         "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     )
     assert inner <= width
-    assert found <= inner
+    assert content_width <= inner
 
 
 def contrast(one: list[int], two: list[int]) -> float:

@@ -70,8 +70,8 @@ def test_a_second_machine_reuses_every_stage_of_the_first(
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / machine))
         walker = DagWalker()
         walker.through(overrides)
-        assert [ran for _, ran in walker.made] == [executed] * 9
-        artifacts.append([manifest for manifest, _ in walker.made])
+        assert [ran for _, ran in walker.results] == [executed] * 9
+        artifacts.append([manifest for manifest, _ in walker.results])
         shutil.rmtree(tmp_path / machine)
     assert artifacts[0] == artifacts[1]
     stored = s3_server.filesystem()
@@ -115,15 +115,15 @@ def test_machines_that_share_only_the_store_do_one_retraining_between_them(
         "report",
     }
 
-    look, place = s3_server.filesystem(), s3.removeprefix("s3://")
-    kept = {path.removeprefix(place + "/") for path in look.find(place)}
+    filesystem, prefix = s3_server.filesystem(), s3.removeprefix("s3://")
+    stored = {path.removeprefix(prefix + "/") for path in filesystem.find(prefix)}
     for entry in [*finished["stages"], *other["stages"]]:
         folder = entry["path"].removeprefix(f"{s3}/")
-        manifest = json.loads(look.cat_file(f"{place}/{folder}/manifest.json"))
-        assert {f"{folder}/payload/{name}" for name in manifest["files"]} <= kept
-        assert f"results/{manifest['stage']}-{manifest['key']}" in kept
+        manifest = json.loads(filesystem.cat_file(f"{prefix}/{folder}/manifest.json"))
+        assert {f"{folder}/payload/{name}" for name in manifest["files"]} <= stored
+        assert f"results/{manifest['stage']}-{manifest['key']}" in stored
         assert str(tmp_path) not in json.dumps(manifest["identity"])
-    notes = [json.loads(look.cat_file(path)) for path in look.glob(f"{place}/runs/*.json")]
+    notes = [json.loads(filesystem.cat_file(path)) for path in filesystem.glob(f"{prefix}/runs/*.json")]
     assert sorted(note["ended"] for note in notes) == [False, True, True, True]
     assert {e["artifact"] for e in finished["stages"]} in [set(note["artifacts"]) for note in notes]
     for machine in (a, b):
@@ -136,7 +136,7 @@ def slow(*values: Any) -> Any:
 
 @pytest.mark.row(11, "result store unreachable at the start")
 @pytest.mark.parametrize(
-    ("command", "place", "environment", "expected"),
+    ("command", "address", "environment", "expected"),
     [
         ("run", "bucket/x", {"AWS_SECRET_ACCESS_KEY": "Tr0ub4dor&3"}, "refuses these credentials"),
         ("show", "bukket/x", {}, "bucket that does not exist"),
@@ -151,18 +151,18 @@ def test_a_store_that_cannot_be_used_is_refused_before_anything_starts(
     tmp_path: Path,
     recipe: list[str],
     command: str,
-    place: str,
+    address: str,
     environment: dict[str, str],
     expected: str,
 ) -> None:
     """One line, exit 2, no secret in it, no Prefect server started, nothing written."""
-    machine = IsolatedMachine(tmp_path, f"s3://{place}", s3_server, **environment)
+    machine = IsolatedMachine(tmp_path, f"s3://{address}", s3_server, **environment)
     process = machine.start(command, *([] if command == "show" else recipe))
-    answer, said = process.communicate(timeout=120)
-    assert (process.returncode, answer, said.count("\n")) == (2, "", 1), said
-    assert expected in said
-    assert "Tr0ub4dor&3" not in said
-    assert S3.SECRET not in said
+    stdout, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stdout, stderr.count("\n")) == (2, "", 1), stderr
+    assert expected in stderr
+    assert "Tr0ub4dor&3" not in stderr
+    assert S3.SECRET not in stderr
     assert not list((tmp_path / "prefect").iterdir())
     assert machine.files() == []
 
@@ -178,9 +178,9 @@ def test_an_outage_ends_the_stage_in_one_line_and_a_rerun_repeats_nothing(
     running = machine.start("run", *recipe)
     when_formatted(own_server, store, running)
     own_server.kill()
-    _, said = running.communicate(timeout=500)
-    assert running.returncode == 1, said
-    last = said.strip().splitlines()[-1]
+    _, stderr = running.communicate(timeout=500)
+    assert running.returncode == 1, stderr
+    last = stderr.strip().splitlines()[-1]
     assert last.startswith(f"dialogsum: the store {store} does not answer")
     assert "once it is back" in last
 

@@ -59,18 +59,18 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
 
     def seen() -> dict[str, Any]:
         return {
-            "deployments": {d["name"]: (d["id"], d["work_pool_name"]) for d in station.ask("/deployments/filter")},
-            "recipes": {d["name"]: d["parameters"].get("recipe") for d in station.ask("/deployments/filter")},
-            "automations": sorted(a["name"] for a in station.ask("/automations/filter")),
-            "limits": {x["name"]: x["limit"] for x in station.ask("/v2/concurrency_limits/filter")},
+            "deployments": {d["name"]: (d["id"], d["work_pool_name"]) for d in station.post("/deployments/filter")},
+            "recipes": {d["name"]: d["parameters"].get("recipe") for d in station.post("/deployments/filter")},
+            "automations": sorted(a["name"] for a in station.post("/automations/filter")),
+            "limits": {x["name"]: x["limit"] for x in station.post("/v2/concurrency_limits/filter")},
             "processes": {name: station.process(name).pid for name in ("server", "cpu-worker", "gpu-worker")},
         }
 
     first = seen()
     stages = ("download", "format", "train", "generate", "score", "promote", "report")
-    wanted = {"retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in stages)}
+    names = {"retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in stages)}
     on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
-    assert set(first["deployments"]) == wanted
+    assert set(first["deployments"]) == names
     assert on_gpu == {"stage-train", "stage-generate", "summarize"}
     assert first["limits"]["gpu"] == 1
     assert (
@@ -82,7 +82,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
         assert station.get(f"/deployments/name/{name}/{name}")["work_queue_name"] == name
         assert station.get(f"/deployments/name/{name}/{name}")["global_concurrency_limit"] is None
         assert station.get(f"/work_pools/cpu-pool/queues/{name}")["concurrency_limit"] == 1
-    assert first["recipes"] == dict.fromkeys(wanted) | dict.fromkeys(("retrain", "evaluate", "promote"), "quickstart")
+    assert first["recipes"] == dict.fromkeys(names) | dict.fromkeys(("retrain", "evaluate", "promote"), "quickstart")
     assert (
         "default recipe: quickstart (no champion exists, and smollm2-135m of prefect.yaml cannot run here"
         in station.first
@@ -95,17 +95,17 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     reports = station.process("reports")
     reports.kill()
     reports.wait()
-    station.ask("/v2/concurrency_limits/increment", names=["gpu"], slots=1)
+    station.post("/v2/concurrency_limits/increment", names=["gpu"], slots=1)
     broken = station.try_command("status")
     assert broken.returncode == 1
     assert f"reports: {station.reports}, DOES NOT ANSWER" in broken.stdout
     assert "PROBLEM: reports is dead" in broken.stdout
     assert "PROBLEM: the slot of 'gpu' is taken, but no run holds it" in broken.stdout
-    said = station.up()
-    assert "freed the slot of 'gpu', which no run held" in said
+    output = station.up()
+    assert "freed the slot of 'gpu', which no run held" in output
     assert station.get("/v2/concurrency_limits/gpu")["active_slots"] == 0
-    assert f"reports: {station.reports}, answers" in said
-    assert "default recipe: quickstart (kept from an earlier `station up`" in said
+    assert f"reports: {station.reports}, answers" in output
+    assert "default recipe: quickstart (kept from an earlier `station up`" in output
     assert "creating pools, limits, automations and deployments" in station.progress
     assert seen() == first
     assert station.process("reports").pid != reports.pid
@@ -113,11 +113,11 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
 
 def test_the_ui_describes_everything_to_users(station: LocalStation) -> None:
     """Sentences without docstrings of developers: deployments, pools, and what each automation waits for and does."""
-    texts = {d["name"]: d["description"] for d in station.ask("/deployments/filter")}
+    texts = {d["name"]: d["description"] for d in station.post("/deployments/filter")}
     assert "again from its id; `refresh` is on" in texts["stage-generate"]
     assert [name for name, text in texts.items() if not text or re.search(r"Args:|Error|that is there", text)] == []
     assert "summarize" in station.get("/work_pools/gpu-pool")["description"]
-    automations = {a["name"]: a["description"] for a in station.ask("/automations/filter")}
+    automations = {a["name"]: a["description"] for a in station.post("/automations/filter")}
     assert [name for name, text in automations.items() if not re.match("Waits for .* Then ", text)] == []
     assert {
         "dialogsum: mark runs without heartbeat as Crashed", "dialogsum: mark runs that never started as Crashed",
@@ -140,8 +140,8 @@ def test_the_link_to_the_jobs_shows_them_alone(station: LocalStation, tmp_path: 
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
     def listed() -> list[str]:
-        found = driver.find_elements("css selector", "tbody tr a[href*='/deployments/deployment/']")
-        return [link.text for link in found]
+        links = driver.find_elements("css selector", "tbody tr a[href*='/deployments/deployment/']")
+        return [link.text for link in links]
 
     try:
         (link,) = re.findall(r"http://\S+deployments\?\S+", station.first)
@@ -156,7 +156,7 @@ def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(sta
     """Within 100 s of `up`, at the local hour of the schedule; `status` reports that nothing is wrong."""
 
     def ahead() -> list[datetime]:
-        runs = station.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+        runs = station.post("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
         return sorted(datetime.fromisoformat(r["next_scheduled_start_time"]) for r in runs if r["auto_scheduled"])
 
     wait_until(lambda: len(ahead()) >= 3, 100)
@@ -173,21 +173,21 @@ def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(sta
 def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: LocalStation) -> None:
     """Nobody reads that log otherwise: a scheduler that failed every minute looked healthy."""
     log = station.folder / "station" / "server.log"
-    before = log.read_bytes()
+    content = log.read_bytes()
     try:
         with log.open("a") as out:
             out.write(f"{datetime.now():%Y-%m-%d %H:%M:%S}.000 | ERROR   | docket.worker - no more schedules\n")
-        done = station.try_command("status")
+        process = station.try_command("status")
     finally:
-        log.write_bytes(before)
-    assert done.returncode == 1
-    assert "no more schedules" in done.stderr
-    assert str(log) in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+        log.write_bytes(content)
+    assert process.returncode == 1
+    assert "no more schedules" in process.stderr
+    assert str(log) in process.stderr
+    assert len(process.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "complaint"),
+    ("name", "parameters", "complaint"),
     [
         ("retrain/retrain", {"recipe": "gemma-3b"}, "is not one of"),
         ("retrain/retrain", {"overrides": ["train.epochs"]}, "does not match"),
@@ -199,12 +199,12 @@ def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: Local
     ],
 )  # fmt: skip
 def test_form_refuses_what_cannot_be_run(
-    station: LocalStation, name: str, given: dict[str, Any], complaint: str
+    station: LocalStation, name: str, parameters: dict[str, Any], complaint: str
 ) -> None:
     """By the server, before any worker sees it; every field of the form says what it is for."""
     deployment = station.get(f"/deployments/name/{name}")
     assert all(field["description"] for field in deployment["parameter_openapi_schema"]["properties"].values())
-    answer = station.http.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": given})
+    answer = station.http.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": parameters})
     assert answer.status_code == 409
     assert complaint in answer.text
 
@@ -219,14 +219,14 @@ def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     children = station.children(retrained["id"])
     assert {(c["work_pool_name"], c["state_type"]) for c in children} == {("gpu-pool", "COMPLETED")}
     assert [c["name"] for c in children] == ["train llama r4 2 steps", "generate base llama", "generate tuned llama"]
-    pages = {a["key"]: a["data"] for a in station.ask("/artifacts/latest/filter") if a["type"] == "markdown"}
+    pages = {a["key"]: a["data"] for a in station.post("/artifacts/latest/filter") if a["type"] == "markdown"}
     (train,) = (key for key in pages if key.startswith("train-"))
     rows = next(key for key in pages if f"/key/{key})" in pages[train])
     assert rows.startswith("format-")
-    logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
-    said = "\n".join(line["message"] for line in logs)
-    assert "got the GPU slot after" in said
-    assert "12 of 12 rows reach the trainer" in said
+    logs = station.post("/logs/filter", logs={"flow_run_id": {"any_": [children[0]["id"]]}})
+    text = "\n".join(line["message"] for line in logs)
+    assert "got the GPU slot after" in text
+    assert "12 of 12 rows reach the trainer" in text
     log = (station.folder / "station" / "gpu-worker.log").read_text()
     assert re.search(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", log, re.MULTILINE)  # logs have dates
 
@@ -242,13 +242,13 @@ def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
     station: LocalStation, retrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a server that knows neither adapter nor dataset, as if they were made elsewhere: followed from every page of a run."""
-    for artifact in station.ask("/artifacts/filter", limit=200):
+    for artifact in station.post("/artifacts/filter", limit=200):
         if (artifact["key"] or "").split("-")[0] in ("download", "format", "train", "generate"):
             station.http.delete(f"/artifacts/{artifact['id']}").raise_for_status()
     again = station.ended(station.retrain())
     assert again["state"]["message"].startswith("nothing changed")
 
-    of_run = station.ask("/artifacts/filter", artifacts={"flow_run_id": {"any_": [again["id"]]}}, limit=200)
+    of_run = station.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [again["id"]]}}, limit=200)
     todo, seen = [(a["key"], a["data"]) for a in of_run if a["type"] == "markdown"], dict[str, int]()
     assert {key for key, _ in todo} >= {"report", "report-file", "stages", "scores", "decision"}
     while todo:
@@ -285,9 +285,9 @@ def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
     variable = "/variables/name/dialogsum_overrides"
     station.http.patch(variable, json={"value": ["generate.limit=2"]}).raise_for_status()
     try:
-        given = {"recipe": "smollm2-135m", "overrides": station.settings, "prompt": "brief"}
-        typed = station.ended(station.start("evaluate/evaluate", "prompt of Monday", **given))
-        drawn = station.ended(station.start("evaluate/evaluate", "upsilon368-selye-warp", **given))
+        parameters = {"recipe": "smollm2-135m", "overrides": station.settings, "prompt": "brief"}
+        typed = station.ended(station.start("evaluate/evaluate", "prompt of Monday", **parameters))
+        drawn = station.ended(station.start("evaluate/evaluate", "upsilon368-selye-warp", **parameters))
     finally:
         station.http.patch(variable, json={"value": []}).raise_for_status()
     message = typed["state"]["message"]
@@ -297,17 +297,17 @@ def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
     assert re.match(r"train-[0-9a-f]{8} with prompt brief, 2 of 4 dialogues, generate\.limit=2\b", message)
     assert 'against the previous prompt "highlight"' in message
     assert drawn["state"]["message"].startswith("nothing changed: all 8 stages reused; ")
-    logs = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [typed["id"]]}}, limit=200)
-    said = [line["message"] for line in logs]
-    assert "overrides from the Prefect variable dialogsum_overrides: generate.limit=2" in said
-    pages = {a["key"]: a for a in station.ask("/artifacts/filter", artifacts={"flow_run_id": {"any_": [typed["id"]]}})}
+    logs = station.post("/logs/filter", logs={"flow_run_id": {"any_": [typed["id"]]}}, limit=200)
+    messages = [line["message"] for line in logs]
+    assert "overrides from the Prefect variable dialogsum_overrides: generate.limit=2" in messages
+    pages = {a["key"]: a for a in station.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [typed["id"]]}})}
     assert "dialogsum\\_overrides: generate\\.limit\\=2" in pages["report"]["data"]
     assert all("2 of 4 dialogues, generate.limit=2" in pages[key]["description"] for key in ("scores", "stages"))
 
 
 def test_one_stage_is_made_again_from_an_id_alone(station: LocalStation, retrained: dict[str, Any]) -> None:
     """And an id that nobody knows fails with a sentence that says what to do."""
-    score = next(a["key"] for a in station.ask("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
+    score = next(a["key"] for a in station.post("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
     again = station.ended(station.start("stage-score/stage-score", artifact=score))
     assert (again["state_type"], again["name"]) == ("COMPLETED", "score rouge")
     assert Store(station.folder / "store").by_id(score).made.run == again["id"]
@@ -341,12 +341,12 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: L
     """As Quick run does, without parameters: it completes with no hub, with what the variable adds for every run."""
 
     def begun() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = station.ask(
+        runs: list[dict[str, Any]] = station.post(
             "/flow_runs/filter", flows={"name": {"any_": ["retrain"]}}, flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}}
         )  # fmt: skip
-        return found
+        return runs
 
-    before = {run["id"] for run in begun()}
+    earlier = {run["id"] for run in begun()}
     variable = {"name": "dialogsum_overrides", "value": station.settings}
     station.http.patch("/variables/name/dialogsum_overrides", json=variable).raise_for_status()
     try:
@@ -355,7 +355,7 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: L
                  "id": str(uuid4()), "payload": {}, "related": []}  # fmt: skip
         station.http.post("/events", json=[event]).raise_for_status()
         started: list[dict[str, Any]] = []
-        wait_until(lambda: started.extend(run for run in begun() if run["id"] not in before) or started)
+        wait_until(lambda: started.extend(run for run in begun() if run["id"] not in earlier) or started)
         ended = station.ended(started[0]["id"])
         assert ended["parameters"]["recipe"] == "quickstart"
         assert ended["state_type"] == "COMPLETED", ended["state"]["message"]
@@ -370,24 +370,24 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
     parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")
     limit = "/v2/concurrency_limits/gpu"
     wait_until(lambda: station.get(limit)["active_slots"] == 1)
-    said = station.folder / "holder.txt"
-    with said.open("w") as out:
+    output = station.folder / "holder.txt"
+    with output.open("w") as out:
         waiting = subprocess.Popen(
             [sys.executable, "-c", HOLDER], cwd=station.code, stdin=subprocess.PIPE, stdout=out, stderr=out,
             env=os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"},
         )  # fmt: skip
-    wait_until(lambda: "waiting for the GPU slot" in said.read_text())
+    wait_until(lambda: "waiting for the GPU slot" in output.read_text())
     (child,) = station.children(parent)
     station.kill("gpu-worker")
-    assert "held" not in said.read_text()  # two never have it
+    assert "held" not in output.read_text()  # two never have it
     dead = station.try_command("status")
     assert (dead.returncode, "gpu-worker is dead" in dead.stderr) == (1, True)
-    wait_until(lambda: "held" in said.read_text())
+    wait_until(lambda: "held" in output.read_text())
     waiting.communicate()
     assert "no heartbeat for" in station.ended(child["id"])["state"]["message"]
     assert station.run(child["id"])["state_type"] == "CRASHED"
     wait_until(lambda: len(station.children(parent)) == 2)
-    station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
+    station.post(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
     assert station.ended(parent)["state_type"] == "CANCELLED"
     station.up()  # starts the worker anew
     assert {station.ended(c["id"])["state_type"] for c in station.children(parent)} == {"CRASHED", "CANCELLED"}
@@ -407,7 +407,7 @@ def test_schedule_of_every_minute_starts_retrainings_that_complete(
     (schedule,) = [each["id"] for each in answer.raise_for_status().json()]
 
     def completed() -> list[dict[str, Any]]:
-        runs = station.ask("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}})
+        runs = station.post("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}})
         return [run for run in runs if run["auto_scheduled"] and run["created_by"]["id"] == schedule]
 
     try:
@@ -442,21 +442,24 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
         )  # fmt: skip
 
     def beats(run: str) -> int:
-        wanted = {"event": {"name": ["prefect.flow-run.heartbeat"]}, "resource": {"id": [f"prefect.flow-run.{run}"]}}
-        return int(station.ask("/events/filter", filter=wanted)["total"])
+        event_filter = {
+            "event": {"name": ["prefect.flow-run.heartbeat"]},
+            "resource": {"id": [f"prefect.flow-run.{run}"]},
+        }
+        return int(station.post("/events/filter", filter=event_filter)["total"])
 
-    def found(name: str) -> list[str]:
-        runs = station.ask("/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}})  # fmt: skip
+    def running(name: str) -> list[str]:
+        runs = station.post("/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}})  # fmt: skip
         return [run["id"] for run in runs if run["state_type"] == "RUNNING"]
 
     automation = "mark runs without heartbeat as Crashed"
-    before = station.hasten(automation, 90)
+    patience = station.hasten(automation, 90)
     overrides = [word for each in (*station.settings, "train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=11") for word in ("--set", each)]  # fmt: skip
     ours = began("-m", "flows.cli", "run", "smollm2-135m", *overrides)
     strange = began("-c", STRANGE)
     try:
-        wait_until(lambda: found("retrain") and found("strange"))
-        (run,), (other,) = found("retrain"), found("strange")
+        wait_until(lambda: running("retrain") and running("strange"))
+        (run,), (other,) = running("retrain"), running("strange")
         wait_until(lambda: beats(run) >= 5)
         assert station.run(run)["state_type"] == "RUNNING"  # for two minutes
         os.killpg(ours.pid, signal.SIGKILL)
@@ -464,7 +467,7 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
         assert station.run(other)["state_type"] == "RUNNING"
         assert beats(other) <= 2
     finally:
-        station.hasten(automation, before)
+        station.hasten(automation, patience)
         for process in (ours, strange):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -475,10 +478,10 @@ def test_killed_machine_costs_its_share(station: LocalStation, retrained: dict[s
     """SIGKILL to the run that makes the second share: the first is not made again, and all is as one machine makes it."""
     generated = station.folder / "store" / "4_generate"
 
-    def said() -> list[bytes]:
+    def predictions() -> list[bytes]:
         return [file.read_bytes() for file in generated.glob("*/payload/predictions.parquet")]
 
-    before = said()
+    earlier = predictions()
     # greedy decoding draws nothing: another artifact with the same predictions
     parent = station.retrain("runtime.machines=2", "runtime.generate_batch_size=1", "generate.seed=7")
     wait_until(
@@ -494,8 +497,8 @@ def test_killed_machine_costs_its_share(station: LocalStation, retrained: dict[s
         ("base llama, 1 of 2", "COMPLETED"): 1, ("base llama, 2 of 2", "CRASHED"): 1, ("base llama, 2 of 2", "COMPLETED"): 1,
         ("tuned llama, 1 of 2", "COMPLETED"): 1, ("tuned llama, 2 of 2", "COMPLETED"): 1,
     }  # fmt: skip
-    assert len(said()) == len(before) + 2
-    assert set(said()) == set(before)
+    assert len(predictions()) == len(earlier) + 2
+    assert set(predictions()) == set(earlier)
 
 
 @pytest.mark.faults
@@ -504,16 +507,16 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Lo
     store, lost = station.folder / "store", list[Any]()
 
     def trainers() -> list[psutil.Process]:
-        found = []
+        processes = []
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
             if "tasks.training.worker" in words and words[-1].startswith(str(store)):
-                found.append(process)
-        return found
+                processes.append(process)
+        return processes
 
     def logged(run: str) -> str:
-        found = station.ask("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
-        return "\n".join(entry["message"] for entry in found)
+        entries = station.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}}, limit=200)
+        return "\n".join(entry["message"] for entry in entries)
 
     saved = 0
     for attempt in range(2):
@@ -523,7 +526,7 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Lo
         wait_until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "going on from" in logged(child["id"]))
         if attempt and f"going on from the checkpoint after step {saved} " not in logged(child["id"]):
             lost.append(("not gone on from", saved, logged(child["id"])))
-        station.ask(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
+        station.post(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
         ended = {station.ended(run)["state_type"] for run in (parent, child["id"])}
         wait_until(lambda: not trainers(), 30)
         steps = [
@@ -533,8 +536,8 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Lo
         if ended != {"CANCELLED"} or max(steps, default=0) <= saved:
             lost.append((ended, saved, steps))
         saved = max(steps, default=0)
-        told = f"the checkpoint after step {saved} is kept. Retry this run, or start it again with the same settings"
-        wait_until(lambda child=child, told=told: told in logged(child["id"]), 60)
+        message = f"the checkpoint after step {saved} is kept. Retry this run, or start it again with the same settings"
+        wait_until(lambda child=child, message=message: message in logged(child["id"]), 60)
         wait_until(lambda parent=parent: "their checkpoints and finished batches are kept. Retry" in logged(parent), 60)
     tally("3 cancelled in the UI while it trains", 2, lost)
 
@@ -542,7 +545,7 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Lo
 @pytest.mark.faults
 @pytest.mark.row(11, "SIGKILL of a worker and a run that is Pending or Cancelling")
 @pytest.mark.parametrize(
-    ("automation", "seconds", "killed_at", "asked", "end", "said"),
+    ("automation", "seconds", "killed_at", "requested", "end", "message"),
     [
         ("mark runs that never started as Crashed", 40, "PENDING", None, "CRASHED", "did not begin within"),
         (
@@ -557,19 +560,25 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Lo
     ids=["pending", "cancelling"],
 )
 def test_a_run_that_nobody_would_end_is_ended(
-    station: LocalStation, automation: str, seconds: float, killed_at: str, asked: str | None, end: str, said: str
+    station: LocalStation,
+    automation: str,
+    seconds: float,
+    killed_at: str,
+    requested: str | None,
+    end: str,
+    message: str,
 ) -> None:
     """It would be Pending or Cancelling for ever, and in the way of the next retraining."""
-    before = station.hasten(automation, seconds)
+    patience = station.hasten(automation, seconds)
     run = station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=station.settings)
     wait_until(lambda: station.run(run)["state_type"] == killed_at)
     station.kill("cpu-worker")
-    if asked:
-        station.ask(f"/flow_runs/{run}/set_state", state={"type": asked})
+    if requested:
+        station.post(f"/flow_runs/{run}/set_state", state={"type": requested})
     ended = station.ended(run)
-    assert (ended["state_type"], said in ended["state"]["message"]) == (end, True)
+    assert (ended["state_type"], message in ended["state"]["message"]) == (end, True)
     station.up()
-    assert station.hasten(automation, before) == before  # `up` had set it back
+    assert station.hasten(automation, patience) == patience  # `up` had set it back
 
 
 @pytest.mark.faults
@@ -636,15 +645,15 @@ def test_evaluations_that_queue_on_one_worker_all_complete(
 ) -> None:
     """As many at once as asked for, each with another bootstrap: none is lost, each has whole scores of its own."""
     store = Store(station.folder / "store")
-    before = {m.id for m in store.manifests("score")}
+    earlier = {m.id for m in store.manifests("score")}
     runs = [
         station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
         for i in range(1, QUEUED + 1)
     ]  # fmt: skip
     wait_until(lambda: all(station.run(run)["state_type"] in ENDED for run in runs), 60.0 * QUEUED)
     lost = [
-        (run, found["state"]["message"]) for run in runs if (found := station.run(run))["state_type"] != "COMPLETED"
+        (run, ended["state"]["message"]) for run in runs if (ended := station.run(run))["state_type"] != "COMPLETED"
     ]
-    made = [m for m in Store(store.root).manifests("score") if m.id not in before and store.verified(m.path)]
-    assert len(made) == QUEUED
+    published = [m for m in Store(store.root).manifests("score") if m.id not in earlier and store.verified(m.path)]
+    assert len(published) == QUEUED
     tally("20 evaluations queued on one worker", QUEUED, lost)

@@ -198,7 +198,9 @@ def test_seeds_are_told_with_mean_and_deviation(report_builder: ReportBuilder) -
     inputs = report_builder.inputs(report_builder.constant(), report_builder.references())
     kinds = ("rouge1", "rouge2", "rougeL", "rougeLsum")
     for name, value in (("scores", 30.0), ("seed_10", 34.0), ("seed_9", 32.0)):
-        inputs[name] = report_builder.told(inputs["scores"], {}, headline={"tuned": dict.fromkeys(kinds, value)})
+        inputs[name] = report_builder.with_provenance(
+            inputs["scores"], {}, headline={"tuned": dict.fromkeys(kinds, value)}
+        )
     folder, verdict = report_builder.render(inputs, examples=1)
     cells = html_page(folder).texts("td")
     assert cells.count("32.00 ± 2.00") == 4

@@ -1,7 +1,7 @@
-"""The main job as a user runs it: the command line, real processes, an ephemeral Prefect server.
+"""The main job as a user runs it: the command line, which starts a process for each training and generation.
 
-`make test` runs it with a tiny random model, `make test-all` also with the weights of the recipe `quickstart` and few rows
-and steps; `make run` runs that recipe whole.
+`make test` runs it with a tiny random model on the server of the tests. `make test-all` also runs it with the weights of the
+recipe `quickstart`, few rows and few steps, on a server that the command starts; `make run` runs that recipe whole.
 """
 
 import json
@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from prefect.settings import PREFECT_API_URL
 
 from tests.support.data import tiny_data
 from tests.support.pipelines import small_overrides
@@ -36,13 +37,15 @@ def command(
     """`command("run", …)` returns the JSON object that the command prints; all commands share a store and a Prefect home."""
     home = tmp_path_factory.mktemp("home")
     recipe, overrides = "quickstart", SHORT
+    places = {"DIALOGSUM_STORE": str(home / "store"), "PREFECT_HOME": str(home / "prefect")}
     if request.param == "tiny":
+        request.getfixturevalue("prefect_server")
+        places["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
         recipe = "smollm2-135m"
         overrides = [*small_overrides(recipe, models["llama"], tiny_data(home / "data")), "generate.limit=3"]
 
     def call(verb: str, *arguments: str) -> dict[str, Any]:
         options = [word for override in overrides for word in ("--set", override)]
-        places = {"DIALOGSUM_STORE": str(home / "store"), "PREFECT_HOME": str(home / "prefect")}
         process = run_cli(verb, recipe, *options, *arguments, "--json", **places)
         assert process.returncode == 0, process.stderr
         answer: dict[str, Any] = json.loads(process.stdout)
@@ -114,6 +117,7 @@ def test_a_second_run_executes_nothing(first: dict[str, Any], command: Any) -> N
     assert again["scores"] == first["scores"]
 
 
+@pytest.mark.slow
 def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], command: Any) -> None:
     """Only prompts, summaries, scores and report are made, of the adapter that is there, beside its training prompt."""
     other = command("evaluate", "--prompt", "brief")

@@ -145,6 +145,7 @@ def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: A
     assert "generate.limit=2" in legend
 
 
+@pytest.mark.slow
 def test_two_texts_of_one_name_are_told_apart_by_their_ids(
     past: Any, again: Any, capsys: Any, monkeypatch: Any
 ) -> None:
@@ -231,6 +232,7 @@ def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: A
     assert stages_run(again("retrain", 2)) == ["report"]  # one without the other seeds
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
 def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch

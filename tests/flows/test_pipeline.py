@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -17,17 +18,41 @@ from artifacts.errors import RequestError
 from flows.adapter_lookup import find_adapter
 from flows.cli.terminal import Terminal
 from tasks.config import ResolvedModel
+from tests.support.data import tiny_data
 from tests.support.pipelines import (
     adapter_id,
     expected_f1,
     flow_caller,
     patch_known_summaries,
+    patch_workers_inline,
     small_overrides,
     stage_entry,
     stages_run,
 )
 
 pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
+
+
+@pytest.fixture(scope="module")
+def two_trainings(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], prefect_server: None) -> Path:
+    """A store with the adapters of ranks 1 and 2 and their summaries, made by real runs that promote nobody."""
+    folder = tmp_path_factory.mktemp("trained")
+    tiny_data(folder / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIALOGSUM_STORE", str(folder / "store"))
+        patch_workers_inline(patch)
+        patch_known_summaries(patch, folder / "data")
+        run = flow_caller(models["llama"], folder / "data")
+        for rank in (1, 2):
+            run("retrain", rank, "gate.automatic=false")
+    return folder / "store"
+
+
+@pytest.fixture
+def trained(two_trainings: Path, store: Store) -> None:
+    """The test's store has these adapters and summaries, but no scores: `run` trains ranks 1 and 2 no more."""
+    for stage in ("1_download", "2_format", "3_train", "4_generate"):
+        shutil.copytree(two_trainings / stage, Path(store.root.path) / stage)
 
 
 @pytest.fixture
@@ -95,6 +120,7 @@ def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_
     assert in_force(worse) == [adapter_id(first), adapter_id(second)]
 
 
+@pytest.mark.usefixtures("trained")
 def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events: Any) -> None:
     """The artifact `decision`: promoted with every condition, rejected with the one that is not met."""
     from prefect.artifacts import Artifact
@@ -147,6 +173,7 @@ def test_all_that_a_run_rests_on_has_one_page_in_the_prefect_ui(run: Any) -> Non
     assert len(pages()) == len(wanted)
 
 
+@pytest.mark.slow
 def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, capsys: Any) -> None:
     """Rolled back, an unchanged retraining rejects it; `promote --adapter` puts it in force, and reruns are unmoved."""
     first, second = run("retrain", 1), run("retrain", 2)
@@ -178,6 +205,7 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
     assert in_force(second) == [adapter_id(first), adapter_id(second), adapter_id(first), adapter_id(second)]
 
 
+@pytest.mark.usefixtures("trained")
 def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any, capsys: Any) -> None:
     """With the previous champion and without one; then `summarize` and `evaluate --adapter champion` name the same way back."""
     from flows.cli.pipeline_commands import rollback
@@ -203,7 +231,8 @@ def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any
     assert find_adapter("champion", model).id == adapter_id(first)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), (3, "rejected")])
+@pytest.mark.usefixtures("trained")
+@pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), pytest.param(3, "rejected", marks=pytest.mark.slow)])
 def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
     run: Any, events: Any, monkeypatch: pytest.MonkeyPatch, intruder: int, state: str
 ) -> None:
@@ -231,6 +260,7 @@ def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
     assert in_force(found) == [adapter_id(other), adapter_id(found)][: 2 if state == "promoted" else 1]
 
 
+@pytest.mark.usefixtures("trained")
 def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
     """`evaluate` never, `gate.automatic=false` decides only, `promote` does."""
     decided = run("retrain", 2, "gate.automatic=false")
@@ -244,6 +274,7 @@ def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
     assert find_adapter("champion", _model(decided)).id == adapter_id(decided)  # type: ignore[union-attr]
 
 
+@pytest.mark.usefixtures("trained")
 def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) -> None:
     """In the name of the run, the message of its state, the artifacts in the UI, and the table of the scores."""
     from prefect.artifacts import Artifact
@@ -313,6 +344,7 @@ def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
         evaluate(recipe="gemma-2b", adapter="latest", overrides=gemma)
 
 
+@pytest.mark.slow
 def test_a_champion_that_fails_a_stricter_gate_is_told_as_rejected_and_stays(run: Any, events: Any) -> None:
     """The decision told is the gate's own, whoever is in force."""
     first = run("retrain", 1)
@@ -324,6 +356,7 @@ def test_a_champion_that_fails_a_stricter_gate_is_told_as_rejected_and_stays(run
     assert in_force(stricter) == [adapter_id(first)]
 
 
+@pytest.mark.slow
 def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: Store) -> None:
     """Nothing is compared with it, nothing is promoted past it, and a rollback frees the way."""
     first = run("retrain", 1)

@@ -21,7 +21,8 @@ from tests.support.servers import free_ports, until
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: make setup")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no chromium and chromedriver on the PATH")
+NO_BROWSER = "no chromium and chromedriver on the PATH"
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=NO_BROWSER)]
 OPTIONS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update",
     "--disable-background-networking", "--disable-sync", "--window-size=1200,900",

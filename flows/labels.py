@@ -10,7 +10,7 @@ from artifacts.manifest import Manifest, Record
 from artifacts.reasons import excerpt, excerpts
 from flows.recipe import PROMPTS, Recipe
 from tasks.models.prompt_template import load_prompt
-from tasks.reporting.headline import system_labels
+from tasks.reporting.system_names import system_labels
 
 FIRST_WORDS = 24
 """Characters of a prompt that has no name."""

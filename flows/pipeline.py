@@ -37,7 +37,7 @@ from tasks.gpu_lease import deployed
 from tasks.models.prompt_template import load_prompt
 from tasks.prefect_task import run_stage, terminal
 from tasks.registry import STAGES
-from tasks.reporting.headline import quoted
+from tasks.reporting.system_names import quoted
 from tasks.server_outage import retry
 from tasks.workers.launcher import expect_workers, no_more_workers
 

@@ -1,7 +1,6 @@
 """What a finished run tells: the JSON of the command line, the artifacts in the Prefect UI, the event for automations."""
 
-import json
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Any
 
 from prefect import get_run_logger
@@ -14,12 +13,13 @@ from artifacts.manifest import Manifest
 from flows.dag import Outcome, Setup
 from flows.labels import Overrides, labels_of, outputs_of, prompt_label, prompts_of
 from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
-from tasks.metrics.rouge import TYPES
+from tasks.metrics.gate_decision import GateCheck, GateDecision
+from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, ROUGE_TYPES, System
+from tasks.metrics.scores import Scores, ScoringProtocol
 from tasks.prefect_task import publish_pages
-from tasks.reporting.escaping import plain
-from tasks.reporting.examples import MEASURE, RIVALS
-from tasks.reporting.headline import NAME, dialogues, quoted, rivals_in_words
-from tasks.reporting.links import ids_in, linked
+from tasks.reporting.escaping import escape_markdown
+from tasks.reporting.links import ids_in, link_ids
+from tasks.reporting.system_names import comparison_names, quoted
 
 
 def tell(
@@ -75,27 +75,31 @@ def compared(setup: Setup, scores: Manifest, outcome: Outcome) -> str:
     overrides = setup.overrides.in_short()
     who = outcome.adapter.id if outcome.adapter else "base model"
     asked = f"{who} with prompt {quoted(prompt_label(setup.evaluation_prompt))}"
-    return ", ".join(filter(None, [asked, f"{dialogues(scores.facts['protocol'])} dialogues", overrides]))
+    return ", ".join(
+        filter(
+            None, [asked, f"{ScoringProtocol.model_validate(scores.facts['protocol']).dialogues} dialogues", overrides]
+        )
+    )
 
 
 def result(store: Store, scores: Manifest) -> str:
     """`ROUGE-1 37.8, +0.4 (-0.2 to +1.0) against the previous prompt "highlight"`."""
-    found, outputs = json.loads((store.payload(scores.path) / "scores.json").read_text()), outputs_of(scores)
-    rival = next((name for name in RIVALS if name in found["differences"]), None)
-    if rival is None:
-        low, high = scores.facts["intervals"]["base"][MEASURE]
-        return f"{NAME} {scores.facts['headline']['base'][MEASURE]:.1f} ({low:.1f} to {high:.1f})"
-    gain = found["differences"][rival][MEASURE]
-    low, high = gain["interval"]
-    against = rivals_in_words(outputs, prompts_of(outputs))[1][rival]
-    score = f"{NAME} {scores.facts['headline']['tuned'][MEASURE]:.1f}"
-    return f"{score}, {gain['mean']:+.1f} ({low:+.1f} to {high:+.1f}) against {against}"
+    content, outputs = Scores.load(store.payload(scores.path)), outputs_of(scores)
+    systems, compared = content.under_headline_protocol.systems, content.comparison_system
+    if compared is None:
+        base = systems[System.BASE][HEADLINE_TYPE]
+        return f"{HEADLINE_LABEL} {base.f1:.1f} ({base.interval[0]:.1f} to {base.interval[1]:.1f})"
+    difference = content.differences[compared][HEADLINE_TYPE]
+    low, high = difference.interval
+    other = comparison_names(outputs, prompts_of(outputs))[1][compared]
+    tuned = systems[System.TUNED][HEADLINE_TYPE].f1
+    return f"{HEADLINE_LABEL} {tuned:.1f}, {difference.mean:+.1f} ({low:+.1f} to {high:+.1f}) against {other}"
 
 
 def overrides_page(overrides: Overrides) -> str:
     """What the run added to its recipe, as Markdown; empty if nothing."""
     given = (("the variable dialogsum_overrides", overrides.station), ("this run", overrides.own))
-    lines = [f"- from {plain(where)}: {plain(', '.join(added))}" for where, added in given if added]
+    lines = [f"- from {escape_markdown(where)}: {escape_markdown(', '.join(added))}" for where, added in given if added]
     return "\n".join(["", "## Overrides of the recipe", "", *lines, ""]) if lines else ""
 
 
@@ -116,7 +120,7 @@ def decision(
     assert outcome.adapter is not None
     store, adapter = Store.current(), outcome.adapter.id
     manifest = store.by_id(outcome.decision.id)
-    checks = json.loads((store.payload(manifest.path) / "decision.json").read_text())["checks"]
+    decision = GateDecision.load(store.payload(manifest.path))
     before, after = setup.champions, Champions(setup.model.revision)
     candidate = setup.candidate(adapter)
     moved = len(after.changes) > len(before.changes) and after.current == candidate
@@ -124,7 +128,9 @@ def decision(
     state = "rejected" if not manifest.facts["passed"] else "promoted" if after.current == candidate else "passed"
     said = decision_in_words(adapter, state, moved, manifest.facts["reasons"], after)
     create_markdown_artifact(
-        linked(decision_page(adapter, state, moved, checks, before, after), known), key="decision", description=said
+        link_ids(decision_page(adapter, state, moved, decision.checks, before, after), known),
+        key="decision",
+        description=said,
     )
     new = any(e["artifact"] == manifest.id and e["status"] == "run" for e in stages)
     if moved or (new and state == "rejected"):
@@ -137,7 +143,12 @@ def decision(
             },
         )  # fmt: skip
     get_run_logger().info("%s; %s", said, "; ".join(manifest.facts["reasons"]))
-    return {"adapter": adapter, "state": state, "reasons": manifest.facts["reasons"], "checks": checks}, said
+    return {
+        "adapter": adapter,
+        "state": state,
+        "reasons": manifest.facts["reasons"],
+        "checks": decision.as_json()["checks"],
+    }, said
 
 
 def decision_in_words(adapter: str, state: str, moved: bool, reasons: list[str], champions: Champions) -> str:
@@ -152,7 +163,7 @@ def decision_in_words(adapter: str, state: str, moved: bool, reasons: list[str],
 
 
 def decision_page(
-    adapter: str, state: str, moved: bool, checks: list[dict[str, Any]], before: Champions, after: Champions
+    adapter: str, state: str, moved: bool, checks: Sequence[GateCheck], before: Champions, after: Champions
 ) -> str:  # fmt: skip
     """The decision as Markdown for the Prefect UI."""
     replaced = f"It replaces `{before.current.adapter}`." if before.current else "There was no champion before."
@@ -162,22 +173,29 @@ def decision_page(
         "passed": (f"# `{adapter}` passes the gate and was not made champion (gate.automatic is off)", remains),
         "rejected": (f"# `{adapter}` is rejected", remains),
     }[state]
-    rows = [f"| {_met(c)} | {plain(c['name'])} | {plain(c['got'])} | {plain(c['wanted'] or '-')} |" for c in checks]
-    return "\n".join([head, "", stands, "", "| | condition | found | wanted |", "|---|---|---|---|", *rows, ""])
+    rows = [
+        f"| {_check_state(c)} | {escape_markdown(c.name)} | {escape_markdown(c.observed)} "
+        f"| {escape_markdown(c.required or '-')} |"
+        for c in checks
+    ]
+    return "\n".join([head, "", stands, "", "| | condition | value | required |", "|---|---|---|---|", *rows, ""])
 
 
-def _met(check: dict[str, Any]) -> str:
-    if not check.get("applied", True):  # decisions of earlier versions do not have it
+def _check_state(check: GateCheck) -> str:
+    if not check.applied:
         return "not applied"
-    return "passed" if check["passed"] else "**not passed**"
+    return "passed" if check.passed else "**not passed**"
 
 
 def score_table(store: Store, scores: Manifest) -> list[dict[str, Any]]:
     """One row a system: floors, models, ceiling; F1 x 100 with its interval."""
-    content = json.loads((store.payload(scores.path) / "scores.json").read_text())
-    found, labels = content["protocols"][content["headline"]], labels_of(scores)
+    content, labels = Scores.load(store.payload(scores.path)).under_headline_protocol, labels_of(scores)
+    by_score = sorted(content.systems.items(), key=lambda pair: pair[1][HEADLINE_TYPE].f1)
     return [
-        {"system": labels.get(system, system), "rows": found["protocol"]["rows"]}
-        | {kind: f"{row[kind]['f1']:.2f} ({row[kind]['interval'][0]:.1f} to {row[kind]['interval'][1]:.1f})" for kind in TYPES}
-        for system, row in sorted(found["systems"].items(), key=lambda pair: pair[1]["rouge1"]["f1"])
-    ]  # fmt: skip
+        {"system": labels.get(system, system), "rows": content.protocol.rows}
+        | {
+            name: f"{row[name].f1:.2f} ({row[name].interval[0]:.1f} to {row[name].interval[1]:.1f})"
+            for name in ROUGE_TYPES
+        }
+        for system, row in by_score
+    ]

@@ -10,21 +10,21 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from artifacts.errors import one_line
 from artifacts.manifest import Manifest
-from tasks.reporting.escaping import plain
-from tasks.reporting.links import linked, plain_linked, served
+from tasks.reporting.escaping import escape_markdown
+from tasks.reporting.links import escape_and_link, link_ids, report_url
 
 COLUMNS = ("stage", "of", "status", "artifact", "rows", "seconds", "reason")
 
 
 def report_page(text: str, report: str, file: str, known: Container[str]) -> str:
     """The first screen of a report, `text`, below the way to all of it. `report`: its artifact id; `file`: path or URI."""
-    url = served(report)
-    return f"{f'**[Open the full report]({url})**' if url else _by_hand(file)}\n\n{linked(text, known)}"
+    url = report_url(report)
+    return f"{f'**[Open the full report]({url})**' if url else _by_hand(file)}\n\n{link_ids(text, known)}"
 
 
 def publish_report_file(report: str, file: str, recipe: str) -> None:
     """The artifact `report-file`: a link where a station serves reports, or else where the file lies."""
-    url, description = served(report), f"{recipe}: the full report, {report}"
+    url, description = report_url(report), f"{recipe}: the full report, {report}"
     if url:
         create_link_artifact(url, "report.html", key="report-file", description=description)
     else:
@@ -34,7 +34,7 @@ def publish_report_file(report: str, file: str, recipe: str) -> None:
 def scores_page(rows: Sequence[Mapping[str, Any]], scores: Manifest, known: Container[str]) -> str:
     """The table of scores, and the artifacts behind it."""
     made_from = ", ".join(f"{role} `{ref.id}`" for role, ref in scores.inputs.items())
-    return f"{_table(rows, known)}\n\n{linked(f'`{scores.id}`, made from {made_from}', known)}\n"
+    return f"{_table(rows, known)}\n\n{link_ids(f'`{scores.id}`, made from {made_from}', known)}\n"
 
 
 def stages_page(stages: Sequence[Mapping[str, Any]], known: Container[str]) -> str:
@@ -53,7 +53,9 @@ def _by_hand(file: str) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]], known: Container[str]) -> str:
     def cell(value: Any) -> str:
-        return "" if value is None else plain_linked(f"{value:.1f}" if isinstance(value, float) else str(value), known)
+        return (
+            "" if value is None else escape_and_link(f"{value:.1f}" if isinstance(value, float) else str(value), known)
+        )
 
     lines = [f"| {' | '.join(cell(value) for value in row.values())} |" for row in rows]
-    return "\n".join([f"| {' | '.join(map(plain, rows[0]))} |", "|---" * len(rows[0]) + "|", *lines])
+    return "\n".join([f"| {' | '.join(map(escape_markdown, rows[0]))} |", "|---" * len(rows[0]) + "|", *lines])

@@ -108,12 +108,12 @@ def compared(said: dict[str, dict[str, list[str]]], references: list[list[str]])
 
 def _points(texts: dict[str, list[str]], references: list[list[str]]) -> dict[str, list[float]]:
     """ROUGE-1, 2, L of each decoder, F1 x 100."""
-    from tasks.metrics.rouge import MEASURES, TYPES
-    from tasks.score import HEADLINE, under_every_protocol
+    from tasks.metrics.protocols import F1, score_under_all_protocols
+    from tasks.metrics.score_table import HEADLINE_PROTOCOL, ROUGE_TYPES
 
-    kinds = [TYPES.index(kind) for kind in ("rouge1", "rouge2", "rougeL")]
-    scores = under_every_protocol(texts, references)[HEADLINE]
-    return {name: (100 * scores[name][:, kinds, MEASURES.index("f1")].mean(axis=0)).tolist() for name in texts}
+    kinds = [ROUGE_TYPES.index(kind) for kind in ("rouge1", "rouge2", "rougeL")]
+    scores = score_under_all_protocols(texts, references)[HEADLINE_PROTOCOL]
+    return {name: (100 * scores[name][:, kinds, F1].mean(axis=0)).tolist() for name in texts}
 
 
 def _equal(some: list[str], others: list[str]) -> int:

@@ -17,9 +17,10 @@ from artifacts.user_paths import user_path
 from tasks.config import DataConfig, DownloadSpec, Runtime, ScoreConfig
 from tasks.download import download
 from tasks.execution.stage import Context
-from tasks.metrics.bootstrap import draw
-from tasks.metrics.rouge import TYPES, Scorer, score_rows
-from tasks.score import PROTOCOLS, summary, under_every_protocol
+from tasks.metrics.bootstrap import bootstrap_counts, mean_and_interval
+from tasks.metrics.protocols import PROTOCOLS, score_under_all_protocols
+from tasks.metrics.rouge import Scorer, score_rows
+from tasks.metrics.score_table import ROUGE_TYPES
 from tasks.sources.resolve import resolve_data
 from tasks.workers.events import Silent
 
@@ -32,8 +33,8 @@ def bench_score(source: str, predictions: str | None, repeats: int) -> tuple[lis
     """
     references, said = _texts(source, predictions)
     ways: dict[str, Callable[[], Any]] = {
-        "rouge_score, its own loop": lambda: _loop(said, references, rouge_scorer.RougeScorer(list(TYPES), use_stemmer=True)),
-        "rouge_score, stems remembered": lambda: _loop(said, references, rouge_scorer.RougeScorer(list(TYPES), tokenizer=_Remembering())),
+        "rouge_score, its own loop": lambda: _loop(said, references, rouge_scorer.RougeScorer(list(ROUGE_TYPES), use_stemmer=True)),
+        "rouge_score, stems remembered": lambda: _loop(said, references, rouge_scorer.RougeScorer(list(ROUGE_TYPES), tokenizer=_Remembering())),
         "ours, the same protocol": lambda: score_rows(said, references, Scorer(True)),
         f"ours, {len(PROTOCOLS)} protocols with human ceiling, {ScoreConfig().bootstrap_resamples:,} resamples": lambda: _everything(said, references),
     }  # fmt: skip
@@ -49,7 +50,10 @@ def bench_score(source: str, predictions: str | None, repeats: int) -> tuple[lis
     same = bool((results[0] == results[2]).all() and (results[0] == results[1]).all())
     shape = f"{len(said)} predictions x {len(references[0])} references, {os.cpu_count()} cores, best of {repeats}"
     f1 = " / ".join(f"{100 * value:.2f}" for value in results[2][..., 2].mean(axis=(0, 1)))
-    return rows, f"{shape}; figures {'identical to the last digit' if same else 'DIFFER'}: {' / '.join(TYPES)} {f1}"
+    return (
+        rows,
+        f"{shape}; figures {'identical to the last digit' if same else 'DIFFER'}: {' / '.join(ROUGE_TYPES)} {f1}",
+    )
 
 
 class _Remembering(DefaultTokenizer):
@@ -69,16 +73,16 @@ def _loop(said: list[str], references: list[list[str]], scorer: rouge_scorer.Rou
     table = []
     for prediction, wanted in zip(said, references, strict=True):
         found = [scorer.score(reference, prediction) for reference in wanted]
-        table.append([[[f[kind].precision, f[kind].recall, f[kind].fmeasure] for kind in TYPES] for f in found])
+        table.append([[[f[kind].precision, f[kind].recall, f[kind].fmeasure] for kind in ROUGE_TYPES] for f in found])
     return np.asarray(table)
 
 
 def _everything(said: list[str], references: list[list[str]]) -> None:
     config = ScoreConfig()
-    draws = draw(len(said), config.bootstrap_resamples, config.bootstrap_seed)
-    for systems in under_every_protocol({"tuned": said}, references).values():
+    counts = bootstrap_counts(len(said), config.bootstrap_resamples, config.bootstrap_seed)
+    for systems in score_under_all_protocols({"tuned": said}, references).values():
         for means in systems.values():
-            summary(means, draws)
+            mean_and_interval(means, counts)
 
 
 def _texts(source: str, predictions: str | None) -> tuple[list[list[str]], list[str]]:

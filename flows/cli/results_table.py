@@ -1,6 +1,5 @@
 """results: the table of results, as Markdown, from score artifacts alone."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,15 +8,16 @@ from artifacts.errors import RequestError, one_line
 from artifacts.manifest import Manifest
 from flows.evaluation_history import overrides_by_recipe
 from flows.labels import prompts_of
-from tasks.reporting.escaping import plain, visible
-from tasks.reporting.headline import decoding_in_words, dialogues, quoted
+from tasks.metrics.score_table import ROUGE_TYPES, System
+from tasks.metrics.scores import Scores
+from tasks.reporting.escaping import escape_markdown, visible
+from tasks.reporting.system_names import describe_decoding, quoted
 
 BEGIN, END = "<!-- results: dialogsum results --readme README.md -->", "<!-- end of results -->"
 HEADER = (
     "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | prompt | training | generation | peak memory |",
     "|---|---|---|---|---|---|---|---|---|---|",
 )
-MEASURES = ("rouge1", "rouge2", "rougeL")
 
 
 def results(ids: list[str]) -> str:
@@ -37,7 +37,7 @@ def results(ids: list[str]) -> str:
     lines = [*HEADER]
     seen = set()
     for m in chosen:
-        for system in ("base", "tuned"):
+        for system in (System.BASE, System.TUNED):
             if system in m.inputs and m.inputs[system].digest not in seen:
                 seen.add(m.inputs[system].digest)
                 lines.append(_line(store, m, system))
@@ -67,23 +67,19 @@ def put(file: Path, begin: str, end: str, block: str) -> None:
 
 
 def _line(store: Store, scores: Manifest, system: str) -> str:
-    found = json.loads((store.payload(scores.path) / "scores.json").read_text())
-    row = found["protocols"][found["headline"]]
+    row = Scores.load(store.payload(scores.path)).under_headline_protocol
     outputs = store.by_id(scores.inputs[system].id)
     adapter = store.by_id(outputs.inputs["adapter"].id) if "adapter" in outputs.inputs else None
-    cells = [
-        f"{row['systems'][system][kind]['f1']:.2f} ({row['systems'][system][kind]['interval'][0]:.1f} to {row['systems'][system][kind]['interval'][1]:.1f})"
-        for kind in MEASURES
-    ]
-    how = decoding_in_words(outputs.identity["config"]["generate"])
+    by_type = (row.systems[system][name] for name in ROUGE_TYPES[:3])
+    cells = [f"{score.f1:.2f} ({score.interval[0]:.1f} to {score.interval[1]:.1f})" for score in by_type]
+    how = describe_decoding(outputs.identity["config"]["generate"])
     prompt = prompts_of({system: outputs}).get(system)
     name = f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{how}"
     peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
-    protocol = row["protocol"]
     return "| " + " | ".join(
         [
-            name, scores.made.origin.get("recipe", ""), *cells, f"{dialogues(protocol)} x {protocol['references_per_row']} references",
-            (prompt if re.fullmatch(r"[\w.-]+", prompt) else plain(quoted(prompt))) if prompt else "-",
+            name, scores.made.origin.get("recipe", ""), *cells, f"{row.protocol.dialogues} x {row.protocol.references_per_row} references",
+            (prompt if re.fullmatch(r"[\w.-]+", prompt) else escape_markdown(quoted(prompt))) if prompt else "-",
             f"{adapter.made.seconds:.0f} s" if adapter else "-", f"{outputs.made.seconds:.0f} s", f"{peak:.1f} GiB" if peak else "-",
         ]
     ) + " |"  # fmt: skip

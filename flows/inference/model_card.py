@@ -12,7 +12,7 @@ from flows.inference.licences import LICENCES, TrainingData, licences, training_
 from flows.inference.model_selection import Asked
 from tasks.config import GenerateConfig, ResolvedModel
 from tasks.models.base_comparison import OtherBase
-from tasks.reporting.headline import decoding_in_words
+from tasks.reporting.system_names import describe_decoding
 from tasks.sources.hub import is_commit
 
 USE = """\
@@ -154,8 +154,8 @@ def _decoding(here: GenerateConfig, judged: Manifest | None) -> list[str]:
     """A sentence where what is scored was decoded otherwise than the generation settings of the folder ask for."""
     if judged is None:
         return []
-    then = decoding_in_words(judged.identity["config"]["generate"])
-    now = decoding_in_words({"beams": here.beams, "candidates": 1})  # transformers has no choice among samples
+    then = describe_decoding(judged.identity["config"]["generate"])
+    now = describe_decoding({"beams": here.beams, "candidates": 1})  # transformers has no choice among samples
     return [] if then == now else [f"Decoded for these scores: {then}. The generation settings here ask for {now} decoding, of which they say nothing."]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from flows.pipeline import RECIPE_NAMES, Override
 from flows.run_names import kept_or
 from tasks.gpu_lease import gpu_gate
 from tasks.prefect_task import RunEvents
-from tasks.reporting.escaping import plain
+from tasks.reporting.escaping import escape_markdown
 from tasks.summarization.table_files import Table, open_table, pick_column
 
 SHOWN_ROWS = 5
@@ -60,7 +60,7 @@ def summarize(
         )  # fmt: skip
     events.finish()
     said = in_words(done)
-    page = "\n".join([f"{plain(source)}: {plain(said)}", "", *_summaries(done, column or None), ""])
+    page = "\n".join([f"{escape_markdown(source)}: {escape_markdown(said)}", "", *_summaries(done, column or None), ""])
     create_markdown_artifact(page, key="summaries", description="Summaries of a user's file")
     return Completed(message=said, data=done)
 
@@ -68,16 +68,16 @@ def summarize(
 def _summaries(done: dict[str, Any], column: str | None) -> list[str]:
     """The summary of one conversation, or the first rows of a table; in Markdown, with everything foreign escaped."""
     if "rows" not in done:
-        written = [f"Written to {plain(done['out'])}.", ""] if done["out"] else []
-        return [*written, plain(done["summary"])]
+        written = [f"Written to {escape_markdown(done['out'])}.", ""] if done["out"] else []
+        return [*written, escape_markdown(done["summary"])]
     table = open_table(Path(done["out"]))
     found = zip(*(table.values(name) for name in (pick_column(table, column), *_added(table))), strict=True)
     rows = [
-        f"| {number} | {plain(one_line(dialogue or '', 100))} | {plain(str(summary or stop))} |"
+        f"| {number} | {escape_markdown(one_line(dialogue or '', 100))} | {escape_markdown(str(summary or stop))} |"
         for number, (dialogue, summary, stop) in enumerate(islice(found, SHOWN_ROWS), start=1)
     ]
     return [
-        f"Written to {plain(done['out'])}; its first {len(rows)} of {done['rows']} rows:", "",
+        f"Written to {escape_markdown(done['out'])}; its first {len(rows)} of {done['rows']} rows:", "",
         "| row | dialogue | summary |", "|---|---|---|", *rows,
     ]  # fmt: skip
 

@@ -1,26 +1,22 @@
-"""Is one system better than another, on the same dialogues? The paired bootstrap, over all rows and over slices of them.
+"""Is one system better than another on the same dialogues? The paired bootstrap.
 
-Dialogues are resampled, not references: those of one dialogue are not independent. All figures of one evaluation share
-the same draws, so a difference and the scores it is made of belong together.
+Dialogues are resampled, not references: the references of one dialogue are not independent. All figures of one
+evaluation share the same resamples, so a difference is consistent with the two scores it compares.
 """
 
-import re
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-LEAST_ROWS = 5
-"""A slice of fewer dialogues says nothing and is left out."""
-MOST_TOPICS = 8
+from tasks.metrics.score_table import ROUGE_TYPES, STATISTICS
+from tasks.metrics.scores import Difference, Interval, RougeScore
+
 CHUNK = 1000
 """Resamples whose weights are in memory as floats at once."""
-_SPEAKER = re.compile(r"^\s*([^\s:][^:\n]{0,40}):", re.MULTILINE)
 
 
-def draw(rows: int, resamples: int, seed: int) -> np.ndarray:
-    """How often each dialogue is drawn in each resample: counts of shape (resamples, rows), each line's sum is `rows`."""
+def bootstrap_counts(rows: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each resample draws each dialogue: shape (resamples, rows); each line adds up to `rows`."""
     generator = np.random.default_rng(seed)
     counts = np.empty((resamples, rows), dtype=np.uint16)
     for line in counts:
@@ -28,59 +24,52 @@ def draw(rows: int, resamples: int, seed: int) -> np.ndarray:
     return counts
 
 
-def resampled(values: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Means of each resample, (resamples, columns), of values (rows, columns).
+def resampled_means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean of each resample, shape (resamples, columns), of values of shape (rows, columns).
 
-    A resample that holds none of the rows, which happens in small slices, is left out.
+    A resample without any of the rows, which happens in small slices, is left out.
     """
     means = []
-    for start in range(0, len(draws), CHUNK):
-        weights = draws[start : start + CHUNK].astype(np.float64)
+    for start in range(0, len(counts), CHUNK):
+        weights = counts[start : start + CHUNK].astype(np.float64)
         total = weights.sum(axis=1, keepdims=True)
         means.append((weights @ values)[total[:, 0] > 0] / total[total > 0][:, None])
     return np.concatenate(means)
 
 
-def interval(means: np.ndarray) -> list[list[float]]:
+def percentile_intervals(means: np.ndarray) -> list[Interval]:
     """95 % percentile interval x 100 of each column."""
     bounds = np.percentile(means, [2.5, 97.5], axis=0) * 100
-    return [[round(float(low), 4), round(float(high), 4)] for low, high in bounds.T]
+    return [(round(float(low), 4), round(float(high), 4)) for low, high in bounds.T]
 
 
-def difference(gains: np.ndarray, draws: np.ndarray, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Paired difference x 100 of each column of `gains` (rows, columns): mean, 95 % interval, and probability of being better.
+def paired_difference(deltas: np.ndarray, counts: np.ndarray, columns: Sequence[str]) -> dict[str, Difference]:
+    """Paired difference x 100 of each column of `deltas`, shape (rows, columns).
 
-    The probability is the share of resamples above zero; one that is exactly zero counts half, so equal systems get 0.5.
+    The probability of being better is the share of resamples above zero. A resample at exactly zero counts half, so
+    equal systems get 0.5.
     """
-    means = resampled(gains, draws)
-    share = (means > 0).mean(axis=0) + (means == 0).mean(axis=0) / 2
-    bounds = interval(means)
+    means = resampled_means(deltas, counts)
+    better = (means > 0).mean(axis=0) + (means == 0).mean(axis=0) / 2
+    intervals = percentile_intervals(means)
     return {
-        name: {
-            "mean": round(float(gains[:, i].mean() * 100), 4),
-            "interval": bounds[i],
-            "better": round(float(share[i]), 4),
-        }
+        name: Difference(
+            mean=round(float(deltas[:, i].mean() * 100), 4),
+            interval=intervals[i],
+            probability_better=round(float(better[i]), 4),
+        )
         for i, name in enumerate(columns)
     }
 
 
-def slices(dialogues: Sequence[str], topics: Sequence[Sequence[str]]) -> list[tuple[str, str, np.ndarray]]:
-    """(kind, name, mask over the rows): dialogue length in thirds, number of speakers, the most frequent topics."""
-    length = np.asarray([len(dialogue.split()) for dialogue in dialogues])
-    low, high = np.floor(np.quantile(length, [1 / 3, 2 / 3]))  # whole words, so that the names are true of the slices
-    found = [
-        ("length", f"up to {low:.0f} words", length <= low),
-        ("length", f"{low + 1:.0f} to {high:.0f} words", (length > low) & (length <= high)),
-        ("length", f"over {high:.0f} words", length > high),
-    ]
-    speakers = np.asarray([len(set(_SPEAKER.findall(dialogue))) for dialogue in dialogues])
-    found += [
-        ("speakers", f"{count} speaker{'s' * (count != 1)}", speakers == count)
-        for count in sorted({int(n) for n in speakers})
-    ]
-    named = [{topic.strip().casefold() for topic in row if topic.strip()} for row in topics]
-    often = Counter(topic for row in named for topic in row)
-    for topic, _ in sorted(often.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_TOPICS]:
-        found.append(("topic", topic, np.asarray([topic in row for row in named])))
-    return [(kind, name, mask) for kind, name, mask in found if mask.sum() >= LEAST_ROWS]
+def mean_and_interval(scores: np.ndarray, counts: np.ndarray) -> dict[str, RougeScore]:
+    """ROUGE type -> means x 100 of scores of shape (rows, 4 types, 3 statistics), with a 95 % interval of F1."""
+    means = scores.mean(axis=0) * 100
+    intervals = percentile_intervals(resampled_means(scores[..., STATISTICS.index("f1")], counts))
+    return {
+        name: RougeScore(
+            **{statistic: round(float(means[i, j]), 4) for j, statistic in enumerate(STATISTICS)},
+            interval=intervals[i],
+        )
+        for i, name in enumerate(ROUGE_TYPES)
+    }

@@ -1,7 +1,7 @@
 // Filter and search over the dialogues of the report. Without a script all of them are shown.
 (() => {
   "use strict";
-  const form = document.getElementById("find");
+  const form = document.getElementById("filter");
   const cards = [...document.querySelectorAll(".example")];
   const text = form.querySelector("input");
   const only = form.querySelector("select");

@@ -11,6 +11,7 @@ from artifacts.manifest import InputRef, Made, Manifest
 from artifacts.schemas import DATASET, PREDICTIONS, write_table
 from tasks.config import Runtime, ScoreConfig
 from tasks.execution.stage import Artifact, Context
+from tasks.metrics.score_table import System
 from tasks.workers.events import Silent
 
 
@@ -60,7 +61,8 @@ class ArtifactFactory:
         from tasks.score import score
 
         context = self.context()
-        score(ScoreConfig(**{"bootstrap_resamples": 1000} | settings), context, dataset, *systems)
+        outputs = dict(zip((System.BASE, System.TUNED, System.CHAMPION, System.PREVIOUS), systems, strict=False))
+        score(ScoreConfig(**{"bootstrap_resamples": 1000} | settings), context, dataset, **outputs)
         return json.loads((context.out / "scores.json").read_text()), context.out
 
 

@@ -138,7 +138,7 @@ UNFORESEEN = {
 SECOND_SEED = ["train seed 1", "generate seed 1", "score seed 1"]
 THREADS = ("runtime.workers=1", "runtime.threads=2", "runtime.gpus=0")
 SWAPPED_TEXTS = edited("tasks/metrics/rouge.py", "scorer(reference, prediction)", "scorer(prediction, reference)")
-GATE_ROUNDING = edited("tasks/promote.py", "at most {100 * most:g} %", "at most {100 * most:.1f} %")
+GATE_ROUNDING = edited("tasks/promote.py", "at most {100 * limit:g} %", "at most {100 * limit:.1f} %")
 NO_SAMPLING = edited("tasks/decoding/hf_generate.py", "do_sample=False", "do_sample=0")
 COMMENT = edited("tasks/metrics/rouge.py", "# as in rouge_score", "# just as in rouge_score")
 DOCSTRING = edited("tasks/training/worker.py", "Check, train, save.", "Check, then train and save.")
@@ -159,7 +159,7 @@ TABLE: dict[str, tuple[Change, list[str]]] = {
     "device": (settings("runtime.device=auto"), []),
     "workers and threads": (settings(*THREADS), []),
     "one byte of the dataset": (one_byte_of_the_dataset, ALL),
-    "helper of scoring": (SWAPPED_TEXTS, ["score", "report"]),
+    "helper of scoring": (SWAPPED_TEXTS, ["score"]),
     "helper of the gate": (GATE_ROUNDING, ["promote"]),
     "helper of generation": (NO_SAMPLING, ["generate base", "generate tuned"]),
     "a comment": (COMMENT, []),

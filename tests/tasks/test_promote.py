@@ -98,7 +98,8 @@ def test_equal_predictions_are_better_with_a_probability_of_one_half(decide: Any
     decision = decide({"base": POOR, "champion": FAIR, "tuned": FAIR})
     (reason,) = decision["reasons"]
     assert (
-        reason == "better than the champion: probability 50.0 %, rouge1 +0.00 (+0.00 to +0.00) (wanted: at least 95 %)"
+        reason
+        == "better than the champion: probability 50.0 %, rouge1 +0.00 (+0.00 to +0.00) (required: at least 95 %)"
     )
 
 

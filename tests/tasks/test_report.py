@@ -63,7 +63,7 @@ def test_another_prompt_than_trained_on_is_noted(report_builder: ReportBuilder, 
     ) is noted
 
 
-FULL = ["Scores", "Gate", "Behaviour", "Slices", "Dialogues", "Training", "History", "Time and lineage", "Settings"]
+FULL = ["Scores", "Gate", "Diagnostics", "Slices", "Dialogues", "Training", "History", "Time and lineage", "Settings"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_sections_are_there_for_what_there_is_and_named_once(
     assert links[1:] == headings
     assert {value.removeprefix("#") for name in ("href", "xlink:href") for value in page.values(name)} <= set(ids)
     if not tuned:
-        assert verdict["state"] == "alone"
+        assert verdict["state"] == "base_only"
         base = fmean(rouge1(report_builder.constant(), report_builder.rows))
         assert page.texts("h1") == [f"The base model scores {base:.1f} ROUGE-1."]
         assert not re.search("tuned|prompt than|probability", "".join(page.texts("main") + page.texts("header")))

@@ -14,8 +14,7 @@ from artifacts.errors import StageError
 from artifacts.schemas import DATASET, read_table
 from tasks.config import DataConfig, DownloadSpec
 from tasks.download import download
-from tasks.metrics.rouge import MEASURES, TYPES
-from tasks.score import ROWS
+from tasks.metrics.score_table import ROUGE_TYPES, ROW_SCORES, STATISTICS
 from tasks.sources.resolve import resolve_data
 from tests.support.artifacts import ArtifactFactory
 from tests.support.data import read_csv
@@ -41,9 +40,9 @@ def sample(rows: int) -> tuple[list[str], list[list[str]]]:
 
 def by_loops(texts: list[str], references: list[list[str]], stem: bool, take: str) -> dict[str, list[float]]:
     """Precision, recall and F1 x 100 of each type, as one would write it with rouge_score and nothing else."""
-    oracle = rouge_scorer.RougeScorer(list(TYPES), use_stemmer=stem)
+    oracle = rouge_scorer.RougeScorer(list(ROUGE_TYPES), use_stemmer=stem)
     found = {}
-    for kind in TYPES:
+    for kind in ROUGE_TYPES:
         per_row = []
         for text, row in zip(texts, references, strict=True):
             each = [oracle.score(reference, text)[kind] for reference in row]
@@ -82,12 +81,12 @@ def test_every_system_floor_and_ceiling_is_what_loops_over_rouge_score_find(
     each = [
         by_loops([r[i] for r in references], [r[:i] + r[i + 1 :] for r in references], stem, take) for i in range(3)
     ]
-    wanted["human"] = {kind: [float(np.mean([e[kind][m] for e in each])) for m in range(3)] for kind in TYPES}
+    wanted["human"] = {kind: [float(np.mean([e[kind][m] for e in each])) for m in range(3)] for kind in ROUGE_TYPES}
     got = systems(found, protocol)
     assert got.keys() == wanted.keys()
     for name, kinds in wanted.items():
         for kind, values in kinds.items():
-            assert [got[name][kind][measure] for measure in MEASURES] == pytest.approx(values, abs=6e-5), (name, kind)
+            assert [got[name][kind][measure] for measure in STATISTICS] == pytest.approx(values, abs=6e-5), (name, kind)
 
 
 def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFactory) -> None:
@@ -106,8 +105,8 @@ def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFac
         }  # fmt: skip
         assert {"base", "tuned", "champion", "before", "human"} <= set(entry["systems"])
         for kinds in entry["systems"].values():
-            assert kinds.keys() == set(TYPES)
-            assert all(kind.keys() == {*MEASURES, "interval"} for kind in kinds.values())
+            assert kinds.keys() == set(ROUGE_TYPES)
+            assert all(kind.keys() == {*STATISTICS, "interval"} for kind in kinds.values())
     for one, two in combinations(found["protocols"], 2):
         assert systems(found, one)["base"] != systems(found, two)["base"]
     assert found["differences"].keys() == {"base", "champion", "before"}
@@ -129,7 +128,7 @@ def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory:
     assert {name: got[name] for name in wanted} == pytest.approx(wanted, abs=5e-5)
     # rouge2: 4/5, 1 and 0, mean 3/5, then 3/10
     assert systems(found)["base"]["rouge2"]["f1"] == pytest.approx(30, abs=5e-5)
-    rows = read_table(out / "rows.parquet", ROWS)
+    rows = read_table(out / "rows.parquet", ROW_SCORES)
     assert [(row["system"], row["id"]) for row in rows] == [("base", "test_0"), ("base", "test_1")]
     assert [row["rouge1"] for row in rows] == pytest.approx([13 / 21, 0])
 
@@ -159,8 +158,8 @@ def test_interval_is_as_wide_as_the_spread_of_dialogues(artifact_factory: Artifa
         artifact_factory.dataset(references),
         artifact_factory.predictions([row["dialogue"].split("\n")[0] for row in rows[::3]]),
     )
-    table = read_table(out / "rows.parquet", ROWS)
-    for kind in TYPES:
+    table = read_table(out / "rows.parquet", ROW_SCORES)
+    for kind in ROUGE_TYPES:
         point, (low, high) = (systems(found)["base"][kind][name] for name in ("f1", "interval"))
         error = 100 * np.std([row[kind] for row in table]) / 40**0.5
         assert low < point < high
@@ -175,7 +174,7 @@ def test_difference_is_that_of_the_rows_and_slices_are_parts_of_them(artifact_fa
     found, out = artifact_factory.score(
         dataset, *(artifact_factory.predictions([d[:n] for d in dialogues]) for n in (60, 200, 100))
     )
-    table = {(row["system"], row["id"]): row for row in read_table(out / "rows.parquet", ROWS)}
+    table = {(row["system"], row["id"]): row for row in read_table(out / "rows.parquet", ROW_SCORES)}
     assert len(table) == 60
 
     def gain(rival: str, kind: str, rows: list[int]) -> float:
@@ -184,7 +183,7 @@ def test_difference_is_that_of_the_rows_and_slices_are_parts_of_them(artifact_fa
         )
 
     for rival in ("base", "champion"):
-        for kind in TYPES:
+        for kind in ROUGE_TYPES:
             assert found["differences"][rival][kind]["mean"] == pytest.approx(gain(rival, kind, [*range(20)]), abs=6e-5)
     by_name = {entry["name"]: entry for entry in found["slices"] if entry["kind"] == "topic"}
     assert by_name.keys() == {"home", "work"}  # four dialogues are too few for a slice
@@ -212,7 +211,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(artifact_facto
     assert first["behaviour"] == other["behaviour"]
     for protocol in first["protocols"]:
         for name, kinds in systems(first, protocol).items():
-            for kind in TYPES:
+            for kind in ROUGE_TYPES:
                 moved = {m for m in kinds[kind] if kinds[kind][m] != systems(other, protocol)[name][kind][m]}
                 assert moved <= {"interval"}
 
@@ -228,7 +227,7 @@ def test_equal_predictions_differ_by_exactly_nothing(artifact_factory: ArtifactF
     )
     assert len(found["slices"]) > 2
     for compared in (found["differences"], *(entry["differences"] for entry in found["slices"])):
-        assert compared["base"] == {kind: {"mean": 0, "interval": [0, 0], "better": 0.5} for kind in TYPES}
+        assert compared["base"] == {kind: {"mean": 0, "interval": [0, 0], "better": 0.5} for kind in ROUGE_TYPES}
 
 
 def test_systems_run_on_different_dialogues_are_refused(artifact_factory: ArtifactFactory) -> None:

@@ -117,7 +117,7 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
         names.append(publish_adapter(store, models["llama"], folder / "train", ANSWER, key * 8))
         said = published(store, folder / "said", "generate", key, number, {}, adapter=names[-1])
         scores = published(store, folder / "scores", "score", key, number, {}, base=said, tuned=said)
-        facts = {"passed": passed, "reasons": ["empty: 9.0 % (wanted: at most 1 %)"]}
+        facts = {"passed": passed, "reasons": ["empty: 9.0 % (required: at most 1 %)"]}
         published(store, folder / "decision", "promote", key, number, facts, scores=scores)
         reports.append(published(store, folder / "report", "report", key, number, {}, scores=scores))
     base = store.by_id(names[0]).identity["config"]["model"]["revision"]
@@ -136,7 +136,7 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
     paths = [f"  report: {store.absolute(store.by_id(report).path)}/payload/report.html" for report in reports]
     assert welcome().splitlines()[:4] == [
         f"{names[0]} is champion.", paths[0],
-        f"{names[1]}, the newest adapter, was rejected: empty: 9.0 % (wanted: at most 1 %).", paths[1],
+        f"{names[1]}, the newest adapter, was rejected: empty: 9.0 % (required: at most 1 %).", paths[1],
     ]  # fmt: skip
     Champions(base).roll_back("t")
     assert f"{names[0]} was rolled back on 20" in welcome()

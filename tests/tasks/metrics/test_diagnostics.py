@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.metrics.diagnostics import NAMES, behaviour, in_the_mean, names_misfit, strangers
+from tasks.metrics.diagnostics import NAMES_MEASURE, aggregate, diagnose, hallucinated_names, reason_to_skip_names
 from tests.support.artifacts import ArtifactFactory
 from tests.support.data import read_csv
 from tests.support.languages import GERMAN, RUSSIAN
@@ -18,7 +18,7 @@ LOWER = {"the", "cat", "he", "asks", "people", "then", "will"}
 
 def of(summary: str, dialogue: str = DIALOGUE, references: tuple[str, ...] = ("he asks",), stop: str = "stop_token") -> dict[str, float]:  # fmt: skip
     """The measures of one summary."""
-    found = behaviour([summary], [stop], [dialogue], [references])
+    found = diagnose([summary], [stop], [dialogue], [references])
     return {name: float(values[0]) for name, values in found.items()}
 
 
@@ -58,10 +58,10 @@ def test_copied_is_the_share_of_four_words_that_stand_in_the_dialogue(summary: s
 
 def test_a_summary_too_short_to_copy_is_left_out_of_the_mean() -> None:
     """It has no four words, so it says nothing about copying: the mean is that of the others."""
-    found = behaviour(["the cat is", "the cat is on the mat", "a b c d e"], None, [DIALOGUE] * 3, [["x"]] * 3)
+    found = diagnose(["the cat is", "the cat is on the mat", "a b c d e"], None, [DIALOGUE] * 3, [["x"]] * 3)
     assert math.isnan(found["copied"][0])
-    assert in_the_mean(found)["copied"] == 0.5
-    assert in_the_mean(behaviour(["the cat"], None, [DIALOGUE], [["x"]]))["copied"] == 0
+    assert aggregate(found)["copied"] == 0.5
+    assert aggregate(diagnose(["the cat"], None, [DIALOGUE], [["x"]]))["copied"] == 0
 
 
 @pytest.mark.parametrize(
@@ -84,19 +84,19 @@ def test_words_are_counted_and_no_word_is_empty(summary: str, words: int, empty:
 def test_stops_at_the_limit_are_counted_where_they_are_known() -> None:
     """Two of three were cut; people have no limit, so there nothing is said of it."""
     stops = ["limit", "stop_token", "limit"]
-    found = behaviour(["a", "b", "c"], stops, ["x"] * 3, [["y"]] * 3)
+    found = diagnose(["a", "b", "c"], stops, ["x"] * 3, [["y"]] * 3)
     assert found["at_limit"].tolist() == [1, 0, 1]
-    assert in_the_mean(found)["at_limit"] == pytest.approx(2 / 3, abs=1e-4)
-    without = behaviour(["a"], None, ["x"], [["y"]])
+    assert aggregate(found)["at_limit"] == pytest.approx(2 / 3, abs=1e-4)
+    without = diagnose(["a"], None, ["x"], [["y"]])
     assert "at_limit" not in without
-    assert "at_limit" not in in_the_mean(without)
+    assert "at_limit" not in aggregate(without)
 
 
 def test_length_ratio_is_of_the_sums() -> None:
     """3 + 1 words to 2 + 6 of the references: 0.5, where the mean of 1.5 and 1/6 would be 0.83."""
-    found = behaviour(["a b c", "a"], None, ["x", "x"], [["a b"], ["a b c d e f"]])
-    assert in_the_mean(found)["length_ratio"] == 0.5
-    assert in_the_mean(behaviour(["a b"], None, ["x"], [[""]]))["length_ratio"] == 2  # no division by nothing
+    found = diagnose(["a b c", "a"], None, ["x", "x"], [["a b"], ["a b c d e f"]])
+    assert aggregate(found)["length_ratio"] == 0.5
+    assert aggregate(diagnose(["a b"], None, ["x"], [[""]]))["length_ratio"] == 2  # no division by nothing
 
 
 @pytest.mark.parametrize(
@@ -130,20 +130,20 @@ def test_length_ratio_is_of_the_sums() -> None:
 )
 def test_strangers_are_tags_and_names_that_nobody_said(summary: str, wanted: list[str]) -> None:
     """Words that somebody writes in small letters are no names, wherever they stand."""
-    assert strangers(summary, DIALOGUE, LOWER) == wanted
+    assert hallucinated_names(summary, DIALOGUE, LOWER) == wanted
 
 
 def test_a_sentence_starts_with_no_name_where_its_word_is_written_small_elsewhere() -> None:
     """`Nobody` opens a sentence here and is small in another dialogue or reference of the set; without that it is a name."""
     rows: dict[str, Any] = {"summaries": ["Nobody talks."] * 2, "stops": None, "references": [["they talk"]] * 2}
-    known = behaviour(dialogues=["A: hi", "B: there was nobody"], **rows)
+    known = diagnose(dialogues=["A: hi", "B: there was nobody"], **rows)
     assert known["speaker_error"].tolist() == [0, 0]
-    assert behaviour(dialogues=["A: hi", "B: there"], **rows)["speaker_error"].tolist() == [1, 1]
+    assert diagnose(dialogues=["A: hi", "B: there"], **rows)["speaker_error"].tolist() == [1, 1]
 
 
 def test_what_a_model_writes_small_teaches_nothing_about_names() -> None:
     """Only dialogues and references are evidence, or a wrong name written small once would excuse all others."""
-    found = behaviour(["asks tim", "asks Tim"], None, [DIALOGUE] * 2, [["he asks"]] * 2)
+    found = diagnose(["asks tim", "asks Tim"], None, [DIALOGUE] * 2, [["he asks"]] * 2)
     assert found["speaker_error"].tolist() == [0, 1]
 
 
@@ -181,7 +181,7 @@ def test_names_are_not_looked_for_where_people_break_the_measure(
     """Nouns have capitals, or names have cases: the human references decide, with one or several of them a dialogue."""
     dialogues = [dialogue for dialogue, *_ in language[:count]]
     written = [list(texts[:references]) for _, *texts in language[:count]]
-    reason = names_misfit(dialogues, written)
+    reason = reason_to_skip_names(dialogues, written)
     assert reason is not None
     assert "% of the human references have a capitalised word" in reason
 
@@ -189,12 +189,12 @@ def test_names_are_not_looked_for_where_people_break_the_measure(
 @pytest.mark.parametrize("count", [4, 12, 40])
 def test_names_are_looked_for_in_english(count: int) -> None:
     """People who write English name hardly anybody who is not there, in few dialogues as in many."""
-    assert names_misfit(*english(count)) is None
+    assert reason_to_skip_names(*english(count)) is None
 
 
 def test_wrong_tags_of_the_references_say_nothing_about_their_names() -> None:
     """A tag is a tag in every language."""
-    assert names_misfit(["#Person1#: hi"] * 30, [["#Person2# says hi"]] * 30) is None
+    assert reason_to_skip_names(["#Person1#: hi"] * 30, [["#Person2# says hi"]] * 30) is None
 
 
 def test_without_names_tags_are_still_counted(artifact_factory: ArtifactFactory) -> None:
@@ -211,7 +211,7 @@ def test_without_names_tags_are_still_counted(artifact_factory: ArtifactFactory)
     )
     acted = found["behaviour"]
     assert [acted[name]["speaker_errors"] for name in ("base", "tuned", "human")] == [0, 0.1, 0]
-    assert found["not_applied"][NAMES].startswith("95.0 % of the human references")  # 19 of 20, counted by hand
+    assert found["not_applied"][NAMES_MEASURE].startswith("95.0 % of the human references")  # 19 of 20, counted by hand
 
 
 def test_every_measure_is_applied_in_english(artifact_factory: ArtifactFactory) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
-from tasks.metrics.rouge import MEASURES, TYPES, Scorer, score_rows
+from tasks.metrics.rouge import Scorer, score_rows
+from tasks.metrics.score_table import ROUGE_TYPES, STATISTICS
 from tests.support.data import read_csv
 from tests.support.paths import SAMPLE
 
@@ -17,7 +18,7 @@ ODD = (
     "the " * 800, "\n\n", "\nthe cat\n", "the cat\r\nsat\u2028down", "...\nthe cat sat\n?!", "İstanbul K ﬁ", "a_b #Person1#'s",
 )  # fmt: skip
 SCORERS = {stem: Scorer(stem) for stem in (True, False)}
-ORACLES = {stem: rouge_scorer.RougeScorer(list(TYPES), use_stemmer=stem) for stem in (True, False)}
+ORACLES = {stem: rouge_scorer.RougeScorer(list(ROUGE_TYPES), use_stemmer=stem) for stem in (True, False)}
 # few words, so that texts share some, in forms that stems unite; lines, empty ones among them
 WORDS = st.sampled_from(["the", "a", "cat", "cats", "running", "runs", "ran", "nation", "national", "ies", "eeing", "-", "é", "#Person1#"])  # fmt: skip
 LINES = st.lists(st.lists(WORDS, max_size=7).map(" ".join), max_size=4).map("\n".join)
@@ -27,7 +28,7 @@ TEXTS = LINES | st.text(max_size=60) | st.text("ab \n.eings", max_size=60)
 def oracle(reference: str, prediction: str, stem: bool) -> tuple[tuple[float, float, float], ...]:
     """What rouge_score says, as the scorer's tuples."""
     found = ORACLES[stem].score(reference, prediction)
-    return tuple((found[kind].precision, found[kind].recall, found[kind].fmeasure) for kind in TYPES)
+    return tuple((found[kind].precision, found[kind].recall, found[kind].fmeasure) for kind in ROUGE_TYPES)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_rouge_equals_what_is_counted_by_hand(
     prediction: str, reference: str, kind: str, expected: tuple[float, float, float]
 ) -> None:
     """Precision, recall and F1 are the ratios that a person finds with a pencil."""
-    found = score_rows([prediction], [[reference]], SCORERS[True])[0, 0, TYPES.index(kind)]
+    found = score_rows([prediction], [[reference]], SCORERS[True])[0, 0, ROUGE_TYPES.index(kind)]
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -79,7 +80,7 @@ def test_stemming_makes_forms_of_a_word_equal(
     """The protocol says stemming, and stemming is what is done; without it words match as they are written."""
     for stem, expected in ((True, stemmed), (False, unstemmed)):
         found = score_rows([prediction], [[reference]], SCORERS[stem])[
-            0, 0, TYPES.index("rouge1"), MEASURES.index("f1")
+            0, 0, ROUGE_TYPES.index("rouge1"), STATISTICS.index("f1")
         ]
         assert found == pytest.approx(expected, abs=1e-12)
 
@@ -117,7 +118,9 @@ def test_real_texts_score_as_in_rouge_score_to_the_last_digit(stem: bool) -> Non
     assert found.shape == (40, 3, 4, 3)
     assert np.array_equal(found, expected)
     assert 0 < expected[..., 2].mean() < 1
-    assert not np.array_equal(expected[:, :, TYPES.index("rougeL")], expected[:, :, TYPES.index("rougeLsum")])
+    assert not np.array_equal(
+        expected[:, :, ROUGE_TYPES.index("rougeL")], expected[:, :, ROUGE_TYPES.index("rougeLsum")]
+    )
 
 
 def test_what_is_remembered_of_a_text_does_not_leak_into_another_pair() -> None:

@@ -7,7 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tasks.reporting.artifact_page import findings, heading, page
-from tasks.reporting.links import REPORTS_URL, ids_in, link, linked, plain_linked
+from tasks.reporting.links import REPORTS_URL, artifact_link, escape_and_link, ids_in, link_ids
 from tests.support.artifacts import manifest_with_facts
 from tests.support.reports import link_targets
 
@@ -27,9 +27,9 @@ def test_findings_are_words_and_numbers_with_units() -> None:
     found = findings(manifest_with_facts(FACTS))
     assert found == [
         ("passed", "no"), ("automatic", "yes"), ("loading", "0.84 s"), ("speed", "3,075.70 tokens/s"), ("train", "12,460 dialogues"),
-        ("cut at the token limit", "4 summaries"), ("reasons", "too short; too long"), ("template", "Summarize. {dialogue}"),
+        ("cut off at the token limit", "4 summaries"), ("reasons", "too short; too long"), ("template", "Summarize. {dialogue}"),
         ("F1 x 100, base", "rouge1 2.90, rouge2 0.00"), ("F1 x 100, tuned", "rouge1 30.00, rouge2 1.25"),
-        ("95 % interval, tuned", "rouge1 1.04 to 4.94"), ("verdict, state", "even"), ("verdict, in one sentence", "No difference."),
+        ("95 % interval, tuned", "rouge1 1.04 to 4.94"), ("result, state", "even"), ("result, headline", "No difference."),
         ("checks, length", "ok: all fit"), ("checks, rows", "note: 12"), ("device", "CPU, 2 threads"),
     ]  # fmt: skip
 
@@ -69,7 +69,7 @@ def test_a_link_holds_wherever_prefect_shows_it(place: str) -> None:
     """On the pages of artifacts and of runs, in both of its interfaces, below a base path: resolved as browsers do."""
     from urllib.parse import urljoin
 
-    (target,) = link_targets(link("train-1a2b3c4d"))
+    (target,) = link_targets(artifact_link("train-1a2b3c4d"))
     base = re.split(r"/(?:artifacts|runs)/", place)[0]
     assert (
         urljoin(f"http://127.0.0.1:4200{place}?tab=Artifacts", target)
@@ -80,12 +80,12 @@ def test_a_link_holds_wherever_prefect_shows_it(place: str) -> None:
 def test_only_known_ids_become_links_and_only_our_own() -> None:
     """In Markdown those that stand as code; in a text all of them, while the text around them stays text."""
     known = {"train-1a2b3c4d", "format-00000001"}
-    assert link_targets(linked("`train-1a2b3c4d`, `train-99999999`, train-1a2b3c4d", known)) == [
+    assert link_targets(link_ids("`train-1a2b3c4d`, `train-99999999`, train-1a2b3c4d", known)) == [
         "../../artifacts/key/train-1a2b3c4d"
     ]
     text = "the *prompts* changed (format-00000001 -> format-99999999), retrain-1a2b3c4d, format-000000012"
-    assert link_targets(plain_linked(text, known)) == ["../../artifacts/key/format-00000001"]
-    assert "".join(re.sub("<[^>]*>", "", MarkdownIt().render(plain_linked(text, known)))).strip() == text.replace(
+    assert link_targets(escape_and_link(text, known)) == ["../../artifacts/key/format-00000001"]
+    assert "".join(re.sub("<[^>]*>", "", MarkdownIt().render(escape_and_link(text, known)))).strip() == text.replace(
         ">", "&gt;"
     )
     assert ids_in(text) == {"format-00000001", "format-99999999"}

@@ -72,5 +72,5 @@ def test_flags_are_of_what_the_last_system_wrote(report_builder: ReportBuilder) 
     }
     assert {name for name, found in flags.items() if "limit" in found} == {"test_3", "test_6"}
     assert {name for name, found in flags.items() if "empty" in found} == {"test_5", "test_6"}
-    assert "stranger" in flags["test_7"]
+    assert "new-name" in flags["test_7"]
     assert page.texts("dd").count("(empty)") == 2

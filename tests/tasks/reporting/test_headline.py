@@ -26,7 +26,7 @@ from tests.support.reports import (
             "references",
             "references",
             {},
-            "even",
+            "inconclusive",
             "No significant difference between the tuned model and the base model.",
         ),
         ("constant", "references", {"champion": "constant"}, "better", "The tuned model is better than the champion."),
@@ -35,7 +35,7 @@ from tests.support.reports import (
             "constant",
             "references",
             {"champion": "references"},
-            "even",
+            "inconclusive",
             "No significant difference between the tuned model and the champion.",
         ),
         (
@@ -49,7 +49,7 @@ from tests.support.reports import (
             "constant",
             "constant",
             {"before": "constant"},
-            "even",
+            "inconclusive",
             "No significant difference between the new prompt and the previous prompt.",
         ),
     ],
@@ -69,15 +69,16 @@ def test_verdict_is_what_the_predictions_are(
     assert markdown_page(folder).texts("h1") == [words]
     against = {"before": "the previous prompt", "champion": "the champion", "base": "the base model"}
     named = [against[name] for name in ("before", "champion", "base") if name in {*rivals, "base"}][1:]
-    assert [sentence.split(":")[0] for sentence in verdict["others"]] == [f"Against {name}" for name in named]
+    assert [sentence.split(":")[0] for sentence in verdict["others"]] == [f"Compared with {name}" for name in named]
     means = {key: fmean(rouge1(rows, report_builder.rows)) for key, rows in texts.items()}
     rival = next((rivals[name] for name in ("before", "champion") if name in rivals), base)
     assert verdict["much"].startswith(
-        f"ROUGE-1 {means[tuned]:.1f} against {means[rival]:.1f}: {means[tuned] - means[rival]:+.1f} points"
+        f"ROUGE-1 {means[tuned]:.1f} versus {means[rival]:.1f}: {means[tuned] - means[rival]:+.1f} points"
     )
-    chance = {"better": "above 99.9 %", "worse": "below 0.1 %", "even": "50.0 %"}[state]
-    assert f"same 24 test dialogues with 3 references each; probability of being better {chance}." in verdict["trust"]
-    assert "one seed was trained" in verdict["trust"]
+    chance = {"better": "above 99.9 %", "worse": "below 0.1 %", "inconclusive": "50.0 %"}[state]
+    assert "Both were measured on the same 24 test dialogues with 3 references each." in verdict["trust"]
+    assert f"Probability of being better: {chance}." in verdict["trust"]
+    assert "only one seed was trained" in verdict["trust"]
     rounded = [cell for cell in page.texts("td") if cell in ("0.0 %", "100.0 %")]
     assert rounded == []
     assert chance in page.texts("td")  # the table's wording is that of the first screen
@@ -90,20 +91,20 @@ def test_verdict_is_what_the_predictions_are(
             {"prompt"},
             'Prompt "brief" is better than the previous prompt "Say <who> wants…".',
             ['tuned, prompt "Say <who> wants…"', "champion", "tuned, prompt brief"],
-            "Difference to the previous prompt",
+            "Difference from the previous prompt",
         ),
         (
             {"decoding"},
             "The new decoding (greedy) is better than the previous decoding (best of 8 by agreement).",
             ["tuned, best of 8 by agreement", "champion", "tuned, greedy"],
-            "Difference to the previous decoding",
+            "Difference from the previous decoding",
         ),
         (
             {"prompt", "decoding"},
             'Prompt "brief" with the new decoding (greedy) is better than the previous prompt "Say <who> wants…" and decoding '
             "(best of 8 by agreement).",
             ['tuned, prompt "Say <who> wants…", best of 8 by agreement', "champion", "tuned, prompt brief, greedy"],
-            "Difference to the previous prompt and decoding",
+            "Difference from the previous prompt and decoding",
         ),
     ],
 )
@@ -126,7 +127,7 @@ def test_two_outputs_of_one_adapter_can_be_told_apart(
     assert [text.rsplit(" ", 1)[0] for text in page.texts("dt")][:4] == ["base", *systems]
     assert [row for row in short.texts("td") if row in ("base", *systems)] == ["base", *systems]
     assert chart in page.texts("figcaption")
-    assert f"better than {chart.removeprefix('Difference to ')}" in page.texts("option")
+    assert f"better than {chart.removeprefix('Difference from ')}" in page.texts("option")
     compared = {text.split(": ")[0]: text for text in page.texts("li") if ": no adapter" in text}
     assert list(compared) == ["base", *systems]
     assert compared[systems[-1]] == f"{systems[-1]}: no adapter, prompt brief, greedy"
@@ -148,8 +149,8 @@ def test_two_prompts_of_one_name_are_the_new_and_the_previous_one(report_builder
 @pytest.mark.parametrize(
     ("gate", "words"),
     [
-        ({"least_rows": 24}, "It passes the gate."),
-        ({"least_rows": 25}, "It does not pass the gate: test dialogues: 24 (wanted: at least 25)."),
+        ({"least_rows": 24}, "The tuned model passes the gate."),
+        ({"least_rows": 25}, "The tuned model does not pass the gate: test dialogues: 24 (required: at least 25)."),
         (None, ""),
     ],
 )
@@ -188,7 +189,7 @@ def test_a_measure_that_the_language_does_not_allow_is_named_with_the_reason(rep
             examples=1,
         )[0]
     )
-    assert page.texts("p").count("It passes the gate. Not applied: names not in the dialogue.") == 2
+    assert page.texts("p").count("The tuned model passes the gate. Not applied: names not in the dialogue.") == 2
     assert [text for text in page.texts("p") if text.startswith("Names not in the dialogue: not applied. 95.0 %")]
     assert [text for text in page.texts("td") if text.startswith("not applied: 95.0 %")]
 
@@ -206,4 +207,4 @@ def test_seeds_are_told_with_mean_and_deviation(report_builder: ReportBuilder) -
     assert cells.count("32.00 ± 2.00") == 4
     start = cells.index("30.00")
     assert cells[start : start + 12 : 4] == ["30.00", "32.00", "34.00"]  # in the order of the seeds, 9 before 10
-    assert "Over 3 training seeds ROUGE-1 went from 30.0 to 34.0." in verdict["trust"]
+    assert "ROUGE-1 ranges from 30.0 to 34.0 over 3 training seeds." in verdict["trust"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.metrics.rounding import percent, probability
+from tasks.metrics.percentages import percent, probability
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Systems, ROUGE types, protocols and columns that scores are stored and shown by."""
+
+from enum import StrEnum
+
+import pyarrow as pa
+
+
+class System(StrEnum):
+    """Whose summaries are scored; the values are in scores.json and, for models, names of a stage's inputs.
+
+    In the order in which tables and plots list them.
+    """
+
+    CONSTANT_SENTENCE = "constant sentence"
+    FIRST_UTTERANCES = "first three utterances"
+    BASE = "base"
+    PREVIOUS = "before"
+    """The tuned adapter with its previous prompt or decoding."""
+    CHAMPION = "champion"
+    TUNED = "tuned"
+    HUMAN = "human"
+    """Each reference, scored against the others."""
+
+
+MODELS = (System.BASE, System.PREVIOUS, System.CHAMPION, System.TUNED)
+COMPARISON_SYSTEMS = (System.PREVIOUS, System.CHAMPION, System.BASE)
+"""What the tuned model is compared with, most relevant first."""
+
+ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+STATISTICS = ("precision", "recall", "f1")
+HEADLINE_TYPE, HEADLINE_LABEL = "rouge1", "ROUGE-1"
+"""The ROUGE type that headlines, plots and examples show."""
+
+HEADLINE_PROTOCOL = "mean of references, stemming"
+PROTOCOL_NAMES = (
+    HEADLINE_PROTOCOL,
+    "mean of references, no stemming",
+    "best reference, stemming",
+    "first reference only, stemming",
+)
+
+DIAGNOSTIC_COLUMNS = ("words", "reference_words", "empty", "at_limit", "repeated", "copied", "speaker_error")
+"""What `tasks.metrics.diagnostics` measures of every summary."""
+ROW_SCORES = pa.schema(
+    [("system", pa.string()), ("id", pa.string())]
+    + [(name, pa.float64()) for name in (*ROUGE_TYPES, *DIAGNOSTIC_COLUMNS)]
+)
+"""rows.parquet: one row per dialogue and system, with F1 (0 to 1) under the headline protocol."""

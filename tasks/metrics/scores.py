@@ -1,0 +1,108 @@
+"""scores.json as records: every system under every protocol, differences, slices, diagnostics."""
+
+import json
+from pathlib import Path
+from typing import Self
+
+from pydantic import ConfigDict, Field
+
+from artifacts.manifest import Record
+from tasks.metrics.score_table import COMPARISON_SYSTEMS, System
+
+Interval = tuple[float, float]
+"""Lower and upper end of a 95 % interval."""
+
+
+class RougeScore(Record):
+    """Scores of one ROUGE type, x 100, with the interval of F1."""
+
+    precision: float
+    recall: float
+    f1: float
+    interval: Interval
+
+
+class Difference(Record):
+    """A paired difference in F1 x 100: tuned minus another system, over the same dialogues."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    mean: float
+    interval: Interval
+    probability_better: float = Field(validation_alias="better", serialization_alias="better")
+    """Share of the bootstrap resamples in which tuned is ahead; a tie counts half."""
+
+
+class ScoringProtocol(Record):
+    """How scores were computed, and on how many dialogues."""
+
+    name: str
+    package: str
+    references_per_row: int
+    rows: int
+    """Dialogues that were summarized, of `rows_in_split`."""
+    rows_in_split: int
+    interval: str
+    """Method of the interval, in words."""
+
+    @property
+    def dialogues(self) -> str:
+        """`40`, or `8 of 40` where only a part of the split was summarized."""
+        return f"{self.rows} of {self.rows_in_split}" if self.rows < self.rows_in_split else f"{self.rows}"
+
+
+class ProtocolScores(Record):
+    """Every system under one protocol."""
+
+    protocol: ScoringProtocol
+    systems: dict[str, dict[str, RougeScore]]
+    """System -> ROUGE type -> score."""
+
+
+class SliceScores(Record):
+    """A part of the test dialogues, such as those with two speakers."""
+
+    kind: str
+    name: str
+    rows: int
+    scores: dict[str, dict[str, float]]
+    """System -> ROUGE type -> F1 x 100."""
+    differences: dict[str, dict[str, Difference]]
+
+
+class Scores(Record):
+    """The content of a score artifact."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    headline: str
+    """Name of the headline protocol."""
+    protocols: dict[str, ProtocolScores]
+    differences: dict[str, dict[str, Difference]]
+    """Compared system -> ROUGE type -> difference under the headline protocol; empty without a tuned model."""
+    slices: tuple[SliceScores, ...]
+    diagnostics: dict[str, dict[str, float]] = Field(validation_alias="behaviour", serialization_alias="behaviour")
+    """System -> measure -> value over all dialogues."""
+    not_applied: dict[str, str] = Field(default_factory=dict)
+    """Measure -> why the data does not allow it."""
+    constant: str
+    """The sentence that one of the trivial baselines repeats."""
+
+    @classmethod
+    def load(cls, payload: Path) -> Self:
+        """Read scores.json from the payload folder of a score artifact."""
+        return cls.model_validate_json((payload / "scores.json").read_text(encoding="utf-8"))
+
+    def save(self, folder: Path) -> None:
+        """Write scores.json; the bytes depend on the content alone."""
+        content = self.model_dump(by_alias=True)
+        (folder / "scores.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+    @property
+    def under_headline_protocol(self) -> ProtocolScores:
+        return self.protocols[self.headline]
+
+    @property
+    def comparison_system(self) -> System | None:
+        """The system that the tuned model is mainly compared with; None without a tuned model."""
+        return next((system for system in COMPARISON_SYSTEMS if system in self.differences), None)

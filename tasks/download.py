@@ -1,7 +1,7 @@
-"""download: a data source -> Parquet, one row a dialogue with its list of references.
+"""download: a data source -> Parquet, one row per dialogue with its list of references.
 
 Reads   train, validation and test in DialogSum's layout (id, dialogue, summary, topic), where a dialogue with several
-        references has a row for each (test_0_1, test_0_2, test_0_3)
+        references has one row for each of them (test_0_1, test_0_2, test_0_3)
 Writes  train.parquet, validation.parquet, test.parquet (artifacts.schemas.DATASET)
 Rerun   dialogsum run RECIPE --refresh download
 """
@@ -22,15 +22,16 @@ from tasks.sources.hub import fetch
 from tasks.sources.resolve import SPLITS
 
 COLUMNS = ["id", "dialogue", "summary", "topic"]
-TABLES = [f"*.{kind}" for kind in ("csv", "tsv", "json", "jsonl", "parquet", "arrow", "gz", "bz2", "xz", "zst", "zip", "yaml")] + ["README.md"]  # fmt: skip
-"""Files of a hub dataset that `datasets` reads tables from, and those that describe them."""
+_SUFFIXES = "csv tsv json jsonl parquet arrow gz bz2 xz zst zip yaml"
+HUB_FILES = [*(f"*.{suffix}" for suffix in _SUFFIXES.split()), "README.md"]
+"""Files of a hub dataset that `datasets` reads tables from, or that describe them."""
 Fields = tuple[Any, ...]
-"""id, dialogue, summary, topic of a row."""
-_ONE_OF_SEVERAL = re.compile(r"(.+_\d+)_\d+")
+"""id, dialogue, summary and topic of a row."""
+_NUMBERED_ID = re.compile(r"(.+_\d+)_\d+")
 
 
 def download(spec: DownloadSpec, context: Context) -> Done:
-    """Read, check and regroup every split. RequestError names the split, the row and what is wrong."""
+    """Read, check and regroup every split. RequestError names the split, the row and the problem."""
     counts: dict[str, Any] = {}
     for split in SPLITS:
         rows = group(lambda split=split: read(spec.data, split), split)  # type: ignore[misc]
@@ -42,28 +43,28 @@ def download(spec: DownloadSpec, context: Context) -> Done:
 
 
 def read(data: ResolvedData, split: str) -> Iterator[Fields]:
-    """The rows of one split, read as they are asked for; nothing is guessed to be a number or missing."""
+    """The rows of one split, read lazily; no value is taken for a number or for missing."""
     if data.kind == "hub":
         return _from_hub(data.location, data.revision, split)
     return _from_csv(Path(data.location) / f"{split}.csv", split)
 
 
 def _from_csv(file: Path, split: str) -> Iterator[Fields]:
-    # csv, not pandas: that takes a row with a field too many for one with an index, and moves its columns
+    # csv, not pandas: pandas takes a row with one field too many for a row with an index, and shifts its columns
     csv.field_size_limit(1 << 30)
     try:
         with file.open(encoding="utf-8-sig", newline="") as f:
             reader = csv.reader(f, strict=True)
             header = next(reader, [])
             _refuse_missing(header, split)
-            places = [header.index(column) for column in COLUMNS]
+            positions = [header.index(column) for column in COLUMNS]
             for number, row in enumerate(filter(None, reader), start=2):
                 if len(row) != len(header):
                     raise RequestError(
-                        f"{file}: row {number} has {len(row)} fields, the header has {len(header)}: "
-                        "quote commas and quotes in texts"
+                        f"{file}: row {number} has {len(row)} fields, but the header has {len(header)}: "
+                        "quote texts that contain commas or quotes"
                     )
-                yield tuple(row[place] for place in places)
+                yield tuple(row[position] for position in positions)
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
     except csv.Error as error:
@@ -75,14 +76,14 @@ def _from_csv(file: Path, split: str) -> Iterator[Fields]:
 
 
 def _from_hub(repo: str, revision: str, split: str) -> Iterator[Fields]:
-    """Rows of the commit's own files, checked against the digests of the hub.
+    """Rows of the files of one commit, checked against the digests of the hub.
 
-    By its name, `datasets` would load the data set from a cache of its own, and offline from the newest commit in there,
+    Given a name, `datasets` would load the dataset from its own cache and, offline, take the newest commit in there
     whatever the revision.
     """
     import datasets  # takes a second to import, and only this path needs it
 
-    folder = fetch(repo, revision, TABLES, "dataset", "data.source")
+    folder = fetch(repo, revision, HUB_FILES, "dataset", "data.source")
     datasets.disable_progress_bars()
     try:
         loaded = datasets.load_dataset(str(folder), split=split, streaming=True)  # streaming: no copy in a cache
@@ -105,17 +106,17 @@ def _refuse_missing(columns: list[str], split: str) -> None:
 
 
 def group(read: Callable[[], Iterable[Fields]], split: str) -> Iterator[dict[str, Any]]:
-    """Rows in DialogSum's layout -> one row a dialogue, in order of first appearance, with all its references.
+    """Rows in DialogSum's layout -> one row per dialogue with all its references, in order of first appearance.
 
-    Reads twice: the ids, then the texts, of which no more are held than lie between the references of a dialogue.
+    Reads twice: first the ids, then the texts. Only the rows between the references of one dialogue are in memory.
     """
     seen: set[str] = set()
-    due: Counter[str] = Counter()
+    expected: Counter[str] = Counter()
     for name, *_ in read():
         if name in seen:
             raise RequestError(f"{split}: id {name!r} occurs twice; ids must be unique")
         seen.add(name)
-        due[_base(name)] += 1
+        expected[_dialogue_id(name)] += 1
     if not seen:
         raise RequestError(f"{split}: no rows; expected at least one dialogue")
     waiting: dict[str, dict[str, Any]] = {}
@@ -127,33 +128,30 @@ def group(read: Callable[[], Iterable[Fields]], split: str) -> Iterator[dict[str
                 )
             if column == "summary" and value.strip().lower() == "nan":
                 raise RequestError(f"{split}: summary is NaN in row {number} (id {name!r}); fill it or remove the row")
-        base, text = _base(name), dialogue.replace("\r\n", "\n").strip()
+        base, text = _dialogue_id(name), dialogue.replace("\r\n", "\n").strip()
         row = waiting.setdefault(base, {"id": base, "dialogue": text, "references": [], "topics": []})
         if row["dialogue"] != text:
             raise RequestError(
-                f"{split}: {name!r} has another dialogue than the other references of {base!r} (row {number})"
+                f"{split}: the dialogue of {name!r} (row {number}) differs from that of other references of {base!r}"
             )
         row["references"].append(summary.strip())
         row["topics"].append(topic.strip() if isinstance(topic, str) else "")
-        while waiting and len((first := next(iter(waiting.values())))["references"]) == due[first["id"]]:
+        while waiting and len((first := next(iter(waiting.values())))["references"]) == expected[first["id"]]:
             yield waiting.pop(first["id"])
-    sizes = Counter(due.values())
+    sizes = Counter(expected.values())
     if len(sizes) > 1:
         usual = sizes.most_common(1)[0][0]
-        odd = next(name for name, size in due.items() if size != usual)
+        odd = next(name for name, size in expected.items() if size != usual)
         raise RequestError(
-            f"{split}: {odd!r} has {due[odd]} references, the others have {usual}; "
-            f"a mean over references needs the same number everywhere"
+            f"{split}: {odd!r} has {expected[odd]} references, most others have {usual}; "
+            f"every dialogue needs the same number"
         )
 
 
-def _base(name: Any) -> str:
-    """`test_0` of `test_0_2`."""
-    several = _ONE_OF_SEVERAL.fullmatch(name) if isinstance(name, str) else None
-    return several[1] if several else name
+def _dialogue_id(name: Any) -> str:
+    """`test_0_2` -> `test_0`."""
+    match = _NUMBERED_ID.fullmatch(name) if isinstance(name, str) else None
+    return match[1] if match else name
 
 
-DOWNLOAD = Stage(
-    name="download", version=1, function=download, spec=DownloadSpec,
-    label=lambda spec: spec.data.origin,
-)  # fmt: skip
+DOWNLOAD = Stage(name="download", version=1, function=download, spec=DownloadSpec, label=lambda spec: spec.data.origin)

@@ -1,8 +1,8 @@
 """format: dataset and prompt template -> prompts, with completions (train) or without (eval).
 
 Reads   dataset
-Writes  train: train.parquet and validation.parquet (id, prompt, completion), one row a reference
-        eval:  test.parquet (id, prompt), one row a dialogue
+Writes  train: train.parquet and validation.parquet (id, prompt, completion), one row per reference
+        eval:  test.parquet (id, prompt), one row per dialogue
 Rerun   dialogsum run RECIPE --refresh format
 """
 
@@ -15,12 +15,12 @@ from tasks.config import FormatSpec
 from tasks.execution.stage import Artifact, Context, Done, Stage
 from tasks.models.prompt_template import fill
 
-MOST_SHARED = 0.01
-"""Share of the test dialogues that may stand in train as well: told, not refused. DialogSum itself has one of 500."""
+MAX_OVERLAP = 0.01
+"""Share of the test dialogues that may also be in train: reported, not refused. DialogSum itself has one of 500."""
 
 
 def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Done:
-    """Fill the template for every dialogue. RequestError if train and test share dialogues and that was not allowed."""
+    """Fill the template for every dialogue. RequestError if train and test share dialogues, unless that is allowed."""
 
     def split(name: str) -> Iterator[dict[str, Any]]:
         return rows_of(dataset.payload / f"{name}.parquet", DATASET)
@@ -28,14 +28,14 @@ def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Don
     if spec.rows == "eval":
         prompts = ({"id": row["id"], "prompt": fill(spec.template, row["dialogue"])} for row in split("test"))
         return Done(rows=write_table(prompts, FORMATTED_EVAL, context.out / "test.parquet"))
-    test = [(row["id"], _normal(row["dialogue"])) for row in split("test")]
+    test = [(row["id"], _normalized(row["dialogue"])) for row in split("test")]
     held_out = {dialogue for _, dialogue in test}
-    shared = {dialogue for row in split("train") if (dialogue := _normal(row["dialogue"])) in held_out}
-    if len(shared) > MOST_SHARED * len(test) and not spec.allow_overlap:
+    shared = {dialogue for row in split("train") if (dialogue := _normalized(row["dialogue"])) in held_out}
+    if len(shared) > MAX_OVERLAP * len(test) and not spec.allow_overlap:
         example = next(name for name, dialogue in test if dialogue in shared)
         raise RequestError(
-            f"{len(shared)} of {len(test)} test dialogues stand in train too (one is {example!r}), which would inflate every "
-            f"score: remove them, or accept it with --set data.allow_overlap=true"
+            f"{len(shared)} of {len(test)} test dialogues are also in train (such as {example!r}), which would inflate "
+            f"every score: remove them, or accept this with --set data.allow_overlap=true"
         )
     counts = {}
     for name in ("train", "validation"):
@@ -48,11 +48,9 @@ def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Don
     return Done(rows=counts["train"], facts={"rows": counts["train"], "in_train_and_test": len(shared)})
 
 
-def _normal(dialogue: str) -> str:
-    """Case and spacing do not make another dialogue."""
+def _normalized(dialogue: str) -> str:
+    """A dialogue without differences of case and spacing."""
     return " ".join(dialogue.lower().split())
 
 
-FORMAT = Stage(
-    name="format", version=1, function=format_prompts, spec=FormatSpec, label=lambda spec: spec.rows,
-)  # fmt: skip
+FORMAT = Stage(name="format", version=1, function=format_prompts, spec=FormatSpec, label=lambda spec: spec.rows)

@@ -1,8 +1,8 @@
 """report: everything before it -> one HTML file to read and share, and its first screen as Markdown.
 
 Reads   dataset, prompts (format, eval), scores, predictions of base; unless only the base model is evaluated:
-        predictions of tuned, adapter and, if they exist, predictions of champion and before, decision, and the scores of
-        further seeds as seed_<n>
+        predictions of tuned, adapter and, if they exist, predictions of champion and before, decision, and the scores
+        of further seeds as seed_<n>
 Writes  report.html (makes no network request; one script of its own, allowed by its hash), report.md
 Rerun   dialogsum run RECIPE --refresh report
 

@@ -84,12 +84,12 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
     from tasks.models.loading import load_tokenizer
     from tasks.models.prompt_template import fill
     from tasks.sources.resolve import resolve_model
-    from tasks.summarization.transcripts import read
+    from tasks.summarization.transcripts import parse_conversation
 
     recipe = load_recipe(recipe_name, overrides)
     tokenizer: Any = load_tokenizer(resolve_model(recipe.model))
     encoder = TurnEncoder(tokenizer, recipe.evaluation.turns or recipe.model.turns)
-    filled = fill(prompt.template, read(dialogue).text)
+    filled = fill(prompt.template, parse_conversation(dialogue).text)
     (ids,), _ = encoder.prompts([filled], 1 << 40)
 
     def marker(at: str, text: str, ids: list[int]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from artifacts.errors import RequestError, StageError, one_line
 from artifacts.user_paths import user_path
 from flows.inference.model_selection import Asked, ask
 from tasks.summarization.summarize_table import Summaries, summarize
-from tasks.summarization.table_files import KINDS, Table, open_table, pick_column
-from tasks.summarization.transcripts import read
+from tasks.summarization.table_files import READERS, Table, open_table, pick_column
+from tasks.summarization.transcripts import parse_conversation
 from tasks.workers.events import Events
 
 ONE = (".txt", ".md", ".vtt", ".srt", ".json", "")
@@ -35,7 +35,7 @@ def summarize_file(
     """
     started = time.perf_counter()
     file = None if source == "-" else user_path(source, "INPUT")
-    if file is not None and file.suffix.lower() in KINDS:
+    if file is not None and file.suffix.lower() in READERS:
         table = open_table(file)
         column, written = pick_column(table, column), _target(file, out)
         asked = _ask(adapter, recipe, prompt, overrides, events)
@@ -46,7 +46,7 @@ def summarize_file(
     if column is not None:
         raise RequestError("--column belongs to a table; INPUT is one conversation")
     value = _conversation(file)
-    if left_out := read(value).left_out:
+    if left_out := parse_conversation(value).left_out:
         events.log(f"left out, as nobody's words: {left_out}")
     target = None if out in (None, "-") else _place(Path(str(out)))
     asked = _ask(adapter, recipe, prompt, overrides, events)
@@ -90,7 +90,7 @@ def _run(asked: Asked, table: Table, column: str, target: Path, events: Events) 
 def _target(file: Path, out: str | None) -> Path:
     """Where the table with summaries goes: of the same format, and not the input itself."""
     target = file.with_name(f"{file.stem}.summaries{file.suffix}") if out is None else user_path(out, "--out")
-    if KINDS.get(target.suffix.lower()) != KINDS[file.suffix.lower()]:
+    if READERS.get(target.suffix.lower()) != READERS[file.suffix.lower()]:
         raise RequestError(f"--out: {target} is to have the format of INPUT: give it the suffix {file.suffix}")
     if target.exists() and file.exists() and target.samefile(file):
         raise RequestError(f"--out: {target} is INPUT itself: give another name")
@@ -114,7 +114,7 @@ def _conversation(file: Path | None) -> Any:
     """One conversation as its text, or the messages of a chat. RequestError if it cannot be read or nobody says anything."""
     if file is not None and file.suffix.lower() not in ONE:
         raise RequestError(
-            f"{file}: expected one conversation ({', '.join(filter(None, ONE))}) or a table ({', '.join(KINDS)})"
+            f"{file}: expected one conversation ({', '.join(filter(None, ONE))}) or a table ({', '.join(READERS)})"
         )
     try:
         text = (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode("utf-8-sig")
@@ -129,8 +129,8 @@ def _conversation(file: Path | None) -> Any:
             json.loads(text)
         except (ValueError, RecursionError) as error:
             raise RequestError(f"{file} is no JSON ({one_line(error, 100)})") from error
-        if not read(text).text or read(text).text == text.strip():
+        if not parse_conversation(text).text or parse_conversation(text).text == text.strip():
             raise RequestError(f"{file} holds no messages with a text; for many dialogues give JSON lines (.jsonl)")
-    if not read(text).text:
+    if not parse_conversation(text).text:
         raise RequestError(f"{file or 'standard input'} has no dialogue in it: nobody says anything")
     return text

@@ -40,7 +40,7 @@ def diagnose(
     empty, at_limit          1 or 0; at_limit is left out without `stops` (`stop_token` or `limit` for each row)
     repeated                 share of the 3-grams that occur earlier in the same summary
     copied                   share of the 4-grams that occur in the dialogue; NaN for a shorter summary
-    speaker_error            1 if the summary has a speaker tag, or with `check_names` a name, that the dialogue does not
+    speaker_error            1 if a speaker tag, or with `check_names` a name, is in the summary but not in the dialogue
     """
     lowercase = _lowercase_words(dialogues, references)
     columns: dict[str, list[float]] = {name: [] for name in DIAGNOSTIC_COLUMNS if name != "at_limit"}

@@ -91,8 +91,8 @@ def score_rows(predictions: Iterable[str], references: Iterable[list[str]], scor
     """Score every prediction against each of its references.
 
     Returns fractions of shape (rows, references, 4 types, 3 statistics), in the order of ROUGE_TYPES and STATISTICS.
-    Every row must have the same number of references. Texts are scored unchanged: as in rouge_score, a line break ends a
-    sentence for rougeLsum, which equals rougeL if there is none.
+    Every row must have the same number of references. Texts are scored unchanged: as in rouge_score, a line break ends
+    a sentence for rougeLsum, which equals rougeL if there is none.
     """
     table = [
         [scorer(reference, prediction) for reference in row]

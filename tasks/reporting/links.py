@@ -29,12 +29,12 @@ def artifact_link(artifact: str) -> str:
 
 
 def link_ids(markdown: str, known: Container[str]) -> str:
-    """Markdown in which ids formatted as code, `` `train-1a2b3c4d` ``, become links if they are `known` to have a page."""
+    """Markdown in which ids that are formatted as code, `` `train-1a2b3c4d` ``, become links if they are `known`."""
     return _CODE_ID.sub(lambda match: artifact_link(match[1]) if match[1] in known else match[0], markdown)
 
 
 def escape_and_link(text: str, known: Container[str]) -> str:
-    """Text escaped for Markdown, on one line; ids in it become links if they are `known` to have a page."""
+    """Text escaped for Markdown, on one line; ids in it become links if they are `known`."""
 
     def linked_id(match: re.Match[str]) -> str:
         artifact = f"{match[1]}-{match[2]}"

@@ -180,7 +180,7 @@ def _shortened(text: str) -> str:
 
 
 def _svg(draw: Callable[[Any], None], height: float, salt: str, colours: dict[str, str] | None = None) -> Markup:
-    """One pair of axes as SVG, 4.8 inches wide and `height` inches high; without `colours`, in CSS variables of the page."""
+    """Axes as SVG, 4.8 inches wide and `height` inches high; without `colours`, in CSS variables of the page."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -6,7 +6,7 @@ from typing import Any
 from artifacts.manifest import Manifest
 from tasks.metrics.score_table import System
 
-NAMES = {System.CHAMPION: "the champion", System.BASE: "the base model"}
+NAMES: dict[str, str] = {System.CHAMPION: "the champion", System.BASE: "the base model"}
 
 
 def changed_settings(outputs: Mapping[str, Manifest]) -> str:

@@ -25,12 +25,12 @@ from artifacts.schemas import read_table
 from tasks.config import GenerateConfig, ResolvedModel, Runtime, TurnsName
 from tasks.decoding.batching import batch_size
 from tasks.generate import shards
-from tasks.summarization.table_files import ADDED, Table, free_names
+from tasks.summarization.table_files import OUTPUT_COLUMNS, Table, free_names
 from tasks.workers.events import Events
 from tasks.workers.gpus import visible_gpus
 from tasks.workers.launcher import run_workers
 
-PART = pa.schema([field for field in ADDED if field.name != "model"])
+PART = pa.schema([field for field in OUTPUT_COLUMNS if field.name != "model"])
 """Columns of a finished chunk."""
 BATCHES = 4
 """Batches of a chunk: what is lost when the process is killed."""

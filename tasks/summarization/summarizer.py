@@ -1,124 +1,149 @@
-"""Dialogues, however written and however long -> summaries: what tasks/summarization/worker.py does with a block of rows.
+"""Dialogues in any form and of any length -> summaries, by one model under one prompt.
 
-A dialogue that does not fit the context is cut between turns, each part is summarized, and what was said of the parts is
-summarized as a whole; its `stop` says so. A row without a dialogue is answered with the reason.
+A dialogue that does not fit the context is split between turns, each part is summarized, and then the summaries of the
+parts are summarized; `stop` notes this. A row without a dialogue gets the reason instead of a summary.
 """
 
 import hashlib
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple, TypedDict
 
 from artifacts.errors import RequestError
 from tasks.decoding.batching import deal
 from tasks.decoding.engine import Engine
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.prompt_template import fill
-from tasks.summarization.transcripts import read
+from tasks.summarization.transcripts import parse_conversation
 
-LEAST_ROOM = 32
-"""Tokens that a prompt has to leave for the dialogue."""
-MOST_PARTS = 64
-"""A dialogue of more contexts than this is a book."""
-MOST_ROUNDS = 6
-"""How often summaries of parts may be put together and still not fit."""
-_WIDE = 1 << 40
-"""Tokens that no prompt has."""
-Answer = dict[str, Any]
-"""`summary` (names put back), `tokens` (those of the summary), `stop`: `stop_token` or `limit`, behind it `(3 parts)` where
-the dialogue was too long for one; or `skipped: ` and the reason, with an empty summary."""
+MIN_DIALOGUE_TOKENS = 32
+"""Tokens that the prompt has to leave for the dialogue."""
+MAX_PARTS = 64
+"""A dialogue of more parts is skipped."""
+MAX_ROUNDS = 6
+"""How often summaries of parts are summarized again because together they still do not fit."""
+_NO_LIMIT = 1 << 40
+"""More tokens than any prompt has."""
+
+
+class Summary(TypedDict):
+    """What a row gets."""
+
+    summary: str
+    """With the speakers' names; empty if the row is skipped."""
+    tokens: int
+    """Of the summary."""
+    stop: str
+    """`stop_token` or `limit`, followed by `(3 parts)` for a split dialogue; or `skipped: ` and the reason."""
+
+
+class Prediction(NamedTuple):
+    """A generated text."""
+
+    text: str
+    tokens: int
+    stop: str
 
 
 class Summarizer:
-    """Asks one model, under one prompt."""
+    """Summarizes dialogues with one model, under one prompt."""
 
-    def __init__(self, engine: Engine, encoder: TurnEncoder, template: str, room: int, batch: int) -> None:
-        """`room`: tokens of a whole prompt; `batch`: rows decoded together. RequestError if no dialogue would fit."""
-        self.engine, self.encoder, self.template, self.room, self.batch = engine, encoder, template, room, batch
-        bare = len(self._ids([""])[0])
-        if room - bare < LEAST_ROOM:
+    def __init__(
+        self, engine: Engine, encoder: TurnEncoder, template: str, max_prompt_tokens: int, batch_size: int
+    ) -> None:
+        """RequestError if the prompt leaves no room for a dialogue.
+
+        max_prompt_tokens: of the prompt with the dialogue. batch_size: rows decoded together.
+        """
+        self.engine, self.encoder, self.template = engine, encoder, template
+        self.max_prompt_tokens, self.batch_size = max_prompt_tokens, batch_size
+        prompt_tokens = len(self._token_ids([""])[0])
+        if max_prompt_tokens - prompt_tokens < MIN_DIALOGUE_TOKENS:
             raise RequestError(
-                f"the prompt alone has {bare} tokens, the context has room for {room}: shorten the prompt"
+                f"the prompt alone has {prompt_tokens} of at most {max_prompt_tokens} tokens, which leaves no room for a "
+                "dialogue: shorten the prompt"
             )
 
-    def answer(self, values: Sequence[Any], told: Callable[[int], None] = lambda done: None) -> list[Answer]:
-        """One answer a value, in their order. `told` hears, batch by batch, about how many of them are done."""
-        talks = [read(value) for value in values]
-        answers: dict[int, Answer] = {row: _skipped("no dialogue") for row, talk in enumerate(talks) if not talk.text}
-        open_ = {row: talk.text for row, talk in enumerate(talks) if talk.text}
-        parts = dict.fromkeys(open_, 1)
-        for last in (*[False] * (MOST_ROUNDS - 1), True):
-            asked = {}
-            for row, pieces in zip(open_, self._cut(list(open_.values())), strict=True):
-                if not pieces or (len(pieces) > 1 and last):
-                    answers[row] = _skipped(f"longer than {MOST_PARTS} contexts")
+    def summarize(self, values: Sequence[Any], on_progress: Callable[[int], None] = lambda rows: None) -> list[Summary]:
+        """One summary per value, in order. `on_progress` gets the number of finished rows, about, after each batch."""
+        conversations = [parse_conversation(value) for value in values]
+        summaries = {row: _skipped("no dialogue") for row, talk in enumerate(conversations) if not talk.text}
+        pending = {row: talk.text for row, talk in enumerate(conversations) if talk.text}
+        part_counts = dict.fromkeys(pending, 1)
+        for final_round in (*[False] * (MAX_ROUNDS - 1), True):
+            parts_by_row = {}
+            for row, parts in zip(pending, self._split(list(pending.values())), strict=True):
+                if not parts or (len(parts) > 1 and final_round):
+                    summaries[row] = _skipped(f"longer than {MAX_PARTS} contexts")
                 else:
-                    asked[row] = pieces
-            said = self._ask([piece for pieces in asked.values() for piece in pieces], told)
-            open_ = {}
-            for row, pieces in asked.items():
-                found = [said[piece] for piece in pieces]
-                if len(pieces) > 1:
-                    parts[row] = max(parts[row], len(pieces))
-                    open_[row] = "\n".join(answer["prediction"] for answer in found)
+                    parts_by_row[row] = parts
+            predictions = self._predict(list(chain.from_iterable(parts_by_row.values())), on_progress)
+            pending = {}
+            for row, parts in parts_by_row.items():
+                if len(parts) > 1:
+                    part_counts[row] = max(part_counts[row], len(parts))
+                    pending[row] = "\n".join(predictions[part].text for part in parts)
                 else:
-                    answers[row] = _answer(talks[row].named(found[0]["prediction"]), found[0], parts[row])
-            if not open_:
+                    prediction = predictions[parts[0]]
+                    text = conversations[row].restore_names(prediction.text)
+                    summaries[row] = _summary(text, prediction, part_counts[row])
+            if not pending:
                 break
-        told(len(values))
-        return [answers[row] for row in range(len(values))]
+        on_progress(len(values))
+        return [summaries[row] for row in range(len(values))]
 
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of the prompt for each text, markers included."""
-        return self.encoder.prompts([fill(self.template, text) for text in texts], _WIDE)[0]
+    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of the whole prompt for each text, special tokens included."""
+        return self.encoder.prompts([fill(self.template, text) for text in texts], _NO_LIMIT)[0]
 
-    def _cut(self, texts: list[str]) -> list[list[str]]:
-        """Each text as the pieces that fit; as none where they would be more than MOST_PARTS."""
-        cut = []
-        for text, ids in zip(texts, self._ids(texts) if texts else [], strict=True):
-            pieces = [text] if len(ids) <= MOST_PARTS * self.room else []
-            while pieces and not all(fits := [len(ids) <= self.room for ids in self._ids(pieces)]):
-                halved = [[piece] if whole else halves(piece) for piece, whole in zip(pieces, fits, strict=True)]
-                pieces = list(chain.from_iterable(halved))
-                pieces = pieces if len(pieces) <= MOST_PARTS else []
-            cut.append(pieces)
-        return cut
+    def _split(self, texts: list[str]) -> list[list[str]]:
+        """Each text as the parts that fit the context; no parts if there would be more than MAX_PARTS."""
+        split = []
+        for text, ids in zip(texts, self._token_ids(texts) if texts else [], strict=True):
+            parts = [text] if len(ids) <= MAX_PARTS * self.max_prompt_tokens else []
+            while parts and not all(fits := [len(ids) <= self.max_prompt_tokens for ids in self._token_ids(parts)]):
+                halves = [[part] if fitting else split_in_two(part) for part, fitting in zip(parts, fits, strict=True)]
+                parts = list(chain.from_iterable(halves))
+                parts = parts if len(parts) <= MAX_PARTS else []
+            split.append(parts)
+        return split
 
-    def _ask(self, texts: list[str], told: Callable[[int], None]) -> dict[str, dict[str, Any]]:
-        """Prediction of each text; equal texts are asked once, and anywhere in a file get the same answer."""
-        different = list(dict.fromkeys(texts))
-        by_name = {hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]: text for text in different}
-        rows = list(zip(by_name, self._ids(list(by_name.values())) if by_name else [], strict=True))
-        said, done = {}, 0
-        for batch in deal(rows, self.batch) if rows else []:
-            for prediction in self.engine.predict(batch):
-                said[by_name[prediction["id"]]] = prediction
-            done += len(batch)
-            told(done)
-        return said
+    def _predict(self, texts: list[str], on_progress: Callable[[int], None]) -> dict[str, Prediction]:
+        """Prediction for each text. Equal texts are generated once, and get the same prediction anywhere in a file."""
+        by_name = {
+            hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]: text for text in dict.fromkeys(texts)
+        }
+        rows = list(zip(by_name, self._token_ids(list(by_name.values())) if by_name else [], strict=True))
+        predictions: dict[str, Prediction] = {}
+        finished = 0
+        for batch in deal(rows, self.batch_size) if rows else []:
+            for row in self.engine.predict(batch):
+                predictions[by_name[row["id"]]] = Prediction(row["prediction"], row["tokens"], row["stop"])
+            finished += len(batch)
+            on_progress(finished)
+        return predictions
 
 
-def halves(text: str) -> list[str]:
-    """Two parts of about equal length, cut between turns; inside a turn, between words; its tag goes before both."""
+def split_in_two(text: str) -> list[str]:
+    """Two parts of about equal length, split between turns, or else between words of a turn, whose tag both then have."""
     middle = len(text) // 2
-    for mark in ("\n", " "):
-        places = [
-            place for place in (text.rfind(mark, 0, middle), text.find(mark, middle)) if 0 < place < len(text) - 1
-        ]
-        if places:
-            place = min(places, key=lambda place: abs(place - middle))
-            tag = text.split(" ", 1)[0] + " " if mark == " " and text.startswith("#Person") else ""
-            first, second = text[:place].rstrip(), text[place + 1 :].lstrip()
-            if tag.strip() == first:  # nothing but the tag
+    for separator in ("\n", " "):
+        candidates = (text.rfind(separator, 0, middle), text.find(separator, middle))
+        positions = [position for position in candidates if 0 < position < len(text) - 1]
+        if positions:
+            position = min(positions, key=lambda position: abs(position - middle))
+            tag = text.split(" ", 1)[0] + " " if separator == " " and text.startswith("#Person") else ""
+            first, second = text[:position].rstrip(), text[position + 1 :].lstrip()
+            if tag.strip() == first:  # the first part is only the tag
                 break
             return [first, tag + second]
     return [text[:middle], text[middle:]]
 
 
-def _skipped(reason: str) -> Answer:
+def _skipped(reason: str) -> Summary:
     return {"summary": "", "tokens": 0, "stop": f"skipped: {reason}"}
 
 
-def _answer(summary: str, prediction: dict[str, Any], parts: int) -> Answer:
-    stop = prediction["stop"] + (f" ({parts} parts)" if parts > 1 else "")
-    return {"summary": summary, "tokens": prediction["tokens"], "stop": stop}
+def _summary(text: str, prediction: Prediction, parts: int) -> Summary:
+    stop = prediction.stop + (f" ({parts} parts)" if parts > 1 else "")
+    return {"summary": text, "tokens": prediction.tokens, "stop": stop}

@@ -1,7 +1,7 @@
-"""Files with a dialogue a row: CSV, JSON lines, Parquet. Read as a stream, written back with columns added.
+"""Tables with one dialogue per row (CSV, JSON lines, Parquet), streamed and written back with columns added.
 
-Whatever the file holds beside the dialogues is written as it came: CSV fields as text, JSON lines byte for byte, Parquet
-with its types. No more than a block of rows is in memory.
+All other content is written back unchanged: CSV fields as text, JSON lines byte for byte, Parquet with its types. Only
+one block of rows is in memory.
 """
 
 import csv
@@ -16,34 +16,36 @@ import pyarrow.parquet as pq
 
 from artifacts.errors import RequestError, nearest, one_line
 
-LIKELY = ("dialogue", "conversation", "transcript", "dialog", "messages", "chat", "text", "content")
-"""Names of the column with the dialogues, the first that is there."""
-ADDED = pa.schema([("summary", pa.string()), ("tokens", pa.int32()), ("stop", pa.string()), ("model", pa.string())])
-BLOCK = 4096
-"""Rows of Parquet in memory at once."""
+DIALOGUE_COLUMNS = ("dialogue", "conversation", "transcript", "dialog", "messages", "chat", "text", "content")
+"""Usual names of the column with the dialogues; the first one that exists is taken."""
+OUTPUT_COLUMNS = pa.schema(
+    [("summary", pa.string()), ("tokens", pa.int32()), ("stop", pa.string()), ("model", pa.string())]
+)
+BLOCK_ROWS = 4096
+"""Rows of a Parquet file in memory at once."""
 
 
 class Table(Protocol):
-    """A file with a dialogue a row."""
+    """A file with one dialogue per row."""
 
     file: Path
     columns: list[str]
     rows: int
 
     def values(self, column: str) -> Iterator[Any]:
-        """The column, row by row; None where a row has it not."""
+        """The column, row by row; None if a row does not have it."""
 
     def write(self, out: Path, names: Sequence[str], added: Iterable[tuple[Any, ...]]) -> None:
-        """The same rows with columns more, of the types of ADDED."""
+        """Write the rows with further columns, called `names`, of the types of OUTPUT_COLUMNS."""
 
 
 def open_table(file: Path) -> Table:
-    """Read a file once to its end: RequestError names the first row that does not read, before any work is done."""
-    kind = KINDS.get(file.suffix.lower())
-    if kind is None:
-        raise RequestError(f"{file}: no table; expected {', '.join(KINDS)}")
+    """Read the file once, to its end, before any work begins: RequestError names the first invalid row."""
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
+        raise RequestError(f"{file} is not a table; expected {', '.join(READERS)}")
     try:
-        table: Table = kind(file)
+        table: Table = reader(file)
     except UnicodeDecodeError as error:
         raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
     except OSError as error:
@@ -51,26 +53,26 @@ def open_table(file: Path) -> Table:
     return table
 
 
-def pick_column(table: Table, wanted: str | None) -> str:
-    """The column with the dialogues. RequestError if it is not there, or not obvious."""
-    if wanted is not None:
-        if wanted not in table.columns:
-            raise RequestError(f"--column: no column {one_line(wanted, 60)!r}{nearest(wanted, table.columns)}")
-        return wanted
+def pick_column(table: Table, column: str | None) -> str:
+    """The column with the dialogues. RequestError if it does not exist, or is not obvious and not given."""
+    if column is not None:
+        if column not in table.columns:
+            raise RequestError(f"--column: no column {one_line(column, 60)!r}{nearest(column, table.columns)}")
+        return column
     by_name = {name.strip().lower(): name for name in reversed(table.columns)}
-    found = next((by_name[name] for name in LIKELY if name in by_name), None)
-    if found is None and len(table.columns) == 1:
-        found = table.columns[0]
-    if found is None:
-        listed = one_line(", ".join(table.columns), 200) or "none"
-        raise RequestError(f"which column has the dialogues? --column NAME; found: {listed}")
-    return found
+    usual = next((by_name[name] for name in DIALOGUE_COLUMNS if name in by_name), None)
+    if usual is None and len(table.columns) == 1:
+        usual = table.columns[0]
+    if usual is None:
+        columns = one_line(", ".join(table.columns), 200) or "none"
+        raise RequestError(f"which column holds the dialogues? Name it with --column NAME; columns: {columns}")
+    return usual
 
 
 def free_names(columns: Sequence[str]) -> list[str]:
-    """Names of the columns that are added; `generated_summary` where there is a `summary` already."""
+    """Names of the added columns; `generated_summary` if there already is a `summary`."""
     names = []
-    for name in ADDED.names:
+    for name in OUTPUT_COLUMNS.names:
         while name in columns:
             name = f"generated_{name}"
         names.append(name)
@@ -78,7 +80,7 @@ def free_names(columns: Sequence[str]) -> list[str]:
 
 
 class Csv:
-    """CSV or TSV with a header; the delimiter is the one of the header, the line ends and a byte order mark are kept."""
+    """CSV or TSV with a header, which decides the delimiter; line ends and a byte order mark stay as they are."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -86,33 +88,35 @@ class Csv:
         with file.open("rb") as f:
             first = f.readline()
         self.encoding = "utf-8-sig" if first.startswith(b"\xef\xbb\xbf") else "utf-8"
-        self.ends = "\r\n" if first.endswith(b"\r\n") else "\n"
+        self.line_end = "\r\n" if first.endswith(b"\r\n") else "\n"
         header = first.decode(self.encoding, "replace")
-        self.delimiter = max(",\t;", key=header.count)  # the first of equals
+        self.delimiter = max(",\t;", key=header.count)  # the first one, if several are equally frequent
         reader = self._read()
         self.columns = next(reader, [])
         if not self.columns:
-            raise RequestError(f"{file} is empty: expected a header with the names of the columns")
+            raise RequestError(f"{file} is empty; expected a header with the names of the columns")
         self.rows = sum(1 for _ in reader)
 
     def _read(self) -> Iterator[list[str]]:
-        """The header, and every row; RequestError at one with other fields than the header."""
+        """The header and every row; RequestError at a row with more or fewer fields than the header."""
         with self.file.open(encoding=self.encoding, newline="") as f:
             reader = csv.reader(f, delimiter=self.delimiter, strict=True)
             width = 0
             try:
                 for row in reader:
                     width = width or len(row)
-                    row = row or [""] * (width == 1)  # an empty line is a row only where there is one column
+                    row = row or [""] * (width == 1)  # an empty line is a row only in a table of one column
                     if row and len(row) != width:
                         raise RequestError(
-                            f"{self.file}: line {reader.line_num} has {len(row)} fields, the header has {width}: "
-                            "quote commas and quotes in texts"
+                            f"{self.file}: line {reader.line_num} has {len(row)} fields, but the header has {width}: "
+                            "quote texts that contain commas or quotes"
                         )
                     if row:
                         yield row
             except csv.Error as error:
-                raise RequestError(f"{self.file}: line {reader.line_num} is no CSV ({one_line(error, 100)})") from error
+                raise RequestError(
+                    f"{self.file}: line {reader.line_num} is not valid CSV ({one_line(error, 100)})"
+                ) from error
 
     def _body(self) -> Iterator[list[str]]:
         reader = self._read()
@@ -120,20 +124,20 @@ class Csv:
         return reader
 
     def values(self, column: str) -> Iterator[Any]:
-        place = self.columns.index(column)
-        return (row[place] for row in self._body())
+        position = self.columns.index(column)
+        return (row[position] for row in self._body())
 
     def write(self, out: Path, names: Sequence[str], added: Iterable[tuple[Any, ...]]) -> None:
         with out.open("w", encoding=self.encoding, newline="") as f:
-            # the writer quotes a lone carriage return only where it is a part of the line's end, as by default it is
-            lines = SimpleNamespace(write=lambda line: f.write(line.removesuffix("\r\n") + self.ends))
+            # the default line end, \r\n, makes the writer quote fields with a single carriage return
+            lines = SimpleNamespace(write=lambda line: f.write(line.removesuffix("\r\n") + self.line_end))
             writer = csv.writer(lines, delimiter=self.delimiter)
             writer.writerow([*self.columns, *names])
             writer.writerows([*row, *more] for row, more in zip(self._body(), added, strict=True))
 
 
 class JsonLines:
-    """One JSON object a line; empty lines are no rows."""
+    """One JSON object per line; empty lines are skipped."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -153,10 +157,10 @@ class JsonLines:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
                     raise RequestError(
-                        f"{self.file}: line {number} is no JSON ({one_line(error, 100)}): one object a line is expected"
+                        f"{self.file}: line {number} is not valid JSON ({one_line(error, 100)}); expected one object per line"
                     ) from error
                 if not isinstance(row, dict):
-                    raise RequestError(f"{self.file}: line {number} is no JSON object: one object a line is expected")
+                    raise RequestError(f"{self.file}: line {number} is not a JSON object; expected one object per line")
                 yield line, row
 
     def values(self, column: str) -> Iterator[Any]:
@@ -170,7 +174,7 @@ class JsonLines:
 
 
 class Parquet:
-    """Parquet; columns that are not the dialogues are not even looked at."""
+    """Parquet; other columns than the dialogues are copied block by block."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -178,27 +182,30 @@ class Parquet:
             with pq.ParquetFile(file) as parquet:
                 self.schema, self.rows = parquet.schema_arrow, parquet.metadata.num_rows
         except pa.ArrowException as error:
-            raise RequestError(f"{file} is no Parquet file ({one_line(error, 100)})") from error
+            raise RequestError(f"{file} is not a Parquet file ({one_line(error, 100)})") from error
         self.columns = self.schema.names
 
     def _blocks(self, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         with pq.ParquetFile(self.file) as parquet:
-            yield from parquet.iter_batches(BLOCK, columns=columns)
+            yield from parquet.iter_batches(BLOCK_ROWS, columns=columns)
 
     def values(self, column: str) -> Iterator[Any]:
         return (value for block in self._blocks([column]) for value in block.column(0).to_pylist())
 
     def write(self, out: Path, names: Sequence[str], added: Iterable[tuple[Any, ...]]) -> None:
         schema, rest = self.schema, iter(added)
-        for name, field in zip(names, ADDED, strict=True):
+        for name, field in zip(names, OUTPUT_COLUMNS, strict=True):
             schema = schema.append(field.with_name(name))
         with pq.ParquetWriter(out, schema, compression="zstd") as writer:
             for block in self._blocks():
                 more = [next(rest) for _ in range(block.num_rows)]
-                arrays = [pa.array([row[i] for row in more], field.type) for i, field in enumerate(ADDED)]
+                arrays = [pa.array([row[i] for row in more], field.type) for i, field in enumerate(OUTPUT_COLUMNS)]
                 writer.write_batch(pa.RecordBatch.from_arrays([*block.columns, *arrays], schema=schema))
 
 
-KINDS: dict[str, Any] = {
-    ".csv": Csv, ".tsv": Csv, ".jsonl": JsonLines, ".ndjson": JsonLines, ".parquet": Parquet, ".pq": Parquet,
-}  # fmt: skip
+READERS: dict[str, Any] = {
+    **dict.fromkeys((".csv", ".tsv"), Csv),
+    **dict.fromkeys((".jsonl", ".ndjson"), JsonLines),
+    **dict.fromkeys((".parquet", ".pq"), Parquet),
+}
+"""File suffix -> class that reads it."""

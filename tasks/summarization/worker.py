@@ -58,7 +58,7 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
         if part(parts, number).exists():
             found += len(values)
             continue
-        answers = summarizer.answer(values, partial(told, len(values)))
+        answers = summarizer.summarize(values, partial(told, len(values)))
         half = part(parts, number).with_suffix(".half")
         write_table(answers, PART, half)
         half.rename(part(parts, number))

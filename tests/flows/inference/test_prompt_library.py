@@ -11,7 +11,7 @@ from artifacts.errors import RequestError
 from flows.inference.prompt_library import SHOWN, find_prompt, in_words, listed, names, preview
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.prompt_template import PLACEHOLDER, fill
-from tasks.summarization.transcripts import read
+from tasks.summarization.transcripts import parse_conversation
 from tests.support.data import read_csv
 from tests.support.paths import ROOT, SAMPLE
 from tests.support.processes import run_cli
@@ -67,7 +67,7 @@ def test_preview_shows_what_the_model_gets(models: dict[str, Path]) -> None:
     assert ids[-len(after) :] == after
     assert stop == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
     assert seen["answer_tokens"] == find_prompt("title").about.tokens
-    assert read(SHOWN).text in seen["text"]
+    assert parse_conversation(SHOWN).text in seen["text"]
     assert seen["text"] in in_words(seen)
 
 

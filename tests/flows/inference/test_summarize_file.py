@@ -25,8 +25,8 @@ from flows.inference.prompt_library import find_prompt
 from flows.inference.summarize_file import summarize_file
 from tasks.summarization import summarize_table as parent
 from tasks.summarization import worker as summarization_worker
-from tasks.summarization.summarizer import halves
-from tasks.summarization.transcripts import read
+from tasks.summarization.summarizer import split_in_two
+from tasks.summarization.transcripts import parse_conversation
 from tasks.workers.events import Silent
 from tests.support.data import read_csv
 from tests.support.models import publish_adapter, random_adapter
@@ -95,8 +95,10 @@ def test_every_row_gets_what_the_model_alone_says(
     assert [(row["id"], row["dialogue"], row["summary"]) for row in rows] == [(str(i), t, f"mine {i}") for i, t in enumerate(texts)]  # fmt: skip
     for row, text in zip(rows, texts, strict=True):
         if text.strip():
-            talk = read(text)
-            assert row["generated_summary"] == talk.named(said(models["llama"], PROMPT.format(dialogue=talk.text)))
+            talk = parse_conversation(text)
+            assert row["generated_summary"] == talk.restore_names(
+                said(models["llama"], PROMPT.format(dialogue=talk.text))
+            )
             assert row["stop"] in ("stop_token", "limit")
         else:
             assert (row["generated_summary"], row["tokens"], row["stop"]) == ("", "0", "skipped: no dialogue")
@@ -132,14 +134,14 @@ def test_dialogue_beyond_the_context_is_summarized_in_parts_and_says_so(
 @given(st.text(min_size=2))
 def test_halves_lose_no_word(text: str) -> None:
     """Only white space at the cut goes, and neither half is empty-handed forever."""
-    first, second = halves(text)
+    first, second = split_in_two(text)
     assert "".join((first + second).split()) == "".join(text.split())
     assert max(len(first), len(second)) < len(text)
 
 
 def test_halves_of_one_turn_both_have_its_tag() -> None:
     """The model has to know who speaks."""
-    assert halves("#Person2#: one two three four") == ["#Person2#: one", "#Person2#: two three four"]
+    assert split_in_two("#Person2#: one two three four") == ["#Person2#: one", "#Person2#: two three four"]
 
 
 def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
@@ -154,7 +156,7 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
     )  # fmt: skip
     wanted = said(models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine")
     assert wanted
-    assert done["summary"] == read("Ann: Hi.\nBob: Ho.").named(wanted)
+    assert done["summary"] == parse_conversation("Ann: Hi.\nBob: Ho.").restore_names(wanted)
     assert (tmp_path / "talk.txt").read_text() == done["summary"] + "\n"
     assert done["model"] == "llama mine"
 
@@ -223,7 +225,7 @@ from tasks.workers.events import Silent
 from tasks.summarization.table_files import open_table
 class Quick:
     def __init__(self, *rest): pass
-    def answer(self, values, told):
+    def summarize(self, values, told):
         return [{"summary": v[:20], "tokens": 1, "stop": "limit"} for v in values]
 summarization_worker.Summarizer = Quick
 summarization_worker.TurnEncoder = lambda *rest: type("E", (), {"stop_id": 0})
@@ -285,7 +287,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
     [
         ("nowhere.csv", "cannot be read"),
         ("in.csv --column word", "did you mean 'words'"),
-        ("in.csv", "which column has the dialogues?"),
+        ("in.csv", "which column holds the dialogues?"),
         ("in.csv --column words --out out.jsonl", "the format of INPUT: give it the suffix .csv"),
         ("in.csv --column words --out in.csv", "is INPUT itself"),
         ("in.csv --column words --out no/where.csv", "cannot be written"),

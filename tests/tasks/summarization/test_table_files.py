@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifacts.errors import RequestError
-from tasks.summarization.table_files import ADDED, free_names, open_table, pick_column
+from tasks.summarization.table_files import OUTPUT_COLUMNS, free_names, open_table, pick_column
 
 quick = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
@@ -49,7 +49,7 @@ def test_csv_keeps_every_field(tmp_path: Path, rows: list[Any], delimiter: str, 
     assert out.startswith(b"\xef\xbb\xbf") == mark
     assert out.endswith(ends.encode())
     found = list(csv.reader(io.StringIO(out.decode("utf-8-sig"), newline=""), delimiter=delimiter))
-    assert found[0] == ["id", "dialogue", "note", *ADDED.names]
+    assert found[0] == ["id", "dialogue", "note", *OUTPUT_COLUMNS.names]
     assert found[1:] == [[str(i), a, b, *map(str, more)] for i, (a, b, more) in enumerate(rows)]
 
 
@@ -92,7 +92,7 @@ def test_parquet_keeps_types_order_and_metadata(tmp_path: Path) -> None:
     table = pa.Table.from_pandas(frame, preserve_index=False)
     pq.write_table(table, file, row_group_size=1000)
     out = pq.read_table(through(file, [(f"s{i}", i, "limit", "m") for i in range(rows)]))
-    assert out.drop(ADDED.names).equals(pq.read_table(file), check_metadata=True)
+    assert out.drop(OUTPUT_COLUMNS.names).equals(pq.read_table(file), check_metadata=True)
     assert out["summary"].to_pylist() == [f"s{i}" for i in range(rows)]
     assert out["tokens"].to_pylist() == list(range(rows))
 
@@ -118,13 +118,13 @@ def test_column_is_found_where_it_is_obvious(
     ("name", "content", "message"),
     [
         ("a.csv", b"", "is empty: expected a header"),
-        ("a.csv", b"id,dialogue\n1,a,b\n", "line 2 has 3 fields, the header has 2"),
-        ("a.csv", b'id,dialogue\n1,"a\n', "line 2 is no CSV"),
+        ("a.csv", b"id,dialogue\n1,a,b\n", "line 2 has 3 fields, but the header has 2"),
+        ("a.csv", b'id,dialogue\n1,"a\n', "line 2 is not valid CSV"),
         ("a.csv", b"id,dialogue\n1,\xff\n", "is not UTF-8"),
-        ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is no JSON"),
-        ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
-        ("a.parquet", b"PAR", "is no Parquet file"),
-        ("a.xlsx", b"", "no table; expected .csv"),
+        ("a.jsonl", b'{"a": 1}\n{"a": \n', "line 2 is not valid JSON"),
+        ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
+        ("a.parquet", b"PAR", "is not a Parquet file"),
+        ("a.xlsx", b"", "not a table; expected .csv"),
         ("b.csv", None, "cannot be read"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.summarization.transcripts import read
+from tasks.summarization.transcripts import parse_conversation
 from tests.support.data import read_csv
 from tests.support.paths import SAMPLE
 
@@ -63,13 +63,15 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_becomes_the_same_conversation(form: str) -> None:
     """Speakers are numbered as they first speak; a colon or a time in what they say is theirs."""
-    found = read(FORMS[form])
+    found = parse_conversation(FORMS[form])
     assert (found.text, found.names) == (WANTED, ("Ann Lee", "Bob"))
 
 
 def test_notes_among_the_turns_are_nobody() -> None:
     """What a writer put above and between stays where it was, and is not said by a person called Note."""
-    found = read("Date: 3 May\nAttendees: Ann, Bob\nAnn: Hi.\nNote: Ann is late.\nBob: Ho.\n**Note:** end\nAnn: Bye.")
+    found = parse_conversation(
+        "Date: 3 May\nAttendees: Ann, Bob\nAnn: Hi.\nNote: Ann is late.\nBob: Ho.\n**Note:** end\nAnn: Bye."
+    )
     assert found.names == ("Ann", "Bob")
     assert found.text.split("\n") == [
         "Date: 3 May Attendees: Ann, Bob",
@@ -82,8 +84,10 @@ def test_notes_among_the_turns_are_nobody() -> None:
 def test_messages_as_objects_are_read_like_their_text() -> None:
     """A column of Parquet or JSON lines may hold the list itself."""
     chat: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
-    assert read(chat).text == read(json.dumps(chat)).text == "#Person1#: Hi\n#Person2#: Hello"
-    assert read(chat).names == ("user", "assistant")
+    assert (
+        parse_conversation(chat).text == parse_conversation(json.dumps(chat)).text == "#Person1#: Hi\n#Person2#: Hello"
+    )
+    assert parse_conversation(chat).names == ("user", "assistant")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +102,7 @@ def test_messages_as_objects_are_read_like_their_text() -> None:
 def test_a_chat_is_turned_only_where_its_times_say_so(times: list[Any], wanted: list[str]) -> None:
     """Newest first is turned round; times without an order leave the order alone."""
     chat = [{"from": name, "text": name, "ts": time} for name, time in zip("ab", times, strict=True)]
-    assert list(read(chat).names) == wanted
+    assert list(parse_conversation(chat).names) == wanted
 
 
 @pytest.mark.parametrize(
@@ -113,27 +117,29 @@ def test_a_chat_is_turned_only_where_its_times_say_so(times: list[Any], wanted: 
 )
 def test_text_without_speakers_stays_as_it_is(text: str) -> None:
     """Nobody is made up."""
-    found = read(text)
+    found = parse_conversation(text)
     assert (found.text, found.names) == (text, ())
 
 
 def test_dialogues_of_the_data_set_are_not_touched() -> None:
     """What the model was trained on is asked in the very same words."""
     dialogues = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")]
-    assert [read(dialogue).text for dialogue in dialogues] == dialogues
-    assert not any(read(dialogue).names for dialogue in dialogues)
+    assert [parse_conversation(dialogue).text for dialogue in dialogues] == dialogues
+    assert not any(parse_conversation(dialogue).names for dialogue in dialogues)
 
 
 def test_subtitles_without_names_become_text() -> None:
     """Rolling captions say a line twice; once is enough."""
     cue = "00:00:01.000 --> 00:00:02.000\n"
-    assert read(f"WEBVTT\n\n{cue}Hello &amp; hi\n\n{cue}Hello &amp; hi\nthere").text == "Hello & hi\nthere"
+    assert (
+        parse_conversation(f"WEBVTT\n\n{cue}Hello &amp; hi\n\n{cue}Hello &amp; hi\nthere").text == "Hello & hi\nthere"
+    )
 
 
 def test_names_come_back_into_the_summary() -> None:
     """Wherever their tag stands; a tag of nobody stays, and a name is taken as it is."""
-    found = read("[00:01] A\\1: hi\n[00:02] Bob: ho")
-    assert found.named("#Person1# tells #Person2#'s friend #Person3#, not Person1.") == (
+    found = parse_conversation("[00:01] A\\1: hi\n[00:02] Bob: ho")
+    assert found.restore_names("#Person1# tells #Person2#'s friend #Person3#, not Person1.") == (
         "A\\1 tells Bob's friend #Person3#, not Person1."
     )
 
@@ -145,8 +151,10 @@ names = st.sampled_from(["Ann", "Bob", "Zoë", "Dr. Wu", "Speaker 1", "李"])
 @given(st.lists(st.tuples(names, words), min_size=2, max_size=12))
 def test_no_turn_is_lost_or_moved(turns: list[tuple[str, str]]) -> None:
     """For any words in any order of speakers, from a chat export, where there is nothing to guess."""
-    found = read([{"speaker": who, "text": said} for who, said in turns])
-    back = [found.named(line.split(": ", 1)[0] + ": " + line.split(": ", 1)[1]) for line in found.text.split("\n")]
+    found = parse_conversation([{"speaker": who, "text": said} for who, said in turns])
+    back = [
+        found.restore_names(line.split(": ", 1)[0] + ": " + line.split(": ", 1)[1]) for line in found.text.split("\n")
+    ]
     assert [line.split(":", 1)[0] for line in back] == [who for who, _ in turns]
     assert [line.split(": ", 1)[1].split() for line in found.text.split("\n")] == [said.split() for _, said in turns]
 
@@ -162,4 +170,4 @@ def test_no_turn_is_lost_or_moved(turns: list[tuple[str, str]]) -> None:
 )
 def test_anything_is_read_without_a_failure(value: Any) -> None:
     """One strange row of 100,000 ends no run."""
-    assert isinstance(read(value).text, str)
+    assert isinstance(parse_conversation(value).text, str)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.summarization.transcripts import read
+from tasks.summarization.transcripts import parse_conversation
 
 IPHONE = """\
 [12.03.24, 18:05:01] Choir: \u200eMessages and calls are end-to-end encrypted. Only people in this chat can read them.
@@ -53,7 +53,7 @@ WANTED = """\
 )
 def test_people_say_their_words_and_the_app_says_nothing(chat: str, left_out: str) -> None:
     """A line that begins with an invisible mark is its sender's; what is left out is counted."""
-    found = read(chat)
+    found = parse_conversation(chat)
     assert found.left_out == left_out
     if "Jonas" in chat:
         assert (found.text, found.names) == (WANTED, ("Lena", "Jonas", "Mira"))
@@ -161,7 +161,7 @@ APP = {
 def test_what_the_app_writes_under_a_name_is_left_out(language: str, text: str, head: str) -> None:
     """Placeholders and notices in seven languages; the other messages keep their speakers."""
     said = [("Ann", "Hello"), ("Bob", text), ("Ann", "Bye"), ("Cy", "Wait")]
-    found = read("\n".join(head.format(n=n, name=name) + words for n, (name, words) in enumerate(said)))
+    found = parse_conversation("\n".join(head.format(n=n, name=name) + words for n, (name, words) in enumerate(said)))
     assert (found.text, found.names) == ("#Person1#: Hello\n#Person1#: Bye\n#Person2#: Wait", ("Ann", "Cy"))
     assert found.system + found.media == 1
 
@@ -181,7 +181,9 @@ def test_what_the_app_writes_under_a_name_is_left_out(language: str, text: str, 
 )
 def test_words_that_resemble_the_app_are_kept(text: str) -> None:
     """Only what the app writes, from its first letter to its last, is taken for the app's."""
-    found = read(f"[12/03/24, 18:00:00] Ann: Hello\n[12/03/24, 18:01:00] Bob: {text}\n[12/03/24, 18:02:00] Ann: Bye")
+    found = parse_conversation(
+        f"[12/03/24, 18:00:00] Ann: Hello\n[12/03/24, 18:01:00] Bob: {text}\n[12/03/24, 18:02:00] Ann: Bye"
+    )
     assert found.text.split("\n")[1] == f"#Person2#: {text}"
     assert found.left_out == ""
 
@@ -205,7 +207,7 @@ def test_words_that_resemble_the_app_are_kept(text: str) -> None:
 def test_dates_and_times_of_many_countries_begin_a_message(head: str) -> None:
     """With twelve or twenty-four hours, dots or colons, digits of other scripts."""
     said = [("Ann Lee", "Late?"), ("+49 170 1234567", "At 10:30: yes."), ("Ann Lee", "Oh.")]
-    found = read("\n".join(head.format(n=n, name=name) + text for n, (name, text) in enumerate(said)))
+    found = parse_conversation("\n".join(head.format(n=n, name=name) + text for n, (name, text) in enumerate(said)))
     assert (found.text, found.names) == (
         "#Person1#: Late?\n#Person2#: At 10:30: yes.\n#Person1#: Oh.",
         ("Ann Lee", "+49 170 1234567"),
@@ -215,7 +217,7 @@ def test_dates_and_times_of_many_countries_begin_a_message(head: str) -> None:
 def test_a_poll_keeps_its_question() -> None:
     """The app frames it; the question is a person's."""
     poll = "[1/2/24, 10:01:00] Bob: \u200ePOLL:\nWhere to?\n\u200eOPTION: Rome (\u200e2 votes)"
-    found = read(f"[1/2/24, 10:00:00] Ann: Hi\n{poll}\n[1/2/24, 10:02:00] Ann: Rome!")
+    found = parse_conversation(f"[1/2/24, 10:00:00] Ann: Hi\n{poll}\n[1/2/24, 10:02:00] Ann: Rome!")
     assert found.text == "#Person1#: Hi\n#Person2#: Where to?\n#Person1#: Rome!"
 
 
@@ -227,6 +229,6 @@ lines = st.lists(words, min_size=1, max_size=6).map(" ".join)
 def test_no_message_is_lost_or_moved(said: list[tuple[str, str]]) -> None:
     """For any words of any speakers in any order, as both kinds of phones write them."""
     for head in ("[31.12.24, 21:10:05] {}: ", "12/31/24, 9:10 PM - {}: "):
-        found = read("\n".join(head.format(name) + text for name, text in said))
+        found = parse_conversation("\n".join(head.format(name) + text for name, text in said))
         turns = [line.split(": ", 1) for line in found.text.split("\n")]
-        assert [(found.named(tag), text) for tag, text in turns] == said
+        assert [(found.restore_names(tag), text) for tag, text in turns] == said

@@ -41,6 +41,16 @@ PROTOCOL_NAMES = (
 
 DIAGNOSTIC_COLUMNS = ("words", "reference_words", "empty", "at_limit", "repeated", "copied", "speaker_error")
 """What `tasks.metrics.diagnostics` measures of every summary."""
+DIAGNOSTIC_LABELS = {
+    "length_ratio": ("length relative to the references", False),
+    "words": ("words per summary", False),
+    "at_limit": ("cut off at the token limit", True),
+    "empty": ("empty", True),
+    "repeated": ("repeated 3-grams", True),
+    "copied": ("4-grams copied from the dialogue", True),
+    "speaker_errors": ("names or speaker tags not in the dialogue", True),
+}
+"""Name of a measure over all rows -> (its label in the report, whether it is a share)."""
 ROW_SCORES = pa.schema(
     [("system", pa.string()), ("id", pa.string())]
     + [(name, pa.float64()) for name in (*ROUGE_TYPES, *DIAGNOSTIC_COLUMNS)]

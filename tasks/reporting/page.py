@@ -13,23 +13,13 @@ from artifacts.schemas import CURVE, FORMATTED_EVAL, read_table
 from tasks.config import Evaluation, ReportSpec
 from tasks.execution.stage import Artifact
 from tasks.metrics.gate_decision import GateDecision
-from tasks.metrics.score_table import MODELS, PROTOCOL_NAMES, ROUGE_TYPES, ROW_SCORES, System
+from tasks.metrics.score_table import DIAGNOSTIC_LABELS, MODELS, PROTOCOL_NAMES, ROUGE_TYPES, ROW_SCORES, System
 from tasks.metrics.scores import ProtocolScores, Scores
 from tasks.reporting.examples import Example, select_examples
 from tasks.reporting.headline import Headline, headline
 from tasks.reporting.plots import curve_plot, history_plot, length_plot, score_plot, slice_plot
 from tasks.reporting.system_names import comparison_names, describe_decoding, quoted, system_labels
 
-DIAGNOSTIC_LABELS = {
-    "length_ratio": ("length relative to the references", False),
-    "words": ("words per summary", False),
-    "at_limit": ("cut off at the token limit", True),
-    "empty": ("empty", True),
-    "repeated": ("repeated 3-grams", True),
-    "copied": ("4-grams copied from the dialogue", True),
-    "speaker_errors": ("names or speaker tags not in the dialogue", True),
-}
-"""Measure -> (its label, whether it is a share)."""
 GPU_STAGES = ("adapter", *MODELS)
 """Inputs of the report that may be made on a GPU."""
 

@@ -120,7 +120,7 @@ def slice_plot(slices: Sequence[SliceScores], compared: str) -> Markup:
         names = [_shortened(entry.name) for entry in reversed(slices)]
         axes.axvline(0, color=INK, linewidth=1)
         axes.set_yticks(range(len(names)), names)
-        axes.set_xlabel(f"{HEADLINE_LABEL} points (above 0: tuned is better)", color=INK)
+        axes.set_xlabel(f"{HEADLINE_LABEL} points; right of 0 is better", color=INK)
         axes.grid(axis="x", color=LINE, linewidth=0.5)
 
     return _svg(draw, 0.8 + 0.26 * len(slices), salt="slices")

@@ -55,16 +55,46 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
     outputs: predictions by system, `base` always among them. StageError if they are not of the same dialogues.
     """
     texts = read_texts(dataset, outputs)
-    counts = bootstrap_counts(len(texts.ids), spec.bootstrap_resamples, spec.bootstrap_seed)
     systems = texts.predictions | trivial_baselines(texts.dialogues)
     by_protocol = score_under_all_protocols(systems, texts.references)
     f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in outputs}
-    if skip_names := reason_to_skip_names(texts.dialogues, texts.references):
-        context.events.log(f"{NAMES_MEASURE}: not applied: {skip_names}")
+    skip_names = reason_to_skip_names(texts.dialogues, texts.references)
     diagnostics = {
         system: diagnose(summaries, texts.stops[system], texts.dialogues, texts.references, skip_names is None)
         for system, summaries in texts.predictions.items()
     }
+    scores = aggregate_scores(spec, texts, by_protocol, diagnostics, skip_names)
+    scores.save(context.out)
+    write_table(row_scores(texts.ids, f1, diagnostics), ROW_SCORES, context.out / "rows.parquet")
+    if skip_names:
+        context.events.log(f"{NAMES_MEASURE}: not applied: {skip_names}")
+    headline = {system: scores.under_headline_protocol.systems[system] for system in outputs}
+    for system, by_type in headline.items():
+        context.events.log(f"{system}: " + "  ".join(f"{name} {by_type[name].f1:.2f}" for name in ROUGE_TYPES))
+    facts = {
+        "protocol": scores.under_headline_protocol.protocol.model_dump(),
+        "headline": {system: {name: by_type[name].f1 for name in ROUGE_TYPES} for system, by_type in headline.items()},
+        "intervals": {
+            system: {name: list(by_type[name].interval) for name in ROUGE_TYPES} for system, by_type in headline.items()
+        },
+    }
+    return Done(rows=len(texts.ids), facts=facts)
+
+
+def aggregate_scores(
+    spec: ScoreConfig,
+    texts: Texts,
+    by_protocol: dict[str, dict[str, np.ndarray]],
+    diagnostics: dict[str, dict[str, np.ndarray]],
+    skip_names: str | None,
+) -> Scores:
+    """Means, intervals, paired differences and slices of scores per dialogue.
+
+    by_protocol: protocol -> system -> scores of shape (rows, 4 types, 3 statistics). diagnostics: system -> measure ->
+    values of shape (rows,). skip_names: why names were not checked, or None.
+    """
+    counts = bootstrap_counts(len(texts.ids), spec.bootstrap_resamples, spec.bootstrap_seed)
+    f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in texts.predictions}
     protocol = {
         "package": f"rouge-score {version('rouge-score')}",
         "references_per_row": len(texts.references[0]),
@@ -72,7 +102,7 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
         "rows_in_split": texts.rows_in_split,
         "interval": f"95 %, percentile bootstrap over dialogues, {spec.bootstrap_resamples} resamples",
     }
-    scores = Scores(
+    return Scores(
         headline=HEADLINE_PROTOCOL,
         protocols={
             name: ProtocolScores(
@@ -97,19 +127,6 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
         not_applied={NAMES_MEASURE: skip_names} if skip_names else {},
         constant=CONSTANT_SENTENCE,
     )
-    scores.save(context.out)
-    write_table(row_scores(texts.ids, f1, diagnostics), ROW_SCORES, context.out / "rows.parquet")
-    headline = {system: scores.under_headline_protocol.systems[system] for system in outputs}
-    for system, by_type in headline.items():
-        context.events.log(f"{system}: " + "  ".join(f"{name} {by_type[name].f1:.2f}" for name in ROUGE_TYPES))
-    facts = {
-        "protocol": scores.under_headline_protocol.protocol.model_dump(),
-        "headline": {system: {name: by_type[name].f1 for name in ROUGE_TYPES} for system, by_type in headline.items()},
-        "intervals": {
-            system: {name: list(by_type[name].interval) for name in ROUGE_TYPES} for system, by_type in headline.items()
-        },
-    }
-    return Done(rows=len(texts.ids), facts=facts)
 
 
 def read_texts(dataset: Artifact, outputs: dict[str, Artifact]) -> Texts:

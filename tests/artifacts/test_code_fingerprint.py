@@ -105,6 +105,7 @@ APART = {
             "tasks.summarization.transcripts",
             "tasks.summarization.chat_exports",
             "tasks.summarization.whatsapp",
+            "tasks.summarization.whatsapp_languages",
             "tasks.models.export",
         ),
         "of a user's own files; in the key that a killed run goes on by",

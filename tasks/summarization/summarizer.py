@@ -7,7 +7,7 @@ parts are summarized; `stop` notes this. A row without a dialogue gets the reaso
 import hashlib
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple
 
 from artifacts.errors import RequestError
 from tasks.decoding.batching import deal
@@ -26,7 +26,7 @@ _NO_LIMIT = 1 << 40
 """More tokens than any prompt has."""
 
 
-class Summary(TypedDict):
+class Summary(NamedTuple):
     """What a row gets."""
 
     summary: str
@@ -141,9 +141,9 @@ def split_in_two(text: str) -> list[str]:
 
 
 def _skipped(reason: str) -> Summary:
-    return {"summary": "", "tokens": 0, "stop": f"skipped: {reason}"}
+    return Summary("", 0, f"skipped: {reason}")
 
 
 def _summary(text: str, prediction: Prediction, parts: int) -> Summary:
     stop = prediction.stop + (f" ({parts} parts)" if parts > 1 else "")
-    return {"summary": text, "tokens": prediction.tokens, "stop": stop}
+    return Summary(text, prediction.tokens, stop)

@@ -60,7 +60,7 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
             continue
         answers = summarizer.summarize(values, partial(told, len(values)))
         half = part(parts, number).with_suffix(".half")
-        write_table(answers, PART, half)
+        write_table((answer._asdict() for answer in answers), PART, half)
         half.rename(part(parts, number))
         made += len(values)
     return {"seconds": round(time.perf_counter() - started, 2), "made": made}

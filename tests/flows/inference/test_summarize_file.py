@@ -222,11 +222,12 @@ from pathlib import Path
 from tasks import summarize, summarize_worker, summarizer
 from tasks.config import GenerateConfig, ResolvedModel, Runtime
 from tasks.workers.events import Silent
+from tasks.summarization.summarizer import Summary
 from tasks.summarization.table_files import open_table
 class Quick:
     def __init__(self, *rest): pass
     def summarize(self, values, told):
-        return [{"summary": v[:20], "tokens": 1, "stop": "limit"} for v in values]
+        return [Summary(v[:20], 1, "limit") for v in values]
 summarization_worker.Summarizer = Quick
 summarization_worker.TurnEncoder = lambda *rest: type("E", (), {"stop_id": 0})
 summarization_worker.Engine = lambda *rest: None

@@ -101,7 +101,7 @@ def _gate(decision: GateDecision) -> str:
     rest = f" Not applied: {', '.join(skipped)}." if skipped else ""
     if decision.passed:
         return f"The tuned model passes the gate.{rest}"
-    return f"The tuned model does not pass the gate: {'; '.join(decision.reasons)}.{rest}"
+    return f"The tuned model does not pass the gate. Failed checks: {'; '.join(decision.reasons)}.{rest}"
 
 
 def _seed_range(seeds: list[float]) -> str:

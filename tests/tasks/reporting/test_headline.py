@@ -150,7 +150,10 @@ def test_two_prompts_of_one_name_are_the_new_and_the_previous_one(report_builder
     ("gate", "words"),
     [
         ({"least_rows": 24}, "The tuned model passes the gate."),
-        ({"least_rows": 25}, "The tuned model does not pass the gate: test dialogues: 24 (required: at least 25)."),
+        (
+            {"least_rows": 25},
+            "The tuned model does not pass the gate. Failed checks: test dialogues: 24 (required: at least 25).",
+        ),
         (None, ""),
     ],
 )

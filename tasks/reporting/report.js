@@ -1,4 +1,4 @@
-// Filter and search over the dialogues of the report. Without a script all of them are shown.
+// Filters and searches the dialogues. Without JavaScript all of them are shown.
 (() => {
   "use strict";
   const form = document.getElementById("filter");

@@ -128,7 +128,7 @@ def test_length_ratio_is_of_the_sums() -> None:
         ("", []),
     ],
 )
-def test_strangers_are_tags_and_names_that_nobody_said(summary: str, wanted: list[str]) -> None:
+def test_hallucinated_names_are_tags_and_names_that_nobody_said(summary: str, wanted: list[str]) -> None:
     """Words that somebody writes in small letters are no names, wherever they stand."""
     assert hallucinated_names(summary, DIALOGUE, LOWER) == wanted
 
@@ -147,7 +147,7 @@ def test_what_a_model_writes_small_teaches_nothing_about_names() -> None:
     assert found["speaker_error"].tolist() == [0, 1]
 
 
-def test_behaviour_through_the_stage_is_that_of_these_texts(artifact_factory: ArtifactFactory) -> None:
+def test_diagnostics_through_the_stage_are_those_of_these_texts(artifact_factory: ArtifactFactory) -> None:
     """Base and tuned each by their own texts and stops; people by each reference against the other."""
     dataset = artifact_factory.dataset([["he asks Tom", "he asks Tim the cat"]] * 2, [DIALOGUE] * 2)
     base, tuned = (

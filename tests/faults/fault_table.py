@@ -1,4 +1,4 @@
-"""The table that the fault suite ends with: row of issue 6, fault, tries, survived, lost. Also over several xdist workers.
+"""The table that the fault suite ends with: row of issue 6, fault, tries, survived, lost; also with xdist workers.
 
 A test counts its tries with the fixture `tally`; one marked `row(8, "loss is no number")` is one try as a whole.
 """

@@ -1,4 +1,4 @@
-"""Row 6: any byte of any artifact, manifest or Prefect result flipped is found on reuse, and what it hit is never served.
+"""Row 6: a flipped byte of an artifact, manifest or Prefect result is noticed on reuse, and the damage never served.
 
 Beside these: tests/artifacts/test_artifact_store.py flips every manifest byte and 200 bits of a payload through the store alone, and
 tests/system/test_caching.py has the damaged stage run again, through the whole flow.

@@ -99,7 +99,7 @@ def test_files_that_are_gone_exchanged_or_half_there(folder: Path, tally: Tally)
 
 
 def test_without_the_optimizers_state_it_is_none(folder: Path, tally: Tally) -> None:
-    """Whole by its digests, but the optimizer would begin anew: not silently. Random numbers come from seed and step alone."""
+    """Its digests are right, but the optimizer would start from zero: refused. Random numbers need only seed and step."""
     checkpoint.save(folder, "this", Progress(3, [{}] * 3, 60), {"adapter": TENSORS["adapter"]})
     step, messages = taken(folder)
     assert (step, len(messages)) == (2, 1)

@@ -64,7 +64,7 @@ def test_the_same_recipe_twice_gives_the_same_bytes(
 def test_threads_and_processes_change_no_byte(
     models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally
 ) -> None:
-    """The command line twice, its workers processes as in use, once with one thread and once with two and small batches."""
+    """The command line twice, with real worker processes: once with one thread, once with two and small batches."""
     lost: list[Any] = []
     stores = []
     for name, more in (

@@ -56,7 +56,7 @@ def said_well(code: int, out: str, stderr: str) -> bool:
 def test_any_recipe_is_planned_or_refused_in_one_line(
     models: dict[str, Path], data: Path, tmp_path: Path, command: Any, tally: Tally, form: str
 ) -> None:
-    """A recipe that works, with some of its keys set to anything, as a file and as overrides, through the command line."""
+    """A valid recipe with some keys set to arbitrary values, as a file and as overrides, through the command line."""
     good = [override.partition("=") for override in small_overrides("smollm2-135m", models["llama"], data)]
     lost: list[Any] = []
     tries = []

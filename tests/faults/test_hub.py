@@ -44,7 +44,7 @@ def hub(models: dict[str, Path]) -> Hub:
 
 @pytest.fixture
 def resolve(hub: Hub, tmp_path: Path) -> Iterator[Any]:
-    """`ask(script) -> what it found, or was refused with`; in a process of its own, since the address is read at import."""
+    """`resolve(script)` returns its result or error; in a process of its own, since the address is read at import."""
     with serving(hub) as address:
         environment = {
             "HF_ENDPOINT": address,

@@ -30,7 +30,7 @@ def spoilt(model: Path, folder: Path, value: float) -> Path:
 def test_what_is_no_number_is_never_published(
     models: dict[str, Path], data: Path, tmp_path: Path, command: Any, tally: Tally
 ) -> None:
-    """A learning rate that diverges; weights that are NaN or infinite, in training and, with no adapter, in generation."""
+    """A learning rate that diverges; NaN or infinite weights, in training and, without an adapter, in generation."""
     model_folder, lost = models["llama"], list[Any]()
     step = "(learning rate"
     tries: dict[str, tuple[list[str], Path, list[str], tuple[str, ...]]] = {

@@ -1,4 +1,4 @@
-"""Row 14: a pickle, or code, that somebody planted where we read from is never loaded: the canary in it is not called."""
+"""Row 14: a pickle or code that somebody planted where we read is never loaded: the canary in it is not called."""
 
 import ast
 import base64
@@ -71,7 +71,7 @@ def resolved(folder: Path) -> ResolvedModel:
 def test_pickles_beside_the_weights_are_ignored_and_instead_of_them_refused(
     model: Path, canary: Canary, tally: Tally
 ) -> None:
-    """Every name under which the libraries know a pickle; then without safetensors, before and after the model was pinned."""
+    """Every file name that the libraries read as a pickle; then without safetensors, before and after the model is pinned."""
     names = (
         "pytorch_model.bin", "model.pt", "training_args.bin", "optimizer.pt", "rng_state.pth", "scheduler.pt",
         "adapter_model.bin", "tokenizer.pkl", "consolidated.00.pth", "model.ckpt.index", "flax_model.msgpack",
@@ -182,7 +182,7 @@ def test_a_pickle_in_a_checkpoint_is_passed_over(tmp_path: Path, canary: Canary,
 def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
     copied: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
-    """Prefect's record says how it is to be read: another serializer, decoder or class than ours counts as no result."""
+    """Prefect's record names its own reader: any serializer, decoder or class but ours counts as no result."""
     from tasks.execution.sharding import kept
     from tasks.prefect_task import run_stage
 
@@ -245,7 +245,7 @@ def test_no_module_of_ours_unpickles_or_unpacks_anything() -> None:
 
 
 def test_torch_and_prefect_are_new_enough_for_what_was_found_in_them() -> None:
-    """CVE-2025-32434 and CVE-2026-24747 (torch), CVE-2026-1839 and -4372 (transformers), CVE-2026-5366 and -7723 (prefect)."""
+    """CVE-2025-32434 and CVE-2026-24747 (torch), CVE-2026-1839, -4372 (transformers), CVE-2026-5366, -7723 (prefect)."""
     from importlib.metadata import version
 
     for name, least in (("torch", (2, 10)), ("transformers", (5, 3)), ("prefect", (3, 6))):

@@ -1,4 +1,4 @@
-"""Row 18: the hub's token and the S3 key are in no file, log, artifact, database, parameter or command line that a run leaves.
+"""Row 18: a run leaves the hub's token and the S3 key in no file, log, artifact, database, parameter or command line.
 
 A real run on a real S3 server, with failures: a training that diverges, a killed worker, a hub that refuses and repeats
 the token in its answer, a store that goes away, wrong credentials.

@@ -183,7 +183,7 @@ def test_terminated_twenty_times_it_leaves_checkpoints_and_nobody_behind(
 
 
 def killed_at(boundary: int, what: Callable[[], object]) -> bool:
-    """A fork that does something and is killed before its n-th call that changes the disk; False if it came to its end."""
+    """Fork a process that is killed before its n-th call that changes the disk; False if it reached its end."""
     if not (pid := os.fork()):
         left = iter(range(boundary))
 

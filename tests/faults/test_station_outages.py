@@ -104,7 +104,7 @@ def stop_server(station: LocalStation, how: signal.Signals) -> None:
 def test_training_goes_on_while_the_server_is_away(
     station: LocalStation, away: int, how: signal.Signals, tally: Tally
 ) -> None:
-    """Parent and child complete as if nothing had happened, the slot comes back, and two runs never have the GPU at once."""
+    """Parent and child complete, the slot is free afterwards, and no two runs ever hold the GPU at once."""
     lost = list[Any]()
     training = Training(station, seed=100 + away)
     with waiting_run(station) as output:

@@ -1,4 +1,4 @@
-"""Layout: each package imports what the table allows, Prefect stays in a few files, and no module hides a dependency."""
+"""Layout: each package imports what the table allows, few files import Prefect, and no module hides a dependency."""
 
 import ast
 import re
@@ -42,7 +42,7 @@ by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)
 
 
 def imports(file: Path) -> set[str]:
-    """Every name that a file imports, wherever in it, `from a import b` as `a.b`; a relative import starts with a dot."""
+    """Every name that a file imports, anywhere in it, `from a import b` as `a.b`; relative imports start with a dot."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -144,7 +144,7 @@ def test_command_line_graph_and_planning_start_without_torch_and_prefect() -> No
 
 
 def test_no_helper_is_imported_out_of_a_test_or_a_conftest() -> None:
-    """Helpers lie in tests/support or beside the tests of faults: a test file can be moved or split without its readers."""
+    """Helpers lie in tests/support or beside the fault tests: a test file can be moved or split on its own."""
     imported = {
         name for file in (ROOT / "tests").glob("**/*.py") for name in imports(file) if name.startswith("tests.")
     }

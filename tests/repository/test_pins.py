@@ -1,4 +1,4 @@
-"""Every package of the environment has a pinned version, so that the same commands install the same packages next month."""
+"""Every package of the environment has a pinned version, so that commands install the same packages next month."""
 
 import re
 from importlib.metadata import Distribution, distributions
@@ -32,7 +32,7 @@ def _unpinned(installed: list[Distribution], pins: dict[str, str]) -> list[str]:
 
 
 def test_every_installed_package_is_pinned():
-    """`make setup` leaves nothing to the day it runs on: a new release of a transitive package once ended the schedule."""
+    """`make setup` installs the same on any day: a new release of a transitive package once broke the schedules."""
     assert _unpinned(list(distributions()), _pins("pins.txt", "model.txt")) == []
 
 

@@ -1,4 +1,4 @@
-"""Documentation that can break the build: what README and CONTRIBUTING say of commands, stages, files and results is so."""
+"""Documentation is tested: commands, stages, files and results in README and CONTRIBUTING are as written."""
 
 import re
 import shlex

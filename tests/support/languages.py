@@ -1,4 +1,4 @@
-"""Dialogues in German and Russian, written for the tests: each with two summaries by people who follow its words freely."""
+"""Dialogues in German and Russian, written for the tests, each with two free summaries."""
 
 GERMAN = [
     (

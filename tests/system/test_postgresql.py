@@ -1,4 +1,4 @@
-"""A team's server: Prefect's database in PostgreSQL, the API behind a credential, a retraining that goes through both."""
+"""A team's server: Prefect's database in PostgreSQL, the API behind a credential, and a retraining on both."""
 
 import json
 from collections.abc import Iterator

@@ -34,7 +34,7 @@ SHORT = [
 def command(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]
 ) -> Callable[..., Any]:
-    """`command("run", …)` returns the JSON object that the command prints; all commands share a store and a Prefect home."""
+    """`command("run", …)` returns the JSON object that the command prints; all share a store and a Prefect home."""
     home = tmp_path_factory.mktemp("home")
     recipe, overrides = "quickstart", SHORT
     places = {"DIALOGSUM_STORE": str(home / "store"), "PREFECT_HOME": str(home / "prefect")}

@@ -1,4 +1,4 @@
-"""The report in a real browser, without a network: it opens, filters, runs nothing foreign, and can be read by anyone."""
+"""The report in a real browser without a network: it opens, filters, runs no foreign code, and is accessible."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ return [...document.querySelectorAll(arguments[0])].filter((e) => e.textContent.
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """`full`: champion, decision, three seeds, history, slices, and one dialogue of each flag; `hostile`: every hostile text."""
+    """`full`: champion, decision, three seeds, history, slices, a dialogue of each flag; `hostile…`: every hostile text."""
     folder = tmp_path_factory.mktemp("pages")
     return {"full": full_report(folder / "full"), **hostile_reports(folder)}
 
@@ -110,7 +110,7 @@ ALL = ["full", "hostile0", "hostile5", "hostile10"]
 def test_page_opens_from_disk_asks_for_nothing_and_complains_of_nothing(
     browser: Any, visit: Any, pages: Any, name: str
 ) -> None:
-    """The file is the one request, and the console stays empty: our script fits its hash, no style or font is refused."""
+    """The file is the only request and the console stays empty: our script has its hash, no style or font is refused."""
     assert visit(name) == [pages[name].as_uri()]
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.getElementById('filter').hidden") is False
@@ -201,7 +201,7 @@ def test_the_served_report_works_under_the_policy_of_its_server(
 
 
 def test_keyboard_reaches_all_that_acts(browser: Any, visit: Any) -> None:
-    """Tab goes from the skip link over navigation and tables to search, filter, button and the dialogues; Enter opens one."""
+    """Tab moves from the skip link through navigation, tables, search, filter and button to the dialogues; Enter opens one."""
     from selenium.webdriver.common.keys import Keys
 
     visit("full")

@@ -1,4 +1,4 @@
-"""A store on a real S3 server, used from machines that share nothing else: separate home, temporary and work folders."""
+"""A store on a real S3 server, used by machines that share nothing else: each has its own home, temp and work folder."""
 
 import json
 import os

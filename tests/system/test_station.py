@@ -241,7 +241,7 @@ def test_unchanged_retraining_touches_no_gpu_and_says_so(station: LocalStation, 
 def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
     station: LocalStation, retrained: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a server that knows neither adapter nor dataset, as if they were made elsewhere: followed from every page of a run."""
+    """Links of every page of a run, on a server that knows neither adapter nor dataset, as if made elsewhere."""
     for artifact in station.post("/artifacts/filter", limit=200):
         if (artifact["key"] or "").split("-")[0] in ("download", "format", "train", "generate"):
             station.http.delete(f"/artifacts/{artifact['id']}").raise_for_status()
@@ -281,7 +281,7 @@ def test_every_link_of_a_run_opens_also_to_what_was_made_elsewhere(
 def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
     station: LocalStation, retrained: dict[str, Any]
 ) -> None:
-    """Overrides of every run are in log, message and artifacts; a name from the field "Run Name" stays, a drawn one does not."""
+    """Overrides of every run are in log, message and artifacts; a typed "Run Name" stays, a generated one does not."""
     variable = "/variables/name/dialogsum_overrides"
     station.http.patch(variable, json={"value": ["generate.limit=2"]}).raise_for_status()
     try:
@@ -317,7 +317,7 @@ def test_one_stage_is_made_again_from_an_id_alone(station: LocalStation, retrain
 
 
 def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: LocalStation, tmp_path: Path) -> None:
-    """Found before the first stage or in one; no traceback, advice for the form, and the automation fires all the same."""
+    """Noticed before the first stage or in one: no traceback, advice for the form, and the automation fires."""
     folder = tiny_data(tmp_path / "data")
     text = (folder / "train.csv").read_text()
     (folder / "train.csv").write_text(text.replace("summary", "sumary", 1))
@@ -475,7 +475,7 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
 
 @pytest.mark.faults
 def test_killed_machine_costs_its_share(station: LocalStation, retrained: dict[str, Any]) -> None:
-    """SIGKILL to the run that makes the second share: the first is not made again, and all is as one machine makes it."""
+    """SIGKILL to the run of the second shard: the first is not repeated, and the result is that of one machine."""
     generated = station.folder / "store" / "4_generate"
 
     def predictions() -> list[bytes]:
@@ -608,7 +608,7 @@ def test_pools_go_on_after_a_down_that_was_killed(station: LocalStation, retrain
 @pytest.mark.faults
 @pytest.mark.row(11, "station taken down while runs go on and wait")
 def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: LocalStation, retrained: dict[str, Any]) -> None:
-    """No worker starts the next run in the place of one that was ended; what waited runs once the station is up again."""
+    """No worker starts the next run in place of one that was ended; waiting runs start once the station is up again."""
     parent, children = station.training(seed=13)
     waiting = [
         station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])

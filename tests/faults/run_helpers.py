@@ -1,7 +1,7 @@
-"""`dialogsum run`, started often and fast: forks of one process that has imported everything already.
+"""`dialogsum run`, started often and fast: forks of one process that has already imported everything.
 
-Each fork is a process of its own that calls the command line's `main`, to be killed for real; what it starts (trainer,
-generation) are processes as in use, or, `inline`, its own code. `python -m tests.faults.run_helpers` is the process that forks.
+Each fork is a process that calls `main` of the command line, and can be killed for real. Its trainer and generators are
+processes as usual or, with `inline`, run inside it. `python -m tests.faults.run_helpers` is the process that forks.
 """
 
 import contextlib

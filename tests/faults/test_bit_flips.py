@@ -1,7 +1,7 @@
 """Row 6: a flipped byte of an artifact, manifest or Prefect result is noticed on reuse, and the damage never served.
 
-Beside these: tests/artifacts/test_artifact_store.py flips every manifest byte and 200 bits of a payload through the store alone, and
-tests/system/test_caching.py has the damaged stage run again, through the whole flow.
+tests/artifacts/test_artifact_store.py flips every byte of a manifest and 200 bits of a payload through the store alone.
+tests/system/test_caching.py runs a damaged stage again through the whole flow.
 """
 
 import random

@@ -1,7 +1,7 @@
-"""Row 5: a damaged checkpoint, or one of another training, is never gone on from; the newest whole one is.
+"""Row 5: training resumes from the newest intact checkpoint, never from a damaged one or one of another training.
 
-Beside these: tests/tasks/training/test_loop.py has each file cut, flipped and gone, a checkpoint of another training, and a kill
-at each call that changes the disk while one is written (row 4), all through the loop to the same bits.
+tests/tasks/training/test_loop.py cuts, flips and deletes each file of a checkpoint, and kills the loop at each call that
+changes the disk while a checkpoint is written (row 4).
 """
 
 import random

@@ -1,4 +1,4 @@
-"""Row 12: a clock that is set back, and the nights on which it changes between winter and summer."""
+"""Row 12: a clock that is set back, and the nights on which summer time begins and ends."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta

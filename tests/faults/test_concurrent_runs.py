@@ -1,6 +1,6 @@
-"""Row 10: two runs at once, in processes of their own over one store: both complete, and each stage is computed once.
+"""Row 10: two runs at once, in two processes on one store: both complete, and each stage is computed once.
 
-Beside these: tests/artifacts/test_champions.py has many that promote at once.
+tests/artifacts/test_champions.py has many processes that promote at once.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Row 21: the same recipe twice gives the same bytes, times aside.
+"""Row 21: the same recipe twice gives the same bytes, except for times.
 
-Beside this: tests/tasks/test_train.py trains twice and with other micro-batches; tests/tasks/test_generate.py has two processes write
-the bytes of one.
+tests/tasks/test_train.py trains twice and with other micro-batches; in tests/tasks/test_generate.py two processes write
+the bytes that one writes.
 """
 
 import re

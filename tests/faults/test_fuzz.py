@@ -1,7 +1,7 @@
-"""Row 17: malformed recipes and data. Exit 2 with one line, or a valid plan; never a traceback, never a stage started.
+"""Row 17: malformed recipes and data end with exit 2 and one line, or give a valid plan; no traceback, no stage started.
 
-Beside these: tests/flows/test_recipe.py fuzzes the reader of recipes alone with 300 files, trees and overrides, and
-tests/tasks/test_download.py has the faults of a table that people make.
+tests/flows/test_recipe.py fuzzes the reader of recipes alone with 300 files, trees and overrides;
+tests/tasks/test_download.py has the mistakes that people make in tables.
 """
 
 import csv

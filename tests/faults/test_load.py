@@ -1,6 +1,6 @@
-"""Row 20: load. How long it takes is told by `dialogsum bench load`, not here (BENCHMARKS.md).
+"""Row 20: load. How long it takes is measured by `dialogsum bench load` (BENCHMARKS.md), not here.
 
-Beside these: tests/system/test_station.py queues evaluations on one worker.
+tests/system/test_station.py queues evaluations on one worker.
 """
 
 import tracemalloc

@@ -1,6 +1,6 @@
-"""Row 8: figures that are no numbers, through the whole command: exit 1, one line, nothing of it published.
+"""Row 8: NaN and infinite numbers, through the whole command: exit 1, one line, nothing published.
 
-Beside these: tests/tasks/training/test_loop.py has the step in which it happens, and the checkpoint before it, to the bit.
+tests/tasks/training/test_loop.py checks the step in which it happens and the checkpoint before it, bit by bit.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Row 9 on a GPU: memory that really runs out, since something else holds all but a little of it.
+"""Row 9 on a GPU: memory really runs out, because something else holds nearly all of it.
 
 Injected errors are in tests/tasks/training/test_loop.py and tests/tasks/test_generate.py.
 """

@@ -1,7 +1,7 @@
 """Row 11: the Prefect server is stopped or restarted during a run, or its database is locked.
 
-Beside these: tests/system/test_shared_store.py stops the store's own server during a run, tests/system/test_postgresql.py has a server that is
-not there.
+tests/system/test_shared_store.py stops the store's server during a run; tests/system/test_postgresql.py names a server
+that does not exist.
 """
 
 import json

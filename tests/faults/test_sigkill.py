@@ -1,7 +1,7 @@
-"""Rows 1 to 4: kills at random moments and at every boundary, then the same command again, down to the bytes it makes.
+"""Rows 1 to 4: kills at random moments and at every boundary; the same command again then ends with the same bytes.
 
-Beside these: tests/tasks/training/test_loop.py stops the loop in every step; tests/tasks/workers/test_launcher.py has workers end with their
-parent; tests/tasks/test_generate.py has batches survive; tests/system/test_station.py cancels from the UI.
+tests/tasks/training/test_loop.py stops the loop in every step. In tests/tasks/workers/test_launcher.py workers end with
+their parent, in tests/tasks/test_generate.py finished batches survive, tests/system/test_station.py cancels from the UI.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
-"""Row 11: the Prefect server of a station is restarted, or away for 90 s, while a child on the GPU pool trains.
+"""Row 11: the Prefect server of a station restarts, or is away for 90 s, while a child on the GPU pool trains.
 
-Short forms, with a lease looked after more often, are in tests/tasks/test_gpu_lease.py; runs without a station in test_server.py.
+Short forms with a lease that is renewed more often are in tests/tasks/test_gpu_lease.py; runs without a station are in
+tests/faults/test_server_outage.py.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Row 13: a store that cannot be written, or that another version of this project wrote, is refused and left as it is.
+"""Row 13: a store that cannot be written, or that another version of this project wrote, is refused and left alone.
 
-Beside these: tests/artifacts/test_artifact_store.py refuses the manifest of another format wherever the store lies, and tests/flows/cli/test_errors.py a
-store below a file.
+tests/artifacts/test_artifact_store.py refuses manifests of another format in every kind of store;
+tests/flows/cli/test_errors.py refuses a store below a file.
 """
 
 import ctypes

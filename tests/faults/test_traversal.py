@@ -1,8 +1,8 @@
-"""Row 15: no name that comes from outside leads out of the store, nor does a link in it.
+"""Row 15: no name from outside leads out of the store, nor does a link inside it.
 
-Beside these: tests/artifacts/test_artifact_store.py has the same forty forms in ids, folders and small files of every kind of store, and
-in the file names of manifests; tests/system/test_station.py has the server refuse recipes that are not in its list. There are no
-archive members: nothing is unpacked (tests/faults/test_pickles.py).
+tests/artifacts/test_artifact_store.py has the same forty names in ids, folders and small files of every kind of store,
+and in the file names of manifests. tests/system/test_station.py has the server refuse recipes that are not in its list.
+No archive is ever unpacked (tests/faults/test_pickles.py).
 """
 
 import hashlib

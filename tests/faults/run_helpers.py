@@ -90,9 +90,13 @@ class Runs:
             "PYTHONPATH": str(ROOT),
         }
         self.forker = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.run_helpers"], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "tests.faults.run_helpers"],
+            cwd=ROOT,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             env=os.environ | environment | {"PREFECT_LOGGING_LEVEL": "CRITICAL"},
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         assert self.forker.stdin

@@ -118,9 +118,13 @@ def test_the_command_on_a_disk_that_fills_up_goes_on_once_there_is_room(
 
     def run() -> Any:
         return subprocess.run(
-            [sys.executable, "-m", "flows.cli", "run", *set_options(overrides)], cwd=ROOT, check=False, capture_output=True,
-            text=True, env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
-        )  # fmt: skip
+            [sys.executable, "-m", "flows.cli", "run", *set_options(overrides)],
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        )
 
     for kib in sizes:
         ballast = small_disk / "ballast"

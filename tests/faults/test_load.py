@@ -26,8 +26,16 @@ def peak_of(folder: Path, rows: int) -> int:
     for split, count in (("train", rows), ("validation", 40), ("test", 40)):
         write_csv(
             folder / f"{split}.csv",
-            [{"id": f"{split}_{i}", "dialogue": f"#Person1#: {split} {i} " + "talk " * 200, "summary": "s", "topic": "t"} for i in range(count)],
-        )  # fmt: skip
+            [
+                {
+                    "id": f"{split}_{i}",
+                    "dialogue": f"#Person1#: {split} {i} " + "talk " * 200,
+                    "summary": "s",
+                    "topic": "t",
+                }
+                for i in range(count)
+            ],
+        )
     inputs: dict[str, Ref] = {}
     tracemalloc.start()
     try:
@@ -36,9 +44,14 @@ def peak_of(folder: Path, rows: int) -> int:
             ("format", "train", FormatSpec(rows="train", template="Sum up:\n{dialogue}")),
         ):
             job = Job(
-                stage=name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, run="load", runtime=Runtime(device="cpu"),
+                stage=name,
+                of=of,
+                spec=spec.model_dump(mode="json"),
+                inputs=inputs,
+                run="load",
+                runtime=Runtime(device="cpu"),
                 identity=identity(STAGES[name], of, spec, inputs),
-            )  # fmt: skip
+            )
             manifest, ran = perform(STAGES[name], job, Silent())
             inputs = {"dataset": Ref.of_manifest(manifest)}
             assert (ran, manifest.rows) == (True, rows + 80 * (name == "download"))

@@ -73,9 +73,18 @@ def test_pickles_beside_the_weights_are_ignored_and_instead_of_them_refused(
 ) -> None:
     """Every file name that the libraries read as a pickle; then without safetensors, before and after the model is pinned."""
     names = (
-        "pytorch_model.bin", "model.pt", "training_args.bin", "optimizer.pt", "rng_state.pth", "scheduler.pt",
-        "adapter_model.bin", "tokenizer.pkl", "consolidated.00.pth", "model.ckpt.index", "flax_model.msgpack",
-    )  # fmt: skip
+        "pytorch_model.bin",
+        "model.pt",
+        "training_args.bin",
+        "optimizer.pt",
+        "rng_state.pth",
+        "scheduler.pt",
+        "adapter_model.bin",
+        "tokenizer.pkl",
+        "consolidated.00.pth",
+        "model.ckpt.index",
+        "flax_model.msgpack",
+    )
     for name in names:
         (model / name).write_bytes(canary.pickled)
     pinned = resolved(model)
@@ -100,11 +109,16 @@ def test_code_in_a_model_folder_is_not_run(model: Path, tmp_path: Path, kind: st
     for name in ("evil", "modeling_evil", "tokenization_evil"):
         (model / f"{name}.py").write_text(code)
     places = {
-        "config.json": {"model_type": kind, "auto_map": {
-            "AutoConfig": "evil.Config", "AutoModelForCausalLM": "modeling_evil.Model", "AutoTokenizer": ["tokenization_evil.Tok", None],
-        }},
+        "config.json": {
+            "model_type": kind,
+            "auto_map": {
+                "AutoConfig": "evil.Config",
+                "AutoModelForCausalLM": "modeling_evil.Model",
+                "AutoTokenizer": ["tokenization_evil.Tok", None],
+            },
+        },
         "tokenizer_config.json": {"auto_map": {"AutoTokenizer": ["tokenization_evil.Tok", "tokenization_evil.Tok"]}},
-    }  # fmt: skip
+    }
     for name, changes in places.items():
         (model / name).write_text(json.dumps(json.loads((model / name).read_text()) | changes))
     pinned, messages = resolved(model), []
@@ -202,10 +216,18 @@ def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
         "library": (ours | {"jsonlib": "evil_module"}, record["result"]),
         "decoder": (ours | {"object_decoder": "evil_module.Ref"}, record["result"]),
         "class": (ours, json.dumps(receipt | {"__class__": "evil_module.Ref"})),
-        "class within": (ours, json.dumps({"__class__": "artifacts.refs.Ref", "data": receipt["data"] | {"of": {"__class__": "evil_module.Ref", "data": {}}}})),
+        "class within": (
+            ours,
+            json.dumps(
+                {
+                    "__class__": "artifacts.refs.Ref",
+                    "data": receipt["data"] | {"of": {"__class__": "evil_module.Ref", "data": {}}},
+                }
+            ),
+        ),
         "class beside": (ours, json.dumps(receipt | {"more": {"__class__": "evil_module.Ref", "data": {}}})),
         "exception": (ours, json.dumps({"__exc_type__": "evil_module.Ref", "message": ""})),
-    }  # fmt: skip
+    }
     lost = []
     for name, (serializer, result) in planted.items():
         file.write_text(json.dumps({"metadata": record["metadata"] | {"serializer": serializer}, "result": result}))

@@ -59,14 +59,24 @@ def test_a_read_only_store_is_read_and_never_half_written(read_only: Path, overr
     artifact = Store.current().manifests("train")[0].id
     contents = bytes_of(read_only)
     tries: list[tuple[list[str], int]] = [
-        (["run", *options], 2), (["evaluate", *options], 2), (["gc", "--delete", "--days", "0"], 2), (["pin", artifact], 2),
-        (["plan", *options], 0), (["show", artifact], 0), (["store"], 0),
-    ]  # fmt: skip
+        (["run", *options], 2),
+        (["evaluate", *options], 2),
+        (["gc", "--delete", "--days", "0"], 2),
+        (["pin", artifact], 2),
+        (["plan", *options], 0),
+        (["show", artifact], 0),
+        (["store"], 0),
+    ]
     for arguments, code in tries:
         process = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *arguments], preexec_fn=obey_modes, cwd=ROOT, check=False,
-            capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+            [sys.executable, "-m", "flows.cli", *arguments],
+            preexec_fn=obey_modes,
+            cwd=ROOT,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
         refused = (
             process.stderr.count("\n") == 1 and str(read_only) in process.stderr and "DIALOGSUM_STORE" in process.stderr
         )
@@ -101,9 +111,17 @@ def test_the_store_of_another_version_is_refused_and_left_alone(
     rewrite(folder, VERSIONS[version])
     contents = bytes_of(folder)
     tries = [
-        ["plan", *options], ["show"], ["show", artifact], ["store"], ["gc", "--days", "0", "--delete"], ["history", *options],
-        ["results"], ["pin", artifact], ["plan", *options, "--adapter", "latest"], ["rollback", *options],
-    ]  # fmt: skip
+        ["plan", *options],
+        ["show"],
+        ["show", artifact],
+        ["store"],
+        ["gc", "--days", "0", "--delete"],
+        ["history", *options],
+        ["results"],
+        ["pin", artifact],
+        ["plan", *options, "--adapter", "latest"],
+        ["rollback", *options],
+    ]
     for arguments in tries:
         code, out, stderr = command(*arguments)
         known = (

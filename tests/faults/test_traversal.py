@@ -74,10 +74,15 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
 
 
 LINKS = {
-    "payload file": "{artifact}/payload/a.bin", "manifest": "{artifact}/manifest.json", "payload": "{artifact}/payload",
-    "artifact": "{artifact}", "stage": "3_train", "results": "results", "champions": "champions/base",
+    "payload file": "{artifact}/payload/a.bin",
+    "manifest": "{artifact}/manifest.json",
+    "payload": "{artifact}/payload",
+    "artifact": "{artifact}",
+    "stage": "3_train",
+    "results": "results",
+    "champions": "champions/base",
     "small file": "results/record",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", LINKS)
@@ -96,9 +101,12 @@ def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Pat
         parts = ("champions", "base") if what == "champions" else ("results",)
         name = "000001.json" if what == "champions" else "record"
         reads = [
-            lambda: store.read(*parts, name), lambda: store.read_all(*parts), lambda: store.write(b"x", *parts, name),
-            lambda: store.create(b"x", *parts, name), lambda: store.delete(*parts, name),
-        ]  # fmt: skip
+            lambda: store.read(*parts, name),
+            lambda: store.read_all(*parts),
+            lambda: store.write(b"x", *parts, name),
+            lambda: store.create(b"x", *parts, name),
+            lambda: store.delete(*parts, name),
+        ]
         if what != "small file":
             reads += [lambda: store.names(*parts), lambda: store.write(b"x", *parts, "new")]
     else:

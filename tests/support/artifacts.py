@@ -33,19 +33,31 @@ class ArtifactFactory:
         out = self.context().out
         write_table(rows, schema, out / f"{table}.parquet")
         manifest = self.store.publish(
-            out, stage=stage, of=None, name="made", key=f"{self.count:08x}", rows=len(rows), identity={}, inputs={},
-            facts={}, made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
-        )  # fmt: skip
+            out,
+            stage=stage,
+            of=None,
+            name="made",
+            key=f"{self.count:08x}",
+            rows=len(rows),
+            identity={},
+            inputs={},
+            facts={},
+            made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
+        )
         return Artifact(self.store.payload(manifest.path), manifest)
 
     def dataset(
         self, references: list[list[str]], dialogues: list[str] | None = None, topics: list[list[str]] | None = None
     ) -> Artifact:
         rows = [
-            {"id": f"test_{i}", "dialogue": dialogues[i] if dialogues else f"#Person1#: {i}", "references": texts,
-             "topics": topics[i] if topics else [""] * len(texts)}
+            {
+                "id": f"test_{i}",
+                "dialogue": dialogues[i] if dialogues else f"#Person1#: {i}",
+                "references": texts,
+                "topics": topics[i] if topics else [""] * len(texts),
+            }
             for i, texts in enumerate(references)
-        ]  # fmt: skip
+        ]
         return self.artifact("download", "test", rows, DATASET)
 
     def predictions(self, texts: list[str], cut: Collection[int] = ()) -> Artifact:
@@ -81,15 +93,37 @@ def publish_small_artifact(store: Store, files: dict[str, bytes] = FILES, key: s
         for name, content in files.items():
             (out / name).write_bytes(content)
         return store.publish(
-            out, stage="train", of=None, name="tiny model r4", key=key, rows=3, inputs={}, facts={"loss": 1.5, "no": None},
+            out,
+            stage="train",
+            of=None,
+            name="tiny model r4",
+            key=key,
+            rows=3,
+            inputs={},
+            facts={"loss": 1.5, "no": None},
             identity={"config": {"rate": 2e-05, "text": "{dialogue}\n“é”"}},
             made=Made(at="2026-01-05T06:00:00.000000+00:00", seconds=12.345, run="r", origin={"model": "tiny"}),
-        )  # fmt: skip
+        )
 
 
 def manifest_with_facts(facts: dict[str, Any], stage: str = "train", **inputs: str) -> Manifest:
     return Manifest(
-        id=f"{stage}-1a2b3c4d", stage=stage, of="tuned", key="1a2b3c4d" * 8, digest="", path=f"3_{stage}/tiny-model_1a2b3c4d", rows=12460,
-        identity={}, inputs={role: InputRef(id=name, digest="") for role, name in inputs.items()}, files={}, facts=facts,
-        made=Made(at="2026-01-05T06:07:08", seconds=1.26, run="r", origin={"recipe": "quickstart 0abc"}, measured={"device": "CPU, 2 threads"}),
-    )  # fmt: skip
+        id=f"{stage}-1a2b3c4d",
+        stage=stage,
+        of="tuned",
+        key="1a2b3c4d" * 8,
+        digest="",
+        path=f"3_{stage}/tiny-model_1a2b3c4d",
+        rows=12460,
+        identity={},
+        inputs={role: InputRef(id=name, digest="") for role, name in inputs.items()},
+        files={},
+        facts=facts,
+        made=Made(
+            at="2026-01-05T06:07:08",
+            seconds=1.26,
+            run="r",
+            origin={"recipe": "quickstart 0abc"},
+            measured={"device": "CPU, 2 threads"},
+        ),
+    )

@@ -145,9 +145,14 @@ class DagWalker:
         inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in inputs_by_role.items()}
         identity = decide(stage, of, spec, inputs).identity
         job = Job(
-            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=identity, run="walk",
+            stage=stage.name,
+            of=of,
+            spec=spec.model_dump(mode="json"),
+            inputs=inputs,
+            identity=identity,
+            run="walk",
             runtime={"device": "cpu"},  # type: ignore[arg-type]
-        )  # fmt: skip
+        )
         self.results.append(self.execute(stage, job))
         return Ref.of_manifest(self.results[-1][0])
 

@@ -39,10 +39,15 @@ def run_stage(stage: Stage, spec: Record, runtime: dict[str, Any] | None = None,
     """Run a stage as the flow does, and publish what it makes."""
     refs = {role: Ref.of_manifest(artifact.manifest) for role, artifact in inputs.items()}
     job = Job(
-        stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, run="test", refresh=True,
+        stage=stage.name,
+        of=None,
+        spec=spec.model_dump(mode="json"),
+        inputs=refs,
+        run="test",
+        refresh=True,
         identity=identity(stage, None, spec, refs),
         runtime=Runtime(**{"device": "cpu", "threads": 1} | (runtime or {})),
-    )  # fmt: skip
+    )
     manifest, _ = perform(stage, job, Silent())
     return Artifact(Store.current().payload(manifest.path), manifest)
 
@@ -57,9 +62,11 @@ def train_spec(model: Path, quantization: str = "none", **settings: Any) -> Trai
     """A recipe that trains in a second: four steps of four rows."""
     small = {"max_steps": 4, "batch_size": 4, "max_length": 256, "learning_rate": 1e-2, "evaluations": 2}
     return TrainSpec(
-        model=resolve_model(ModelConfig(source=str(model))), turns=TURNS_OF[model.name], quantization=quantization,
+        model=resolve_model(ModelConfig(source=str(model))),
+        turns=TURNS_OF[model.name],
+        quantization=quantization,
         train=TrainConfig(**small | {"lora": LoraConfig(rank=4)} | settings),
-    )  # fmt: skip
+    )
 
 
 def train(spec: TrainSpec, rows: Artifact, **runtime: Any) -> Artifact:
@@ -83,10 +90,15 @@ def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings:
         (folder / name).mkdir(parents=True)
     file = folder / "config.json"
     config = {
-        "spec": spec.model_dump(mode="json"), "runtime": {"device": "cpu", "threads": 1}, "rows": str(rows.payload),
-        "expected": rows.manifest.facts, "out": str(folder / "out"), "work": str(folder / "work"),
-        "check_only": False, "checkpoint_seconds": 0.0,
-    }  # fmt: skip
+        "spec": spec.model_dump(mode="json"),
+        "runtime": {"device": "cpu", "threads": 1},
+        "rows": str(rows.payload),
+        "expected": rows.manifest.facts,
+        "out": str(folder / "out"),
+        "work": str(folder / "work"),
+        "check_only": False,
+        "checkpoint_seconds": 0.0,
+    }
     file.write_text(json.dumps(config))
     return file
 
@@ -94,9 +106,13 @@ def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings:
 def start_worker(file: Path, *launcher: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, *launcher, "-m", "tasks.training.worker", str(file)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
-    )  # fmt: skip
+    )
 
 
 def worker_result(process: subprocess.Popen[str]) -> dict[str, Any]:

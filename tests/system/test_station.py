@@ -120,9 +120,10 @@ def test_the_ui_describes_everything_to_users(station: LocalStation) -> None:
     automations = {a["name"]: a["description"] for a in station.post("/automations/filter")}
     assert [name for name, text in automations.items() if not re.match("Waits for .* Then ", text)] == []
     assert {
-        "dialogsum: mark runs without heartbeat as Crashed", "dialogsum: mark runs that never started as Crashed",
+        "dialogsum: mark runs without heartbeat as Crashed",
+        "dialogsum: mark runs that never started as Crashed",
         "dialogsum: finish cancellation of runs whose worker died",
-    } <= set(automations)  # fmt: skip
+    } <= set(automations)
     recipe = station.get("/deployments/name/summarize/summarize")["parameter_openapi_schema"]["properties"]["recipe"]
     assert (recipe["type"], recipe["default"]) == ("string", "")
     assert recipe["enum"][0] == ""
@@ -197,7 +198,7 @@ def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: Local
         ("stage-train/stage-train", {"artifact": "score-1a2b3c4d"}, "does not match"),
         ("stage-train/stage-train", {}, "required"),
     ],
-)  # fmt: skip
+)
 def test_form_refuses_what_cannot_be_run(
     station: LocalStation, name: str, parameters: dict[str, Any], complaint: str
 ) -> None:
@@ -323,10 +324,13 @@ def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: 
     (folder / "train.csv").write_text(text.replace("summary", "sumary", 1))
     hub, column = station.start("retrain/retrain", recipe="smollm2-135m"), station.retrain(f"data.source={folder}")
     for run, words in (
-        (hub, "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in the "
-              "form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides"),
+        (
+            hub,
+            "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in the "
+            "form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides",
+        ),
         (column, "train: column 'summary' is missing"),
-    ):  # fmt: skip
+    ):
         ended = station.ended(run)
         assert ended["state_type"] == "FAILED"
         assert words in ended["state"]["message"]
@@ -342,8 +346,10 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: L
 
     def begun() -> list[dict[str, Any]]:
         runs: list[dict[str, Any]] = station.post(
-            "/flow_runs/filter", flows={"name": {"any_": ["retrain"]}}, flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}}
-        )  # fmt: skip
+            "/flow_runs/filter",
+            flows={"name": {"any_": ["retrain"]}},
+            flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}},
+        )
         return runs
 
     earlier = {run["id"] for run in begun()}
@@ -351,8 +357,14 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: L
     station.http.patch("/variables/name/dialogsum_overrides", json=variable).raise_for_status()
     try:
         resource = {"prefect.resource.id": "dialogsum.dataset.mine"}
-        event = {"occurred": datetime.now(UTC).isoformat(), "event": "dialogsum.dataset.updated", "resource": resource,
-                 "id": str(uuid4()), "payload": {}, "related": []}  # fmt: skip
+        event = {
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": "dialogsum.dataset.updated",
+            "resource": resource,
+            "id": str(uuid4()),
+            "payload": {},
+            "related": [],
+        }
         station.http.post("/events", json=[event]).raise_for_status()
         started: list[dict[str, Any]] = []
         wait_until(lambda: started.extend(run for run in begun() if run["id"] not in earlier) or started)
@@ -373,9 +385,13 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
     output = station.folder / "holder.txt"
     with output.open("w") as out:
         waiting = subprocess.Popen(
-            [sys.executable, "-c", HOLDER], cwd=station.code, stdin=subprocess.PIPE, stdout=out, stderr=out,
+            [sys.executable, "-c", HOLDER],
+            cwd=station.code,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
             env=os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"},
-        )  # fmt: skip
+        )
     wait_until(lambda: "waiting for the GPU slot" in output.read_text())
     (child,) = station.children(parent)
     station.kill("gpu-worker")
@@ -437,9 +453,14 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
     def began(*words: str) -> subprocess.Popen[bytes]:
         environment = os.environ | station.environment | {"PYTHONPATH": str(station.code)}
         return subprocess.Popen(
-            [sys.executable, *words], cwd=station.code, env=environment, stdin=subprocess.PIPE, start_new_session=True,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, *words],
+            cwd=station.code,
+            env=environment,
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def beats(run: str) -> int:
         event_filter = {
@@ -449,12 +470,18 @@ def test_a_run_from_the_command_line_is_watched_and_a_strange_flow_is_not(statio
         return int(station.post("/events/filter", filter=event_filter)["total"])
 
     def running(name: str) -> list[str]:
-        runs = station.post("/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}})  # fmt: skip
+        runs = station.post(
+            "/flow_runs/filter", flow_runs={"deployment_id": {"is_null_": True}}, flows={"name": {"any_": [name]}}
+        )
         return [run["id"] for run in runs if run["state_type"] == "RUNNING"]
 
     automation = "mark runs without heartbeat as Crashed"
     patience = station.hasten(automation, 90)
-    overrides = [word for each in (*station.settings, "train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=11") for word in ("--set", each)]  # fmt: skip
+    overrides = [
+        word
+        for each in (*station.settings, "train.max_steps=100000", "train.learning_rate=1e-9", "train.seed=11")
+        for word in ("--set", each)
+    ]
     ours = began("-m", "flows.cli", "run", "smollm2-135m", *overrides)
     strange = began("-c", STRANGE)
     try:
@@ -494,9 +521,12 @@ def test_killed_machine_costs_its_share(station: LocalStation, retrained: dict[s
         process.send_signal(signal.SIGKILL)
     assert station.ended(parent)["state_type"] == "COMPLETED"
     assert Counter((c["name"].removeprefix("generate "), c["state_type"]) for c in station.children(parent)) == {
-        ("base llama, 1 of 2", "COMPLETED"): 1, ("base llama, 2 of 2", "CRASHED"): 1, ("base llama, 2 of 2", "COMPLETED"): 1,
-        ("tuned llama, 1 of 2", "COMPLETED"): 1, ("tuned llama, 2 of 2", "COMPLETED"): 1,
-    }  # fmt: skip
+        ("base llama, 1 of 2", "COMPLETED"): 1,
+        ("base llama, 2 of 2", "CRASHED"): 1,
+        ("base llama, 2 of 2", "COMPLETED"): 1,
+        ("tuned llama, 1 of 2", "COMPLETED"): 1,
+        ("tuned llama, 2 of 2", "COMPLETED"): 1,
+    }
     assert len(predictions()) == len(earlier) + 2
     assert set(predictions()) == set(earlier)
 
@@ -591,9 +621,11 @@ def test_pools_go_on_after_a_down_that_was_killed(station: LocalStation, retrain
 
     station.http.patch("/work_pools/gpu-pool", json={"is_paused": True}).raise_for_status()
     down = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "station", "down"], cwd=station.code, stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", "flows.cli", "station", "down"],
+        cwd=station.code,
+        stdout=subprocess.DEVNULL,
         env=os.environ | station.environment | {"PYTHONPATH": str(station.code)},
-    )  # fmt: skip
+    )
     wait_until(lambda: paused()["cpu-pool"])
     down.kill()
     down.wait()
@@ -611,9 +643,11 @@ def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: LocalStat
     """No worker starts the next run in place of one that was ended; waiting runs start once the station is up again."""
     parent, children = station.training(seed=13)
     waiting = [
-        station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
+        station.start(
+            "evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"]
+        )
         for i in range(1000, 1004 + (os.cpu_count() or 2))
-    ]  # fmt: skip
+    ]
     station.command("down")
     assert station.processes() == []
     station.up()
@@ -647,9 +681,11 @@ def test_evaluations_that_queue_on_one_worker_all_complete(
     store = Store(station.folder / "store")
     earlier = {m.id for m in store.manifests("score")}
     runs = [
-        station.start("evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"])
+        station.start(
+            "evaluate/evaluate", recipe="smollm2-135m", overrides=[*station.settings, f"score.bootstrap_seed={i}"]
+        )
         for i in range(1, QUEUED + 1)
-    ]  # fmt: skip
+    ]
     wait_until(lambda: all(station.run(run)["state_type"] in ENDED for run in runs), 60.0 * QUEUED)
     lost = [
         (run, ended["state"]["message"]) for run in runs if (ended := station.run(run))["state_type"] != "COMPLETED"

@@ -11,7 +11,6 @@ from tests.support.pipelines import small_overrides
 from tests.support.processes import run_cli
 from tests.support.servers import PostgreSQL, PrefectServer
 
-pytestmark = pytest.mark.slow
 CREDENTIAL = "team:pw-of-the-api"
 
 
@@ -43,6 +42,7 @@ def recipe(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return ["smollm2-135m", *[word for setting in settings for word in ("--set", setting)], "--json"]
 
 
+@pytest.mark.slow
 def test_a_retraining_is_recorded_in_postgresql(
     database: PostgreSQL, server: PrefectServer, recipe: list[str], tmp_path: Path
 ) -> None:
@@ -61,6 +61,7 @@ def test_a_retraining_is_recorded_in_postgresql(
     assert not list((tmp_path / "home").glob("prefect.db"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("credential", [None, "team:wrong"])
 def test_without_the_credential_nothing_is_answered(
     database: PostgreSQL, server: PrefectServer, recipe: list[str], tmp_path: Path, credential: str | None

@@ -219,7 +219,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     script = """
 import resource, sys
 from pathlib import Path
-from tasks import summarize, summarize_worker, summarizer
+from tasks.summarization import summarize_table as summarize
+from tasks.summarization import worker as summarization_worker
 from tasks.config import GenerateConfig, ResolvedModel, Runtime
 from tasks.workers.events import Silent
 from tasks.summarization.summarizer import Summary

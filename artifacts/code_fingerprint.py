@@ -28,10 +28,14 @@ PLUMBING = {
     "tasks.config": "its values are in the key, field by field",
     "tasks.execution.stage": "calls the stage; adds nothing to what it writes",
     "tasks.registry": "lists the stages, computes nothing",
-    "tasks.workers.launcher": "starts the worker process and reads what it says",
+    "tasks.workers.launcher": "runs worker processes and follows their events",
+    "tasks.workers.processes": "starts and stops worker processes",
+    "tasks.workers.worker_main": "passes config and result through a worker process",
     "tasks.workers.standby": "starts a worker process before its work is known",
+    "tasks.workers.standby_main": "imports worker modules and waits for work",
     "tasks.workers.gpus": "counts GPUs; how many share the work is no identity",
-    "tasks.workers.events": "what a worker says about its progress",
+    "tasks.workers.cpus": "counts cores; the number of threads is no identity",
+    "tasks.workers.events": "progress and log lines of a worker",
 }
 
 

@@ -14,6 +14,7 @@ from prefect.deployments import run_deployment
 from prefect.states import Cancelling
 
 from artifacts.artifact_store import Store
+from artifacts.check import refuse_failed
 from artifacts.errors import StageError, one_line
 from tasks.cancellation import stop_if_cancelled
 from tasks.execution import sharding
@@ -21,7 +22,6 @@ from tasks.execution.stage import Job
 from tasks.prefect_task import RunEvents, log_what_is_kept, title
 from tasks.registry import STAGES
 from tasks.server_outage import retry
-from tasks.training.preflight import refuse_failed
 
 TRIES = 2
 """How often a run is started whose process or machine dies under it: it goes on where the last one was, if it can."""

@@ -39,7 +39,7 @@ from tasks.prefect_task import run_stage, terminal
 from tasks.registry import STAGES
 from tasks.reporting.system_names import quoted
 from tasks.server_outage import retry
-from tasks.workers.launcher import expect_workers, no_more_workers
+from tasks.workers.standby import StandbyWorker
 
 TRIES = 5
 """How often a decision is made again because another run changed the champion meanwhile."""
@@ -56,6 +56,7 @@ class Run:
         self.uses = Uses(self.id)
         self.away = deployed()
         """Whether stages for a GPU are made by the GPU pool instead of here."""
+        self.standby = StandbyWorker([stage.worker for stage in STAGES.values() if stage.worker])
         Store.current().check_writable()
 
     def step(self, stage: Stage, of: str | None, spec: Record, **given: Ref | Manifest) -> Ref:
@@ -77,7 +78,7 @@ class Run:
         if decision.status == "run":
             sharding.keep(job)
             if recipe.runtime.device != "cpu" and not self.away:
-                expect_workers(stage.name in ("download", "format", "train") or of == "base")
+                self.standby.request(worker_follows(stage, of))
         if sent:
             send(job, decision.path)
             job = job.model_copy(update={"refresh": False})
@@ -105,10 +106,8 @@ class Run:
         """
         for _ in range(TRIES):
             self.stages.clear()
-            try:
+            with self.standby:
                 outcome = walk(self.setup, self.step)
-            finally:
-                no_more_workers()
             if self._settled(outcome, moves):
                 told, message = publishing.tell(self.setup, self.stages, outcome, self.artifacts)
                 self.uses.end()
@@ -127,6 +126,13 @@ class Run:
         if candidate == self.setup.champions.current:
             return True
         return self.setup.champions.promote(candidate, outcome.scores.id, self.id)
+
+
+def worker_follows(stage: Stage, of: str | None) -> bool:
+    """Whether a stage with a worker process comes after this one, be it the same stage for another model."""
+    names = list(STAGES)
+    later = names[names.index(stage.name) + 1 :]
+    return any(STAGES[name].worker for name in later) or (stage.worker is not None and of == "base")
 
 
 def _listed(names: Iterable[str]) -> Any:

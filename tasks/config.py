@@ -253,6 +253,16 @@ class GenerateSpec(Record):
     generate: GenerateConfig
 
 
+class SummarizeSpec(Record):
+    """How a model summarizes dialogues that are not in the dataset."""
+
+    model: ResolvedModel
+    turns: TurnsName
+    template: str
+    """Prompt with {dialogue} in it."""
+    generate: GenerateConfig
+
+
 class Evaluation(Record):
     """One earlier evaluation, as the history in a report shows it."""
 

@@ -29,7 +29,7 @@ from tasks.gpu_lease import gpu_gate
 from tasks.registry import STAGES
 from tasks.reporting.artifact_page import heading, page
 from tasks.server_outage import is_outage, retry
-from tasks.workers.events import Listener, Silent
+from tasks.workers.events import Listener, NullListener
 
 EVERY = 2.0
 """Seconds between updates of a progress artifact."""
@@ -38,7 +38,7 @@ OUTAGE = 15.0
 ASKED_AT_ONCE = 200
 """Pages that the server is asked for in one request: it answers with no more."""
 
-terminal: ContextVar[Listener] = ContextVar("terminal", default=Silent())  # noqa: B039  # it keeps nothing
+terminal: ContextVar[Listener] = ContextVar("terminal", default=NullListener())  # noqa: B039  # it keeps nothing
 """Who else wants to hear, beside the Prefect run: the command line sets it."""
 
 

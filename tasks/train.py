@@ -8,51 +8,59 @@ Rerun   dialogsum run RECIPE --refresh train
 The work is done by tasks/training/worker.py in a process of its own; with several GPUs accelerate starts one for each.
 """
 
-from typing import Any
-
+from artifacts.check import Check
 from tasks.config import Runtime, TrainSpec
 from tasks.execution.stage import Artifact, Context, Done, Stage
-from tasks.training.preflight import Check
-from tasks.workers.gpus import visible_gpus
-from tasks.workers.launcher import run_worker
+from tasks.training.worker_records import TrainingResult, TrainingWorkerConfig
+from tasks.workers.gpus import process_count
+from tasks.workers.launcher import run_workers
+
+WORKER = "tasks.training.worker"
 
 
 def train(spec: TrainSpec, context: Context, rows: Artifact) -> Done:
-    """Train an adapter. StageError if a check fails, the loss is not finite or the process dies."""
+    """Train an adapter. StageError if a check fails, the loss is not finite, or the process dies."""
     result = run_trainer(spec, context, rows, check_only=False)
-    facts = result["facts"] | {"template": rows.manifest.identity["config"]["template"]}
-    return Done(rows=result["rows"], facts=facts, measured=result["measured"])
+    facts = {
+        "checks": [check.as_dict() for check in result.checks],
+        "steps": result.steps,
+        "train_rows": result.rows,
+        "template": rows.manifest.identity["config"]["template"],
+    }
+    return Done(rows=result.rows, facts=facts, measured=result.measured)
 
 
 def check(spec: TrainSpec, context: Context, rows: Artifact) -> list[Check]:
-    """What the trainer finds before it loads the weights. Failed checks are returned, not raised."""
-    return [Check(**found) for found in run_trainer(spec, context, rows, check_only=True)["checks"]]
+    """The checks that the trainer makes before it loads the weights. Failed checks are returned, not raised."""
+    return run_trainer(spec, context, rows, check_only=True).checks
 
 
-def run_trainer(spec: TrainSpec, context: Context, rows: Artifact, check_only: bool) -> dict[str, Any]:
+def run_trainer(spec: TrainSpec, context: Context, rows: Artifact, check_only: bool) -> TrainingResult:
     """Start the worker; with `check_only` it stops before the weights are loaded and reports its checks."""
-    config = {
-        "spec": spec.model_dump(mode="json"),
-        "runtime": context.runtime.model_dump(mode="json"),
-        "rows": str(rows.payload),
-        "expected": rows.manifest.facts,
-        "out": str(context.out),
-        "work": str(context.work),
-        "check_only": check_only,
-    }
+    config = TrainingWorkerConfig(
+        spec=spec,
+        runtime=context.runtime,
+        rows=rows.payload,
+        expected_rows=rows.manifest.facts["rows"],
+        in_train_and_test=rows.manifest.facts["in_train_and_test"],
+        out=context.out,
+        work=context.work,
+        check_only=check_only,
+    )
     processes = 1 if check_only else _processes(context.runtime, spec.train.batch_size)
-    command = ["-m", "tasks.training.worker"]
-    if processes > 1:
-        launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(processes)]
-        command = [*launch, "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", *command]
-    return run_worker(command, config, context.work, context.events)
+    launch = _accelerate(processes) if processes > 1 else []
+    return run_workers(WORKER, [config], TrainingResult, context.work, context.events, launch=launch)[0]
 
 
-def _processes(runtime: Runtime, rows: int) -> int:
-    """One a GPU, as many as asked for or visible, and no more than a step has rows."""
-    if runtime.device == "cpu":
-        return 1
-    return max(1, min(visible_gpus() if runtime.gpus is None else runtime.gpus, rows))
+def _processes(runtime: Runtime, batch_size: int) -> int:
+    """One process per GPU, at most as many as an optimizer step has rows. RequestError as `process_count`."""
+    return 1 if runtime.device == "cpu" else min(process_count(runtime.device, runtime.gpus), batch_size)
+
+
+def _accelerate(processes: int) -> list[str]:
+    """Arguments of Python that start a module once per GPU."""
+    launch = f"-m accelerate.commands.launch --multi_gpu --num_processes {processes} --num_machines 1"
+    return [*launch.split(), "--mixed_precision", "no", "--dynamo_backend", "no"]
 
 
 def _label(spec: TrainSpec) -> str:
@@ -61,6 +69,5 @@ def _label(spec: TrainSpec) -> str:
 
 
 TRAIN = Stage(
-    name="train", version=1, function=train, spec=TrainSpec, label=_label, pool="gpu", worker="tasks.training.worker",
-    check=check,
-)  # fmt: skip
+    name="train", version=1, function=train, spec=TrainSpec, label=_label, pool="gpu", worker=WORKER, check=check
+)

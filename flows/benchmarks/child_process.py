@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import one_line
+from tasks.workers.worker_main import end_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -67,7 +68,7 @@ def run_child(
 
 def be_child(work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """The child's main: `work(config) -> answer`."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     config = json.loads(Path(sys.argv[1]).read_text())
     try:
         found = work(config)
@@ -76,13 +77,6 @@ def be_child(work: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         found = {"failed": one_line(f"{type(error).__name__}: {error}", 200)}
     Path(config["answer"]).write_text(json.dumps(found))
     sys.exit(0)
-
-
-def _end_with_parent() -> None:
-    """Standard input is a pipe that only the parent holds: its end means that the parent is gone."""
-    while os.read(0, 1024):
-        pass
-    os._exit(1)
 
 
 class _Memory:

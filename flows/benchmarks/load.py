@@ -38,7 +38,7 @@ from tasks.download import COLUMNS
 from tasks.execution.stage import Job, identity, perform
 from tasks.registry import STAGES
 from tasks.sources.resolve import SAMPLE, resolve_data
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 
 COMMANDS = (("plan", "quickstart"), ("show",), ("store",), ("history", "quickstart"), ("gc",))
 Row = dict[str, Any]
@@ -135,7 +135,7 @@ def _over_rows(folder: Path, rows: int) -> list[Row]:
             run="load", runtime=Runtime(device="cpu"),
         )  # fmt: skip
         started = time.perf_counter()
-        manifest, _ = perform(STAGES[name], job, Silent())
+        manifest, _ = perform(STAGES[name], job, NullListener())
         what = " ".join(filter(None, [name, of]))
         found.append(
             {

@@ -22,7 +22,7 @@ from tasks.metrics.protocols import PROTOCOLS, score_under_all_protocols
 from tasks.metrics.rouge import Scorer, score_rows
 from tasks.metrics.score_table import ROUGE_TYPES
 from tasks.sources.resolve import resolve_data
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 
 
 def bench_score(source: str, predictions: str | None, repeats: int) -> tuple[list[dict[str, Any]], str]:
@@ -89,7 +89,7 @@ def _texts(source: str, predictions: str | None) -> tuple[list[list[str]], list[
     with TemporaryDirectory() as folder:
         out = Path(folder)
         spec = DownloadSpec(data=resolve_data(DataConfig(source=source)))
-        download(spec, Context(out, out, Runtime(), Silent()))
+        download(spec, Context(out, out, Runtime(), NullListener()))
         references = [row["references"] for row in read_table(out / "test.parquet", DATASET)]
     if predictions is None:
         return references, [row[0] for row in references[1:] + references[:1]]

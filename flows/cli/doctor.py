@@ -8,9 +8,9 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from artifacts.artifact_store import Store
+from artifacts.check import Check
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Record
 from artifacts.refs import Ref
@@ -22,8 +22,7 @@ from tasks.config import TrainSpec
 from tasks.execution.stage import RECORDED, Artifact, Context, Input, Job, Stage, decide, perform
 from tasks.reporting.escaping import visible
 from tasks.train import run_trainer
-from tasks.training.preflight import Check
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 
 
 class EnoughError(Exception):
@@ -100,7 +99,7 @@ def _gpu_slots() -> list[Check]:
 
 
 def _rows(setup: dag.Setup) -> list[Check]:
-    found: list[dict[str, str]] = []
+    found: list[Check] = []
 
     def step(stage: Stage, of: str | None, spec: Record, **inputs: Input) -> Input:
         refs: dict[str, Ref] = {role: ref for role, ref in inputs.items() if isinstance(ref, Ref)}
@@ -116,21 +115,19 @@ def _rows(setup: dag.Setup) -> list[Check]:
             identity=decision.identity,
             run="doctor",
         )
-        return Ref.of_manifest(perform(stage, job, Silent())[0])
+        return Ref.of_manifest(perform(stage, job, NullListener())[0])
 
     try:
         dag.retrain(setup, step)
     except EnoughError:
-        return [Check(**check) for check in found]
+        return found
     raise RequestError("the graph has no training stage")
 
 
-def _checks(setup: dag.Setup, spec: TrainSpec, rows: Ref) -> list[dict[str, str]]:
+def _checks(setup: dag.Setup, spec: TrainSpec, rows: Ref) -> list[Check]:
     store = Store.current()
     with TemporaryDirectory() as folder:
         place = Path(folder)
-        context = Context(out=place, work=place, runtime=setup.recipe.runtime, events=Silent())
+        context = Context(out=place, work=place, runtime=setup.recipe.runtime, events=NullListener())
         artifact = Artifact(store.payload(rows.path), store.verified(rows.path))
-        result: dict[str, Any] = run_trainer(spec, context, artifact, check_only=True)
-    checks: list[dict[str, str]] = result["checks"]
-    return checks
+        return run_trainer(spec, context, artifact, check_only=True).checks

@@ -22,9 +22,8 @@ from flows.adapter_lookup import find_adapter, reinstate
 from flows.inference.peft_adapters import base_name, fetch_adapter, recipe_of_base
 from flows.inference.prompt_library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
-from tasks.config import ResolvedModel, Runtime
+from tasks.config import ResolvedModel, Runtime, SummarizeSpec
 from tasks.sources.resolve import resolve_model
-from tasks.summarization.summarize_table import SummarizeSpec
 
 
 @dataclass(frozen=True)

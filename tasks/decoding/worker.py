@@ -1,87 +1,77 @@
-"""The generation process: its share of the batches, the longest rows first, every batch saved.
+"""The generation process: predicts its shard of the batches, the longest rows first, and saves each batch.
 
-python -m tasks.decoding.worker CONFIG.json        (CONFIG.json is written by tasks/generate.py)
+python -m tasks.decoding.worker CONFIG.json        (tasks/generate.py writes CONFIG.json)
 """
 
-import os
 import time
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from artifacts.schemas import FORMATTED_EVAL, read_table
-from tasks.config import GenerateSpec, ResolvedModel, Runtime
 from tasks.decoding.batching import batch_size, deal
 from tasks.decoding.engine import Engine
-from tasks.generate import read_parts, save_part
-from tasks.models.adapter_merging import merge_adapter
+from tasks.decoding.part_files import read_parts, save_part
+from tasks.decoding.worker_records import DecodingWorkerConfig, Measurements
+from tasks.models.adapter_merging import load_merged_model
 from tasks.models.chat_template import TurnEncoder
-from tasks.models.loading import half_precision, load_model, load_tokenizer, pick_device
+from tasks.models.loading import device_description, load_tokenizer, pick_device
+from tasks.workers.cpus import cpu_threads
 from tasks.workers.events import Events
-from tasks.workers.launcher import be_worker
+from tasks.workers.worker_main import worker_main
 
 
-def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
-    """Predict the rows of batches `shard`, `shard + shards`, … that are not done yet. Returns measurements."""
-    spec, runtime = GenerateSpec.model_validate(config["spec"]), Runtime.model_validate(config["runtime"])
-    shard, shards = config["shard"], config["shards"]
+def run(config: DecodingWorkerConfig, events: Events) -> Measurements:
+    """Predict the rows of the shard's batches that are not finished yet."""
+    spec, runtime, shard = config.spec, config.runtime, config.shard
     device = pick_device(runtime.device)
     if device.type == "cpu":
-        torch.set_num_threads(runtime.threads or max(1, (os.cpu_count() or 1) // config["processes"]))
+        torch.set_num_threads(cpu_threads(runtime.threads, config.processes))
     started = time.perf_counter()
-    rows = read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)[: spec.generate.limit]
-    parts = Path(config["parts"])
-    parts.mkdir(parents=True, exist_ok=True)
-    done = {row["id"] for row in read_parts(parts)}
-    if done and shard == 0:
-        events.log(f"{len(done)} of {len(rows)} rows were predicted before the last run ended; going on")
+    rows = read_table(config.rows / "test.parquet", FORMATTED_EVAL)[: spec.generate.limit]
+    config.parts.mkdir(parents=True, exist_ok=True)
+    finished_ids = {row["id"] for row in read_parts(config.parts)}
+    if finished_ids and shard == 0:
+        events.log(f"{len(finished_ids)} of {len(rows)} rows were predicted before the last run ended; going on")
     tokenizer = load_tokenizer(spec.model)
     encoder = TurnEncoder(tokenizer, spec.turns)
-    prompts, cut = encoder.prompts([row["prompt"] for row in rows], spec.generate.max_prompt_tokens)
-    if cut and shard == 0:
-        events.log(f"{cut} of {len(rows)} prompts lose their end at {spec.generate.max_prompt_tokens} tokens")
+    prompts, truncated = encoder.prompts([row["prompt"] for row in rows], spec.generate.max_prompt_tokens)
+    if truncated and shard == 0:
+        events.log(f"{truncated} of {len(rows)} prompts lose their end at {spec.generate.max_prompt_tokens} tokens")
     size = batch_size(runtime, device.type)
-    mine = deal([(row["id"], ids) for row, ids in zip(rows, prompts, strict=True)], size)[shard::shards]
-    todo = [[row for row in batch if row[0] not in done] for batch in mine]
-    total, finished = sum(map(len, mine)), sum(map(len, mine)) - sum(map(len, todo))
+    batches = deal([(row["id"], ids) for row, ids in zip(rows, prompts, strict=True)], size)[shard :: config.shards]
+    remaining = [[row for row in batch if row[0] not in finished_ids] for batch in batches]
+    total = sum(map(len, batches))
+    finished = total - sum(map(len, remaining))
     events.progress(finished, total, "loading the model")
-    engine = Engine(
-        merged(spec.model, Path(config["adapter"]) if config["adapter"] else None, device),
-        tokenizer, encoder.stop_id, spec.generate,
-    )  # fmt: skip
+    model = load_merged_model(spec.model, config.adapter, device)
+    engine = Engine(model, tokenizer, encoder.stop_id, spec.generate)
     loaded = time.perf_counter()
-    for batch in filter(None, todo):
-        save_part(engine.predict(batch), parts)
+    for batch in filter(None, remaining):
+        save_part(engine.predict(batch), config.parts)
         finished += len(batch)
-        rate = engine.spent["tokens"] / (time.perf_counter() - loaded)
-        events.progress(finished, total, f"{rate:.0f} tokens/s")
+        speed = engine.spent["tokens"] / (time.perf_counter() - loaded)
+        events.progress(finished, total, f"{speed:.0f} tokens/s")
     seconds, spent = time.perf_counter() - loaded, engine.spent
-    return {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
-        "dtype": str(engine.model.dtype).removeprefix("torch."),
-        "batch": size,
-        "loading_seconds": round(loaded - started, 2),
-        "generating_seconds": round(seconds, 2),
-        "decoding_seconds": round(spent["decoding_seconds"], 2),
-        "recording_seconds": round(spent["recording_seconds"], 2),
-        "choosing_seconds": round(spent["choosing_seconds"], 2),
-        "tokens": int(spent["tokens"]),
-        "tokens_per_second": round(spent["tokens"] / seconds, 1) if spent["tokens"] else None,
-        "halved": int(spent["halved"]),
-        "peak_gib": round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None,
-    }
+    return Measurements(
+        device=device_description(device),
+        dtype=str(engine.model.dtype).removeprefix("torch."),
+        batch=size,
+        loading_seconds=round(loaded - started, 2),
+        generating_seconds=round(seconds, 2),
+        decoding_seconds=round(spent["decoding_seconds"], 2),
+        recording_seconds=round(spent["recording_seconds"], 2),
+        choosing_seconds=round(spent["choosing_seconds"], 2),
+        tokens=int(spent["tokens"]),
+        tokens_per_second=round(spent["tokens"] / seconds, 1) if spent["tokens"] else None,
+        halved=int(spent["halved"]),
+        peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None,
+    )
 
 
-def merged(base: ResolvedModel, adapter: Path | None, device: torch.device) -> Any:
-    """The base model with the adapter's weights added in: fp32 on the CPU, half precision on a GPU."""
-    dtype = torch.float32 if device.type == "cpu" else half_precision(device)
-    placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
-    model: Any = load_model(base, dtype, **placed)
-    if adapter is not None:
-        model = merge_adapter(model, adapter, base.origin)
-    return model.eval()
+def main() -> None:
+    """Run as a worker process."""
+    worker_main(run, DecodingWorkerConfig)
 
 
 if __name__ == "__main__":
-    be_worker(work)
+    main()

@@ -13,10 +13,10 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from artifacts.artifact_store import Store
+from artifacts.check import Check
 from artifacts.errors import RequestError, one_line
 from tasks.execution.stage import Context, Job, fetch_parts, inputs_of, parts_of
 from tasks.registry import STAGES
-from tasks.training.preflight import Check
 from tasks.workers.events import Events
 
 

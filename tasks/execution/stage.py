@@ -98,7 +98,7 @@ class Stage:
     resources: tuple[str, ...] = ()
     """Files beside the module that it reads."""
     check: Callable[..., list[Any]] | None = None
-    """Finds on the CPU what would fail on the GPU (a list of tasks.training.preflight.Check); called as `function` is."""
+    """Finds on the CPU what would fail on the GPU (a list of artifacts.check.Check); called as `function` is."""
     share: Callable[..., dict[str, Any]] | None = None
     """Does the part of the work that `Context.share` names and leaves it in `work/parts`; called as `function` is, which
     finds all parts there and joins them. Returns measurements."""

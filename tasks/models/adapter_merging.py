@@ -7,13 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from peft import PeftConfig, PeftModel
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 
 from artifacts.errors import RequestError, StageError, one_line
+from tasks.config import ResolvedModel
+from tasks.models.loading import half_precision, load_model
 
 _SHOWN = 2
 """Keys that a message names."""
+
+
+def load_merged_model(base: ResolvedModel, adapter: Path | None, device: torch.device) -> Any:
+    """The base model with the adapter's weights added: fp32 on the CPU, half precision on a GPU."""
+    dtype = torch.float32 if device.type == "cpu" else half_precision(device)
+    options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    model: Any = load_model(base, dtype, **options)
+    if adapter is not None:
+        model = merge_adapter(model, adapter, base.origin)
+    return model.eval()
 
 
 def merge_adapter(model: Any, adapter: Path, base: str) -> Any:

@@ -8,10 +8,10 @@ import shutil
 from pathlib import Path
 
 from artifacts.errors import RequestError
+from tasks.config import SummarizeSpec
 from tasks.models.chat_template import TURNS
 from tasks.models.prompt_template import PLACEHOLDER
 from tasks.sources.hub import is_commit
-from tasks.summarization.summarize_table import SummarizeSpec
 
 
 def chat_template(spec: SummarizeSpec) -> str:
@@ -33,7 +33,7 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
     import torch
     from transformers import GenerationConfig
 
-    from tasks.decoding.worker import merged
+    from tasks.models.adapter_merging import load_merged_model
     from tasks.models.chat_template import TurnEncoder
     from tasks.models.loading import load_tokenizer
 
@@ -45,7 +45,7 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     if base is None:
-        model = merged(spec.model, adapter, torch.device("cpu")).to(torch.bfloat16)
+        model = load_merged_model(spec.model, adapter, torch.device("cpu")).to(torch.bfloat16)
         model.generation_config = generation
         model.save_pretrained(out)
         for file in out.glob("*.safetensors"):  # written for their owner alone; config.json follows the umask

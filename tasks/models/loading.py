@@ -25,6 +25,11 @@ def pick_device(wanted: str) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def device_description(device: torch.device) -> str:
+    """`NVIDIA H200`, or `CPU, 8 threads`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
 def half_precision(device: torch.device) -> torch.dtype:
     """bf16 where the GPU has it, else fp16."""
     return torch.bfloat16 if device.type == "cpu" or torch.cuda.is_bf16_supported() else torch.float16

@@ -22,28 +22,18 @@ from artifacts.code_fingerprint import fingerprint
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Record
 from artifacts.schemas import read_table
-from tasks.config import GenerateConfig, ResolvedModel, Runtime, TurnsName
-from tasks.decoding.batching import batch_size
-from tasks.generate import shards
+from tasks.config import Runtime, SummarizeSpec
+from tasks.decoding.batching import batch_size, count
 from tasks.summarization.table_files import OUTPUT_COLUMNS, Table, free_names
+from tasks.summarization.worker_records import SummarizationResult, SummarizationWorkerConfig
 from tasks.workers.events import Events
-from tasks.workers.gpus import visible_gpus
+from tasks.workers.gpus import visible_gpus, worker_environments
 from tasks.workers.launcher import run_workers
 
 PART = pa.schema([field for field in OUTPUT_COLUMNS if field.name != "model"])
 """Columns of a finished chunk."""
 BATCHES = 4
 """Batches of a chunk: what is lost when the process is killed."""
-
-
-class SummarizeSpec(Record):
-    """How dialogues are asked about."""
-
-    model: ResolvedModel
-    turns: TurnsName
-    template: str
-    """Prompt with {dialogue} in it."""
-    generate: GenerateConfig
 
 
 class Summaries(Record):
@@ -81,25 +71,28 @@ def summarize(
         parts.mkdir(exist_ok=True)
         numbers = range(-(-table.rows // chunk))
         todo = sum(not part(parts, number).exists() for number in numbers)
-        kept, measured = min(table.rows, (len(numbers) - todo) * chunk), list[dict[str, Any]]()
+        kept, measured = min(table.rows, (len(numbers) - todo) * chunk), list[SummarizationResult]()
         if kept:
             events.log(f"{kept} of {table.rows} rows were summarized before the last run ended; going on")
         if todo:
-            environments = shards(runtime, table.rows)[: len(numbers)]
-            config = {
-                "spec": spec.model_dump(mode="json"), "runtime": runtime.model_dump(mode="json"), "file": str(file.resolve()),
-                "column": column, "adapter": str(adapter.resolve()) if adapter else None, "parts": str(parts), "chunk": chunk,
-                "shards": len(environments),
-            }  # fmt: skip
-            configs = [config | {"shard": shard} for shard in range(len(environments))]
-            measured = run_workers(["-m", "tasks.summarization.worker"], configs, scratch, events, environments)
+            size = batch_size(runtime, device)
+            environments = worker_environments(runtime.device, runtime.gpus, count(table.rows, size))[: len(numbers)]
+            configs = [
+                SummarizationWorkerConfig(
+                    spec=spec, runtime=runtime, file=file.resolve(), column=column, parts=parts, chunk=chunk,
+                    adapter=adapter.resolve() if adapter else None, shard=shard, shards=len(environments),
+                )
+                for shard in range(len(environments))
+            ]  # fmt: skip
+            module = "tasks.summarization.worker"
+            measured = run_workers(module, configs, SummarizationResult, scratch, events, environments)
         after = file.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise StageError(f"{file} was changed while it was summarized: run again")
         stops: Counter[str] = Counter()
         _write(table, out, (_counted(row, stops, model) for number in numbers for row in read_table(part(parts, number), PART)))  # fmt: skip
         shutil.rmtree(scratch, ignore_errors=True)
-    slowest = max((found["seconds"] for found in measured), default=0.0)
+    slowest = max((one.seconds for one in measured), default=0.0)
     return Summaries(rows=table.rows, stops=dict(stops.most_common()), kept=kept, seconds=slowest)
 
 

@@ -3,41 +3,39 @@
 python -m tasks.summarization.worker CONFIG.json        (CONFIG.json is written by tasks/summarization/summarize_table.py)
 """
 
-import os
 import time
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import torch
 
 from artifacts.schemas import write_table
-from tasks.config import Runtime
 from tasks.decoding.batching import batch_size
 from tasks.decoding.engine import Engine
-from tasks.decoding.worker import merged
+from tasks.models.adapter_merging import load_merged_model
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, pick_device
-from tasks.summarization.summarize_table import PART, SummarizeSpec, chunks, part
+from tasks.summarization.summarize_table import PART, chunks, part
 from tasks.summarization.summarizer import Summarizer
 from tasks.summarization.table_files import open_table
+from tasks.summarization.worker_records import SummarizationResult, SummarizationWorkerConfig
+from tasks.workers.cpus import cpu_threads
 from tasks.workers.events import Events
-from tasks.workers.launcher import be_worker
+from tasks.workers.worker_main import worker_main
 
 
-def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
+def run(config: SummarizationWorkerConfig, events: Events) -> SummarizationResult:
     """Summarize chunks `shard`, `shard + shards`, … that are not done yet. Returns measurements."""
-    spec, runtime = SummarizeSpec.model_validate(config["spec"]), Runtime.model_validate(config["runtime"])
-    device, parts = pick_device(runtime.device), Path(config["parts"])
+    spec, runtime, parts = config.spec, config.runtime, config.parts
+    device = pick_device(runtime.device)
     if device.type == "cpu":
-        torch.set_num_threads(runtime.threads or max(1, (os.cpu_count() or 1) // config["shards"]))
-    table = open_table(Path(config["file"]))
-    mine = range(config["shard"] * config["chunk"], table.rows, config["shards"] * config["chunk"])
-    total = sum(min(config["chunk"], table.rows - start) for start in mine)
+        torch.set_num_threads(cpu_threads(runtime.threads, config.shards))
+    table = open_table(config.file)
+    mine = range(config.shard * config.chunk, table.rows, config.shards * config.chunk)
+    total = sum(min(config.chunk, table.rows - start) for start in mine)
     events.progress(0, total, "loading the model")
     tokenizer = load_tokenizer(spec.model)
     encoder = TurnEncoder(tokenizer, spec.turns)
-    model = merged(spec.model, Path(config["adapter"]) if config["adapter"] else None, device)
+    model = load_merged_model(spec.model, config.adapter, device)
     settings = spec.generate
     longest = getattr(model.config, "max_position_embeddings", None) or settings.max_prompt_tokens
     summarizer = Summarizer(
@@ -52,8 +50,8 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
         left = _duration((total - found - done) / rate) if rate else "unknown time"
         events.progress(found + done, total, f"{rate:.3g} dialogues/s, {left} left")
 
-    for number, values in enumerate(chunks(table.values(config["column"]), config["chunk"])):
-        if number % config["shards"] != config["shard"]:
+    for number, values in enumerate(chunks(table.values(config.column), config.chunk)):
+        if number % config.shards != config.shard:
             continue
         if part(parts, number).exists():
             found += len(values)
@@ -63,7 +61,7 @@ def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
         write_table((answer._asdict() for answer in answers), PART, half)
         half.rename(part(parts, number))
         made += len(values)
-    return {"seconds": round(time.perf_counter() - started, 2), "made": made}
+    return SummarizationResult(seconds=round(time.perf_counter() - started, 2), summarized=made)
 
 
 def _duration(seconds: float) -> str:
@@ -73,5 +71,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def main() -> None:
+    """Run as a worker process."""
+    worker_main(run, SummarizationWorkerConfig)
+
+
 if __name__ == "__main__":
-    be_worker(work)
+    main()

@@ -1,6 +1,5 @@
 """Base model and adapter -> what computes losses: the decoder of model.py, or the modules themselves."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,8 +83,3 @@ def cpu_has_bf16() -> bool:
     except OSError:
         return False
     return bool(torch.backends.cpu.get_cpu_capability().startswith("AVX512")) and "avx512_bf16" in flags
-
-
-def cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

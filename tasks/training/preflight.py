@@ -4,27 +4,11 @@ Printed, stored with the adapter, and failing where training would go wrong with
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
-from artifacts.errors import StageError
+from artifacts.check import Check
 from tasks.config import TrainSpec
 from tasks.models.chat_template import TurnEncoder
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding: `ok`, `note` (worth knowing) or `failed`."""
-
-    name: str
-    state: str
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{ {'ok': '✓', 'note': '•', 'failed': '✗'}[self.state] } {self.name}: {self.detail}"
-
-    def as_dict(self) -> dict[str, str]:
-        return asdict(self)
 
 
 def training_checks(
@@ -107,13 +91,6 @@ def memory_check(
     need = int(2**30 + weights + parameters * 0.05 * 16 + 140 * tokens * layers * hidden)
     said = f"about {need / 2**30:.1f} GiB for {parameters / 1e6:.0f} M parameters; {free / 2**30:.1f} GiB free on the {where}"
     return Check("memory", "ok" if need <= free else "note", said)
-
-
-def refuse_failed(checks: Sequence[Check]) -> None:
-    """StageError naming the failed checks."""
-    failed = [check for check in checks if check.state == "failed"]
-    if failed:
-        raise StageError("checks before training failed: " + "; ".join(f"{c.name}: {c.detail}" for c in failed))
 
 
 def _check(name: str, holds: bool, detail: str) -> Check:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from tasks.models.loading import device_description
 from tasks.training.loop import Loop
 from tasks.training.process_group import Group
 
@@ -23,9 +24,8 @@ class Clock:
         """The manifest's `made.measured`."""
         timing, cuda = loop.timing, group.device.type == "cuda"
         stepping = max(1e-9, timing.training - timing.validation)
-        name = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
         found = {
-            "device": name,
+            "device": device_description(group.device),
             "processes": group.size,
             "engine": engine,
             "micro_batch": loop.gradients.largest[1],

@@ -15,53 +15,51 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from artifacts.cache_key import identity_of, sha256
+from artifacts.check import Check, refuse_failed
 from artifacts.code_fingerprint import fingerprint
 from artifacts.schemas import CURVE, FORMATTED_TRAIN, read_table, write_table
-from tasks.config import Runtime, TrainSpec
+from tasks.config import TrainSpec
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, model_folder
 from tasks.training import builder, throughput
 from tasks.training.loop import Loop
 from tasks.training.memory import ON_CPU, budget
 from tasks.training.packing import IGNORED, Rows
-from tasks.training.preflight import Check, memory_check, refuse_failed, training_checks
+from tasks.training.preflight import memory_check, training_checks
 from tasks.training.process_group import Group
-from tasks.workers.events import Events, Silent
-from tasks.workers.launcher import be_worker
+from tasks.training.worker_records import TrainingResult, TrainingWorkerConfig
+from tasks.workers.cpus import cpu_threads
+from tasks.workers.events import Events, NullListener
+from tasks.workers.worker_main import worker_main
 
 
-def work(config: dict[str, Any], events: Events) -> dict[str, Any]:
-    """Check, train, save. Returns counts, findings and measurements."""
+def run(config: TrainingWorkerConfig, events: Events) -> TrainingResult:
+    """Check, train, save."""
     clock = throughput.Clock()
-    spec, runtime = TrainSpec.model_validate(config["spec"]), Runtime.model_validate(config["runtime"])
-    group = Group.join(runtime.device)
-    events = events if group.rank == 0 else Silent()
+    group = Group.join(config.runtime.device)
     if group.device.type == "cpu":
-        torch.set_num_threads(runtime.threads or max(1, builder.cores() // group.size))
+        torch.set_num_threads(cpu_threads(config.runtime.threads, group.size))
     try:
-        return _work(config, spec, runtime, group, events, clock)
+        return _train(config, group, events if group.rank == 0 else NullListener(), clock)
     finally:
         group.leave()
 
 
-def _work(
-    config: dict[str, Any], spec: TrainSpec, runtime: Runtime, group: Group, events: Events, clock: throughput.Clock
-) -> dict[str, Any]:
-    settings, folder = spec.train, Path(config["rows"])
+def _train(config: TrainingWorkerConfig, group: Group, events: Events, clock: throughput.Clock) -> TrainingResult:
+    spec, runtime, settings = config.spec, config.runtime, config.spec.train
     encoder = TurnEncoder(load_tokenizer(spec.model), spec.turns)
-    rows = read_table(folder / "train.parquet", FORMATTED_TRAIN)[:: settings.stride][: settings.limit]
-    expected = len(range(0, config["expected"]["rows"], settings.stride)[: settings.limit])
-    data, checks = prepare(spec, encoder, rows, expected)
-    held_out = read_table(folder / "validation.parquet", FORMATTED_TRAIN)[: settings.validation_limit]
+    rows = read_table(config.rows / "train.parquet", FORMATTED_TRAIN)[:: settings.stride][: settings.limit]
+    expected_rows = len(range(0, config.expected_rows, settings.stride)[: settings.limit])
+    data, checks = prepare(spec, encoder, rows, expected_rows)
+    held_out = read_table(config.rows / "validation.parquet", FORMATTED_TRAIN)[: settings.validation_limit]
     validation, _ = prepare(spec, encoder, held_out, len(held_out))
-    shared = config["expected"]["in_train_and_test"]
+    shared = config.in_train_and_test
     checks.append(Check("leakage", "note" if shared else "ok", f"{shared} dialogues stand in both train and test"))
     memory = _memory(spec, data, runtime.train_batch_size, group.device)
     for check in (*checks, memory):
         events.log(str(check))
-    if config["check_only"]:
-        return {"checks": [check.as_dict() for check in (*checks, memory)]}
-    found = {"checks": [check.as_dict() for check in checks]}  # without free memory, which is of this hour
+    if config.check_only:
+        return TrainingResult(checks=[*checks, memory])
     refuse_failed(checks)
 
     events.progress(0, 0, "loading the model")
@@ -73,16 +71,19 @@ def _work(
     tokens = budget(group.device, peft_model.config, dtype.itemsize, bool(reason))
     loop = Loop(
         model, settings, data, validation, group, events, tokens if runtime.train_batch_size is None else 1 << 40,
-        runtime.train_batch_size, Path(config["work"]) / "checkpoints", _identity(spec, data, validation),
+        runtime.train_batch_size, config.work / "checkpoints", _identity(spec, data, validation),
     )  # fmt: skip
-    loop.checkpoint_seconds = config.get("checkpoint_seconds", loop.checkpoint_seconds)
+    loop.checkpoint_seconds = config.checkpoint_seconds
     clock.loaded()
     loop.run()
     if group.rank == 0:
-        save(peft_model, spec, loop, found["checks"], Path(config["out"]))
-    facts = found | {"steps": loop.plan.steps, "train_rows": len(data.rows)}
-    measured = clock.measured(loop, group, engine, memory.detail)
-    return {"rows": len(data.rows), "facts": facts, "measured": measured}
+        save(peft_model, spec, loop, [check.as_dict() for check in checks], config.out)
+    return TrainingResult(
+        checks=checks,  # without the memory check, which depends on what else runs now
+        rows=len(data.rows),
+        steps=loop.plan.steps,
+        measured=clock.measured(loop, group, engine, memory.detail),
+    )
 
 
 def _identity(spec: TrainSpec, data: Rows, validation: Rows) -> str:
@@ -137,5 +138,10 @@ def save(model: Any, spec: TrainSpec, loop: Loop, checks: list[dict[str, str]], 
     write_table(loop.progress.curve, CURVE, out / "curve.parquet")
 
 
+def main() -> None:
+    """Run as a worker process."""
+    worker_main(run, TrainingWorkerConfig)
+
+
 if __name__ == "__main__":
-    be_worker(work)
+    main()

@@ -1,17 +1,18 @@
-"""What a stage says while it works: progress and log lines, told to whoever listens.
+"""Progress and log events of a stage, and the JSON lines in which a worker process reports them.
 
-A worker process says the same in JSON lines on standard output (tasks/workers/launcher.py turns them back).
+tasks/workers/launcher.py turns the lines back into events.
 """
 
 import json
 import sys
 from typing import Any, Protocol
 
-MARK = "@dialogsum "
+EVENT_PREFIX = "@dialogsum "
+"""Starts a line of a worker's standard output that holds an event; every other line is a log line."""
 
 
 class Events(Protocol):
-    """Listener: a terminal, a Prefect run, or nobody."""
+    """Receives progress and log lines: a terminal, a Prefect run, or nothing."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         """`done` of `total` units are finished."""
@@ -21,17 +22,17 @@ class Events(Protocol):
 
 
 class Listener(Events, Protocol):
-    """Hears of stages as well."""
+    """Receives the start and the end of each stage as well."""
 
     def stage(self, label: str, status: str, reason: str) -> None:
-        """A stage is about to run, or to be reused."""
+        """A stage is about to run, or is reused."""
 
     def finished(self, entry: dict[str, Any]) -> None:
-        """It has; `entry` is its line in the JSON of `run`."""
+        """A stage has ended; `entry` is its row in the JSON of `run`."""
 
 
-class Silent:
-    """Listens to nothing."""
+class NullListener:
+    """Ignores every event."""
 
     def stage(self, label: str, status: str, reason: str) -> None: ...
     def finished(self, entry: dict[str, Any]) -> None: ...
@@ -40,17 +41,17 @@ class Silent:
     def log(self, line: str) -> None: ...
 
 
-class Spoken:
-    """The worker's side: events as JSON lines on standard output."""
+class JsonLinesEvents:
+    """The worker's events as JSON lines on standard output."""
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        say("progress", done=done, total=total, note=note)
+        emit("progress", done=done, total=total, note=note)
 
     def log(self, line: str) -> None:
-        say("log", line=line)
+        emit("log", line=line)
 
 
-def say(event: str, **fields: Any) -> None:
-    """Write one event; other threads' lines cannot come between, since it is one write."""
-    sys.stdout.write(f"\n{MARK}{json.dumps({'event': event} | fields)}\n")
+def emit(event: str, **fields: Any) -> None:
+    """Write one event. It is a single write, so lines of other threads cannot end up inside of it."""
+    sys.stdout.write(f"\n{EVENT_PREFIX}{json.dumps({'event': event} | fields)}\n")
     sys.stdout.flush()

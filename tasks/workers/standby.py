@@ -1,77 +1,79 @@
-"""A worker with its imports behind it, started while another stage runs: a GPU does not wait for Python.
+"""A standby worker: a process that has imported the libraries before its work is known, so that no GPU waits for them.
 
-The parent starts `python -m tasks.workers.standby`, which imports what workers import and waits; a line on its standard input says
-what to do. Without a GPU there is none: on a CPU the imports would only take cores from the stage that runs.
+The process (tasks/workers/standby_main.py) is started while another stage runs. Without a GPU there is none: on a CPU its
+imports would take cores from the stage that runs.
 """
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextvars import ContextVar, Token
+from pathlib import Path
 
 from tasks.workers.gpus import visible_gpus
+from tasks.workers.processes import start_process
 
-WORKERS = ("tasks.training.worker", "tasks.decoding.worker")
+_current: ContextVar["StandbyWorker | None"] = ContextVar("standby_worker", default=None)
 
 
-class Spare:
-    """At most one waiting process."""
+def current_standby() -> "StandbyWorker | None":
+    """The standby worker of the run that this code belongs to, if it has one."""
+    return _current.get()
 
-    def __init__(self) -> None:
-        self.waiting: subprocess.Popen[str] | None = None
-        self.wanted = False
 
-    def want(self, wanted: bool, start: Callable[[list[str]], subprocess.Popen[str]]) -> None:
-        """Whether another worker will follow; if so, one is started unless it waits already."""
-        self.wanted = wanted and visible_gpus() > 0
-        if self.wanted and (self.waiting is None or self.waiting.poll() is not None):
-            self.waiting = start(["-m", "tasks.workers.standby"])
+class StandbyWorker:
+    """At most one waiting process. Inside of `with standby:` tasks.workers.launcher gives it work."""
 
-    def take(self, command: list[str], start: Callable[[list[str]], subprocess.Popen[str]]) -> subprocess.Popen[str]:
-        """A process that runs `-m MODULE CONFIG.json`: the waiting one, else a new one."""
-        process, self.waiting = self.waiting, None
-        if command[0] != "-m" or command[1] not in WORKERS:
-            self.waiting, process = process, None
-        if process is None or process.poll() is not None or not _told(process, command[1:]):
-            process = start(command)
-        if self.wanted:
-            self.want(True, start)
+    def __init__(self, modules: Sequence[str]) -> None:
+        """`modules`: the worker modules that the process imports and can run."""
+        self.modules = tuple(modules)
+        self.process: subprocess.Popen[str] | None = None
+        self.expected = False
+        self._token: Token[StandbyWorker | None] | None = None
+
+    def __enter__(self) -> "StandbyWorker":
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+        if self._token is not None:
+            _current.reset(self._token)
+
+    def request(self, expected: bool) -> None:
+        """Declare whether another worker will follow. If so, and there is a GPU, a process waits for it from now on."""
+        self.expected = expected and visible_gpus() > 0
+        if self.expected and (self.process is None or self.process.poll() is not None):
+            self.process = start_process(["-m", "tasks.workers.standby_main", *self.modules])
+
+    def claim(self, module: str, config_file: Path) -> subprocess.Popen[str] | None:
+        """Let the waiting process run `module` on the config, and start another if one is expected.
+
+        None if no process waits, if it has died, or if it cannot run `module`.
+        """
+        if module not in self.modules:
+            return None
+        process, self.process = self.process, None
+        if process is not None and (
+            process.poll() is not None or not _send_command(process, [module, str(config_file)])
+        ):
+            process = None
+        self.request(self.expected)
         return process
 
-    def drop(self) -> None:
-        """End the waiting process: its standard input closes."""
-        if self.waiting is not None:
-            self.waiting.communicate()
-        self.waiting, self.wanted = None, False
+    def discard(self) -> None:
+        """End the waiting process by closing its standard input."""
+        if self.process is not None:
+            self.process.communicate()
+        self.process, self.expected = None, False
 
 
-def _told(process: subprocess.Popen[str], command: list[str]) -> bool:
+def _send_command(process: subprocess.Popen[str], command: list[str]) -> bool:
+    """Whether the process received the command."""
     assert process.stdin is not None
     try:
         process.stdin.write(json.dumps(command) + "\n")
         process.stdin.flush()
-    except OSError:  # it died meanwhile
+    except OSError:  # it has died
         return False
     return True
-
-
-def main() -> None:
-    """Import, wait for the line, be that worker. Ends without a word if the parent ends first."""
-    from tasks.decoding import worker as decoding_worker
-    from tasks.training import worker as training_worker
-    from tasks.workers.launcher import be_worker
-
-    line = b""
-    while not line.endswith(b"\n"):  # byte by byte: what follows is for the watch on the parent
-        byte = os.read(0, 1)
-        if not byte:
-            return
-        line += byte
-    module, config = json.loads(line)
-    sys.argv = [module, config]
-    be_worker({"tasks.training.worker": training_worker.work, "tasks.decoding.worker": decoding_worker.work}[module])
-
-
-if __name__ == "__main__":
-    main()

@@ -24,7 +24,7 @@ from tasks.config import DataConfig, DownloadSpec
 from tasks.download import DOWNLOAD
 from tasks.execution.stage import Job, decide, perform
 from tasks.sources.resolve import resolve_data
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 from tests.support.artifacts import FILES, KEY, publish_small_artifact
 from tests.support.hostile_texts import HOSTILE_NAMES
 
@@ -89,7 +89,7 @@ def test_stage_that_fails_half_way_leaves_no_artifact(store: Store, data: Path) 
     """A stage that wrote one file and then failed has published nothing."""
     (data / "test.csv").write_text("id,dialogue,summary,topic\n")
     with pytest.raises(RequestError, match="test"):
-        perform(DOWNLOAD, download_job(data), Silent())
+        perform(DOWNLOAD, download_job(data), NullListener())
     assert list(Path(store.root.path).rglob("train.parquet"))  # it had begun
     assert store.manifests() == []
     assert not list(Path(store.root.path).rglob("manifest.json"))
@@ -197,7 +197,7 @@ def test_receipt_of_another_artifact_is_refused(store: Store, change: dict[str, 
 
 def test_moved_store_verifies_and_names_no_old_path(store: Store, data: Path, tmp_path: Path) -> None:
     """A store that a real stage wrote is whole under another path, and no byte in it remembers the first one."""
-    manifest, _ = perform(DOWNLOAD, download_job(data), Silent())
+    manifest, _ = perform(DOWNLOAD, download_job(data), NullListener())
     store.write(b"{}", "pointers", "latest.json")
     old = str(store.root).encode()
     moved = Store(shutil.move(store.root.path, tmp_path / "elsewhere"))

@@ -16,7 +16,7 @@ from tasks.config import DataConfig, DownloadSpec, FormatSpec, Runtime
 from tasks.execution.stage import Job, identity, perform
 from tasks.registry import STAGES
 from tasks.sources.resolve import resolve_data
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 from tests.faults.fault_table import Tally
 from tests.support.data import write_csv
 
@@ -52,7 +52,7 @@ def peak_of(folder: Path, rows: int) -> int:
                 runtime=Runtime(device="cpu"),
                 identity=identity(STAGES[name], of, spec, inputs),
             )
-            manifest, ran = perform(STAGES[name], job, Silent())
+            manifest, ran = perform(STAGES[name], job, NullListener())
             inputs = {"dataset": Ref.of_manifest(manifest)}
             assert (ran, manifest.rows) == (True, rows + 80 * (name == "download"))
         return tracemalloc.get_traced_memory()[1]

@@ -21,7 +21,7 @@ from artifacts.errors import RequestError, StageError
 from artifacts.manifest import FileSeal, InputRef, content_digest, seal_of
 from artifacts.refs import Ref
 from tasks.config import ModelConfig, ResolvedModel
-from tasks.decoding.worker import merged
+from tasks.models.adapter_merging import load_merged_model
 from tasks.models.loading import load_model, load_tokenizer
 from tasks.sources.resolve import resolve_model
 from tasks.training import checkpoint
@@ -153,15 +153,15 @@ def test_a_pickle_in_an_adapter_is_not_loaded(copied: Path, model: Path, canary:
     with pytest.raises(DamageError, match=r"adapter_model\.bin"):
         store.payload(manifest.path)
     reseal(folder)
-    merged(resolved(model), store.payload(manifest.path), CPU)  # the safetensors are there
+    load_merged_model(resolved(model), store.payload(manifest.path), CPU)  # the safetensors are there
     (folder / "payload" / "adapter_model.safetensors").unlink()
     reseal(folder)
     with pytest.raises(StageError, match=r"no adapter_model\.safetensors"):
-        merged(resolved(model), store.payload(manifest.path), CPU)
+        load_merged_model(resolved(model), store.payload(manifest.path), CPU)
     (folder / "payload" / "adapter_model.safetensors").write_bytes(canary.pickled)
     reseal(folder)
     with pytest.raises(Exception, match=r"(?i)header|safetensors"):
-        merged(resolved(model), store.payload(manifest.path), CPU)
+        load_merged_model(resolved(model), store.payload(manifest.path), CPU)
     tally("14 pickle in an adapter", 4, [canary.folder] if canary.sang else [])
 
 

@@ -12,7 +12,7 @@ from artifacts.schemas import DATASET, PREDICTIONS, write_table
 from tasks.config import Runtime, ScoreConfig
 from tasks.execution.stage import Artifact, Context
 from tasks.metrics.score_table import System
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 
 
 class ArtifactFactory:
@@ -26,7 +26,7 @@ class ArtifactFactory:
         out, work = self.folder / f"stage{self.count}" / "out", self.folder / f"stage{self.count}" / "work"
         out.mkdir(parents=True)
         work.mkdir()
-        return Context(out, work, Runtime(), Silent())
+        return Context(out, work, Runtime(), NullListener())
 
     def artifact(self, stage: str, table: str, rows: list[dict[str, Any]], schema: Any) -> Artifact:
         """An artifact with one table."""

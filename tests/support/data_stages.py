@@ -13,7 +13,7 @@ from tasks.download import DOWNLOAD
 from tasks.execution.stage import Job, Stage, decide, perform
 from tasks.format import FORMAT
 from tasks.sources.resolve import resolve_data
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 
 Row = dict[str, str]
 
@@ -27,7 +27,7 @@ def run_and_publish(stage: Stage, spec: Record, **inputs: Manifest) -> Manifest:
     refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
     identity = decide(stage, None, spec, refs).identity
     job = Job(stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, identity=identity, run="test")
-    return perform(stage, job, Silent())[0]
+    return perform(stage, job, NullListener())[0]
 
 
 def downloaded_dataset(folder: Path) -> Manifest:

@@ -1,5 +1,6 @@
 """The real flows, shortened: overrides that make a recipe run in seconds, and workers called in this process."""
 
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from artifacts.manifest import Manifest, Record
 from artifacts.refs import Ref
 from artifacts.schemas import FORMATTED_EVAL, read_table
+from tasks.decoding.part_files import save_part
+from tasks.decoding.worker_records import Measurements
 from tasks.execution.stage import Job, Stage, decide, perform
-from tasks.workers.events import Events, Silent
+from tasks.workers.events import Events, NullListener
 from tests.support.data import read_csv, write_csv
 
 
@@ -36,26 +39,40 @@ def small_overrides(recipe: str, model: Path, data: Path, *more: str) -> list[st
     ]
 
 
+def run_workers_inline(
+    module: str, configs: Any, result_type: Any, folder: Path, events: Any, environments: Any = (), launch: Any = ()
+) -> list[Any]:
+    """`run_workers`, but in this process: torch is imported once for all tests. Configs and results pass through JSON."""
+    run, results = importlib.import_module(module).run, []
+    for config in configs:
+        copied = type(config).model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
+        results.append(result_type.model_validate(json.loads(json.dumps(run(copied, events).model_dump(mode="json")))))
+    return results
+
+
 def patch_workers_inline(patch: pytest.MonkeyPatch) -> None:
-    """The workers' own code, called here instead of in a process of its own: torch is imported once for all tests.
-
-    tests/system/test_quickstart.py runs the real processes.
-    """
+    """The workers of train and generate run in this process. tests/system/test_quickstart.py runs the real processes."""
     from tasks import generate, train
-    from tasks.decoding import worker as decoding_worker
-    from tasks.training import worker as training_worker
 
-    def trained(command: Any, config: Any, folder: Any, events: Any) -> dict[str, Any]:
-        return training_worker.work(json.loads(json.dumps(config)), events)
-
-    def generated(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
-        return [decoding_worker.work(json.loads(json.dumps(config)), events) for config in configs]
-
-    patch.setattr(train, "run_worker", trained)
-    patch.setattr(generate, "run_workers", generated)
+    patch.setattr(train, "run_workers", run_workers_inline)
+    patch.setattr(generate, "run_workers", run_workers_inline)
 
 
 SUMMARY = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
+MEASUREMENTS = Measurements(
+    device="CPU",
+    dtype="float32",
+    batch=1,
+    loading_seconds=0,
+    generating_seconds=0,
+    decoding_seconds=0,
+    recording_seconds=0,
+    choosing_seconds=0,
+    tokens=1,
+    tokens_per_second=None,
+    halved=0,
+    peak_gib=None,
+)
 
 
 def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
@@ -68,18 +85,17 @@ def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
     rows = read_csv(data / "test.csv")
     write_csv(data / "test.csv", [row | {"summary": SUMMARY} for row in rows])
 
-    def workers(command: Any, configs: Any, folder: Path, events: Any, environments: Any) -> list[dict[str, Any]]:
+    def workers(module: str, configs: Any, result_type: Any, *rest: Any) -> list[Measurements]:
         words, config = 3, configs[0]
-        if config["adapter"]:
-            train = json.loads((Path(config["adapter"]) / "settings.json").read_text())["train"]
+        if config.adapter:
+            train = json.loads((config.adapter / "settings.json").read_text())["train"]
             words = 4 + train["lora"]["rank"] + train["seed"]
         text = " ".join(SUMMARY.split()[:words])
-        ids = [row["id"] for row in read_table(Path(config["rows"]) / "test.parquet", FORMATTED_EVAL)]
-        parts = Path(config["parts"])
-        parts.mkdir()
+        ids = [row["id"] for row in read_table(config.rows / "test.parquet", FORMATTED_EVAL)]
+        config.parts.mkdir()
         predictions = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
-        generate.save_part(predictions, parts)
-        return [{}]
+        save_part(predictions, config.parts)
+        return [MEASUREMENTS]
 
     patch.setattr(generate, "run_workers", workers)
 
@@ -139,7 +155,7 @@ class DagWalker:
     """The graph without Prefect: every stage decided and performed, here."""
 
     def __init__(self, events: Events | None = None) -> None:
-        self.events, self.results = events or Silent(), list[tuple[Manifest, bool]]()
+        self.events, self.results = events or NullListener(), list[tuple[Manifest, bool]]()
 
     def step(self, stage: Stage, of: str | None, spec: Record, **inputs_by_role: Any) -> Ref:
         inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in inputs_by_role.items()}

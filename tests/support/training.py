@@ -29,7 +29,8 @@ from tasks.format import FORMAT
 from tasks.sources.resolve import resolve_data, resolve_model
 from tasks.train import TRAIN
 from tasks.training.loop import Loop
-from tasks.workers.events import MARK, Silent
+from tasks.training.worker_records import TrainingWorkerConfig
+from tasks.workers.events import EVENT_PREFIX, NullListener
 from tests.support.paths import ROOT
 
 TURNS_OF = {"gemma": "gemma", "llama": "chatml"}
@@ -48,7 +49,7 @@ def run_stage(stage: Stage, spec: Record, runtime: dict[str, Any] | None = None,
         identity=identity(stage, None, spec, refs),
         runtime=Runtime(**{"device": "cpu", "threads": 1} | (runtime or {})),
     )
-    manifest, _ = perform(stage, job, Silent())
+    manifest, _ = perform(stage, job, NullListener())
     return Artifact(Store.current().payload(manifest.path), manifest)
 
 
@@ -89,17 +90,17 @@ def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings:
     for name in ("out", "work"):
         (folder / name).mkdir(parents=True)
     file = folder / "config.json"
-    config = {
-        "spec": spec.model_dump(mode="json"),
-        "runtime": {"device": "cpu", "threads": 1},
-        "rows": str(rows.payload),
-        "expected": rows.manifest.facts,
-        "out": str(folder / "out"),
-        "work": str(folder / "work"),
-        "check_only": False,
-        "checkpoint_seconds": 0.0,
-    }
-    file.write_text(json.dumps(config))
+    config = TrainingWorkerConfig(
+        spec=spec,
+        runtime=Runtime(device="cpu", threads=1),
+        rows=rows.payload,
+        expected_rows=rows.manifest.facts["rows"],
+        in_train_and_test=rows.manifest.facts["in_train_and_test"],
+        out=folder / "out",
+        work=folder / "work",
+        checkpoint_seconds=0.0,
+    )
+    file.write_text(config.model_dump_json())
     return file
 
 
@@ -118,7 +119,8 @@ def start_worker(file: Path, *launcher: str, **environment: str) -> subprocess.P
 def worker_result(process: subprocess.Popen[str]) -> dict[str, Any]:
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
-    events = [json.loads(line.removeprefix(MARK)) for line in output.splitlines() if line.startswith(MARK)]
-    result: dict[str, Any] = events[-1]
-    assert result["event"] == "result"
+    lines = [line for line in output.splitlines() if line.startswith(EVENT_PREFIX)]
+    event = json.loads(lines[-1].removeprefix(EVENT_PREFIX))
+    assert event["event"] == "result"
+    result: dict[str, Any] = event["result"]
     return result

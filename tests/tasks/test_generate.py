@@ -18,10 +18,11 @@ from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_tab
 from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
 from tasks.decoding import engine
 from tasks.decoding.decoder import Decoder
+from tasks.decoding.part_files import save_part
 from tasks.execution.stage import Artifact, Context, Done
-from tasks.generate import generate, save_part, shards
+from tasks.generate import generate
 from tasks.sources.resolve import resolve_model
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 from tests.support.data import read_csv
 from tests.support.models import random_adapter
 from tests.support.paths import SAMPLE
@@ -46,7 +47,7 @@ class GenerationSetup:
 
     def publish(self, stage: str, out: Path) -> Artifact:
         manifest = self.store.publish(
-            out, stage=stage, of=None, name="made", key="0" * 64, rows=1, identity={}, inputs={}, facts={},
+            out, stage=stage, of=None, name="made", key="0" * 64, rows=COUNT, identity={}, inputs={}, facts={},
             made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
         )  # fmt: skip
         return Artifact(self.store.payload(manifest.path), manifest)
@@ -64,7 +65,7 @@ class GenerationSetup:
             generate=GenerateConfig(**{"max_new_tokens": NEW_TOKENS} | settings),
         )  # fmt: skip
         runtime = Runtime(device="cpu", threads=1, generate_batch_size=batch, gpus=gpus)
-        done = generate(spec, Context(out, self.work, runtime, events or Silent()), self.rows, adapter)
+        done = generate(spec, Context(out, self.work, runtime, events or NullListener()), self.rows, adapter)
         return done, read_table(out / "predictions.parquet", PREDICTIONS)
 
     def afresh(self, *arguments: Any, **settings: Any) -> list[dict[str, Any]]:
@@ -339,7 +340,7 @@ def test_two_processes_write_the_bytes_of_one(setup: GenerationSetup) -> None:
     assert {total for _, total, _ in heard.steps} == {COUNT}
 
 
-class Heard(Silent):
+class Heard(NullListener):
     """Keeps the progress, and may do something at it."""
 
     def __init__(self, then: Any = None) -> None:
@@ -380,24 +381,3 @@ def test_killed_process_ends_the_run_and_the_next_goes_on(setup: GenerationSetup
     assert resumed.steps[0][0] >= len(saved)  # heard once both have begun, when one may be a few rows further
     assert {file: file.stat().st_mtime_ns for file in saved} == saved
     assert found == setup.afresh(batch=1)
-
-
-@pytest.mark.parametrize(
-    ("visible", "settings", "rows", "wanted"),
-    [
-        ("", {}, 1000, [{}]), ("", {"gpus": 2}, 1000, [{}, {}]), ("", {"gpus": 2}, 3, [{}]), ("", {"gpus": 0}, 3, [{}]),
-        ("4,7", {}, 1000, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
-        ("4,7", {}, 256, [{}]), ("4,7", {"gpus": 1}, 1000, [{}]),
-        ("4,7,-1,8", {"generate_batch_size": 1}, 2, [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]),
-        ("4,7", {"device": "cpu"}, 1000, [{}]),
-    ],
-)  # fmt: skip
-def test_every_gpu_that_has_a_batch_gets_a_process(
-    visible: str, settings: dict[str, Any], rows: int, wanted: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One process a visible GPU unless the recipe says fewer; one alone takes the first. More than there are is refused."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert shards(Runtime(**settings), rows) == wanted
-    if visible and "device" not in settings:
-        with pytest.raises(RequestError, match=r"runtime\.gpus is 5, but 2 can be seen"):
-            shards(Runtime(gpus=5), rows)

@@ -24,10 +24,10 @@ from tasks.generate import GENERATE
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, model_folder
 from tasks.train import TRAIN
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 
 
-class Stamps(Silent):
+class Stamps(NullListener):
     """When how much was done."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ def made(
         stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, run="bench",
         identity=identity(stage, None, spec, refs), runtime=setup.recipe.runtime, refresh=refresh,
     )  # fmt: skip
-    return perform(stage, job, listener or Silent())[0]
+    return perform(stage, job, listener or NullListener())[0]
 
 
 def _downloaded(setup: Setup) -> Manifest:
@@ -148,8 +148,8 @@ def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
 
     from tasks.decoding.batching import batch_size, deal
     from tasks.decoding.engine import Engine
-    from tasks.decoding.worker import merged
-    from tasks.models.loading import pick_device
+    from tasks.models.adapter_merging import load_merged_model
+    from tasks.models.loading import device_description, pick_device
 
     wanted, device = setup.recipe.generate, pick_device(setup.recipe.runtime.device)
     tokenizer = load_tokenizer(setup.model)
@@ -158,7 +158,7 @@ def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: wanted.limit]
     prompts, _ = encoder.prompts([row["prompt"] for row in rows], wanted.max_prompt_tokens)
     batches = deal(list(zip([row["id"] for row in rows], prompts, strict=True)), batch_size(setup.recipe.runtime, device.type))  # fmt: skip
-    engine = Engine(merged(setup.model, None, device), tokenizer, encoder.stop_id, wanted)
+    engine = Engine(load_merged_model(setup.model, None, device), tokenizer, encoder.stop_id, wanted)
     passes = []
     for _ in range(2):
         engine.spent["tokens"], started = 0.0, time.perf_counter()
@@ -168,7 +168,7 @@ def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     cuda = device.type == "cuda"
     return {
         "seconds": passes[1], "first_seconds": passes[0], "tokens": engine.spent["tokens"], "rows": len(rows),
-        "device": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
+        "device": device_description(device),
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
         "note": f"{len(batches)} batches; first pass {passes[0]:.2f} s, second counts",
     }  # fmt: skip

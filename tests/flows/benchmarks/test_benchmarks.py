@@ -121,7 +121,7 @@ def test_two_processes_take_part_and_learn_the_same(asked: Asked, monkeypatch: p
     from tasks import train
     from tasks.workers import launcher
 
-    monkeypatch.setattr(train, "run_worker", launcher.run_worker)
+    monkeypatch.setattr(train, "run_workers", launcher.run_workers)
     asked = replace(asked, overrides=(*SHORT, "runtime.device=auto"))
     table, _ = bench_train(asked, "ours,ours-x2", steps=2)
     assert [row["gpus"] for row in table] == [1, 2]

@@ -28,10 +28,10 @@ from tasks.config import DataConfig, ScoreConfig
 from tasks.score import score
 from tasks.sources.resolve import resolve_data
 from tasks.summarization import summarize_table as parent
-from tasks.summarization import worker as summarization_worker
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 from tests.support.artifacts import ArtifactFactory
 from tests.support.models import publish_adapter
+from tests.support.pipelines import run_workers_inline
 from tests.support.processes import run_cli
 
 TEMPLATE = 'Say "briefly":\n\n{dialogue}\nNow:'
@@ -63,9 +63,11 @@ def trained(tmp_path: Path, store: Store, models: dict[str, Path]) -> tuple[str,
 
 def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch) -> str:
     """What `summarize` says."""
-    patch.setattr(parent, "run_workers", lambda command, configs, *rest: [summarization_worker.work(json.loads(json.dumps(c)), Silent()) for c in configs])  # fmt: skip
+    patch.setattr(parent, "run_workers", run_workers_inline)
     (folder / "talk.txt").write_text(DIALOGUE, encoding="utf-8")
-    return str(summarize_file(str(folder / "talk.txt"), Silent(), adapter=trained[0], overrides=trained[1])["summary"])
+    return str(
+        summarize_file(str(folder / "talk.txt"), NullListener(), adapter=trained[0], overrides=trained[1])["summary"]
+    )
 
 
 def plainly(folder: Path, elsewhere: Path) -> str:

@@ -24,13 +24,14 @@ from flows.inference.model_selection import ask
 from flows.inference.prompt_library import find_prompt
 from flows.inference.summarize_file import summarize_file
 from tasks.summarization import summarize_table as parent
-from tasks.summarization import worker as summarization_worker
 from tasks.summarization.summarizer import split_in_two
 from tasks.summarization.transcripts import parse_conversation
-from tasks.workers.events import Silent
+from tasks.summarization.worker_records import SummarizationWorkerConfig
+from tasks.workers.events import NullListener
 from tests.support.data import read_csv
 from tests.support.models import publish_adapter, random_adapter
 from tests.support.paths import ROOT, SAMPLE
+from tests.support.pipelines import run_workers_inline
 from tests.support.processes import run_cli
 
 NEW_TOKENS = 10
@@ -38,13 +39,13 @@ PROMPT = "Sum up:\n{dialogue}"
 
 
 @pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def inline(monkeypatch: pytest.MonkeyPatch) -> list[SummarizationWorkerConfig]:
     """The worker's own code, called here; returns what it was asked."""
-    asked: list[dict[str, Any]] = []
+    asked: list[SummarizationWorkerConfig] = []
 
-    def run(command: Any, configs: Any, folder: Any, events: Any, environments: Any) -> list[dict[str, Any]]:
+    def run(module: str, configs: Any, *rest: Any) -> list[Any]:
         asked.extend(configs)
-        return [summarization_worker.work(json.loads(json.dumps(config)), events) for config in configs]
+        return run_workers_inline(module, configs, *rest)
 
     monkeypatch.setattr(parent, "run_workers", run)
     return asked
@@ -88,7 +89,12 @@ def test_every_row_gets_what_the_model_alone_says(
     texts = [texts[0], "", *texts[1:5], " \n", "Ann: Hi.\nBob: Ho.", texts[0], *texts[5:], "no speaker at all"]
     write_rows(tmp_path / "in.csv", texts)
     done = summarize_file(
-        str(tmp_path / "in.csv"), Silent(), adapter="none", prompt=PROMPT, recipe="quickstart", overrides=given_model
+        str(tmp_path / "in.csv"),
+        NullListener(),
+        adapter="none",
+        prompt=PROMPT,
+        recipe="quickstart",
+        overrides=given_model,
     )
     rows = read_csv(Path(done["out"]))
     assert list(rows[0]) == ["id", "dialogue", "summary", "generated_summary", "tokens", "stop", "model"]
@@ -115,7 +121,7 @@ def test_dialogue_beyond_the_context_is_summarized_in_parts_and_says_so(
     lines = [{"dialogue": text, "at": 1.50} for text in ("\n".join(turns), "#Person1#: Short.", book)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = summarize_file(
-        str(tmp_path / "in.jsonl"), Silent(), adapter="none", prompt=PROMPT, recipe="quickstart",
+        str(tmp_path / "in.jsonl"), NullListener(), adapter="none", prompt=PROMPT, recipe="quickstart",
         overrides=[*given_model, "generate.max_prompt_tokens=400"],
     )  # fmt: skip
     long, short, refused = (json.loads(line) for line in Path(done["out"]).read_text().splitlines())
@@ -151,7 +157,7 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
     random_adapter(models["llama"], tmp_path / "mine")
     (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nAnn: Hi.\n\n2\n00:00:02,000 --> 00:00:03,000\nBob: Ho.\n")  # fmt: skip
     done = summarize_file(
-        str(tmp_path / "talk.srt"), Silent(), adapter=str(tmp_path / "mine"), prompt=PROMPT, recipe="quickstart",
+        str(tmp_path / "talk.srt"), NullListener(), adapter=str(tmp_path / "mine"), prompt=PROMPT, recipe="quickstart",
         out=str(tmp_path / "talk.txt"), overrides=given_model,
     )  # fmt: skip
     wanted = said(models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine")
@@ -166,7 +172,7 @@ def test_what_is_left_out_of_a_chat_is_counted(
 ) -> None:
     """One line before the summary; the model gets the words alone."""
     lines: list[str] = []
-    monkeypatch.setattr(Silent, "log", lambda self, line: lines.append(line))
+    monkeypatch.setattr(NullListener, "log", lambda self, line: lines.append(line))
     head = "[12.03.24, 18:05:4{}] {}: {}"
     said = [("Ann", "Hi"), ("Bob", "\u200eimage omitted"), ("Bob", "Ho"), ("Ann", "\u200eMissed voice call")]
     (tmp_path / "chat.txt").write_text(
@@ -174,7 +180,7 @@ def test_what_is_left_out_of_a_chat_is_counted(
     )
     (tmp_path / "words.txt").write_text("Ann: Hi\nBob: Ho")
     answers = [
-        summarize_file(str(tmp_path / name), Silent(), adapter="none", prompt=PROMPT, recipe="quickstart", overrides=given_model)
+        summarize_file(str(tmp_path / name), NullListener(), adapter="none", prompt=PROMPT, recipe="quickstart", overrides=given_model)
         for name in ("chat.txt", "words.txt")
     ]  # fmt: skip
     assert answers[0] == answers[1]
@@ -222,7 +228,7 @@ from pathlib import Path
 from tasks.summarization import summarize_table as summarize
 from tasks.summarization import worker as summarization_worker
 from tasks.config import GenerateConfig, ResolvedModel, Runtime
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 from tasks.summarization.summarizer import Summary
 from tasks.summarization.table_files import open_table
 class Quick:
@@ -233,11 +239,11 @@ summarization_worker.Summarizer = Quick
 summarization_worker.TurnEncoder = lambda *rest: type("E", (), {"stop_id": 0})
 summarization_worker.Engine = lambda *rest: None
 summarization_worker.load_tokenizer = lambda model: None
-summarization_worker.merged = lambda *rest: type("M", (), {"config": None})
-summarize.run_workers = lambda command, configs, *rest: [summarization_worker.work(c, Silent()) for c in configs]
+summarization_worker.load_merged_model = lambda *rest: type("M", (), {"config": None})
+summarize.run_workers = lambda module, configs, *rest: [summarization_worker.run(c, NullListener()) for c in configs]
 model = ResolvedModel(revision="r", location="l", origin="o")
 spec = summarize.SummarizeSpec(model=model, turns="none", template="{dialogue}", generate=GenerateConfig())
-done = summarize.summarize(spec, open_table(Path(sys.argv[1])), "dialogue", Path(sys.argv[2]), None, "m", Runtime(device="cpu"), Silent())
+done = summarize.summarize(spec, open_table(Path(sys.argv[1])), "dialogue", Path(sys.argv[2]), None, "m", Runtime(device="cpu"), NullListener())
 print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     peaks = {}
@@ -317,7 +323,7 @@ def test_a_wrong_request_is_refused_before_a_model_is_loaded(
     source, *rest = arguments.split()
     named = dict(zip([word.strip("-") for word in rest[::2]], rest[1::2], strict=True))
     with pytest.raises(RequestError, match=message.replace("?", r"\?")) as caught:
-        summarize_file(source, Silent(), **named)  # type: ignore[arg-type]
+        summarize_file(source, NullListener(), **named)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 

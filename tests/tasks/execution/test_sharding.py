@@ -16,7 +16,7 @@ from tasks.execution import sharding
 from tasks.execution.stage import Job, identity, parts_of, perform
 from tasks.generate import GENERATE
 from tasks.sources.resolve import resolve_model
-from tasks.workers.events import Silent
+from tasks.workers.events import NullListener
 from tests.support.artifacts import ArtifactFactory
 
 pytestmark = pytest.mark.usefixtures("workers_inline")
@@ -38,14 +38,14 @@ def job(artifact_factory: ArtifactFactory, models: dict[str, Path]) -> Job:
 
 
 def share(job: Job, n: int, k: int) -> None:
-    sharding.perform_share(job, (n, k), Silent(), nullcontext())
+    sharding.perform_share(job, (n, k), NullListener(), nullcontext())
 
 
 def test_job_is_kept_whole_under_the_id_of_its_artifact(job: Job, store: Store) -> None:
     """What comes out of the store makes the same artifact; `refresh` was a wish of that one run."""
     sharding.keep(job.model_copy(update={"refresh": True}))
     assert sharding.kept(job.artifact) == job
-    assert job.artifact == perform(GENERATE, job, Silent())[0].id
+    assert job.artifact == perform(GENERATE, job, NullListener())[0].id
 
 
 def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
@@ -66,12 +66,12 @@ def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
 @pytest.mark.parametrize("machines", [2, 3, 5])
 def test_machines_that_share_the_rows_write_the_bytes_of_one(job: Job, store: Store, machines: int) -> None:
     """In whatever order they end, even where there are more machines than batches; what was shared is cleared away."""
-    one, _ = perform(GENERATE, job, Silent())
+    one, _ = perform(GENERATE, job, NullListener())
     shutil.rmtree(store.payload(one.path).parent)
     for n in reversed(range(machines)):
         share(job, n, machines)
     assert sharding.missing_shares(job, machines) == []
-    joined, ran = perform(GENERATE, job, Silent())
+    joined, ran = perform(GENERATE, job, NullListener())
     assert ran
     assert joined.files == one.files
     assert store.names(*parts_of(job)) == []
@@ -93,4 +93,4 @@ def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pyt
 
     monkeypatch.setattr(generate, "run_workers", none)
     share(job, 1, 3)  # done already
-    assert perform(GENERATE, job, Silent())[0].rows == ROWS
+    assert perform(GENERATE, job, NullListener())[0].rows == ROWS

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from artifacts.errors import RequestError
 from tasks.config import ModelConfig
-from tasks.decoding.worker import merged
+from tasks.models.adapter_merging import load_merged_model
 from tasks.sources.resolve import resolve_model
 from tests.support.models import random_adapter
 from tests.support.processes import run_cli
@@ -83,7 +83,7 @@ def test_an_adapter_that_does_not_fit_is_refused_with_its_keys(
     folder = random_adapter(models["llama"], tmp_path / "mine")
     spoil(folder, models["llama"])
     with pytest.raises(RequestError, match=message) as refusal:
-        merged(resolve_model(ModelConfig(source=str(models["llama"]))), folder, CPU)
+        load_merged_model(resolve_model(ModelConfig(source=str(models["llama"]))), folder, CPU)
     assert str(folder) in str(refusal.value)
     assert str(refusal.value).isprintable()
     assert len(str(refusal.value)) < 600  # what the command line prints of it

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from artifacts.check import Check, refuse_failed
 from artifacts.errors import StageError
 from tasks.config import ResolvedModel, TrainConfig, TrainSpec
 from tasks.models.chat_template import TurnEncoder
-from tasks.training.preflight import Check, memory_check, refuse_failed, training_checks
+from tasks.training.preflight import memory_check, training_checks
 from tests.support.data import read_csv
 from tests.support.paths import SAMPLE
 

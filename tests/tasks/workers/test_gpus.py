@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from artifacts.errors import RequestError
 from tasks.workers import gpus
-from tasks.workers.gpus import visible_gpus
+from tasks.workers.gpus import process_count, visible_gpus, worker_environments
 from tests.support.paths import ROOT
 
 LISTED = """GPU 0: NVIDIA H200 (UUID: GPU-1)
@@ -36,7 +37,7 @@ def test_otherwise_the_driver_is_asked(
     if script:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}")
         (tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setattr(gpus, "_listed", gpus._listed.__wrapped__)  # it asks once a process
+    monkeypatch.setattr(gpus, "_driver_gpus", gpus._driver_gpus.__wrapped__)  # it asks once a process
     assert visible_gpus() == count
 
 
@@ -44,3 +45,40 @@ def test_torch_is_not_imported() -> None:
     """Planning asks for GPUs too."""
     script = "import sys, tasks.workers.gpus, tasks.generate; tasks.workers.gpus.visible_gpus(); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+ONE_EACH = [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "limit", "batches", "expected"),
+    [
+        ("", "auto", None, 63, [{}]),
+        ("", "auto", 2, 63, [{}, {}]),
+        ("", "auto", 2, 1, [{}]),
+        ("", "auto", 0, 1, [{}]),
+        ("4,7", "auto", None, 4, ONE_EACH),
+        ("4,7", "auto", None, 1, [{}]),
+        ("4,7", "auto", None, 0, [{}]),
+        ("4,7", "auto", 1, 4, [{}]),
+        ("4,7,-1,8", "cuda", None, 2, ONE_EACH),
+        ("4,7", "cpu", None, 4, [{}]),
+    ],
+)
+def test_every_gpu_that_has_a_batch_gets_a_process(
+    visible: str, device: str, limit: int | None, batches: int, expected: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process per visible GPU unless the recipe says fewer; a single process sees all of them and takes the first."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert worker_environments(device, limit, batches) == expected
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+def test_more_gpus_than_are_visible_are_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert process_count(device, 2) == 2
+    with pytest.raises(RequestError, match=r"runtime\.gpus is 5, but only 2 of them can be seen"):
+        process_count(device, 5)
+    with pytest.raises(RequestError, match=r"runtime\.gpus is 5"):
+        worker_environments(device, 5, 100)
+    assert process_count("cpu", 5) == 5

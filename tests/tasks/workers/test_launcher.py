@@ -13,23 +13,37 @@ from typing import Any
 import pytest
 
 from artifacts.errors import RequestError, StageError
-from tasks.workers import launcher
-from tasks.workers.launcher import run_worker, run_workers
+from artifacts.manifest import Record
+from tasks.workers import processes
+from tasks.workers.launcher import run_workers
 from tests.support.paths import ROOT
 
 WORKER = """
 import os, signal, sys, threading
 from artifacts.errors import RequestError, StageError
-from tasks.workers.launcher import be_worker
+from artifacts.manifest import Record
+from tasks.workers.worker_main import worker_main
 
-def work(config, events):
+class Values(Record):
+    values: dict
+
+def body(config, events):
 {body}
 
+def run(config, events):
+    return Values(values=body(config.values, events))
+
 if __name__ == "__main__":
-    be_worker(work)
+    worker_main(run, Values)
 """
 PATIENCE = 30.0
 """Seconds that a test waits at most for what must happen at once."""
+
+
+class Values(Record):
+    """Config and result of these workers: anything that JSON can hold."""
+
+    values: dict[str, Any]
 
 
 class Heard:
@@ -53,22 +67,22 @@ class Desk:
         self.folder, self.heard = folder, Heard()
         (folder / "work").mkdir()
 
-    def write(self, body: str, name: str = "some_worker") -> list[str]:
-        """The command of a worker whose `work(config, events)` has this body."""
+    def write(self, body: str, name: str = "some_worker") -> str:
+        """The module of a worker whose `body(config, events)` is this."""
         text = WORKER.format(body=textwrap.indent(textwrap.dedent(body).strip(), "    "))
         (self.folder / f"{name}.py").write_text(text)
-        return ["-m", name]
+        return name
 
     def run(self, body: str, **config: Any) -> dict[str, Any]:
-        return run_worker(self.write(body), config, self.folder / "work", self.heard)
+        return several(self, body, config)[0]
 
     def by_hand(self, body: str) -> subprocess.CompletedProcess[str]:
         """The worker started without anybody listening, as a person would."""
-        command = self.write(body)
-        (self.folder / "by_hand.json").write_text("{}")
+        module = self.write(body)
+        (self.folder / "by_hand.json").write_text('{"values": {}}')
         environment = {name: value for name, value in os.environ.items() if name != "DIALOGSUM_PARENT"}
         return subprocess.run(
-            [sys.executable, *command, str(self.folder / "by_hand.json")], cwd=ROOT, env=environment,
+            [sys.executable, "-m", module, str(self.folder / "by_hand.json")], cwd=ROOT, env=environment,
             capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -133,7 +147,7 @@ def test_work_by_hand_needs_no_listener(desk: Desk) -> None:
     done = desk.by_hand("return {'rows': 3}")
     assert done.returncode == 0
     said = [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines() if line.startswith("@dialogsum ")]
-    assert [event["rows"] for event in said if event["event"] == "result"] == [3]
+    assert [event["result"] for event in said if event["event"] == "result"] == [{"values": {"rows": 3}}]
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV"])
@@ -153,7 +167,7 @@ def test_worker_that_leaves_without_a_result_failed(desk: Desk, code: int, said:
 def test_module_that_does_not_start_is_a_stage_error(desk: Desk) -> None:
     """A worker that cannot be imported fails with the interpreter's last words."""
     with pytest.raises(StageError, match="no_such_worker"):
-        run_worker(["-m", "no_such_worker"], {}, desk.folder / "work", desk.heard)
+        run_workers("no_such_worker", [Values(values={})], Values, desk.folder / "work", desk.heard)
 
 
 @pytest.mark.parametrize("last", ["wait", "refuse"])
@@ -171,9 +185,11 @@ def test_worker_ends_when_its_parent_is_killed(desk: Desk, last: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(f"""
             from pathlib import Path
-            from tasks.workers.events import Silent
-            from tasks.workers.launcher import run_worker
-            run_worker(["-m", "some_worker"], {{"pipe": {str(pipe)!r}}}, Path({str(desk.folder / "work")!r}), Silent())
+            from tasks.workers.events import NullListener
+            from tasks.workers.launcher import run_workers
+            from tests.tasks.workers.test_launcher import Values
+            config = Values(values={{"pipe": {str(pipe)!r}}})
+            run_workers("some_worker", [config], Values, Path({str(desk.folder / "work")!r}), NullListener())
         """)], cwd=ROOT,
     )  # fmt: skip
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -210,9 +226,9 @@ def test_interrupted_parent_takes_the_worker_along(desk: Desk) -> None:
             raise KeyboardInterrupt
 
     heard = Interrupted()
-    command = desk.write("events.log(str(os.getpid())); threading.Event().wait()")
+    module = desk.write("events.log(str(os.getpid())); threading.Event().wait()")
     with pytest.raises(KeyboardInterrupt):
-        run_worker(command, {}, desk.folder / "work", heard)
+        run_workers(module, [Values(values={})], Values, desk.folder / "work", heard)
     with pytest.raises(ProcessLookupError):
         os.kill(int(heard.lines[0]), 0)
 
@@ -221,7 +237,9 @@ def test_interrupted_parent_takes_the_worker_along(desk: Desk) -> None:
 
 
 def several(desk: Desk, body: str, *configs: dict[str, Any], environments: Any = ()) -> list[dict[str, Any]]:
-    return run_workers(desk.write(body), list(configs), desk.folder / "work", desk.heard, environments)
+    records = [Values(values=config) for config in configs]
+    results = run_workers(desk.write(body), records, Values, desk.folder / "work", desk.heard, environments)
+    return [result.values for result in results]
 
 
 def test_workers_run_at_once_and_answer_in_order(desk: Desk) -> None:
@@ -251,7 +269,7 @@ def test_progress_of_all_workers_is_added_up(desk: Desk) -> None:
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
     """The error is the failing worker's, and nobody is left, not even who minds no SIGTERM."""
-    monkeypatch.setattr(launcher, "GRACE", 0.5)
+    monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
     with pytest.raises(StageError, match="full"):
         several(desk, """
             if config["i"]:

@@ -1,0 +1,26 @@
+"""Files of finished batches: the unit in which a generation that was killed is resumed."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from artifacts.backend import sha256_of
+from artifacts.schemas import PREDICTIONS, read_table, write_table
+
+
+def save_part(predictions: list[dict[str, Any]], folder: Path) -> None:
+    """Write the predictions of one batch to a file of their own, completely or not at all.
+
+    The file's name contains its digest, since no manifest covers it yet.
+    """
+    name = hashlib.sha256("\n".join(row["id"] for row in predictions).encode()).hexdigest()[:16]
+    temporary = folder / f"{name}.half"
+    write_table(predictions, PREDICTIONS, temporary)
+    temporary.rename(folder / f"{name}-{sha256_of(temporary)[:16]}.parquet")
+
+
+def read_parts(folder: Path) -> list[dict[str, Any]]:
+    """Predictions of all finished batches. A damaged file is ignored, so its rows are predicted again."""
+    files = sorted(folder.glob("*.parquet"))
+    intact = [file for file in files if file.stem.endswith(f"-{sha256_of(file)[:16]}")]
+    return [row for file in intact for row in read_table(file, PREDICTIONS)]

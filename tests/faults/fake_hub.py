@@ -103,7 +103,7 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             }
             if fault == OTHER:
                 content = bytes([content[0] ^ 1]) + content[1:-1] + bytes([content[-1] ^ 1])
-            self.reply(content, 200, headers, half=fault == CUT)
+            self.reply(content, 200, headers, truncated=fault == CUT)
 
         def reply(
             self, content: bytes, status: int = 200, headers: dict[str, str] | None = None, truncated: bool = False

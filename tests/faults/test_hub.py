@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,15 +22,22 @@ from tests.faults.fault_table import Tally
 from tests.support.paths import ROOT
 
 TOKEN = "hf_" + "canaryOfTheHubTests" * 2
-PIN = "from tasks.sources.resolve import resolve_model; from tasks.config import ModelConfig; found = resolve_model(ModelConfig(source='owner/model')).revision"
-FETCH = f"from tasks.sources.hub import fetch; found = sorted(f.name for f in fetch('owner/model', '{COMMIT}', ['*.json', '*.safetensors']).iterdir())"
+PIN = """
+from tasks.config import ModelConfig
+from tasks.sources.resolve import resolve_model
+found = resolve_model(ModelConfig(source='owner/model')).revision
+"""
+FETCH = f"""
+from tasks.sources.hub import fetch
+found = sorted(f.name for f in fetch('owner/model', '{COMMIT}', ['*.json', '*.safetensors']).iterdir())
+"""
 SCRIPT = """
 import json, sys
 from artifacts.errors import RequestError
-from tasks import hub
+from tasks.sources import hub
 hub.WAITS = tuple(wait / 20 for wait in hub.WAITS)
 try:
-    {what}
+{what}
 except RequestError as refused:
     found = str(refused)
 print(json.dumps(found))
@@ -60,7 +68,7 @@ def resolve(hub: Hub, tmp_path: Path) -> Iterator[Any]:
 
         def call(what: str, **more: str) -> Any:
             process = subprocess.run(
-                [sys.executable, "-c", SCRIPT.format(what=what)],
+                [sys.executable, "-c", SCRIPT.format(what=textwrap.indent(what, "    "))],
                 cwd=ROOT,
                 env=os.environ | environment | more,
                 check=False,

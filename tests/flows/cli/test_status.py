@@ -173,7 +173,7 @@ def test_bash_completes_commands_and_what_they_take(adapter: str, typed: str, of
 
 def test_help_loads_next_to_nothing() -> None:
     """What `--help` costs is what it imports: no store, no recipe, no numbers."""
-    script = "import sys; sys.argv = ['dialogsum', '--help']\nfrom flows import cli\ntry: cli.main()\nfinally: print('LOADED', *sys.modules)"
+    script = "import sys; sys.argv = ['dialogsum', '--help']\nfrom flows.cli import main as cli\ntry: cli.main()\nfinally: print('LOADED', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split("LOADED")[1].split()}
     assert "typer" in loaded

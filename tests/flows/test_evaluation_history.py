@@ -285,7 +285,7 @@ def test_promote_prints_the_dialogues_that_moved_with_both_summaries(past: Any) 
     output = io.StringIO()
     compare(stage_entry(past[1][1], "score")["artifact"], Console(file=output, width=200))
     table, *lines = output.getvalue().split("improved ")
-    assert "difference to champion" in table
+    assert "champion" in table
     assert "regressed" not in output.getvalue()
     assert len(lines) == 3
     words = SUMMARY.split()

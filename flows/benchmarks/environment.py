@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a recipe with a model and data put in, a folder for this run, and who takes part."""
+"""What a benchmark runs on: a recipe with its model and data, a temporary folder, and the systems to measure."""
 
 import json
 import shutil
@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import RequestError, nearest
-from flows.benchmarks.child_process import FailedError, run_child
-from flows.benchmarks.children.random_model import SHAPES, stand_in
+from flows.benchmarks.child_process import ChildFailedError, run_child
+from flows.benchmarks.children.random_model import SHAPES, random_model
 from flows.recipe import load_recipe
 from tasks.workers.gpus import gpu_names
 
 WORK = Path(tempfile.gettempdir()) / "dialogsum-bench"
+UNPRINTED = ("losses", "summaries")
+"""Long entries of a result, which are not printed."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line asks of every benchmark."""
+class BenchmarkSettings:
+    """Options that all benchmarks share."""
 
     recipe: str = "gemma-2b"
     model: str | None = None
-    """A model folder; without one the stand-in of `shape`, or with `real` the recipe's own."""
+    """Model folder. None: a model with random weights of this `shape`, or with `real` the recipe's own model."""
     tokenizer: Path | None = None
     shape: str = "gemma-2b"
     real: bool = False
     data: str | None = "sample"
-    """As data.source; None: the recipe's own."""
+    """As data.source in a recipe; None: the recipe's own."""
     work: Path = WORK
     timeout: float = 300.0
     """Seconds that a system may take."""
@@ -38,8 +40,8 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run of a benchmark: its folder, and the recipe as every child gets it."""
+class BenchmarkRun:
+    """One run of a benchmark: its folder, and the recipe that every child gets."""
 
     folder: Path
     recipe: str
@@ -47,71 +49,68 @@ class Run:
     timeout: float
     failures: list[str] = field(default_factory=list)
 
-    def child(self, module: str, *overrides: str, only_path: str | None = None, **config: Any) -> dict[str, Any]:
-        """Run a child on the recipe with further overrides."""
-        asked = {"recipe": self.recipe, "overrides": [*self.overrides, *overrides]}
-        store = {"DIALOGSUM_STORE": str(self.folder / "store"), "UNSLOTH_DISABLE_STATISTICS": "1"}
-        if module.startswith("children.peer_") and (
-            gpus := gpu_names()
-        ):  # of several they would make one batch each, silently
-            store["CUDA_VISIBLE_DEVICES"] = gpus[0]
-        return run_child(module, asked | config, self.folder, self.timeout, only_path, **store)
+    def run(self, module: str, *overrides: str, only_path: str | None = None, **config: Any) -> dict[str, Any]:
+        """Run a child on the recipe with further overrides. ChildFailedError if it fails."""
+        variables = {"DIALOGSUM_STORE": str(self.folder / "store"), "UNSLOTH_DISABLE_STATISTICS": "1"}
+        if module.startswith("children.peer_") and (gpus := gpu_names()):
+            variables["CUDA_VISIBLE_DEVICES"] = gpus[0]  # on several GPUs the peers would use one batch for each
+        config |= {"recipe": self.recipe, "overrides": [*self.overrides, *overrides]}
+        return run_child(module, config, self.folder, self.timeout, only_path, **variables)
 
-    def tried(self, who: str, module: str, *overrides: str, **config: Any) -> dict[str, Any]:
-        """A child whose failure is a row with the reason."""
+    def run_system(self, system: str, module: str, *overrides: str, **config: Any) -> dict[str, Any]:
+        """Run a child; if it fails, return {"failed": reason}."""
         try:
-            found = self.child(module, *overrides, **config)
-        except FailedError as failure:
-            self.failures.append(who)
-            found = {"failed": str(failure)}
-        # at once, so that a benchmark that is stopped has not lost it
-        told = {key: value for key, value in found.items() if key not in ("losses", "said")}
-        print(f"{who}: {json.dumps(told)}", file=sys.stderr, flush=True)
-        return found
+            result = self.run(module, *overrides, **config)
+        except ChildFailedError as failure:
+            self.failures.append(system)
+            result = {"failed": str(failure)}
+        # printed at once, so that an interrupted benchmark has not lost it
+        printed = {key: value for key, value in result.items() if key not in UNPRINTED}
+        print(f"{system}: {json.dumps(printed)}", file=sys.stderr, flush=True)
+        return result
 
     def prepare(self, *overrides: str) -> tuple[dict[str, Any], Path]:
-        """Facts about the rows that all systems get, and the file with them. RequestError if there are none."""
+        """Figures about the rows that every system gets, and the file that holds them. RequestError if that fails."""
         rows = self.folder / "rows.data"
         try:
-            return self.child("children.our_stages", *overrides, do="prepare", rows=str(rows)), rows
-        except FailedError as failure:
-            raise RequestError(f"the benchmark's rows could not be made: {failure}") from failure
+            return self.run("children.our_stages", *overrides, do="prepare", rows=str(rows)), rows
+        except ChildFailedError as failure:
+            raise RequestError(f"the rows of the benchmark could not be made: {failure}") from failure
 
 
 @contextmanager
-def running(asked: Asked) -> Iterator[Run]:
-    """A run in a folder of its own, removed afterwards unless a system failed: then its logs stay."""
-    overrides = [*asked.overrides]
-    if asked.data:
-        folder = Path(asked.data).expanduser()
-        overrides.insert(0, f"data.source={folder.resolve() if folder.is_dir() else asked.data}")
-    asked.work.mkdir(parents=True, exist_ok=True)
-    if not asked.real:
-        overrides.insert(0, f"model.source={_model(asked)}")
-    load_recipe(asked.recipe, overrides)  # refuse a wrong request before anything starts
-    run = Run(
-        Path(tempfile.mkdtemp(prefix="run-", dir=asked.work.resolve())), asked.recipe, tuple(overrides), asked.timeout
-    )
+def benchmark_run(settings: BenchmarkSettings) -> Iterator[BenchmarkRun]:
+    """A run in a folder of its own. The folder is removed at the end; if a system failed, its logs are kept."""
+    overrides = [*settings.overrides]
+    if settings.data:
+        folder = Path(settings.data).expanduser()
+        overrides.insert(0, f"data.source={folder.resolve() if folder.is_dir() else settings.data}")
+    settings.work.mkdir(parents=True, exist_ok=True)
+    if not settings.real:
+        overrides.insert(0, f"model.source={_model_folder(settings)}")
+    load_recipe(settings.recipe, overrides)  # refuses a wrong request before anything starts
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=settings.work.resolve()))
+    run = BenchmarkRun(folder, settings.recipe, tuple(overrides), settings.timeout)
     try:
         yield run
     finally:
         shutil.rmtree(run.folder / "store" if run.failures else run.folder, ignore_errors=True)
 
 
-def _model(asked: Asked) -> Path:
-    if asked.model:
-        return Path(asked.model).expanduser().resolve()
-    if asked.shape not in SHAPES:
-        raise RequestError(f"--shape: no shape {asked.shape!r}{nearest(asked.shape, SHAPES)}")
-    if asked.tokenizer is None:
+def _model_folder(settings: BenchmarkSettings) -> Path:
+    if settings.model:
+        return Path(settings.model).expanduser().resolve()
+    if settings.shape not in SHAPES:
+        raise RequestError(f"--shape: no shape {settings.shape!r}{nearest(settings.shape, SHAPES)}")
+    if settings.tokenizer is None:
         raise RequestError("give --tokenizer FOLDER with the model's tokenizer, or --model FOLDER with a model")
-    return stand_in(asked.shape, asked.tokenizer.expanduser(), asked.work.resolve()).resolve()
+    return random_model(settings.shape, settings.tokenizer.expanduser(), settings.work.resolve()).resolve()
 
 
-def chosen(systems: str | None, known: Sequence[str]) -> list[str]:
-    """`a,b` -> those systems in that order; all without a word. RequestError for one that is not known."""
-    names = [name.strip() for name in systems.split(",")] if systems else list(known)
-    for name in names:
-        if name not in known:
-            raise RequestError(f"--systems: no system {name!r}{nearest(name, known)}")
-    return names
+def select_systems(names: str | None, known: Sequence[str]) -> list[str]:
+    """`a,b` -> ["a", "b"]; None -> all that are known. RequestError if a system is not known."""
+    systems = [name.strip() for name in names.split(",")] if names else list(known)
+    for system in systems:
+        if system not in known:
+            raise RequestError(f"--systems: no system {system!r}{nearest(system, known)}")
+    return systems

@@ -1,6 +1,6 @@
-"""bench load: what many artifacts and many rows cost: seconds of each command and stage, and the most memory so far.
+"""bench load: seconds and peak memory of commands over many artifacts, and of stages over many rows.
 
-The store and the dataset are made for it in a temporary folder. Manifests are as large as real ones; payloads are not.
+The store and the dataset are generated in a temporary folder. Manifests are as large as real ones; payloads are not.
 """
 
 import csv
@@ -10,8 +10,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,105 +46,109 @@ Row = dict[str, Any]
 
 
 def bench_load(artifacts: int, rows: int) -> tuple[list[Row], str]:
-    """The table, and a remark."""
+    """Returns a row for each command and stage, and a remark."""
     with TemporaryDirectory() as folder, _store(Path(folder) / "store"):
-        table = _over_a_store(artifacts) + _over_rows(Path(folder), rows)
-    return (
-        table,
-        f"{artifacts:,} artifacts, {rows:,} rows, {os.cpu_count()} cores; memory is this process's, the most so far",
-    )
+        table = _time_commands(artifacts) + _time_stages(Path(folder), rows)
+    size = f"{artifacts:,} artifacts, {rows:,} rows, {os.cpu_count()} cores"
+    return table, f"{size}; peak_mib is the peak memory of this process so far"
 
 
 @contextmanager
-def _store(place: Path) -> Iterator[None]:
-    before = os.environ.get("DIALOGSUM_STORE")
-    os.environ["DIALOGSUM_STORE"] = str(place)
+def _store(folder: Path) -> Iterator[None]:
+    previous = os.environ.get("DIALOGSUM_STORE")
+    os.environ["DIALOGSUM_STORE"] = str(folder)
     try:
         yield
     finally:
         os.environ.pop("DIALOGSUM_STORE")
-        if before is not None:
-            os.environ["DIALOGSUM_STORE"] = before
+        if previous is not None:
+            os.environ["DIALOGSUM_STORE"] = previous
 
 
-def _publish(stage: str, made: dict[str, Any], write: Any, rows: int = 1, of: str | None = None) -> Manifest:
-    """An artifact of which only the manifest matters."""
-    store, key = Store.current(), sha256(made)
+def _publish(
+    stage: str, contents: dict[str, Any], write: Callable[[Path], object], rows: int = 1, variant: str | None = None
+) -> Manifest:
+    """Publish an artifact with this identity. write: called with the folder for its payload."""
+    store, key = Store.current(), sha256(contents)
     with store.alone(stage, key) as scratch:
         out = scratch / "out"
         out.mkdir()
         write(out)
+        made = Made(at=now(), seconds=1.0, run="load")
         manifest = store.publish(
-            out, stage=stage, of=of, name="load", key=key, rows=rows, identity=made, inputs={}, facts={},
-            made=Made(at=now(), seconds=1.0, run="load"),
-        )  # fmt: skip
+            out,
+            stage=stage,
+            of=variant,
+            name="load",
+            key=key,
+            rows=rows,
+            identity=contents,
+            inputs={},
+            facts={},
+            made=made,
+        )
         shutil.rmtree(scratch, ignore_errors=True)
     return manifest
 
 
-def _over_a_store(artifacts: int) -> list[Row]:
-    """Commands over an empty store and over a full one: start-up is in both."""
+def _time_commands(artifacts: int) -> list[Row]:
+    """Time commands over a full store, less the time that they take over an empty one."""
     empty = {command: _seconds(*command) for command in COMMANDS}
-    names = ["download", "format", "train", "generate"]  # what evaluations point to would have to be there
+    variants: dict[str, tuple[str | None, ...]] = {"format": ("train", "eval"), "generate": ("base", "tuned")}
+    names = ["download", "format", "train", "generate"]  # the inputs of an evaluation would have to exist
     codes = {name: STAGES[name].code() for name in names}
     started = time.perf_counter()
     for i in range(artifacts):
         stage = names[i % len(names)]
-        of = {"format": ("train", "eval"), "generate": ("base", "tuned")}.get(stage, (None, None))[i // len(names) % 2]
-        made = {
-            "stage": stage,
-            "version": 1,
-            "code": codes[stage],
-            "packages": {},
-            "config": {"variant": i},
-            "inputs": {},
-        }
-        _publish(stage, made, lambda out, i=i: (out / "file.json").write_text(f'{{"variant": {i}}}'), of=of)
-    found: list[Row] = [
-        {
-            "what": f"publish {artifacts:,} artifacts",
-            "seconds": round(time.perf_counter() - started, 2),
-            "peak_mib": _peak(),
-        }
-    ]
+        variant = variants.get(stage, (None, None))[i // len(names) % 2]
+        contents = {"stage": stage, "version": 1, "code": codes[stage], "packages": {}, "inputs": {}}
+        _publish(stage, contents | {"config": {"variant": i}}, partial(_write_number, i), variant=variant)
+    rows = [_timed(f"publish {artifacts:,} artifacts", time.perf_counter() - started)]
     for command in COMMANDS:
-        full = _seconds(*command)
-        said = f"{' '.join(command)}, beyond the {empty[command]:.2f} s over an empty store"
-        found.append({"what": said, "seconds": round(full - empty[command], 2), "peak_mib": None})
-    return found
+        seconds = _seconds(*command) - empty[command]
+        name = f"{' '.join(command)}, beyond the {empty[command]:.2f} s over an empty store"
+        rows.append({"what": name, "seconds": round(seconds, 2), "peak_mib": None})
+    return rows
+
+
+def _write_number(number: int, out: Path) -> None:
+    (out / "file.json").write_text(f'{{"variant": {number}}}')
+
+
+def _timed(what: str, seconds: float) -> Row:
+    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"what": what, "seconds": round(seconds, 2), "peak_mib": peak_kib // 1024}
 
 
 def _seconds(*command: str) -> float:
     started = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "flows.cli", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    arguments = [sys.executable, "-m", "flows.cli", *command]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    subprocess.run(arguments, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=environment)
     return time.perf_counter() - started
 
 
-def _over_rows(folder: Path, rows: int) -> list[Row]:
-    """The sample's dialogues again and again, each a little different, through every stage that needs no GPU."""
-    data, found = folder / "data", list[Row]()
+def _time_stages(folder: Path, rows: int) -> list[Row]:
+    """Time every stage that needs no GPU. The rows are the sample's dialogues, repeated with a different last turn."""
+    data, table = folder / "data", list[Row]()
     for split, count in (("train", rows - 2 * (rows // 20)), ("validation", rows // 20), ("test", rows // 20)):
-        _write(data / f"{split}.csv", split, count)
+        _write_split(data / f"{split}.csv", split, count)
 
-    def step(name: str, of: str | None, spec: Any, **inputs: Manifest) -> Manifest:
-        refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
+    def step(name: str, variant: str | None, spec: Any, **inputs: Manifest) -> Manifest:
+        refs, stage = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}, STAGES[name]
         job = Job(
-            stage=name, of=of, spec=spec.model_dump(mode="json"), inputs=refs, identity=identity(STAGES[name], of, spec, refs),
-            run="load", runtime=Runtime(device="cpu"),
-        )  # fmt: skip
-        started = time.perf_counter()
-        manifest, _ = perform(STAGES[name], job, NullListener())
-        what = " ".join(filter(None, [name, of]))
-        found.append(
-            {
-                "what": f"{what}, {manifest.rows:,} rows",
-                "seconds": round(time.perf_counter() - started, 2),
-                "peak_mib": _peak(),
-            }
+            stage=name,
+            of=variant,
+            spec=spec.model_dump(mode="json"),
+            inputs=refs,
+            identity=identity(stage, variant, spec, refs),
+            run="load",
+            runtime=Runtime(device="cpu"),
         )
+        started = time.perf_counter()
+        manifest, _ = perform(stage, job, NullListener())
+        label = " ".join(filter(None, [name, variant]))
+        table.append(_timed(f"{label}, {manifest.rows:,} rows", time.perf_counter() - started))
         return manifest
 
     dataset = step("download", None, DownloadSpec(data=resolve_data(DataConfig(source=str(data)))))
@@ -154,14 +159,15 @@ def _over_rows(folder: Path, rows: int) -> list[Row]:
     base, tuned = (_predictions(test, words) for words in (20, 12))
     scores = step("score", None, ScoreConfig(), dataset=dataset, base=base, tuned=tuned)
     step("promote", None, PromoteSpec(gate=GateConfig()), scores=scores)
-    alone = step("score", "base", ScoreConfig(), dataset=dataset, base=base)
-    step("report", None, ReportSpec(report=ReportConfig()), dataset=dataset, prompts=prompts, scores=alone, base=base)
-    return found
+    base_scores = step("score", "base", ScoreConfig(), dataset=dataset, base=base)
+    spec = ReportSpec(report=ReportConfig())
+    step("report", None, spec, dataset=dataset, prompts=prompts, scores=base_scores, base=base)
+    return table
 
 
 def _predictions(test: list[dict[str, Any]], words: int) -> Manifest:
-    """The first words of each dialogue."""
-    said = [
+    """Predictions that are the first words of each dialogue."""
+    rows = [
         {
             "id": row["id"],
             "prediction": " ".join(row["dialogue"].split()[:words]),
@@ -170,15 +176,12 @@ def _predictions(test: list[dict[str, Any]], words: int) -> Manifest:
         }
         for row in test
     ]
-    return _publish(
-        "generate",
-        {"config": {"generate": GenerateConfig().model_dump(mode="json"), "turns": "none", "words": words}},
-        lambda out: write_table(said, PREDICTIONS, out / "predictions.parquet"),
-        len(said),
-    )
+    config = {"generate": GenerateConfig().model_dump(mode="json"), "turns": "none", "words": words}
+    write = partial(write_table, rows, PREDICTIONS)
+    return _publish("generate", {"config": config}, lambda out: write(out / "predictions.parquet"), len(rows))
 
 
-def _write(file: Path, split: str, count: int) -> None:
+def _write_split(file: Path, split: str, count: int) -> None:
     with (SAMPLE / f"{split}.csv").open(newline="", encoding="utf-8") as source:
         sample = list(csv.DictReader(source))
     file.parent.mkdir(exist_ok=True)
@@ -187,15 +190,5 @@ def _write(file: Path, split: str, count: int) -> None:
         writer.writerow(COLUMNS)
         for i in range(count):
             row = sample[i % len(sample)]
-            writer.writerow(
-                [
-                    f"{split}_{i}",
-                    f"{row['dialogue']}\n#Person1#: That was number {i} of {split}.",
-                    row["summary"],
-                    row["topic"],
-                ]
-            )
-
-
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            dialogue = f"{row['dialogue']}\n#Person1#: That was number {i} of {split}."
+            writer.writerow([f"{split}_{i}", dialogue, row["summary"], row["topic"]])

@@ -1,55 +1,97 @@
-"""show, results, doctor: what there is, and whether a run can begin."""
+"""show, results, doctor, store, gc, pin, unpin: artifacts, and the machine that makes them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli.options import AsJson, Debug, Overrides, RecipeName, ids
+from flows.cli.options import ArtifactId, AsJson, Debug, Overrides, RecipeName, ids
 
-looking = typer.Typer()
+commands = typer.Typer()
 
 
-@looking.command()
+@commands.command()
 def show(
     artifact: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="An artifact, such as train-1a2b3c4d.", autocompletion=ids)
+        str | None, typer.Argument(metavar="[ID]", help="Id of an artifact: train-1a2b3c4d.", autocompletion=ids)
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List the artifacts, or one with its lineage, and verify it."""
-    from flows.cli import show as showing
+    """List all artifacts, or verify one and show everything it was made from."""
+    from flows.cli.show import show_artifacts
 
-    showing.show(artifact, as_json)
+    show_artifacts(artifact, as_json)
 
 
-@looking.command()
+@commands.command()
 def results(
     scores: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Score artifacts; all unless given.")
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of score artifacts; default: all evaluations.")
     ] = None,
     readme: Annotated[
-        Path | None, typer.Option("--readme", metavar="FILE", help="Put the table between the marks in this file.")
+        Path | None,
+        typer.Option("--readme", metavar="FILE", help="Write the table between its marks in this file."),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Print the table of results. It is Markdown, and made from score artifacts alone."""
-    from flows.cli import results_table as told
+    """Print the table of results in Markdown. Every figure comes from a score artifact."""
+    from flows.cli.results_table import BEGIN, END, markdown_table, replace_block
 
-    table = told.results(scores or [])
+    table = markdown_table(scores or [])
     if readme is None:
         print(table)
     else:
-        told.write(readme, table)
+        replace_block(readme, BEGIN, END, table)
 
 
-@looking.command()
+@commands.command()
 def doctor(
     recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Check before a run: GPU, memory, store, hub, data. Also versions, licence, and the rows as the trainer gets them."""
-    from flows.cli import doctor as checkup
+    """Check the machine before a run. Checks versions, GPU, memory, store, hub, data, licence and the training rows."""
+    from flows.cli.doctor import check_machine
     from flows.recipe import load_recipe
 
-    checkup.doctor(load_recipe(recipe, overrides or []), as_json)
+    check_machine(load_recipe(recipe, overrides or []), as_json)
+
+
+@commands.command()
+def store(as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show how much the store holds of each stage. Also lists champions and pinned artifacts."""
+    from flows.cli.store_report import show_store
+
+    show_store(as_json)
+
+
+@commands.command()
+def gc(
+    days: Annotated[
+        float, typer.Option("--days", metavar="N", help="Keep everything that was made or used within N days.")
+    ] = 30,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the artifacts instead of listing them.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List artifacts that are no longer needed; --delete removes them. Champions, pins and recent runs keep theirs."""
+    from flows.cli.store_report import collect_garbage
+
+    collect_garbage(days, delete, as_json)
+
+
+@commands.command()
+def pin(artifact: ArtifactId, debug: Debug = False) -> None:
+    """Keep an artifact, and everything it was made from, whatever its age."""
+    from artifacts import retention
+
+    retention.pin(artifact)
+    print(f"{artifact} is pinned")
+
+
+@commands.command()
+def unpin(artifact: ArtifactId, debug: Debug = False) -> None:
+    """Unpin an artifact, so that gc may remove it."""
+    from artifacts import retention
+
+    retention.unpin(artifact)
+    print(f"{artifact} is no longer pinned")

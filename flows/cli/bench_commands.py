@@ -1,153 +1,180 @@
-"""dialogsum bench …: the commands. Heavy imports wait until one is called."""
+"""dialogsum bench …: the benchmarks. Each command imports its benchmark when it is called."""
 
+import inspect
 import json
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-bench = typer.Typer(help="The project's own benchmarks, each beside its baseline.", rich_markup_mode=None)
+from flows.cli.options import AsJson, Debug, Overrides
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-Model = Annotated[
-    str | None, typer.Option("--model", metavar="FOLDER", help="A model, instead of the random stand-in.")
+commands = typer.Typer(help="The project's own benchmarks, each beside its baseline.", rich_markup_mode=None)
+
+Data = Annotated[
+    str | None, typer.Option("--data", metavar="SOURCE", help="Data to use, written as data.source in a recipe.")
 ]
-OtherModel = Annotated[str | None, typer.Option("--model", metavar="FOLDER", help="Not the recipe's model.")]
-Tokenizer = Annotated[Path | None, typer.Option("--tokenizer", metavar="FOLDER", help="The stand-in's tokenizer.")]
-ShapeName = Annotated[str, typer.Option("--shape", metavar="gemma-2b|tiny", help="The stand-in's shape.")]
-DataName = Annotated[str, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")]
-RecipeName = Annotated[str, typer.Option("--recipe", help="A name in flows/recipes, or a file.")]
-Work = Annotated[Path | None, typer.Option("--work", metavar="FOLDER", help="Scratch; the stand-in is kept there.")]
-Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Of each system.")]
-Systems = Annotated[str | None, typer.Option("--systems", metavar="A,B", help="Which systems, in this order.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="section.key=value", help="Overrule the recipe.")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", metavar="FOLDER", help="Model to use; default: one with random weights, from --shape."),
+]
+OtherModel = Annotated[
+    str | None, typer.Option("--model", metavar="FOLDER", help="Model to use instead of the recipe's.")
+]
+Tokenizer = Annotated[
+    Path | None, typer.Option("--tokenizer", metavar="FOLDER", help="Tokenizer of the model with random weights.")
+]
+Shape = Annotated[str, typer.Option("--shape", metavar="gemma-2b|tiny", help="Shape of the model with random weights.")]
+Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe in flows/recipes, or a file.")]
+Work = Annotated[
+    Path | None,
+    typer.Option("--work", metavar="FOLDER", help="Folder for temporary files; keeps the model with random weights."),
+]
+Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="Time limit of each system.")]
+Systems = Annotated[
+    str | None, typer.Option("--systems", metavar="A,B", help="Systems to measure, in this order; default: all.")
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="Number of test dialogues.")]
+NewTokens = Annotated[int, typer.Option("--new-tokens", min=1, help="Number of new tokens for each dialogue.")]
+Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Number of times that each system is timed.")]
 
 
-@bench.command()
+def with_settings(
+    recipe: str = "gemma-2b", data: str | None = "sample", timeout: float = 300, random_model: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that describe what a benchmark runs on, with these defaults.
+
+    The command gets them as its first argument, a `BenchmarkSettings`. random_model: without --model the benchmark
+    uses a model with random weights, not the recipe's.
+    """
+    options: dict[str, tuple[Any, Any]] = {
+        "data": (Data, data),
+        "model": (Model if random_model else OtherModel, None),
+        "recipe": (Recipe, recipe),
+        "overrides": (Overrides, None),
+        "work": (Work, None),
+        "timeout": (Timeout, timeout),
+    }
+    if random_model:
+        options |= {"tokenizer": (Tokenizer, None), "shape": (Shape, "gemma-2b")}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def wrapper(**arguments: Any) -> None:
+            from flows.benchmarks.environment import WORK, BenchmarkSettings
+
+            values = {name: arguments.pop(name) for name in options}
+            values |= {"work": values["work"] or WORK, "overrides": tuple(values["overrides"] or ())}
+            command(BenchmarkSettings(**values), **arguments)
+
+        signature = inspect.signature(command)
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
+        ]
+        own = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in list(signature.parameters.values())[1:]]
+        wrapper.__signature__ = signature.replace(parameters=[*shared, *own])  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+@commands.command()
+@with_settings()
 def train(
-    data: DataName = "sample",
-    tokenizer: Tokenizer = None,
-    model: Model = None,
-    shape: ShapeName = "gemma-2b",
-    recipe: RecipeName = "gemma-2b",
+    settings: Any,
     systems: Systems = None,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Optimizer steps of ours, and at most of others.")] = 60,
+    steps: Annotated[
+        int, typer.Option("--steps", min=2, help="Optimizer steps of ours; the most that other systems take.")
+    ] = 60,
     quickstart: Annotated[
-        bool, typer.Option("--cpu-quickstart", help="quickstart's training beside a plain fp32 loop, on the CPU.")
+        bool, typer.Option("--cpu-quickstart", help="Train the recipe quickstart beside a plain fp32 loop, on the CPU.")
     ] = False,
-    peak: Annotated[float | None, typer.Option("--peak-tflops", metavar="N", help="Of the GPU, for MFU.")] = None,
+    peak: Annotated[
+        float | None, typer.Option("--peak-tflops", metavar="N", help="Peak of the GPU, from which MFU follows.")
+    ] = None,
     unsloth: Annotated[
         Path | None,
-        typer.Option("--unsloth-site", metavar="FOLDER", help="Packages of Unsloth, with its own versions."),
+        typer.Option("--unsloth-site", metavar="FOLDER", help="Folder with the packages of Unsloth."),
     ] = None,
-    overrides: Overrides = None,
-    work: Work = None,
-    timeout: Timeout = 300,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Training: ours beside the article's recipe, TRL (its defaults, tuned) and Unsloth."""
-    from flows.benchmarks import train as told
+    """Training: ours beside the article's recipe, TRL (default and tuned) and Unsloth."""
+    from flows.benchmarks.train import bench_train, in_columns
 
-    asked = _asked(recipe, model, tokenizer, shape, data, work, timeout, overrides)
-    rows, remark = told.bench_train(asked, systems, steps, peak, unsloth, quickstart)
-    _print_table(rows if as_json else told.shown(rows), remark, as_json)
+    rows, remark = bench_train(settings, systems, steps, peak, unsloth, quickstart)
+    _print_table(rows if as_json else in_columns(rows), remark, as_json)
 
 
-@bench.command()
+@commands.command()
+@with_settings()
 def generate(
-    data: DataName = "sample",
-    tokenizer: Tokenizer = None,
-    model: Model = None,
-    shape: ShapeName = "gemma-2b",
-    recipe: RecipeName = "gemma-2b",
+    settings: Any,
     systems: Systems = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Test dialogues.")] = 500,
-    new_tokens: Annotated[int, typer.Option("--new-tokens", min=1)] = 50,
-    timed: Annotated[int, typer.Option("--article", min=1, help="Dialogues that the article's loop is timed on.")] = 10,
-    overrides: Overrides = None,
-    work: Work = None,
-    timeout: Timeout = 300,
+    limit: Limit = 500,
+    new_tokens: NewTokens = 50,
+    article: Annotated[
+        int, typer.Option("--article", min=1, help="Number of dialogues on which the article's loop is timed.")
+    ] = 10,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Generation: ours beside transformers' generate and the article's loop."""
-    from flows.benchmarks import generate as told
+    from flows.benchmarks.generate import bench_generate, in_columns
 
-    asked = _asked(recipe, model, tokenizer, shape, data, work, timeout, overrides)
-    rows, remark = told.bench_generate(asked, systems, limit, new_tokens, timed)
-    _print_table(rows if as_json else told.shown(rows), remark, as_json)
+    rows, remark = bench_generate(settings, systems, limit, new_tokens, article)
+    _print_table(rows if as_json else in_columns(rows), remark, as_json)
 
 
-@bench.command()
-def pipeline(
-    data: DataName = "sample",
-    tokenizer: Tokenizer = None,
-    model: Model = None,
-    shape: ShapeName = "gemma-2b",
-    recipe: RecipeName = "gemma-2b",
-    overrides: Overrides = None,
-    work: Work = None,
-    timeout: Timeout = 1800,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """A whole run from an empty store: where every second went."""
+@commands.command()
+@with_settings(timeout=1800)
+def pipeline(settings: Any, as_json: AsJson = False, debug: Debug = False) -> None:
+    """A complete run in an empty store: where every second went."""
     from flows.benchmarks.pipeline import bench_pipeline
 
-    _print_table(*bench_pipeline(_asked(recipe, model, tokenizer, shape, data, work, timeout, overrides)), as_json)
+    _print_table(*bench_pipeline(settings), as_json)
 
 
-@bench.command()
+@commands.command()
+@with_settings(timeout=600)
 def parity(
-    data: DataName = "sample",
-    tokenizer: Tokenizer = None,
-    model: Model = None,
-    shape: ShapeName = "gemma-2b",
-    recipe: RecipeName = "gemma-2b",
-    steps: Annotated[int, typer.Option("--steps", min=2)] = 200,
-    at_once: Annotated[int, typer.Option("--trl-rows", min=1, help="Rows that TRL takes at once.")] = 8,
-    overrides: Overrides = None,
-    work: Work = None,
-    timeout: Timeout = 600,
+    settings: Any,
+    steps: Annotated[int, typer.Option("--steps", min=2, help="Optimizer steps of both trainings.")] = 200,
+    micro_batch: Annotated[
+        int, typer.Option("--trl-rows", min=1, help="Rows that TRL puts through the model together.")
+    ] = 8,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Learning: our loss curve beside plain TRL's with fp32 adapters, on the same rows."""
     from flows.benchmarks.parity import bench_parity
 
-    asked = _asked(recipe, model, tokenizer, shape, data, work, timeout, overrides)
-    _print_table(*bench_parity(asked, steps, at_once), as_json)
+    _print_table(*bench_parity(settings, steps, micro_batch), as_json)
 
 
-@bench.command()
+@commands.command()
+@with_settings("smollm2-135m", timeout=600, random_model=False)
 def greedy(
-    data: DataName = "sample",
-    model: OtherModel = None,
-    recipe: RecipeName = "smollm2-135m",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Test dialogues.")] = 500,
-    new_tokens: Annotated[int, typer.Option("--new-tokens", min=1)] = 50,
-    overrides: Overrides = None,
-    work: Work = None,
-    timeout: Timeout = 600,
-    as_json: AsJson = False,
-    debug: Debug = False,
+    settings: Any, limit: Limit = 500, new_tokens: NewTokens = 50, as_json: AsJson = False, debug: Debug = False
 ) -> None:
     """Decoding: our texts and their ROUGE beside those of transformers' greedy generate, in fp32 and bf16."""
     from flows.benchmarks.greedy import bench_greedy
 
-    asked = _asked(recipe, model, None, "", data, work, timeout, overrides)
-    _print_table(*bench_greedy(asked, limit, new_tokens), as_json)
+    _print_table(*bench_greedy(settings, limit, new_tokens), as_json)
 
 
-@bench.command()
+@commands.command()
 def score(
-    data: DataName = "sample",
+    data: Annotated[
+        str, typer.Option("--data", metavar="SOURCE", help="Data to use, written as data.source in a recipe.")
+    ] = "sample",
     predictions: Annotated[
-        str | None, typer.Option("--predictions", metavar="FILE", help="Text, one line a test dialogue.")
+        str | None, typer.Option("--predictions", metavar="FILE", help="Text file, one line for each test dialogue.")
     ] = None,
-    repeats: Annotated[int, typer.Option("--repeats", min=1)] = 3,
+    repeats: Repeats = 3,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -157,11 +184,13 @@ def score(
     _print_table(*bench_score(data, predictions, repeats), as_json)
 
 
-@bench.command()
+@commands.command()
 def load(
-    artifacts: Annotated[int, typer.Option("--artifacts", min=7, help="In the store that is planned over.")] = 10_000,
+    artifacts: Annotated[
+        int, typer.Option("--artifacts", min=7, help="Number of artifacts in the store that commands read.")
+    ] = 10_000,
     rows: Annotated[
-        int, typer.Option("--rows", min=200, help="Of the dataset that goes through the CPU stages.")
+        int, typer.Option("--rows", min=200, help="Number of rows in the dataset of the CPU stages.")
     ] = 100_000,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -172,35 +201,13 @@ def load(
     _print_table(*bench_load(artifacts, rows), as_json)
 
 
-@bench.command()
-def unchanged(
-    data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="As data.source in a recipe.")] = None,
-    model: OtherModel = None,
-    recipe: RecipeName = "quickstart",
-    repeats: Annotated[int, typer.Option("--repeats", min=1)] = 5,
-    overrides: Overrides = None,
-    work: Work = None,
-    timeout: Timeout = 1800,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """A retraining with nothing to do beside an empty flow, on the server that PREFECT_API_URL names."""
+@commands.command()
+@with_settings("quickstart", data=None, timeout=1800, random_model=False)
+def unchanged(settings: Any, repeats: Repeats = 5, as_json: AsJson = False, debug: Debug = False) -> None:
+    """A retraining with nothing to do beside an empty flow, on the server in PREFECT_API_URL."""
     from flows.benchmarks.unchanged import bench_unchanged
 
-    asked = _asked(recipe, model, None, "", data, work, timeout, overrides)
-    _print_table(*bench_unchanged(asked, repeats), as_json)
-
-
-def _asked(
-    recipe: str, model: str | None, tokenizer: Path | None, shape: str, data: str | None, work: Path | None, timeout: float,
-    overrides: list[str] | None,
-) -> Any:  # fmt: skip
-    from flows.benchmarks.environment import WORK, Asked
-
-    return Asked(
-        recipe=recipe, model=model, tokenizer=tokenizer, shape=shape, data=data, work=work or WORK, timeout=timeout,
-        overrides=tuple(overrides or ()),
-    )  # fmt: skip
+    _print_table(*bench_unchanged(settings, repeats), as_json)
 
 
 def _print_table(rows: list[dict[str, Any]], remark: str, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""doctor: all that can be known to fail before GPU time is spent. Data and prompts are prepared for real and kept."""
+"""doctor: find what would make a run fail before it uses the GPU. The data and prompts that it prepares are kept."""
 
 import json
 import os
@@ -24,64 +24,64 @@ from tasks.reporting.escaping import visible
 from tasks.train import run_trainer
 from tasks.workers.events import NullListener
 
+DEVICES = (
+    "import torch; c = torch.cuda; print(', '.join(f'{c.get_device_name(i)}, "
+    "{c.get_device_properties(i).total_memory / 2**30:.0f} GiB' for i in range(c.device_count())))"
+)
+"""Script that prints the GPUs."""
 
-class EnoughError(Exception):
-    """The graph has reached the trainer; what comes after it is not prepared."""
+
+class ReachedTrainer(Exception):  # noqa: N818  # not an error: it ends the walk
+    """The walk through the DAG has reached the trainer; nothing behind it is prepared."""
 
 
-def doctor(recipe: Recipe, as_json: bool) -> None:
-    """Print every check. StageError if one failed; RequestError if the request itself cannot be met."""
+def check_machine(recipe: Recipe, as_json: bool) -> None:
+    """Print every check. StageError if one failed; RequestError if the recipe's data or model cannot be used."""
     console, store, setup = Terminal().console, _store(), dag.set_up(recipe)
     console.print("checking the GPU, which imports torch …")
-    checks = [_versions(), _device(), store, *_gpu_slots()]
+    checks = [_versions(), _gpu(), store, *_gpu_slots()]
     checks.append(Check("data", "ok", f"{setup.data.origin} at {setup.data.revision[:12]}"))
     checks.append(Check("model", "ok", f"{setup.model.origin} at {setup.model.revision[:12]}, readable"))
-    console.print("preparing the rows as the trainer gets them, and reading the model's tokenizer …")
-    checks += _rows(setup)
+    console.print("preparing the training rows with the model's tokenizer …")
+    checks += _training_rows(setup)
     if as_json:
         print(json.dumps({"recipe": recipe.name, "checks": [check.as_dict() for check in checks]}, ensure_ascii=False))
     else:
-        answers = Terminal().answers
+        output = Terminal().output
         for check in checks:
-            answers.print(visible(str(check)), markup=False)
+            output.print(visible(str(check)), markup=False)
     if failed := [check for check in checks if check.state == "failed"]:
         raise StageError(f"{failed[0].name}: {failed[0].detail}")
 
 
 def _versions() -> Check:
-    found = []
+    versions = []
     for name in RECORDED:
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             return Check("versions", "failed", f"{name} is not installed: run `make setup`")
-    return Check("versions", "ok", f"Python {platform.python_version()}, " + ", ".join(found))
+    return Check("versions", "ok", f"Python {platform.python_version()}, " + ", ".join(versions))
 
 
-def _device() -> Check:
-    """Asked in a process of its own: torch takes seconds to import and holds the GPU once asked."""
-    script = (
-        "import torch; c = torch.cuda; print(', '.join(f'{c.get_device_name(i)}, "
-        "{c.get_device_properties(i).total_memory / 2**30:.0f} GiB' for i in range(c.device_count())))"
-    )
-    asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    if asked.returncode:
-        return Check("GPU", "failed", f"torch does not import: {asked.stderr.strip().splitlines()[-1]}")
-    return (
-        Check("GPU", "ok", asked.stdout.strip())
-        if asked.stdout.strip()
-        else Check("GPU", "note", "no GPU: running on the CPU")
-    )
+def _gpu() -> Check:
+    """The GPUs, from a process of its own: torch takes seconds to import, and holds memory on a GPU until it ends."""
+    process = subprocess.run([sys.executable, "-c", DEVICES], capture_output=True, text=True, check=False)
+    if process.returncode:
+        return Check("GPU", "failed", f"torch cannot be imported: {process.stderr.strip().splitlines()[-1]}")
+    if devices := process.stdout.strip():
+        return Check("GPU", "ok", devices)
+    return Check("GPU", "note", "no GPU: running on the CPU")
 
 
 def _store() -> Check:
     store = Store.current()
     store.check_writable()
-    return Check("store", "ok", f"{store.root} can be written")
+    return Check("store", "ok", f"{store.root} is writable")
 
 
 def _gpu_slots() -> list[Check]:
-    """Whether a slot of the GPU is taken that no run holds; no check where no Prefect server is in use."""
+    """Whether a GPU slot is taken that no run holds; no check if no Prefect server is in use."""
     station, home = station_server()
     url = os.environ.get("PREFECT_API_URL") or station
     if url is None:
@@ -91,25 +91,27 @@ def _gpu_slots() -> list[Check]:
 
     try:
         unheld = describe_unheld(url, home if url == station else None)
-    except Exception as error:  # a server that is away or refuses is not what is looked for here
-        return [Check("GPU slots", "note", f"the Prefect server {url} does not say ({one_line(error, 160)})")]
+    except Exception as error:  # a server that is down or refuses access does not concern this check
+        detail = f"the Prefect server {url} cannot be asked ({one_line(error, 160)})"
+        return [Check("GPU slots", "note", detail)]
     return [Check("GPU slots", "note", each) for each in unheld] or [
-        Check("GPU slots", "ok", f"none is taken on {url} without a run that holds it")
+        Check("GPU slots", "ok", f"every slot that is taken on {url} is held by a run")
     ]
 
 
-def _rows(setup: dag.Setup) -> list[Check]:
-    found: list[Check] = []
+def _training_rows(setup: dag.Setup) -> list[Check]:
+    """Make the data and the prompts, and let the trainer check them."""
+    checks: list[Check] = []
 
-    def step(stage: Stage, of: str | None, spec: Record, **inputs: Input) -> Input:
+    def step(stage: Stage, variant: str | None, spec: Record, **inputs: Input) -> Input:
         refs: dict[str, Ref] = {role: ref for role, ref in inputs.items() if isinstance(ref, Ref)}
         if isinstance(spec, TrainSpec):
-            found.extend(_checks(setup, spec, refs["rows"]))
-            raise EnoughError
-        decision = decide(stage, of, spec, refs)
+            checks.extend(_preflight(setup, spec, refs["rows"]))
+            raise ReachedTrainer
+        decision = decide(stage, variant, spec, refs)
         job = Job(
             stage=stage.name,
-            of=of,
+            of=variant,
             spec=spec.model_dump(mode="json"),
             inputs=refs,
             identity=decision.identity,
@@ -119,15 +121,16 @@ def _rows(setup: dag.Setup) -> list[Check]:
 
     try:
         dag.retrain(setup, step)
-    except EnoughError:
-        return found
-    raise RequestError("the graph has no training stage")
+    except ReachedTrainer:
+        return checks
+    raise RequestError("the DAG has no training stage")
 
 
-def _checks(setup: dag.Setup, spec: TrainSpec, rows: Ref) -> list[Check]:
+def _preflight(setup: dag.Setup, spec: TrainSpec, rows: Ref) -> list[Check]:
+    """The checks that the training worker makes before it trains."""
     store = Store.current()
-    with TemporaryDirectory() as folder:
-        place = Path(folder)
-        context = Context(out=place, work=place, runtime=setup.recipe.runtime, events=NullListener())
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        context = Context(out=folder, work=folder, runtime=setup.recipe.runtime, events=NullListener())
         artifact = Artifact(store.payload(rows.path), store.verified(rows.path))
         return run_trainer(spec, context, artifact, check_only=True).checks

@@ -1,4 +1,4 @@
-"""summarize, prompts, export: the model in people's hands."""
+"""summarize, prompts, export: using a trained model."""
 
 import json
 import sys
@@ -10,15 +10,25 @@ import typer
 from flows.cli.options import AsJson, Debug, Overrides, adapters, recipes
 from flows.cli.options import prompts as prompt_names
 
-using = typer.Typer()
+commands = typer.Typer()
+OptionalRecipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="RECIPE",
+        help="Recipe whose base model to use; default: the adapter's.",
+        autocompletion=recipes,
+    ),
+]
 
 
-@using.command()
+@commands.command()
 def summarize(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="INPUT", help="CSV, JSON lines, Parquet; a transcript, subtitles, a chat as JSON; or -."
+            metavar="INPUT",
+            help="CSV, JSON Lines or Parquet table; transcript, subtitles or JSON chat; - for standard input.",
         ),
     ],
     column: Annotated[
@@ -51,15 +61,7 @@ def summarize(
             help="File to write; default: INPUT.summaries.… for a table, standard output for a conversation.",
         ),
     ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            "--recipe",
-            metavar="RECIPE",
-            help="Recipe whose base model to use; default: the adapter's.",
-            autocompletion=recipes,
-        ),
-    ] = None,
+    recipe: OptionalRecipe = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -71,32 +73,39 @@ def summarize(
     listener = Terminal()
     listener.label = "summarize"
     try:
-        done = summarize_file(source, listener, column, adapter, prompt, out, recipe, overrides or [])
+        result = summarize_file(source, listener, column, adapter, prompt, out, recipe, overrides or [])
     finally:
         listener.close()
     if as_json:
-        print(json.dumps(done, ensure_ascii=False))
+        print(json.dumps(result, ensure_ascii=False))
     else:
-        listener.log(in_words(done))
-        print(done["out"] or done["summary"])
+        listener.log(in_words(result))
+        print(result["out"] or result["summary"])
 
 
-@using.command()
+@commands.command()
 def prompts(
     name: Annotated[
         str | None,
         typer.Option(
             "--show",
             metavar="NAME|FILE",
-            help="Preview: the exact text and the ids at its turns.",
+            help="Preview this prompt: the exact text, and the token ids around it.",
             autocompletion=prompt_names,
         ),
     ] = None,
     dialogue: Annotated[
-        Path | None, typer.Option("--dialogue", metavar="FILE", help="To preview on; a short one unless given.")
+        Path | None,
+        typer.Option("--dialogue", metavar="FILE", help="Dialogue for the preview; default: a short example."),
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", metavar="RECIPE", help="Whose tokenizer and turns.", autocompletion=recipes)
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="RECIPE",
+            help="Recipe whose tokenizer and chat template to use.",
+            autocompletion=recipes,
+        ),
     ] = "quickstart",
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -109,41 +118,44 @@ def prompts(
 
     if name is None:
         rows = prompt_library.listed()
-        print(json.dumps(rows)) if as_json else Terminal().table(rows, "--show NAME for a preview; a file of your own works the same")  # fmt: skip
+        if as_json:
+            print(json.dumps(rows))
+        else:
+            Terminal().table(rows, "--show NAME previews a prompt; a file of your own works too")
         return
-    found, shown = prompt_library.find_prompt(name), prompt_library.dialogue_of(dialogue)
+    prompt, text = prompt_library.find_prompt(name), prompt_library.dialogue_of(dialogue)
     load_recipe(recipe, overrides or [])
     Terminal().console.print(f"loading the tokenizer of recipe {recipe} …", markup=False)
-    seen = prompt_library.preview(found, shown, recipe, overrides or [])
-    print(json.dumps(seen, ensure_ascii=False) if as_json else prompt_library.in_words(seen))
+    preview = prompt_library.preview(prompt, text, recipe, overrides or [])
+    print(json.dumps(preview, ensure_ascii=False) if as_json else prompt_library.in_words(preview))
 
 
-@using.command()
+@commands.command()
 def export(
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder to write.")],
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write; new or empty.")],
     adapter: Annotated[
-        str, typer.Option("--adapter", metavar="champion|latest|ID", help="What to export.", autocompletion=adapters)
+        str,
+        typer.Option("--adapter", metavar="champion|latest|ID", help="Adapter to export.", autocompletion=adapters),
     ] = "champion",
     merged: Annotated[
-        bool, typer.Option("--merged", help="A whole bf16 model for transformers, not an adapter for peft.")
+        bool, typer.Option("--merged", help="Write a complete bf16 model for transformers instead of an adapter.")
     ] = False,
     base: Annotated[
         str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Where others find the base model.")
     ] = None,
     push: Annotated[
-        str | None, typer.Option("--push", metavar="OWNER/NAME", help="Into a private repository of the hub as well.")
+        str | None,
+        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to a private repository on the hub as well."),
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option("--recipe", metavar="RECIPE", help="As for summarize.", autocompletion=recipes)
-    ] = None,
+    recipe: OptionalRecipe = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Write an adapter for plain peft or transformers. A model card comes with it; --merged writes a whole model."""
+    """Write an adapter for plain peft or transformers. Includes a model card; --merged writes a complete model."""
     from flows.inference.export_adapter import export_adapter
 
-    done = export_adapter(adapter, out, merged, base, push, recipe, overrides or [])
-    if done["note"] and not as_json:
-        print(f"dialogsum: {done['note']}", file=sys.stderr)
-    print(json.dumps(done) if as_json else done["url"] or done["out"])
+    result = export_adapter(adapter, out, merged, base, push, recipe, overrides or [])
+    if result["note"] and not as_json:
+        print(f"dialogsum: {result['note']}", file=sys.stderr)
+    print(json.dumps(result) if as_json else result["url"] or result["out"])

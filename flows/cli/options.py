@@ -1,25 +1,38 @@
-"""Arguments and options that several commands have, and what a shell completes them with."""
+"""Arguments and options that several commands share, and their completion in a shell."""
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 
-def completed(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
-    """What a shell offers for a word that was begun; nothing where the names are not to be had."""
+@dataclass
+class Invocation:
+    """Options of one call of the command line that its error handling needs; Typer's context holds it."""
 
-    def offer(incomplete: str) -> list[str]:
-        with suppress(Exception):  # a traceback would stand in the middle of the line that is typed
+    debug: bool = False
+
+
+def _set_debug(context: typer.Context, debug: bool) -> bool:
+    context.ensure_object(Invocation).debug |= debug
+    return debug
+
+
+def completed(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
+    """Completion function for a shell: the names that begin as typed, and none if the names cannot be read."""
+
+    def matching(incomplete: str) -> list[str]:
+        with suppress(Exception):  # a traceback would appear in the middle of the line that is being typed
             return [name for name in names() if name.startswith(incomplete)]
         return []
 
-    return offer
+    return matching
 
 
 def stage_names() -> list[str]:
-    """Those of artifacts/artifact_store.py, which nobody needs for `--help`."""
+    """The seven stages. Imported on call: `--help` does not need the store."""
     from artifacts.artifact_store import NUMBERS
 
     return list(NUMBERS)
@@ -55,7 +68,9 @@ def _keys() -> list[str]:
 
 recipes, prompts, adapters, ids = completed(_recipes), completed(_prompts), completed(_adapters), completed(_ids)
 
-RecipeName = Annotated[str, typer.Argument(help="A name in flows/recipes, or a file.", autocompletion=recipes)]
+RecipeName = Annotated[
+    str, typer.Argument(help="Name of a recipe in flows/recipes, or a file.", autocompletion=recipes)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -68,10 +83,20 @@ Overrides = Annotated[
 Refresh = Annotated[
     list[str] | None,
     typer.Option(
-        "--refresh", metavar="STAGE", help="Rerun this stage even if nothing changed: download, format, train …",
+        "--refresh",
+        metavar="STAGE",
+        help="Rerun this stage even if nothing changed: download, format, train …; repeatable.",
         autocompletion=completed(stage_names),
     ),
-]  # fmt: skip
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error and Prefect's own log.")]
-ArtifactId = Annotated[str, typer.Argument(metavar="ID", autocompletion=ids)]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show the traceback of an error and Prefect's own log.",
+        callback=_set_debug,
+        is_eager=True,  # so that it applies to errors in the options beside it
+    ),
+]
+ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="Id of an artifact.", autocompletion=ids)]

@@ -1,8 +1,8 @@
-"""run, plan, evaluate, promote, rollback, history: the pipeline and what came of it."""
+"""run, plan, evaluate, promote, rollback, history: the pipeline and its results."""
 
 import json
-import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,46 +11,40 @@ import typer
 from artifacts.errors import RequestError, nearest, one_line
 from flows.cli.options import AsJson, Debug, Overrides, RecipeName, Refresh, adapters, prompts, stage_names
 
-running = typer.Typer()
-AdapterName = Annotated[
-    str,
-    typer.Option(
-        "--adapter", metavar="ID|champion|latest|none", help="Which adapter to evaluate.", autocompletion=adapters
-    ),
-]
+commands = typer.Typer()
+ADAPTERS = "ID|champion|latest|none"
 PromptName = Annotated[
     str | None,
-    typer.Option("--prompt", metavar="NAME|FILE", help="Prompt at generation.", autocompletion=prompts),
+    typer.Option("--prompt", metavar="NAME|FILE", help="Prompt for the evaluation.", autocompletion=prompts),
 ]
 
 
-@running.command()
+@commands.command()
 def run(
     recipe: RecipeName = "quickstart",
     overrides: Overrides = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", metavar="K", min=1, help="Train with K seeds and report the spread.")
+        int | None,
+        typer.Option("--seeds", metavar="K", min=1, help="Train with K seeds and report how much the scores vary."),
     ] = None,
     refresh: Refresh = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Retrain: data, prompts, adapter, summaries, scores, report. What has not changed is reused."""
+    """Retrain: data, prompts, adapter, summaries, scores, report. Unchanged stages are reused."""
     overrides = [*(overrides or []), *([f"seeds={seeds}"] if seeds is not None else [])]
-    _execute("retrain", recipe, overrides, refresh, as_json, debug)
+    parameters = _prepare_run(recipe, overrides, refresh, debug)
+    from flows.pipeline import retrain
+
+    _execute(retrain, parameters, as_json)
 
 
-@running.command()
+@commands.command()
 def plan(
     recipe: RecipeName = "quickstart",
     adapter: Annotated[
         str | None,
-        typer.Option(
-            "--adapter",
-            metavar="ID|champion|latest|none",
-            help="Plan `evaluate` instead of `run`.",
-            autocompletion=adapters,
-        ),
+        typer.Option("--adapter", metavar=ADAPTERS, help="Plan `evaluate` instead of `run`.", autocompletion=adapters),
     ] = None,
     prompt: PromptName = None,
     overrides: Overrides = None,
@@ -58,17 +52,17 @@ def plan(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Say for each stage whether it would run or be reused, and why. Runs nothing."""
+    """Show which stages would run or be reused, and why. Runs nothing."""
     from flows.recipe import load_recipe
 
-    loaded = load_recipe(recipe, _with_prompt(overrides, prompt))
-    planner_refresh = frozenset(_stage_names(refresh))
-    from flows import dag  # pandas and rouge_score take a second
+    loaded, stages = load_recipe(recipe, _with_prompt(overrides, prompt)), frozenset(_checked_stages(refresh))
+    # imported after the request is validated: the stages import NumPy, PyArrow and rouge_score
+    from flows import dag
     from flows.adapter_lookup import find_adapter
     from flows.cli.terminal import Terminal
     from flows.planner import Planner
 
-    setup, planner = dag.set_up(loaded), Planner(planner_refresh)
+    setup, planner = dag.set_up(loaded), Planner(stages)
     if adapter is None:
         dag.retrain(setup, planner.step)
     else:
@@ -79,101 +73,104 @@ def plan(
         Terminal().stages(planner.stages)
 
 
-@running.command()
+@commands.command()
 def evaluate(
     recipe: RecipeName = "quickstart",
-    adapter: AdapterName = "latest",
+    adapter: Annotated[
+        str,
+        typer.Option("--adapter", metavar=ADAPTERS, help="Adapter to evaluate.", autocompletion=adapters),
+    ] = "latest",
     prompt: PromptName = None,
     overrides: Overrides = None,
     refresh: Refresh = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Evaluate an adapter, such as under another prompt. Trains nothing."""
-    _execute("evaluate", recipe, _with_prompt(overrides, prompt), refresh, as_json, debug, adapter=adapter)
+    """Evaluate an adapter, for example with a different prompt. Trains nothing."""
+    parameters = _prepare_run(recipe, _with_prompt(overrides, prompt), refresh, debug)
+    from flows.pipeline import evaluate
+
+    _execute(evaluate, parameters | {"adapter": adapter}, as_json)
 
 
-@running.command()
+@commands.command()
 def promote(
     recipe: RecipeName = "quickstart",
     adapter: Annotated[
-        str, typer.Option("--adapter", metavar="ID|latest", help="The candidate.", autocompletion=adapters)
+        str, typer.Option("--adapter", metavar="ID|latest", help="Adapter to promote.", autocompletion=adapters)
     ] = "latest",
     overrides: Overrides = None,
     refresh: Refresh = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Make an adapter champion if it passes the gate. Compares it with base model and champion."""
-    summary = _execute("promote", recipe, overrides, refresh, as_json, debug, adapter=adapter)
+    """Make an adapter champion if it passes the gate. The gate compares it with the base model and the champion."""
+    parameters = _prepare_run(recipe, overrides, refresh, debug)
+    from flows.pipeline import promote
+
+    summary = _execute(promote, parameters | {"adapter": adapter}, as_json)
     if not as_json:
         from flows.cli.comparison import compare
-        from flows.cli.terminal import Terminal
+        from flows.cli.terminal import stdout_console
 
-        scores = next(e for e in summary["stages"] if e["stage"] == "score")
-        compare(scores["artifact"], Terminal().answers)
+        scores = next(entry for entry in summary["stages"] if entry["stage"] == "score")
+        compare(scores["artifact"], stdout_console())
 
 
-@running.command()
+@commands.command()
 def rollback(
     recipe: RecipeName = "quickstart", overrides: Overrides = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Restore the previous champion. Retraining does not bring the present one back."""
-    base = _base(recipe, overrides)
+    """Restore the previous champion. Retraining does not promote the current one again."""
+    base = _base_revision(recipe, overrides)
     from artifacts.champions import Champions
 
     champions = Champions(base)
-    before = champions.roll_back(run="by hand")
+    champion = champions.roll_back(run="by hand")
     withdrawn = champions.stack[-1][0].adapter
     if as_json:
-        print(json.dumps({"champion": before.adapter if before else None, "withdrawn": withdrawn}))
+        print(json.dumps({"champion": champion.adapter if champion else None, "withdrawn": withdrawn}))
         return
-    given = [
-        *([] if recipe == "quickstart" else [recipe]),
-        *(word for each in overrides or [] for word in ("--set", each)),
-    ]
-    undo = shlex.join(["dialogsum", "promote", *given, "--adapter", withdrawn])
-    now = f"{before.adapter} is champion again" if before else "there is none now"
+    arguments = [] if recipe == "quickstart" else [recipe]
+    for override in overrides or []:
+        arguments += ["--set", override]
+    undo = shlex.join(["dialogsum", "promote", *arguments, "--adapter", withdrawn])
+    now = f"{champion.adapter} is champion again" if champion else "there is none now"
     print(f"{withdrawn} is no longer champion; {now}. Undo: {undo}")
 
 
-@running.command()
+@commands.command()
 def history(
     recipe: RecipeName = "quickstart",
     overrides: Overrides = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw it as well.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the history into this file as well.")
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Show every evaluation of a base model, and who became champion."""
-    base = _base(recipe, overrides)
-    from flows import evaluation_history as told
+    base = _base_revision(recipe, overrides)
+    from flows.cli.history import show_history
 
-    told.history(base, as_json, plot)
+    show_history(base, as_json, plot)
 
 
-def _execute(
-    flow: str,
-    recipe: str,
-    overrides: list[str] | None,
-    refresh: list[str] | None,
-    as_json: bool,
-    debug: bool,
-    **more: str,
-) -> dict[str, Any]:
+def _prepare_run(recipe: str, overrides: list[str] | None, refresh: list[str] | None, debug: bool) -> dict[str, Any]:
+    """Parameters of a flow. Raises the request's errors before Prefect is imported and a server is started."""
     from artifacts.artifact_store import Store
+    from flows.prefect_environment import configure_prefect
     from flows.recipe import load_recipe
 
-    load_recipe(recipe, overrides or [])  # refuse a wrong request before the heavy imports
-    names = _stage_names(refresh)
-    Store.current().check_writable()  # before a Prefect server starts for nothing
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    # Prefect's own 20 s are too few on a busy machine
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if debug else "CRITICAL")
-    # a station takes a run for dead after five minutes without one (flows/station/provisioning.py); Prefect's own pace is 180 s
-    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
-    from flows import pipeline
+    load_recipe(recipe, overrides or [])
+    stages = _checked_stages(refresh)
+    Store.current().check_writable()
+    configure_prefect(debug)
+    return {"recipe": recipe, "overrides": overrides or [], "refresh": stages}
+
+
+def _execute(flow: Callable[..., Any], parameters: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    """Run a flow in this process and print its scores. Returns what `--json` prints."""
     from flows.cli.terminal import Terminal
     from flows.station.server_check import answering, check_server, find_reports
     from tasks.prefect_task import terminal
@@ -183,18 +180,19 @@ def _execute(
     listener = Terminal()
     terminal.set(listener)
     with answering():
-        summary = getattr(pipeline, flow)(recipe=recipe, overrides=overrides or [], refresh=names, **more)
+        summary: dict[str, Any] = flow(**parameters)
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))
     else:
+        from artifacts.artifact_store import Store
         from flows.labels import labels_of
 
         scores = next(e["artifact"] for e in summary["stages"] if (e["stage"], e["of"]) == ("score", None))
         listener.scores(summary, labels_of(Store.current().by_id(scores)))
-    return summary  # type: ignore[no-any-return]
+    return summary
 
 
-def _base(recipe: str, overrides: list[str] | None) -> str:
+def _base_revision(recipe: str, overrides: list[str] | None) -> str:
     """Revision of the recipe's base model."""
     from flows.recipe import load_recipe
 
@@ -205,7 +203,7 @@ def _base(recipe: str, overrides: list[str] | None) -> str:
 
 
 def _with_prompt(overrides: list[str] | None, prompt: str | None) -> list[str]:
-    """The overrides, and `--prompt` as one of them. RequestError that names --prompt if there is no such prompt."""
+    """The overrides, with `--prompt` as one of them. RequestError that names --prompt if there is no such prompt."""
     if prompt:
         from flows.recipe import PROMPTS
         from tasks.models.prompt_template import load_prompt
@@ -214,7 +212,8 @@ def _with_prompt(overrides: list[str] | None, prompt: str | None) -> list[str]:
     return [*(overrides or []), *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])]
 
 
-def _stage_names(refresh: list[str] | None) -> list[str]:
+def _checked_stages(refresh: list[str] | None) -> list[str]:
+    """The stages to rerun. RequestError if one does not exist."""
     for name in refresh or []:
         if name not in stage_names():
             raise RequestError(f"--refresh: no stage {one_line(name, 60)!r}{nearest(name, stage_names())}")

@@ -1,4 +1,4 @@
-"""What README says of commands and stages, made from the code: `make readme` writes it, a test compares."""
+"""Blocks of README that are generated from the code: `make readme` writes them, a test compares them."""
 
 import ast
 from importlib import import_module
@@ -8,29 +8,32 @@ from typing import Any
 import typer
 
 from flows.cli.main import app
-from flows.cli.results_table import put
+from flows.cli.results_table import replace_block
 from tasks.registry import STAGES
 
 COMMON = ("--set", "--json", "--debug", "--help")
-"""Options that README explains once."""
+"""Options that README explains once, outside the table of commands."""
 ROOT = Path(__file__).resolve().parent.parent.parent
 README = ROOT / "README.md"
 SHOWN = ("recipes", "prompts", "sample")
-"""Folders of data beside the modules."""
+"""Data folders that the tree lists."""
 
 
 def commands() -> str:
-    """A row a command: its arguments, its own options, and the first sentence of its help."""
-    command: Any = typer.main.get_command(app)
-    rows = [
-        f"| `{' '.join(filter(None, [name, _arguments(found)]))}` | {_options(found)} | {_sentence(found.help)} |"
-        for name, found in command.commands.items()
-    ]
+    """A row for each command: its arguments, its own options, and the first sentence of its help."""
+    group: Any = typer.main.get_command(app)
+    rows = []
+    for name, command in group.commands.items():
+        usage = " ".join(filter(None, [name, _arguments(command)]))
+        rows.append(f"| `{usage}` | {_options(command)} | {_first_sentence(command.help)} |")
     return "\n".join(["| dialogsum … | options | |", "|---|---|---|", *rows])
 
 
 def stages() -> str:
-    """A row a stage: the first line of its module, `name: what it reads -> what it writes.`, and its work pool."""
+    """A row for each stage: what it reads and writes, and its work pool.
+
+    The first line of a stage's module is `name: what it reads -> what it writes.`
+    """
     rows = []
     for name, stage in STAGES.items():
         module = import_module(stage.function.__module__)
@@ -41,7 +44,7 @@ def stages() -> str:
 
 
 def tree() -> str:
-    """A line a package and a file: the first line of its docstring. Packages come before the files beside them."""
+    """A line for each package and each file, with the first line of its docstring; packages come before files."""
     return "\n".join(["```", *(line for top in ("flows", "tasks", "artifacts") for line in _folder(ROOT / top)), "```"])
 
 
@@ -67,27 +70,27 @@ BLOCKS = {"commands": commands, "stages": stages, "tree": tree}
 
 
 def marks(name: str) -> tuple[str, str]:
-    """What stands in README before a block and after it."""
+    """The lines before and after a block in README."""
     return f"<!-- {name}: make readme -->", f"<!-- end of {name} -->"
 
 
 def _arguments(command: Any) -> str:
     if hasattr(command, "commands"):
         return " / ".join(command.commands)
-    given = [p for p in command.params if p.param_type_name == "argument"]
-    names = [(p.metavar or p.name.upper(), p.required) for p in given]
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    names = [(p.metavar or p.name.upper(), p.required) for p in arguments]
     return " ".join(name if required or name.startswith("[") else f"[{name}]" for name, required in names)
 
 
 def _options(command: Any) -> str:
-    found = [p.opts[0] for p in command.params if p.param_type_name == "option"]
-    return " ".join(f"`{name}`" for name in found if name not in COMMON)
+    options = [p.opts[0] for p in command.params if p.param_type_name == "option"]
+    return " ".join(f"`{option}`" for option in options if option not in COMMON)
 
 
-def _sentence(text: str) -> str:
+def _first_sentence(text: str) -> str:
     return " ".join(text.split()).split(". ")[0].rstrip(".")
 
 
 if __name__ == "__main__":
-    for name, made in BLOCKS.items():
-        put(README, *marks(name), made())
+    for name, block in BLOCKS.items():
+        replace_block(README, *marks(name), block())

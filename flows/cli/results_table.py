@@ -1,4 +1,4 @@
-"""results: the table of results, as Markdown, from score artifacts alone."""
+"""results: the table of results in Markdown, made from score artifacts alone."""
 
 import re
 from pathlib import Path
@@ -20,66 +20,66 @@ HEADER = (
 )
 
 
-def results(ids: list[str]) -> str:
-    """One line a system of each score artifact (those named, else all that are nobody's rival or further seed).
+def markdown_table(ids: list[str]) -> str:
+    """One row for each system of each score artifact: of those in `ids`, or else of all evaluations.
 
-    A base model that several evaluations share is shown once. F1 x 100 under the headline protocol, in brackets the
-    95 % interval; seconds and peak memory are those of the artifacts' own run.
+    A base model that several evaluations share has one row. Scores are F1 x 100 under the headline protocol, with
+    the 95 % interval in brackets. Seconds and peak memory are those of the run that made the artifact. RequestError if
+    an id is not that of a score artifact, or if there are no evaluations.
     """
     store = Store.current()
-    chosen = [store.by_id(name) for name in ids] or [
+    scores = [store.by_id(name) for name in ids] or [
         m for m in store.manifests("score") if m.of is None and "intervals" in m.facts
     ]
-    if any(m.stage != "score" for m in chosen):
-        raise RequestError("results are made of score artifacts (score-…): see `dialogsum show`")
-    if not chosen:
+    if any(m.stage != "score" for m in scores):
+        raise RequestError("results are made from score artifacts (score-…): `dialogsum show` lists them")
+    if not scores:
         raise RequestError(f"no evaluations in {store.root} yet: `dialogsum run` makes one")
     lines = [*HEADER]
     seen = set()
-    for m in chosen:
+    for m in scores:
         for system in (System.BASE, System.TUNED):
             if system in m.inputs and m.inputs[system].digest not in seen:
                 seen.add(m.inputs[system].digest)
-                lines.append(_line(store, m, system))
-    protocol = chosen[-1].facts["protocol"]
+                lines.append(_row(store, m, system))
+    protocol = scores[-1].facts["protocol"]
     notes = [f"F1 x 100, {protocol['name']}, {protocol['package']}; interval: {protocol['interval']}."]
-    made = ((m.made.origin.get("recipe", ""), m.made.origin.get("overrides", "")) for m in chosen)
-    for recipe, overrides in overrides_by_recipe(made):
+    origins = ((m.made.origin.get("recipe", ""), m.made.origin.get("overrides", "")) for m in scores)
+    for recipe, overrides in overrides_by_recipe(origins):
         notes += ["", f"Recipe {visible(recipe)} with `{visible(overrides).replace('`', chr(39))}`."]
     return "\n".join([*lines, "", *notes, ""])
 
 
-def write(readme: Path, table: str) -> None:
-    """Put the table between its marks in a Markdown file. RequestError if they are not there."""
-    put(readme, BEGIN, END, table)
-
-
-def put(file: Path, begin: str, end: str, block: str) -> None:
-    """Put a block between two marks in a Markdown file. RequestError if they are not there."""
+def replace_block(file: Path, begin: str, end: str, block: str) -> None:
+    """Write `block` between two marks in a Markdown file. RequestError if the file is unreadable or has no such marks."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
     if begin not in text or end not in text:
         raise RequestError(f"{file}: has no lines {begin!r} and {end!r} to put the block between")
-    before, after = text.split(begin)[0], text.split(end)[1]
-    file.write_text(f"{before}{begin}\n\n{block.rstrip()}\n\n{end}{after}", encoding="utf-8")
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    file.write_text(f"{head}{begin}\n\n{block.rstrip()}\n\n{end}{tail}", encoding="utf-8")
 
 
-def _line(store: Store, scores: Manifest, system: str) -> str:
-    row = Scores.load(store.payload(scores.path)).under_headline_protocol
+def _row(store: Store, scores: Manifest, system: str) -> str:
+    headline = Scores.load(store.payload(scores.path)).under_headline_protocol
     outputs = store.by_id(scores.inputs[system].id)
     adapter = store.by_id(outputs.inputs["adapter"].id) if "adapter" in outputs.inputs else None
-    by_type = (row.systems[system][name] for name in ROUGE_TYPES[:3])
-    cells = [f"{score.f1:.2f} ({score.interval[0]:.1f} to {score.interval[1]:.1f})" for score in by_type]
-    how = describe_decoding(outputs.identity["config"]["generate"])
     prompt = prompts_of({system: outputs}).get(system)
-    name = f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{how}"
+    if prompt and not re.fullmatch(r"[\w.-]+", prompt):
+        prompt = escape_markdown(quoted(prompt))
+    decoding = describe_decoding(outputs.identity["config"]["generate"])
     peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
-    return "| " + " | ".join(
-        [
-            name, scores.made.origin.get("recipe", ""), *cells, f"{row.protocol.dialogues} x {row.protocol.references_per_row} references",
-            (prompt if re.fullmatch(r"[\w.-]+", prompt) else escape_markdown(quoted(prompt))) if prompt else "-",
-            f"{adapter.made.seconds:.0f} s" if adapter else "-", f"{outputs.made.seconds:.0f} s", f"{peak:.1f} GiB" if peak else "-",
-        ]
-    ) + " |"  # fmt: skip
+    by_type = (headline.systems[system][name] for name in ROUGE_TYPES[:3])
+    cells = [
+        f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{decoding}",
+        scores.made.origin.get("recipe", ""),
+        *(f"{score.f1:.2f} ({score.interval[0]:.1f} to {score.interval[1]:.1f})" for score in by_type),
+        f"{headline.protocol.dialogues} x {headline.protocol.references_per_row} references",
+        prompt or "-",
+        f"{adapter.made.seconds:.0f} s" if adapter else "-",
+        f"{outputs.made.seconds:.0f} s",
+        f"{peak:.1f} GiB" if peak else "-",
+    ]
+    return f"| {' | '.join(cells)} |"

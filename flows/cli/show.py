@@ -1,39 +1,41 @@
-"""show: the artifacts of the store, or one of them with its lineage, verified."""
+"""show: list the artifacts of the store, or verify one of them with everything it was made from."""
 
 import json
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.tree import Tree
 
 from artifacts.artifact_store import DamageError, Store
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Manifest
+from flows.cli.terminal import minute, new_table, stdout_console
 from tasks.reporting.escaping import visible
 
+INTACT = "whole"
+"""State of an artifact whose files have the recorded digests."""
 
-def show(artifact: str | None, as_json: bool) -> None:
-    """Print to standard output. StageError if the artifact that was asked for, or one it came from, is damaged."""
+
+def show_artifacts(artifact: str | None, as_json: bool) -> None:
+    """Print all artifacts, or one with its lineage. StageError if an artifact of the lineage is damaged."""
     store = Store.current()
     if artifact is None:
-        _list(store.manifests(), as_json)
+        _print_list(store.manifests(), as_json)
         return
     manifest = store.by_id(artifact)
     lineage = list(walk(store, manifest))
     if as_json:
         print(json.dumps({"artifact": manifest.model_dump(mode="json"), "lineage": lineage}, ensure_ascii=False))
     else:
-        _one(manifest, lineage, store.absolute(manifest.path))
-    if damaged := [entry for entry in lineage if entry["state"] != "whole"]:
-        raise StageError(f"{damaged[0]['artifact']}: {damaged[0]['state']}; run its recipe again to make it anew")
+        _print_artifact(manifest, lineage, store.absolute(manifest.path))
+    if damaged := [entry for entry in lineage if entry["state"] != INTACT]:
+        raise StageError(f"{damaged[0]['artifact']}: {damaged[0]['state']}; rerun its recipe to rebuild it")
 
 
 def walk(store: Store, manifest: Manifest, role: str = "", depth: int = 0) -> Iterator[dict[str, Any]]:
-    """The artifact and all it was made from, depth first, each verified."""
+    """Yield the artifact and everything that it was made from, depth first; verify each."""
     yield {
         "artifact": manifest.id,
         "role": role,
@@ -43,11 +45,11 @@ def walk(store: Store, manifest: Manifest, role: str = "", depth: int = 0) -> It
     }
     for name, ref in manifest.inputs.items():
         try:
-            found = store.by_id(ref.id)
+            source = store.by_id(ref.id)
         except RequestError as error:
             yield {"artifact": ref.id, "role": name, "depth": depth + 1, "rows": None, "state": one_line(error, 120)}
             continue
-        yield from walk(store, found, name, depth + 1)
+        yield from walk(store, source, name, depth + 1)
 
 
 def _state(store: Store, manifest: Manifest) -> str:
@@ -55,31 +57,26 @@ def _state(store: Store, manifest: Manifest) -> str:
         store.verified(manifest.path)
     except DamageError as error:
         return f"damaged: {error}"
-    return "whole"
+    return INTACT
 
 
-def _list(manifests: list[Manifest], as_json: bool) -> None:
+def _print_list(manifests: list[Manifest], as_json: bool) -> None:
     if as_json:
         print(json.dumps([m.model_dump(mode="json") for m in manifests], ensure_ascii=False))
         return
-    table = Table(box=None, pad_edge=False)
-    for heading in ("artifact", "of", "name", "rows", "bytes", "seconds", "made (UTC)"):
-        table.add_column(heading, justify="right" if heading in ("rows", "bytes", "seconds") else "left", no_wrap=True)
+    figures = ("rows", "bytes", "seconds")
+    table = new_table("artifact", "of", "name", *figures, "made (UTC)", right=figures)
     for m in manifests:
         size = sum(seal.bytes for seal in m.files.values())
         name = m.path.split("/")[-1].rsplit("_", 1)[0]
-        table.add_row(
-            m.id, m.of or "", name, str(m.rows), f"{size:,}", f"{m.made.seconds:.1f}", m.made.at[:19].replace("T", " ")
-        )
-    Console(highlight=False, width=None if sys.stdout.isatty() else 160).print(
-        table if manifests else "no artifacts yet: `dialogsum run` makes them"
-    )
+        table.add_row(m.id, m.of or "", name, str(m.rows), f"{size:,}", f"{m.made.seconds:.1f}", minute(m.made.at))
+    stdout_console().print(table if manifests else "no artifacts yet: `dialogsum run` makes them")
 
 
-def _one(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+def _print_artifact(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:
+    console, origin = Console(highlight=False, soft_wrap=True), manifest.made
     console.print(
-        f"[bold]{manifest.id}[/bold]  {manifest.rows} rows, {manifest.made.seconds:.1f} s, made {manifest.made.at[:19]} UTC"
+        f"[bold]{manifest.id}[/bold]  {manifest.rows} rows, {origin.seconds:.1f} s, made {minute(origin.at)} UTC"
     )
     console.print(escape(path))
     for name, seal in manifest.files.items():
@@ -87,13 +84,13 @@ def _one(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:
     tree = Tree("lineage")
     nodes = {-1: tree}
     for entry in lineage:
-        colour = "green" if entry["state"] == "whole" else "red"
+        colour = "green" if entry["state"] == INTACT else "red"
         label = f"{entry['artifact']} {entry['role']}  [{colour}]{escape(entry['state'])}[/{colour}]"
         nodes[entry["depth"]] = nodes[entry["depth"] - 1].add(label)
     console.print(tree)
     settings = json.dumps(manifest.identity["config"], indent=1, ensure_ascii=False)
     console.print(f"settings {escape(visible(settings))}")
     if manifest.facts:
-        console.print(f"findings {escape(visible(json.dumps(manifest.facts, indent=1, ensure_ascii=False)))}")
-    if manifest.made.measured:
-        console.print(f"measured {escape(visible(json.dumps(manifest.made.measured, ensure_ascii=False)))}")
+        console.print(f"facts {escape(visible(json.dumps(manifest.facts, indent=1, ensure_ascii=False)))}")
+    if origin.measured:
+        console.print(f"measured {escape(visible(json.dumps(origin.measured, ensure_ascii=False)))}")

@@ -4,49 +4,53 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import recipes
+from flows.cli.options import Debug, recipes
 
-station = typer.Typer(help="Prefect server, deployments and workers on this machine.")
+commands = typer.Typer(help="Prefect server, deployments and workers on this machine.")
 
 
-@station.command()
+@commands.command()
 def up(
-    port: Annotated[int, typer.Option("--port", help="Port of the server.")] = 4200,
+    port: Annotated[int, typer.Option("--port", help="Port of the Prefect server.")] = 4200,
     host: Annotated[str, typer.Option("--host", help="Interface to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    gpu_workers: Annotated[int, typer.Option("--gpu-workers", min=1, help="Each gets its share of the GPUs.")] = 1,
+    gpu_workers: Annotated[
+        int, typer.Option("--gpu-workers", min=1, help="Number of GPU workers; the GPUs are divided among them.")
+    ] = 1,
     notify: Annotated[
-        str | None, typer.Option("--notify", metavar="URL", help="Gets a POST when a model is rejected or a run fails.")
+        str | None,
+        typer.Option("--notify", metavar="URL", help="POST here when a model is rejected or a run fails."),
     ] = None,
     reports_port: Annotated[
-        int | None, typer.Option("--reports-port", help="Port of the report server; the one after --port unless given.")
+        int | None, typer.Option("--reports-port", help="Port of the report server; default: --port plus 1.")
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
             "--recipe",
             metavar="NAME",
-            help="Default recipe of the deployments; otherwise the champion's, or one that can run here.",
+            help="Default recipe of the deployments; default: the champion's, or one that can run here.",
             autocompletion=recipes,
         ),
     ] = None,
+    debug: Debug = False,
 ) -> None:
-    """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
-    from flows.station import supervisor as running
+    """Start server, workers and deployments. Running it again restarts what has stopped."""
+    from flows.station import supervisor
 
-    running.up(port, host, gpu_workers, notify, reports_port, recipe)
-
-
-@station.command()
-def down() -> None:
-    """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
-    from flows.station import supervisor as running
-
-    running.down()
+    supervisor.up(port, host, gpu_workers, notify, reports_port, recipe)
 
 
-@station.command()
-def status() -> None:
-    """Print what runs and where."""
-    from flows.station import supervisor as running
+@commands.command()
+def down(debug: Debug = False) -> None:
+    """Stop runs, workers and server. Finished stages are kept; an interrupted run resumes when it is started again."""
+    from flows.station import supervisor
 
-    running.status()
+    supervisor.down()
+
+
+@commands.command()
+def status(debug: Debug = False) -> None:
+    """Show what is running, the next scheduled run, and problems."""
+    from flows.station import supervisor
+
+    supervisor.status()

@@ -1,122 +1,127 @@
-"""gc and store: what can go, and what the store holds."""
+"""gc and store: what garbage collection would remove or removes, and what the store holds."""
 
 import json
 import shutil
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
-from rich.table import Table
 
 from artifacts import garbage_collection, retention
 from artifacts.artifact_store import NUMBERS, Store
 from artifacts.errors import RequestError
+from flows.cli.terminal import minute, new_table
 
-SCRATCH = ("unpacked base models", "copies of the remote store", "checkpoints and unfinished stages")
-"""What lies in the scratch folder; `models` is written by tasks/models/loading.py, copies by artifacts/remote_backend.py."""
+MODELS, COPIES, UNFINISHED = (
+    "unpacked base models",
+    "copies of the remote store",
+    "checkpoints and unfinished stages",
+)
+"""What the scratch folder holds. tasks/models/loading.py writes the models, artifacts/remote_backend.py the copies."""
 
 
-def gc(days: float, delete: bool, as_json: bool) -> None:
-    """Print what nobody needs any more; with `delete`, remove it."""
+def collect_garbage(days: float, delete: bool, as_json: bool) -> None:
+    """Print the artifacts and files that are no longer needed and older than `days`; with `delete`, remove them.
+
+    RequestError if `days` is not from 0 to 36500.
+    """
     if not 0 <= days <= 36500:
         raise RequestError(f"--days: got {days:g}, expected 0 to 36500")
     store = Store.current()
     if delete:
         store.check_writable()
-    found = garbage_collection.survey(days)
-    items = garbage_collection.remove(found.items, days) if delete else list(found.items)
-    total = sum(item.bytes for item in items)
+    report = garbage_collection.survey(days)
+    items = garbage_collection.remove(report.items, days) if delete else list(report.items)
+    size = sum(item.bytes for item in items)
     if as_json:
-        told = [item.model_dump(mode="json") for item in items]
-        print(
-            json.dumps({"store": str(store.root), "deleted": delete, "bytes": total, "items": told, "kept": found.kept})
-        )
+        dumped = [item.model_dump(mode="json") for item in items]
+        content = {"store": str(store.root), "deleted": delete, "bytes": size, "items": dumped, "kept": report.kept}
+        print(json.dumps(content))
         return
     console = Console(highlight=False, soft_wrap=True)
     if items:
-        console.print(_table(("what", "", "bytes", "of (UTC)"), [
-            (item.kind, item.what, f"{item.bytes:,}", item.at[:16].replace("T", " ")) for item in items
-        ]))  # fmt: skip
-    console.print(f"{len(found.kept)} artifacts kept ({in_words(found.kept_bytes)})")
+        table = new_table("kind", "name", "bytes", "at (UTC)", right=("bytes",))
+        for item in items:
+            table.add_row(item.kind, escape(item.what), f"{item.bytes:,}", minute(item.at))
+        console.print(table)
+    console.print(f"{len(report.kept)} artifacts kept ({decimal(report.kept_bytes)})")
     if delete:
-        console.print(f"{len(items)} removed, {in_words(total)} freed")
+        console.print(f"{len(items)} removed ({decimal(size)})")
     elif items:
-        console.print(f"{len(items)} can go, {in_words(total)}: `dialogsum gc --days {days:g} --delete` removes them")
+        command = f"dialogsum gc --days {days:g} --delete"
+        console.print(f"{len(items)} can be removed ({decimal(size)}): `{command}` removes them")
     else:
         console.print("nothing to remove")
 
 
-def statistics(as_json: bool) -> None:
-    """Print how much each stage has in the store, since when, and what is kept by name."""
-    found = measure()
+def show_store(as_json: bool) -> None:
+    """Print how much of each stage the store holds, since when, and which artifacts are champions or pinned."""
+    figures = measure()
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(json.dumps(figures, ensure_ascii=False))
         return
     console = Console(highlight=False, soft_wrap=True)
-    console.print(escape(found["store"]))
-    console.print(_table(("stage", "artifacts", "bytes", "oldest (UTC)", "newest (UTC)"), [
-        (row["stage"], str(row["count"]), f"{row['bytes']:,}", *(_short(row[name]) for name in ("oldest", "newest")))
-        for row in found["stages"]
-    ]))  # fmt: skip
-    parts = ", ".join(f"{what} {in_words(size)}" for what, size in found["scratch"].items() if size)
-    console.print(
-        f"total {in_words(found['bytes'])}; local scratch {in_words(found['scratch_bytes'])}{parts and f' ({parts})'}"
-    )
+    console.print(escape(figures["store"]))
+    table = new_table("stage", "artifacts", "bytes", "oldest (UTC)", "newest (UTC)", right=("artifacts", "bytes"))
+    for row in figures["stages"]:
+        times = [minute(row[name]) if row[name] else "-" for name in ("oldest", "newest")]
+        table.add_row(row["stage"], str(row["count"]), f"{row['bytes']:,}", *times)
+    console.print(table)
+    parts = ", ".join(f"{kind} {decimal(size)}" for kind, size in figures["scratch"].items() if size)
+    scratch = f"{decimal(figures['scratch_bytes'])}{parts and f' ({parts})'}"
+    console.print(f"total {decimal(figures['bytes'])}; local scratch {scratch}")
     if parts:
-        console.print(escape(
-            f"to free scratch: remove {found['scratch_folder']} while no run is active (base models are unpacked again when "
-            "needed), or let `dialogsum gc --delete` remove what is older than 30 days"
-        ))  # fmt: skip
-    for what in ("champions", "pinned"):
-        console.print(f"{what}: {', '.join(found[what]) or 'none'}")
+        console.print(
+            f"to free scratch: remove {escape(figures['scratch_folder'])} while no run is active (base models are "
+            "unpacked again when needed), or let `dialogsum gc --delete` remove what is older than 30 days"
+        )
+    for kind in ("champions", "pinned"):
+        console.print(f"{kind}: {', '.join(figures[kind]) or 'none'}")
 
 
 def measure() -> dict[str, Any]:
-    """The figures of `dialogsum store --json`."""
+    """The figures that `dialogsum store --json` prints; sizes in bytes."""
     store = Store.current()
     stages = []
     for stage in NUMBERS:
-        made = store.manifests(stage)
-        stages.append({
-            "stage": stage, "count": len(made), "bytes": sum(map(garbage_collection.size, made)),
-            "oldest": made[0].made.at if made else None, "newest": made[-1].made.at if made else None,
-        })  # fmt: skip
-    scratch = {  # by number, since a file may have two names there
-        (stat := file.lstat()).st_ino: (_kind_of_scratch(file.relative_to(store.scratch).parts[0]), stat.st_size)
-        for file in store.scratch.rglob("*") if file.is_file()
-    }  # fmt: skip
-    kinds = {kind: sum(size for its, size in scratch.values() if its == kind) for kind in SCRATCH}
-    free = shutil.disk_usage(store.root.path).free if store.is_local and store.scratch.parent.is_dir() else None
+        manifests = store.manifests(stage)
+        stages.append(
+            {
+                "stage": stage,
+                "count": len(manifests),
+                "bytes": sum(map(garbage_collection.size, manifests)),
+                "oldest": manifests[0].made.at if manifests else None,
+                "newest": manifests[-1].made.at if manifests else None,
+            }
+        )
+    scratch = _scratch_bytes(store)
+    has_free = store.is_local and store.scratch.parent.is_dir()
     return {
-        "store": str(store.root), "stages": stages, "bytes": sum(row["bytes"] for row in stages),
-        "scratch_bytes": sum(kinds.values()), "scratch": kinds, "scratch_folder": str(store.scratch), "free_bytes": free, "pinned": retention.pins(),
+        "store": str(store.root),
+        "stages": stages,
+        "bytes": sum(row["bytes"] for row in stages),
+        "scratch_bytes": sum(scratch.values()),
+        "scratch": scratch,
+        "scratch_folder": str(store.scratch),
+        "free_bytes": shutil.disk_usage(store.root.path).free if has_free else None,
+        "pinned": retention.pins(),
         "champions": [name for name, why in retention.championed().items() if why == "champion"],
-    }  # fmt: skip
+    }
 
 
-def _kind_of_scratch(folder: str) -> str:
-    """What a folder or file directly below the scratch folder is for."""
-    unpacked, copies, unfinished = SCRATCH
-    return unpacked if folder == "models" else copies if folder in garbage_collection.CACHES else unfinished
+def _scratch_bytes(store: Store) -> dict[str, int]:
+    """Kind of scratch -> bytes. A file with several names is counted once."""
+    files = {}
+    for file in store.scratch.rglob("*"):
+        if file.is_file():
+            stat = file.lstat()
+            files[stat.st_ino] = (_scratch_kind(file.relative_to(store.scratch).parts[0]), stat.st_size)
+    return {kind: sum(size for each, size in files.values() if each == kind) for kind in (MODELS, COPIES, UNFINISHED)}
 
 
-def in_words(size: float) -> str:
-    """Bytes in the unit that fits."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.2f} GiB"
-
-
-def _short(time: str | None) -> str:
-    return time[:16].replace("T", " ") if time else "-"
-
-
-def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in ("bytes", "artifacts") else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
+def _scratch_kind(folder: str) -> str:
+    """Kind of a folder or file in the top level of the scratch folder."""
+    if folder == "models":
+        return MODELS
+    return COPIES if folder in garbage_collection.CACHES else UNFINISHED

@@ -1,7 +1,7 @@
-"""What others reach in generation: each a child of `bench generate`, on the prompts that our stage gets.
+"""Children of `bench generate`: other systems on the prompts that our stage gets.
 
 transformers   `generate`, bf16, batch 64, longest first; a first pass and a warm one
-article        NF4 with the adapter beside it, one dialogue at a time; ten are timed, the rest is extrapolated
+article        NF4 with an unmerged adapter, one dialogue at a time; some are timed, the total is extrapolated
 """
 
 import json
@@ -10,14 +10,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from flows.benchmarks.child_process import be_child
+from flows.benchmarks.child_process import child_main
 from flows.benchmarks.children.peer_training import LINEARS, load
 
 BATCH = 64
 
 
-def work(config: dict[str, Any]) -> dict[str, Any]:
-    """Time `system` over the prompts. As many tokens each as asked for, whatever is said."""
+def measure(config: dict[str, Any]) -> dict[str, Any]:
+    """Time `system` over the prompts. Each gets exactly `new_tokens` tokens."""
     import torch
     from transformers import AutoTokenizer
 
@@ -27,14 +27,14 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     pad = AutoTokenizer.from_pretrained(config["model"]).pad_token_id or 0
     new = config["new_tokens"]
 
-    def generated(batch: list[list[int]]) -> float:
-        """Seconds for one batch."""
+    def generate(batch: list[list[int]]) -> float:
+        """Generate for one batch; returns seconds."""
         width = max(map(len, batch))
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in batch], device=model.device)
         mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in batch], device=model.device)
         started = time.perf_counter()
         with torch.no_grad():
-            made = model.generate(
+            output = model.generate(
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=new,
@@ -42,9 +42,9 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
                 do_sample=False,
                 pad_token_id=pad,
             )
-        if made.shape[1] != width + new:
-            raise RuntimeError(f"{made.shape[1] - width} new tokens, expected {new}")
-        made.tolist()  # waits for the GPU
+        if output.shape[1] != width + new:
+            raise RuntimeError(f"{output.shape[1] - width} new tokens, expected {new}")
+        output.tolist()  # waits for the GPU
         return time.perf_counter() - started
 
     if config["system"] == "article":
@@ -52,22 +52,27 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
         lora = LoraConfig(r=config["rank"], target_modules=LINEARS, task_type="CAUSAL_LM")
         model = get_peft_model(model, lora).eval()
-        some = prompts[:: max(1, len(prompts) // config["timed"])][: config["timed"]]
-        generated([some[0]])
-        times = [generated([row]) for row in some]
+        count = config["article_rows"]
+        sample = prompts[:: max(1, len(prompts) // count)][:count]
+        generate([sample[0]])
+        times = [generate([row]) for row in sample]
         passes = [median(times) * len(prompts)] * 2
-        note = f"{len(some)} dialogues timed, median {median(times):.2f} s, extrapolated to {len(prompts)}"
+        note = f"{len(sample)} dialogues timed, median {median(times):.2f} s, extrapolated to {len(prompts)}"
     else:
         ordered = sorted(prompts, key=len, reverse=True)
         batches = [ordered[i : i + BATCH] for i in range(0, len(ordered), BATCH)]
-        passes = [sum(map(generated, batches)) for _ in range(2)]
-        note = f"batch {BATCH}, longest first; first pass {passes[0]:.2f} s, second counts"
+        passes = [sum(map(generate, batches)) for _ in range(2)]
+        note = f"batch {BATCH}, longest first; first pass {passes[0]:.2f} s, the second is timed"
     return {
-        "first_seconds": passes[0], "seconds": passes[1], "rows": len(prompts), "tokens": new * len(prompts), "note": note,
+        "first_seconds": passes[0],
+        "seconds": passes[1],
+        "rows": len(prompts),
+        "tokens": new * len(prompts),
+        "note": note,
         "device": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":
-    be_child(work)
+    child_main(measure)

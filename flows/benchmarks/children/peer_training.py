@@ -1,10 +1,10 @@
-"""What others reach in training: each a child of `bench train`, on the token ids that our stage trains on.
+"""Children of `bench train`: other systems on the token ids that our stage trains on.
 
-article          NF4, batch 1 x 4, autocast to fp16, paged 8-bit Adam, loss on every token: a loop as the article's
-trl-default      TRL as it comes, with its bf16 base: batch 8 x 4, checkpointing on
+article          NF4, batch 1 x 4, autocast to fp16, paged 8-bit Adam, loss on every token: the loop of the article
+trl-default      TRL with its defaults and a bf16 base: batch 8 x 4, checkpointing on
 trl-tuned        TRL, bf16, batch 32 grouped by length, no checkpointing;  trl-nf4: the same over NF4
 unsloth-bf16/nf4 Unsloth, otherwise as trl-tuned;  trl-fp32: TRL on the CPU, plain
-Imports nothing of the project but the frame of a child.
+It imports nothing of the project but flows.benchmarks.child_process.
 """
 
 import json
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flows.benchmarks.child_process import be_child
+from flows.benchmarks.child_process import child_main
 
 LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 GROUPED = {"gradient_checkpointing": False, "train_sampling_strategy": "group_by_length"}
@@ -27,16 +27,16 @@ TRL: dict[str, dict[str, Any]] = {
 }
 
 
-def work(config: dict[str, Any]) -> dict[str, Any]:
-    """Train by `system` and report samples, real tokens and seconds after the warm-up, and the peak of GPU memory."""
+def measure(config: dict[str, Any]) -> dict[str, Any]:
+    """Train with `system`. Returns samples, real tokens and seconds after the warm-up, and the peak of GPU memory."""
     if config["system"].startswith("unsloth"):
-        import unsloth  # noqa: F401  # it patches transformers: must come first
+        import unsloth  # noqa: F401  # it patches transformers, so it is imported first
     import torch
 
     cuda = torch.cuda.is_available()
     rows = json.loads(Path(config["rows"]).read_text())["train"]
-    found = article(config, rows) if config["system"] == "article" else trl(config, rows)
-    return found | {
+    figures = article(config, rows) if config["system"] == "article" else trl(config, rows)
+    return figures | {
         "device": torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads",
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
     }
@@ -72,21 +72,28 @@ def trl(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     tokenizer, lora = AutoTokenizer.from_pretrained(config["model"]), None
     set_seed(config["seed"])
     if system.startswith("unsloth"):
-        model, data = _unsloth(config["model"], system, rank, alpha), Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in rows])  # fmt: skip
+        model = _unsloth(config["model"], system, rank, alpha)
+        data = Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in rows])
     else:
         model = load(config["model"], system)
         lora = LoraConfig(r=rank, lora_alpha=alpha, target_modules=LINEARS, task_type="CAUSAL_LM")
-        if system == "parity":  # as our stage: the seed is set, then the adapter's random half is drawn
+        if system == "parity":  # as in our stage: set the seed, then draw the random matrices of the adapter
             model, lora = get_peft_model(model, lora), None
         masks = [[0] * row["prompt_tokens"] + [1] * (len(row["ids"]) - row["prompt_tokens"]) for row in rows]
         data = Dataset.from_dict({"input_ids": [row["ids"] for row in rows], "completion_mask": masks})
         options["completion_only_loss"] = True
     defaults = {"learning_rate": 2e-4, "logging_steps": 5, "seed": config["seed"], "bf16": cuda, "max_length": 1024}
     arguments = SFTConfig(
-        output_dir=str(Path(config["answer"]).with_suffix(".out")), per_device_train_batch_size=batch,
-        gradient_accumulation_steps=accumulate, max_steps=steps, save_strategy="no", report_to=[], use_cpu=not cuda,
-        disable_tqdm=True, **(defaults | options),
-    )  # fmt: skip
+        output_dir=str(Path(config["result_file"]).with_suffix(".out")),
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulate,
+        max_steps=steps,
+        save_strategy="no",
+        report_to=[],
+        use_cpu=not cuda,
+        disable_tqdm=True,
+        **(defaults | options),
+    )
     warm = min(config["warm"], steps // 2)
     clock: dict[str, Any] = {"counts": []}
 
@@ -108,7 +115,7 @@ def trl(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     step = trainer.training_step
 
     def counted(model: Any, inputs: Any, *more: Any, **named: Any) -> Any:
-        mask = inputs.get("attention_mask")  # summed where it lies, read at the end: nobody waits for it
+        mask = inputs.get("attention_mask")  # summed on the GPU and read at the end, so that no step waits for it
         ids = inputs["input_ids"]
         clock["counts"].append((batch, ids.numel()) if mask is None else (len(ids), mask.sum()))
         return step(model, inputs, *more, **named)
@@ -118,9 +125,11 @@ def trl(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     (start, first), (end, last) = clock[warm], clock[steps]
     timed = [(rows, int(tokens)) for rows, tokens in clock["counts"][first:last]]
     return {
-        "seconds": end - start, "samples": sum(rows for rows, _ in timed), "tokens": float(sum(t for _, t in timed)),
+        "seconds": end - start,
+        "samples": sum(rows for rows, _ in timed),
+        "tokens": float(sum(tokens for _, tokens in timed)),
         "losses": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],
-    }  # fmt: skip
+    }
 
 
 def _unsloth(folder: str, system: str, rank: int, alpha: int) -> Any:
@@ -142,7 +151,7 @@ def _unsloth(folder: str, system: str, rank: int, alpha: int) -> Any:
 
 
 def article(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """One dialogue at a time, four to an optimizer step, loss on every token."""
+    """The article's loop: one dialogue at a time, four for each optimizer step, loss on every token."""
     import bitsandbytes
     import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
@@ -175,4 +184,4 @@ def article(config: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    be_child(work)
+    child_main(measure)

@@ -1,7 +1,7 @@
-"""A stand-in for weights that are gated: a model folder of a real shape with random weights (Gemma-2B's by default).
+"""A model folder with random weights in the shape of a real model, in place of weights that need a licence.
 
-Speed and memory are those of the real one. What it says is noise, and it never says its stop token, so that every
-generation runs to its limit. Drawn on the GPU where there is one; 5 GB for Gemma-2B, so it is reused where it lies.
+Speed and memory are those of the real model. Its output is noise without a stop token, so that every generation runs to
+its limit. The weights are drawn on the GPU if there is one. Gemma-2B takes 5 GB, so an existing folder is reused.
 """
 
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import RequestError
-from flows.benchmarks.child_process import FailedError, be_child, run_child
+from flows.benchmarks.child_process import ChildFailedError, child_main, run_child
 
 SHAPES: dict[str, dict[str, Any]] = {
     "gemma-2b": {
@@ -22,32 +22,28 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 2048,
     },
 }  # fmt: skip
-"""`tiny` has the tokenizer's own vocabulary: for tests."""
+"""Name -> settings of GemmaConfig. `tiny` has the tokenizer's own vocabulary: for tests."""
 
 
-def stand_in(shape: str, tokenizer: Path, folder: Path, timeout: float = 300) -> Path:
-    """The model folder `folder/SHAPE-random`, made in a process of its own unless it is there."""
-    made = folder / f"{shape}-random"
-    if not (made / "config.json").is_file():
+def random_model(shape: str, tokenizer: Path, folder: Path, timeout: float = 300) -> Path:
+    """The model folder `folder/SHAPE-random`. A process of its own makes it unless it exists; RequestError if it fails."""
+    model = folder / f"{shape}-random"
+    if not (model / "config.json").is_file():
         if not (tokenizer / "tokenizer.json").is_file():
             raise RequestError(
                 f"--tokenizer: no tokenizer.json in {tokenizer}; give a folder with the model's tokenizer"
             )
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            run_child(
-                "children.random_model",
-                {"shape": shape, "tokenizer": str(tokenizer), "to": str(made)},
-                folder / "log",
-                timeout,
-            )
-        except FailedError as failure:
-            raise RequestError(f"the stand-in model could not be made: {failure}") from failure
-    return made
+            config = {"shape": shape, "tokenizer": str(tokenizer), "to": str(model)}
+            run_child("children.random_model", config, folder / "log", timeout)
+        except ChildFailedError as failure:
+            raise RequestError(f"the model with random weights could not be made: {failure}") from failure
+    return model
 
 
-def write(config: dict[str, Any]) -> dict[str, Any]:
-    """Draw and save; the folder appears when it is whole."""
+def measure(config: dict[str, Any]) -> dict[str, Any]:
+    """Draw the weights and save the model; the folder appears when it is complete."""
     import torch
     from transformers import AutoTokenizer, GemmaConfig, GemmaForCausalLM
 
@@ -58,23 +54,23 @@ def write(config: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, {config['shape']} has {shape['vocab_size']}")
     settings: Any = shape | {name: getattr(tokenizer, name) for name in names}
     torch.manual_seed(0)
-    before = torch.get_default_dtype()
+    default_dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
         with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
             model = GemmaForCausalLM(GemmaConfig(**settings))
     finally:
-        torch.set_default_dtype(before)
-    to = Path(config["to"])
-    half = to.with_name(f"{to.name}.{uuid.uuid4().hex[:8]}")
+        torch.set_default_dtype(default_dtype)
+    folder = Path(config["to"])
+    temporary = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}")
     try:
-        model.save_pretrained(half)
-        tokenizer.save_pretrained(half)
-        half.rename(to)
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.rename(folder)
     finally:
-        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return {"parameters": model.num_parameters()}
 
 
 if __name__ == "__main__":
-    be_child(write)
+    child_main(measure)

@@ -1,35 +1,35 @@
-"""`dialogsum run` with a stopwatch: the same flow, and when each stage began, spoke last and was done. A child."""
+"""A child of `bench pipeline`: the flow of `dialogsum run`, with the times at which each stage started and ended."""
 
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from flows.benchmarks.child_process import be_child
+from flows.benchmarks.child_process import child_main
 
 
-class Watch:
-    """Listener that notes times of day."""
+class StageTimes:
+    """Listener that records the time of the first and the last event of each stage, in seconds since the epoch."""
 
     def __init__(self) -> None:
         self.stages: list[dict[str, Any]] = []
 
     def stage(self, label: str, status: str, reason: str) -> None:
-        self.stages.append({"label": label, "began": time.time(), "spoke": time.time()})
+        self.stages.append({"label": label, "started": time.time(), "last_event": time.time()})
 
     def finished(self, entry: dict[str, Any]) -> None:
-        self.stages[-1] |= {"done": time.time(), "stage": entry["stage"], "artifact": entry["artifact"]}
+        self.stages[-1] |= {"ended": time.time(), "stage": entry["stage"], "artifact": entry["artifact"]}
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        self.stages[-1]["spoke"] = time.time()
+        self.stages[-1]["last_event"] = time.time()
 
     def log(self, line: str) -> None:
-        self.stages[-1]["spoke"] = time.time()
+        self.stages[-1]["last_event"] = time.time()
         print(line, file=sys.stderr, flush=True)
 
 
-def work(config: dict[str, Any]) -> dict[str, Any]:
-    """Run the recipe as the command line does. Times are seconds since the epoch."""
+def measure(config: dict[str, Any]) -> dict[str, Any]:
+    """Run the recipe as the command line does. Durations are in seconds, times in seconds since the epoch."""
     from artifacts.artifact_store import Store
     from flows.recipe import load_recipe
     from tasks.sources.resolve import resolve_model
@@ -37,7 +37,7 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     recipe = load_recipe(config["recipe"], config["overrides"])
     Store.current().check_writable()
     hashing = time.perf_counter()
-    resolve_model(recipe.model)  # the bytes are hashed here, and remembered for the flow
+    resolve_model(recipe.model)  # hashes the model; the flow uses the digest that this leaves
     hashing = time.perf_counter() - hashing
 
     importing = time.perf_counter()
@@ -45,22 +45,28 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
     from tasks.prefect_task import terminal
 
     importing = time.perf_counter() - importing
-    watch = Watch()
-    before, began = terminal.set(watch), time.time()
+    times = StageTimes()
+    token, started = terminal.set(times), time.time()
     summary: Any = pipeline.retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
-    terminal.reset(before)
+    terminal.reset(token)
     sealing = time.perf_counter()
-    store = Store(str(Store.current().root))  # a fresh one has verified nothing yet
+    store = Store(str(Store.current().root))  # a new one has verified nothing yet
     manifests = {}
-    for stage in watch.stages:
+    for stage in times.stages:
         manifests[stage["artifact"]] = store.by_id(stage["artifact"]).model_dump(mode="json", include={"made", "rows"})
         store.verified(store.by_id(stage["artifact"]).path)
     sealing = time.perf_counter() - sealing
     return {
-        "stages": watch.stages, "manifests": manifests, "began": began, "importing": importing,
-        "hashing": hashing, "sealing": sealing, "scores": summary["scores"], "report_bytes": Path(summary["report"]).stat().st_size,
-    }  # fmt: skip
+        "stages": times.stages,
+        "manifests": manifests,
+        "started": started,
+        "importing": importing,
+        "hashing": hashing,
+        "sealing": sealing,
+        "scores": summary["scores"],
+        "report_bytes": Path(summary["report"]).stat().st_size,
+    }
 
 
 if __name__ == "__main__":
-    be_child(work)
+    child_main(measure)

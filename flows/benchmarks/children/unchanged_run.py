@@ -1,23 +1,23 @@
-"""A retraining, or a flow that does nothing, as a child of `bench unchanged`."""
+"""A child of `bench unchanged`: a retraining, or a flow that does nothing."""
 
-import os
 from typing import Any
 
-from flows.benchmarks.child_process import be_child
+from flows.benchmarks.child_process import child_main
 
 
-def work(config: dict[str, Any]) -> dict[str, Any]:
-    """`empty`, or the recipe as the command line runs it. Returns the number of stages, and which of them ran."""
+def measure(config: dict[str, Any]) -> dict[str, Any]:
+    """Run an empty flow or the recipe. Returns the number of stages, and which of them were not reused."""
     if config["empty"]:
         from prefect import flow
 
         @flow(name="empty")
-        def nothing() -> None: ...
+        def empty() -> None: ...
 
-        nothing()
+        empty()
         return {"stages": 0, "ran": []}
-    # as `dialogsum run` has it, or a station ends it after five minutes
-    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
+    from flows.prefect_environment import configure_prefect
+
+    configure_prefect()  # as `dialogsum run` does
     from flows.pipeline import retrain
 
     summary: Any = retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
@@ -26,4 +26,4 @@ def work(config: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    be_child(work)
+    child_main(measure)

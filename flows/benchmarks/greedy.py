@@ -72,7 +72,7 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _generate(model: Any, tokenizer: Any, stop: int, prompts: list[list[int]], limit: int, size: int) -> list[str]:
-    """Texts of greedy `generate` in batches of `size`, left-padded, longest first; returned in the order of the prompts."""
+    """Texts of greedy `generate` in batches of `size`, left-padded, longest first; in the prompts' order."""
     import torch
 
     texts = [""] * len(prompts)

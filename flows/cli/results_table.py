@@ -51,7 +51,7 @@ def markdown_table(ids: list[str]) -> str:
 
 
 def replace_block(file: Path, begin: str, end: str, block: str) -> None:
-    """Write `block` between two marks in a Markdown file. RequestError if the file is unreadable or has no such marks."""
+    """Write `block` between two marks in a Markdown file. RequestError if it is unreadable or has no such marks."""
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:

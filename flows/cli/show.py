@@ -75,9 +75,8 @@ def _print_list(manifests: list[Manifest], as_json: bool) -> None:
 
 def _print_artifact(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:
     console, origin = Console(highlight=False, soft_wrap=True), manifest.made
-    console.print(
-        f"[bold]{manifest.id}[/bold]  {manifest.rows} rows, {origin.seconds:.1f} s, made {minute(origin.at)} UTC"
-    )
+    figures = f"{manifest.rows} rows, {origin.seconds:.1f} s, made {minute(origin.at)} UTC"
+    console.print(f"[bold]{manifest.id}[/bold]  {figures}")
     console.print(escape(path))
     for name, seal in manifest.files.items():
         console.print(f"  {name}  {seal.bytes:,} bytes  sha256 {seal.sha256[:16]}")

@@ -244,8 +244,8 @@ def test_the_commands_list_keep_and_remove(store: Store) -> None:
     assert [item["what"] for item in listed["items"]] == [gone.id]
     assert (listed["deleted"], listed["bytes"]) == (False, 10)
     assert listed["kept"] == {kept.id: "pinned", data.id: f"{kept.id} was made from it"}
-    assert "1 can go, 10 bytes: `dialogsum gc --days 30 --delete` removes them" in run_cli("gc").stdout
-    assert "1 removed, 10 bytes freed" in run_cli("gc", "--delete").stdout
+    assert "1 can be removed (10 bytes): `dialogsum gc --days 30 --delete` removes them" in run_cli("gc").stdout
+    assert "1 removed (10 bytes)" in run_cli("gc", "--delete").stdout
     counted = json.loads(run_cli("store", "--json").stdout)
     assert {row["stage"]: row["count"] for row in counted["stages"] if row["count"]} == {"download": 1, "train": 1}
     assert (counted["bytes"], counted["pinned"]) == (20, [kept.id])
@@ -254,7 +254,7 @@ def test_the_commands_list_keep_and_remove(store: Store) -> None:
         (store.scratch / name / "file").write_bytes(b"x" * size)
     shown = run_cli("store").stdout
     assert (
-        "local scratch 4.0 MiB (unpacked base models 3.0 MiB, copies of the remote store 1 bytes, checkpoints and "
+        "local scratch 4.2 MB (unpacked base models 3.1 MB, copies of the remote store 1 byte, checkpoints and "
         in shown
     )
     assert f"to free scratch: remove {store.scratch} while no run is active" in shown

@@ -14,9 +14,10 @@ from rich.console import Console
 from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.errors import RequestError
-from flows import evaluation_history
 from flows.cli import results_table
 from flows.cli.comparison import compare
+from flows.cli.history import show_history
+from flows.evaluation_history import evaluations
 from tests.support.data import tiny_data
 from tests.support.pipelines import (
     SUMMARY,
@@ -69,7 +70,7 @@ def base_of(past: Any) -> str:
 
 def told(past: Any, capsys: pytest.CaptureFixture[str], as_json: bool = True, plot: Path | None = None) -> Any:
     capsys.readouterr()
-    evaluation_history.history(base_of(past), as_json, plot)
+    show_history(base_of(past), as_json, plot)
     out = capsys.readouterr().out
     return json.loads(out) if as_json else out
 
@@ -182,9 +183,9 @@ def test_the_plot_is_an_svg_with_a_mark_for_every_evaluation(past: Any, capsys: 
 
 def test_without_evaluations_there_is_one_line_and_an_empty_list(capsys: Any, tmp_path: Path, store: Store) -> None:
     """Also of another base model than the one that was evaluated; the plot is drawn all the same."""
-    evaluation_history.history("f" * 64, False, None)
+    show_history("f" * 64, False, None)
     assert capsys.readouterr().out.startswith("no evaluations of this base model yet")
-    evaluation_history.history("f" * 64, True, tmp_path / "empty.svg")
+    show_history("f" * 64, True, tmp_path / "empty.svg")
     assert json.loads(capsys.readouterr().out) == {"evaluations": [], "champions": []}
     ET.parse(tmp_path / "empty.svg")
 
@@ -242,20 +243,20 @@ def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     run = flow_caller(models["llama"], data)
     both = run("retrain", 1, "seeds=2", "gate.automatic=false")
     base = str(Store.current().by_id(adapter_id(both)).identity["config"]["model"]["revision"])
-    assert [row.adapter for row in evaluation_history.evaluations(base)] == [adapter_id(both)]
+    assert [row.adapter for row in evaluations(base)] == [adapter_id(both)]
     alone = run("retrain", 1, "train.seed=1", "gate.automatic=false")
     assert (stages_run(alone), adapter_id(alone)) == (
         ["promote", "report"],
         stage_entry(both, "train", "seed 1")["artifact"],
     )
-    assert {row.adapter for row in evaluation_history.evaluations(base)} == {adapter_id(both), adapter_id(alone)}
+    assert {row.adapter for row in evaluations(base)} == {adapter_id(both), adapter_id(alone)}
     assert stages_run(run("retrain", 1, "train.seed=1", "gate.automatic=false")) == []
 
 
 @pytest.mark.usefixtures("again")
 def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, tmp_path: Path) -> None:
     """Three tuned models and the base model, which all share; only the place between the marks of a file changes."""
-    table = results_table.results([])
+    table = results_table.markdown_table([])
     assert table.count("| 4 x 3 references | highlight |") == 4
     assert "with `model.source=" in table
     lines = [line for line in table.splitlines() if line.startswith("| llama") or "greedy |" in line]
@@ -264,11 +265,11 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     for words in set(WORDS):
         shown = f"{expected_f1(words):.2f} ({expected_f1(words):.1f} to {expected_f1(words):.1f})"  # all dialogues score the same
         assert any(shown in line for line in lines), shown
-    assert results_table.results([stage_entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
+    assert results_table.markdown_table([stage_entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
 
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{results_table.BEGIN}\nold\n{results_table.END}\nafter\n")
-    results_table.write(readme, table)
+    results_table.replace_block(readme, results_table.BEGIN, results_table.END, table)
     found = readme.read_text()
     assert found.startswith("before\n")
     assert found.endswith("\nafter\n")
@@ -276,7 +277,7 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     assert table in found
     (tmp_path / "other.md").write_text("no marks")
     with pytest.raises(RequestError, match="has no lines"):
-        results_table.write(tmp_path / "other.md", table)
+        results_table.replace_block(tmp_path / "other.md", results_table.BEGIN, results_table.END, table)
 
 
 @pytest.mark.usefixtures("again")

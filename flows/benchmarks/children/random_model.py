@@ -26,7 +26,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def random_model(shape: str, tokenizer: Path, folder: Path, timeout: float = 300) -> Path:
-    """The model folder `folder/SHAPE-random`. A process of its own makes it unless it exists; RequestError if it fails."""
+    """The model folder `folder/SHAPE-random`. A separate process makes it unless it exists; RequestError if that fails."""
     model = folder / f"{shape}-random"
     if not (model / "config.json").is_file():
         if not (tokenizer / "tokenizer.json").is_file():

@@ -10,7 +10,7 @@ from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
 from artifacts.manifest import InputRef, Made
 from artifacts.retention import Uses
-from flows.cli.status import welcome
+from flows.cli.status import status
 from tasks.execution import sharding
 from tasks.execution.stage import Job
 from tests.support.models import publish_adapter
@@ -50,19 +50,19 @@ def test_empty_store_leads_to_the_first_run() -> None:
 def test_run_that_failed_leads_to_the_command_that_goes_on(store: Store) -> None:
     """With its recipe and the stage that is missing; no longer once it has ended well."""
     began("first")
-    assert steps(welcome())[:2] == ["dialogsum run article", "dialogsum doctor article"]
-    assert "did not come past train" in welcome()
+    assert steps(status())[:2] == ["dialogsum run article", "dialogsum doctor article"]
+    assert "ended before train was finished" in status()
     Uses("first").end()
-    assert steps(welcome())[0] == "dialogsum run"
+    assert steps(status())[0] == "dialogsum run"
 
 
 def test_run_at_work_is_not_called_failed(store: Store) -> None:
     """Who holds the lock on what is missing is alive."""
     job = began("first")
     with store.alone("train", job.key):
-        assert "at work: train" in welcome()
-        assert "did not come past" not in welcome()
-    assert "did not come past" in welcome()
+        assert "in progress: train" in status()
+        assert "ended before" not in status()
+    assert "ended before" in status()
 
 
 def test_champion_leads_to_summaries(store: Store, adapter: str) -> None:
@@ -70,15 +70,15 @@ def test_champion_leads_to_summaries(store: Store, adapter: str) -> None:
 
     The base model is a folder here: others have it only where it is merged in.
     """
-    assert steps(welcome())[0] == "dialogsum summarize FILE --adapter latest"
-    assert "export" not in welcome()
+    assert steps(status())[0] == "dialogsum summarize FILE --adapter latest"
+    assert "export" not in status()
     base = store.by_id(adapter).identity["config"]["model"]["revision"]
     Champions(base).promote(
         Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={}), "score-00000000", "t"
     )
-    assert f"{adapter} is champion" in welcome()
-    assert steps(welcome())[0] == "dialogsum summarize FILE"
-    assert "dialogsum export FOLDER --merged" in steps(welcome())
+    assert f"{adapter} is champion" in status()
+    assert steps(status())[0] == "dialogsum summarize FILE"
+    assert "dialogsum export FOLDER --merged" in steps(status())
 
 
 def test_champion_of_a_base_model_from_the_hub_leads_to_an_adapter(store: Store, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_champion_of_a_base_model_from_the_hub_leads_to_an_adapter(store: Store,
     ).id  # fmt: skip
     champion = Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={})
     Champions("5" * 40).promote(champion, "score-00000000", "t")
-    assert "dialogsum export FOLDER" in steps(welcome())
+    assert "dialogsum export FOLDER" in steps(status())
 
 
 def published(store: Store, out: Path, stage: str, key: str, at: int, facts: dict[str, object], **inputs: str) -> str:
@@ -134,19 +134,19 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
     )
     published(store, tmp_path / "late", "report", "cccccccc", 3, {}, scores="score-aaaaaaaa", decision=refused)
     paths = [f"  report: {store.absolute(store.by_id(report).path)}/payload/report.html" for report in reports]
-    assert welcome().splitlines()[:4] == [
+    assert status().splitlines()[:4] == [
         f"{names[0]} is champion.", paths[0],
         f"{names[1]}, the newest adapter, was rejected: empty: 9.0 % (required: at most 1 %).", paths[1],
     ]  # fmt: skip
     Champions(base).roll_back("t")
-    assert f"{names[0]} was rolled back on 20" in welcome()
-    assert f"`dialogsum promote --adapter {names[0]}` reinstates it" in welcome()
+    assert f"{names[0]} was rolled back on 20" in status()
+    assert f"`dialogsum promote --adapter {names[0]}` reinstates it" in status()
 
 
 def test_every_command_that_is_offered_is_one(store: Store, adapter: str) -> None:
     """As typed, with its options, refused by no parser."""
     began("first")
-    for offered in steps(welcome())[:-1]:
+    for offered in steps(status())[:-1]:
         words = offered.replace("NAME", "brief").replace("FILE", "x.csv").replace("FOLDER", "x").split()[1:]
         assert run_cli(*words, "--help").returncode == 0, offered
 

@@ -32,11 +32,10 @@ from artifacts.errors import RequestError, StageError, nearest, one_line, writin
 from artifacts.local_backend import LocalPlace
 from artifacts.manifest import FileSeal, InputRef, Made, Manifest, content_digest, seal_of
 from artifacts.remote_backend import RemotePlace
-from artifacts.user_paths import user_path
+from artifacts.user_paths import project_folder, user_path
 
 NUMBERS = {"download": 1, "format": 2, "train": 3, "generate": 4, "score": 5, "report": 6, "promote": 7}
 FORMAT = 1
-DEFAULT_ROOT = Path(__file__).resolve().parent / "store"
 _ID = re.compile(rf"({'|'.join(NUMBERS)})-([0-9a-f]{{8}})")
 _RELATIVE = re.compile(rf"[1-9]_({'|'.join(NUMBERS)})/[A-Za-z0-9.-]{{1,80}}_[0-9a-f]{{8}}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
@@ -71,7 +70,7 @@ class Store:
     @classmethod
     def current(cls) -> "Store":
         """The store that DIALOGSUM_STORE names; one object a root, so that bytes are hashed once a process."""
-        root = os.environ.get("DIALOGSUM_STORE") or str(DEFAULT_ROOT)
+        root = os.environ.get("DIALOGSUM_STORE") or str(project_folder() / "artifacts" / "store")
         if root not in _OPEN:
             _OPEN[root] = cls(root)
         return _OPEN[root]

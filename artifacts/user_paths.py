@@ -1,7 +1,8 @@
-"""Paths that people give."""
+"""Paths that users give, and the folder for their files."""
 
 from pathlib import Path
 
+from artifacts.code_fingerprint import ROOT
 from artifacts.errors import RequestError, one_line
 
 
@@ -14,3 +15,11 @@ def user_path(text: str, what: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise RequestError(f"{what}: {shown!r} names a home folder that does not exist") from error
+
+
+def project_folder() -> Path:
+    """Folder below which the store and the station's files are by default.
+
+    It is the checkout, or the current folder if the packages were installed from a wheel.
+    """
+    return ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()

@@ -13,12 +13,13 @@ import yaml
 
 from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
-from artifacts.code_fingerprint import ROOT
 from artifacts.errors import RequestError, nearest, one_line
 from artifacts.manifest import Record
 from flows.recipe import RECIPES, load_recipe
 from tasks.sources.resolve import resolve_data, resolve_model
 
+PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
+"""Link to the file in the root of the checkout; a wheel has a copy."""
 DEPLOYMENTS = ("retrain", "evaluate", "promote")
 """Deployments in prefect.yaml that have the default recipe as a parameter."""
 WITHOUT_HUB = "quickstart"
@@ -74,7 +75,7 @@ def deployments_with(recipe: str) -> str:
 
 
 def _prefect_yaml() -> Any:
-    return yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+    return yaml.safe_load(PREFECT_YAML.read_text(encoding="utf-8"))
 
 
 def _read(kept: Path) -> DefaultRecipe | None:

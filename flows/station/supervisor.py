@@ -25,7 +25,7 @@ import psutil
 from artifacts.artifact_store import Store
 from artifacts.code_fingerprint import ROOT
 from artifacts.errors import RequestError, StageError, one_line
-from artifacts.user_paths import user_path
+from artifacts.user_paths import project_folder, user_path
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
 from tasks.reporting.links import REPORTS_URL
 from tasks.workers.gpus import gpu_names
@@ -167,7 +167,9 @@ def _say(line: str) -> None:
 
 
 def _folder() -> Path:
-    return user_path(os.environ.get("DIALOGSUM_STATION") or str(ROOT / ".station"), "DIALOGSUM_STATION").resolve()
+    return user_path(
+        os.environ.get("DIALOGSUM_STATION") or str(project_folder() / ".station"), "DIALOGSUM_STATION"
+    ).resolve()
 
 
 def _environment(url: str) -> dict[str, str]:

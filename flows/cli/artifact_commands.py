@@ -18,7 +18,7 @@ def show(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List all artifacts, or verify one and show everything it was made from."""
+    """List all artifacts, or verify one with its lineage."""
     from flows.cli.show import show_artifacts
 
     show_artifacts(artifact, as_json)
@@ -73,7 +73,7 @@ def gc(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List artifacts that are no longer needed; --delete removes them. Champions, pins and recent runs keep theirs."""
+    """List artifacts that are no longer needed. --delete removes them; champions, pins and recent runs keep theirs."""
     from flows.cli.store_report import collect_garbage
 
     collect_garbage(days, delete, as_json)
@@ -81,7 +81,7 @@ def gc(
 
 @commands.command()
 def pin(artifact: ArtifactId, debug: Debug = False) -> None:
-    """Keep an artifact, and everything it was made from, whatever its age."""
+    """Keep an artifact whatever its age. Everything it was made from is kept as well."""
     from artifacts import retention
 
     retention.pin(artifact)

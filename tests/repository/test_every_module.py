@@ -71,7 +71,6 @@ COVERED = {
     "flows/inference/model_selection.py": (SUMMARIZE, "the champion with its own prompt and decoding"),
     "flows/inference/peft_adapters.py": (SUMMARIZE, "an adapter that peft wrote"),
     "flows/planner.py": ("system/test_caching.py", "every change of the table is planned"),
-    "flows/prefect_environment.py": ("flows/benchmarks/test_benchmarks.py", "an unchanged run is timed in it"),
     "flows/publishing.py": (PIPELINE, "artifacts, events and the JSON of a run"),
     "flows/run_names.py": ("flows/test_labels.py", "names of runs"),
     "flows/station/server_check.py": ("system/test_postgresql.py", "a server that does not answer is refused"),

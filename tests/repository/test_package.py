@@ -80,7 +80,7 @@ def test_commands_work_outside_of_the_checkout(environment: Path, tmp_path: Path
     plan = json.loads(run(environment, tmp_path, "dialogsum", "plan", "quickstart", "--json"))
     assert [entry["status"] for entry in plan["stages"]] == ["run"] * 9
     prompts = json.loads(run(environment, tmp_path, "dialogsum", "prompts", "--json"))
-    assert {prompt["name"] for prompt in prompts} == {file.stem for file in (ROOT / "flows" / "prompts").iterdir()}
+    assert {prompt["prompt"] for prompt in prompts} == {file.stem for file in (ROOT / "flows" / "prompts").iterdir()}
     assert f"store: {tmp_path.resolve()}/artifacts/store" in run(environment, tmp_path, "dialogsum")
 
 

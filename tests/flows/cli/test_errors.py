@@ -60,6 +60,7 @@ def refused(store: Path, *arguments: str, **environment: Any) -> str:
         ("run quikstart", "did you mean 'quickstart'?"),
         ("run --set train.lora.rnk=3 --json", "did you mean 'train.lora.rank'?"),
         ("run --set train.epochs=many", "dialogsum: --set train.epochs: got 'many'; input should be a valid number"),
+        ("run --set train.foo=--debug", "dialogsum: unknown key 'train.foo'"),
         ("run --set train.foo=1", "unknown key 'train.foo'; known in train: learning_rate, epochs"),
         ("evaluate --prompt briefly", "dialogsum: --prompt: no prompt 'briefly' in the library"),
         ("run --set train.epochs", "expected section.key=value"),
@@ -93,6 +94,15 @@ def test_a_wrong_request_is_refused_in_one_line(
     names = {"folder": tmp_path / "folder", "model": model}
     line = refused(Path(store.root.path), *arguments.format(**names).split(), HF_HOME=str(tmp_path / "hf"))
     assert expected.format(**names) in line
+
+
+@pytest.mark.parametrize("arguments", ["plan --debug --set train.foo=1", "plan --set train.foo=1 --debug"])
+def test_debug_shows_the_traceback_above_the_line(arguments: str) -> None:
+    """Wherever the option stands. As the value of another option it is no option: see the table above."""
+    process = run_cli(*arguments.split())
+    assert process.returncode == 2
+    assert process.stderr.startswith("Traceback (most recent call last):")
+    assert process.stderr.splitlines()[-1].startswith("dialogsum: unknown key 'train.foo'")
 
 
 @pytest.fixture(scope="module")

@@ -117,10 +117,16 @@ def test_every_runtime_setting_says_why_it_is_not_identity(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("config", "identity"),
-    [(DATA, {("revision",)}), (MODEL, {("revision",)}),
-     (TRAIN, {("model", "revision"), ("turns",), ("quantization",), *(("train", *path) for path in leaves(TRAIN.train))})],
+    [
+        (DATA, {("revision",)}),
+        (MODEL, {("revision",)}),
+        (
+            TRAIN,
+            {("model", "revision"), ("turns",), ("quantization",), *(("train", *path) for path in leaves(TRAIN.train))},
+        ),
+    ],
     ids=["data", "model", "train"],
-)  # fmt: skip
+)
 def test_where_the_bytes_lie_is_not_identity(config: BaseModel, identity: set[tuple[str, ...]]) -> None:
     """Of pinned data and models only the revision counts, also inside a stage's section."""
     moved = {path for path in leaves(config) if identity_of(changed(config, path)) != identity_of(config)}

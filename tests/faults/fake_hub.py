@@ -23,7 +23,7 @@ KINDS = {
 
 
 class Hub:
-    """`faults["info"] = [503, 503]`: so the first two requests for the model's info are answered; -1 at the end: all."""
+    """`faults["info"] = [503, 503]`: the first two requests for info are answered so; -1 at the end means all."""
 
     def __init__(self, folder: Path) -> None:
         self.files = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}

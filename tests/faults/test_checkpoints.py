@@ -1,7 +1,7 @@
 """Row 5: training resumes from the newest intact checkpoint, never from a damaged one or one of another training.
 
-tests/tasks/training/test_loop.py cuts, flips and deletes each file of a checkpoint, and kills the loop at each call that
-changes the disk while a checkpoint is written (row 4).
+tests/tasks/training/test_loop.py cuts, flips and deletes each file of a checkpoint, and kills the loop at each call
+that changes the disk while a checkpoint is written (row 4).
 """
 
 import random
@@ -99,7 +99,7 @@ def test_files_that_are_gone_exchanged_or_half_there(folder: Path, tally: Tally)
 
 
 def test_without_the_optimizers_state_it_is_none(folder: Path, tally: Tally) -> None:
-    """Its digests are right, but the optimizer would start from zero: refused. Random numbers need only seed and step."""
+    """Its digests are right, but the optimizer would start anew: refused. Random numbers need only seed and step."""
     checkpoint.save(folder, "this", Progress(3, [{}] * 3, 60), {"adapter": TENSORS["adapter"]})
     step, messages = taken(folder)
     assert (step, len(messages)) == (2, 1)

@@ -1,8 +1,8 @@
 """Row 7: a full disk. The running stage fails with one line that names the folder and the free bytes, finished stages
 stay intact, and the same command continues once there is room.
 
-The limit is the kernel's own (RLIMIT_FSIZE), set for one stage at a time. Where a tmpfs may be mounted, the whole command
-also runs on a small one until it is full.
+The limit is the kernel's own (RLIMIT_FSIZE), set for one stage at a time. Where a tmpfs may be mounted, the whole
+command also runs on a small one until it is full.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Row 17: malformed recipes and data end with exit 2 and one line, or give a valid plan; no traceback, no stage started.
+"""Row 17: malformed recipes and data end with exit 2 and one line, or give a valid plan; never a traceback.
 
 tests/flows/test_recipe.py fuzzes the reader of recipes alone with 300 files, trees and overrides;
 tests/tasks/test_download.py has the mistakes that people make in tables.

@@ -1,7 +1,7 @@
 """Row 16: text from outside stays text through a whole run: tables, prompts, tokens, report, Prefect UI, terminal.
 
-tests/tasks/reporting/test_escaping.py and tests/system/test_report_in_browser.py put hostile text everywhere in a report;
-tests/tasks/models/test_chat_template.py puts the markers of every template into texts. Nothing here writes CSV.
+tests/tasks/reporting/test_escaping.py and tests/system/test_report_in_browser.py put hostile text everywhere in a
+report; tests/tasks/models/test_chat_template.py puts the markers of every template into texts. Nothing here writes CSV.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Row 19: a failing hub. Each fault has its message and is retried only where that can help; no partial or altered
 download is used.
 
-tests/flows/cli/test_errors.py has the licence and the unknown name on the command line; tests/tasks/test_hub_data.py has
-datasets.
+tests/flows/cli/test_errors.py has the licence and the unknown name on the command line; tests/tasks/test_hub_data.py
+has datasets.
 """
 
 import json

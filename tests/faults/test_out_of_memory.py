@@ -84,7 +84,7 @@ def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512
 
 
 def test_training_halves_what_goes_through_at_once_until_it_fits(scarce: Any, tally: Tally) -> None:
-    """At most six times and within a minute; the effective batch and the curve are those of a GPU with enough memory."""
+    """At most six times and within a minute; effective batch and curve are those of a GPU with enough memory."""
     plenty, _ = loop_on(GPU, 4096)
     _, expected = run_to_end(plenty)
     tokens = plenty.timing.tokens

@@ -71,7 +71,7 @@ def resolved(folder: Path) -> ResolvedModel:
 def test_pickles_beside_the_weights_are_ignored_and_instead_of_them_refused(
     model: Path, canary: Canary, tally: Tally
 ) -> None:
-    """Every file name that the libraries read as a pickle; then without safetensors, before and after the model is pinned."""
+    """Every file name that libraries read as a pickle; without safetensors, before and after the model is pinned."""
     names = (
         "pytorch_model.bin",
         "model.pt",
@@ -267,7 +267,7 @@ def test_no_module_of_ours_unpickles_or_unpacks_anything() -> None:
 
 
 def test_torch_and_prefect_are_new_enough_for_what_was_found_in_them() -> None:
-    """CVE-2025-32434 and CVE-2026-24747 (torch), CVE-2026-1839, -4372 (transformers), CVE-2026-5366, -7723 (prefect)."""
+    """CVE-2025-32434, CVE-2026-24747 (torch), CVE-2026-1839, -4372 (transformers), CVE-2026-5366, -7723 (prefect)."""
     from importlib.metadata import version
 
     for name, least in (("torch", (2, 10)), ("transformers", (5, 3)), ("prefect", (3, 6))):

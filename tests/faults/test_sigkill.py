@@ -1,7 +1,7 @@
 """Rows 1 to 4: kills at random moments and at every boundary; the same command again then ends with the same bytes.
 
 tests/tasks/training/test_loop.py stops the loop in every step. In tests/tasks/workers/test_launcher.py workers end with
-their parent, in tests/tasks/test_generate.py finished batches survive, tests/system/test_station.py cancels from the UI.
+their parent; in tests/tasks/test_generate.py finished batches survive; tests/system/test_station.py cancels in the UI.
 """
 
 import contextlib

@@ -33,11 +33,28 @@ MAY_IMPORT: dict[str, set[str]] = {
 """What each package may import besides itself; a package is the folder of a module, or `tasks.config`."""
 FILES = sorted(file for package in ("artifacts", "flows", "tasks") for file in (ROOT / package).glob("**/*.py"))
 MAY_IMPORT_PREFECT = {
-    "artifacts/prefect_results.py", "tasks/prefect_task.py", "tasks/gpu_lease.py", "tasks/concurrency_lease.py", "tasks/server_outage.py",
-    "tasks/cancellation.py", "flows/station/slot_recovery.py", "flows/station/schedules.py", "flows/pipeline.py", "flows/publishing.py", "flows/stage_flows.py",
-    "flows/gpu_pool.py", "flows/run_names.py", "flows/station/provisioning.py", "flows/station/supervisor.py", "flows/station/server_check.py", "flows/inference/summarize_flow.py",
-    "flows/run_pages.py", "flows/failures.py", "flows/benchmarks/children/unchanged_run.py", "flows/benchmarks/unchanged.py",
-}  # fmt: skip
+    "artifacts/prefect_results.py",
+    "tasks/prefect_task.py",
+    "tasks/gpu_lease.py",
+    "tasks/concurrency_lease.py",
+    "tasks/server_outage.py",
+    "tasks/cancellation.py",
+    "flows/station/slot_recovery.py",
+    "flows/station/schedules.py",
+    "flows/pipeline.py",
+    "flows/publishing.py",
+    "flows/stage_flows.py",
+    "flows/gpu_pool.py",
+    "flows/run_names.py",
+    "flows/station/provisioning.py",
+    "flows/station/supervisor.py",
+    "flows/station/server_check.py",
+    "flows/inference/summarize_flow.py",
+    "flows/run_pages.py",
+    "flows/failures.py",
+    "flows/benchmarks/children/unchanged_run.py",
+    "flows/benchmarks/unchanged.py",
+}
 by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
 
 

@@ -42,7 +42,8 @@ GERMAN = [
         "#Person1# nennt fehlende Lebensmittel, und #Person2# macht sich auf den Weg.",
     ),
     (
-        "#Person1#: Herr Vogt, können Sie den Bericht bis morgen schicken?\n#Person2#: Wenn die Zahlen heute kommen, ja.",
+        "#Person1#: Herr Vogt, können Sie den Bericht bis morgen schicken?\n"
+        "#Person2#: Wenn die Zahlen heute kommen, ja.",
         "#Person1# bittet Herrn Vogt um die Zusendung eines Berichts; er macht das von Daten abhängig.",
         "Herr Vogt verspricht den Bericht unter Vorbehalt.",
     ),

@@ -26,7 +26,7 @@ from tests.support.paths import SAMPLE
 
 
 def build_tiny_models(folder: Path) -> dict[str, Path]:
-    """Random models of the real classes, with the special tokens of Gemma and SmolLM2: `gemma` and `llama` in `folder`."""
+    """Random models of the real classes with the special tokens of Gemma and SmolLM2: folders `gemma` and `llama`."""
     texts = [row["dialogue"] + row["summary"] for row in read_csv(SAMPLE / "train.csv")]
     special = {
         "gemma": ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
@@ -87,7 +87,7 @@ def random_adapter(model: Path, out: Path) -> Path:
 
 
 def publish_adapter(store: Store, model: Path, folder: Path, template: str, key: str = "ab" * 32) -> str:
-    """Publish a random adapter of the Llama `model` as recipe quickstart under chatml would; returns the artifact's id."""
+    """Publish a random adapter of the Llama `model` as a chatml recipe would; returns the artifact's id."""
     revision = resolve_model(ModelConfig(source=str(model))).revision
     return store.publish(
         random_adapter(model, folder),

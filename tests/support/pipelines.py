@@ -42,7 +42,7 @@ def small_overrides(recipe: str, model: Path, data: Path, *more: str) -> list[st
 def run_workers_inline(
     module: str, configs: Any, result_type: Any, folder: Path, events: Any, environments: Any = (), launch: Any = ()
 ) -> list[Any]:
-    """`run_workers`, but in this process: torch is imported once for all tests. Configs and results pass through JSON."""
+    """`run_workers`, but in this process, which imports torch once. Configs and results pass through JSON."""
     run, results = importlib.import_module(module).run, []
     for config in configs:
         copied = type(config).model_validate(json.loads(json.dumps(config.model_dump(mode="json"))))
@@ -51,7 +51,7 @@ def run_workers_inline(
 
 
 def patch_workers_inline(patch: pytest.MonkeyPatch) -> None:
-    """The workers of train and generate run in this process. tests/system/test_quickstart.py runs the real processes."""
+    """Run the workers of train and generate in this process; tests/system/test_quickstart.py runs real ones."""
     from tasks import generate, train
 
     patch.setattr(train, "run_workers", run_workers_inline)

@@ -1,7 +1,7 @@
 """The main job as a user runs it: the command line, which starts a process for each training and generation.
 
-`make test` runs it with a tiny random model on the server of the tests. `make test-all` also runs it with the weights of the
-recipe `quickstart`, few rows and few steps, on a server that the command starts; `make run` runs that recipe whole.
+`make test` runs it with a tiny random model on the server of the tests. `make test-all` also runs it with the weights
+of the recipe `quickstart`, few rows and few steps, on a server that the command starts; `make run` runs it whole.
 """
 
 import json

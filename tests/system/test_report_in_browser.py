@@ -36,15 +36,27 @@ OPTIONS = (
 )
 LUMINANCE = """
 const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-const rgba = (colour) => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
-const behind = (element) => { for (let e = element; e; e = e.parentElement) { const found = rgba(getComputedStyle(e).backgroundColor); if (found[3] === 255) return found; } return [255, 255, 255, 255]; };
-return [...document.querySelectorAll(arguments[0])].filter((e) => e.textContent.trim()).slice(0, 40).map((e) => [rgba(getComputedStyle(e)[arguments[1]]), behind(e)]);
+const rgba = (colour) => {
+  canvas.clearRect(0, 0, 1, 1);
+  canvas.fillStyle = colour;
+  canvas.fillRect(0, 0, 1, 1);
+  return [...canvas.getImageData(0, 0, 1, 1).data];
+};
+const background = (element) => {
+  for (let e = element; e; e = e.parentElement) {
+    const colour = rgba(getComputedStyle(e).backgroundColor);
+    if (colour[3] === 255) return colour;
+  }
+  return [255, 255, 255, 255];
+};
+const elements = [...document.querySelectorAll(arguments[0])].filter((e) => e.textContent.trim()).slice(0, 40);
+return elements.map((e) => [rgba(getComputedStyle(e)[arguments[1]]), background(e)]);
 """
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """`full`: champion, decision, three seeds, history, slices, a dialogue of each flag; `hostile…`: every hostile text."""
+    """`full`: champion, decision, three seeds, history, slices, every flag; `hostile…`: every hostile text."""
     folder = tmp_path_factory.mktemp("pages")
     return {"full": full_report(folder / "full"), **hostile_reports(folder)}
 
@@ -117,7 +129,7 @@ ALL = ["full", "hostile0", "hostile5", "hostile10"]
 def test_page_opens_from_disk_asks_for_nothing_and_complains_of_nothing(
     browser: Any, visit: Any, pages: Any, name: str
 ) -> None:
-    """The file is the only request and the console stays empty: our script has its hash, no style or font is refused."""
+    """The file is the only request and the console stays empty: our script has its hash, no style is refused."""
     assert visit(name) == [pages[name].as_uri()]
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.getElementById('filter').hidden") is False
@@ -134,12 +146,18 @@ def test_no_hostile_text_runs_or_becomes_an_element(browser: Any, visit: Any, na
     assert browser.execute_script("return typeof window.__hit") == "undefined"
     with pytest.raises(Exception, match="no such alert"):
         _ = browser.switch_to.alert.text
-    foreign_elements = "img, iframe, b, body script ~ *, svg[onload], [onerror], [onmouseover], [onfocus], [autofocus], main a, script[src]"
+    foreign_elements = (
+        "img, iframe, b, body script ~ *, svg[onload], [onerror], [onmouseover], [onfocus], [autofocus], main a, "
+        "script[src]"
+    )
     assert browser.execute_script("return document.querySelectorAll(arguments[0]).length", foreign_elements) == 0
     assert browser.execute_script("return document.scripts.length") == 1
 
 
-VISIBLE = "return [...document.querySelectorAll('.example')].filter((e) => e.checkVisibility()).map((e) => e.querySelector('h4').textContent.split(' ')[0]).sort()"
+VISIBLE = """
+return [...document.querySelectorAll('.example')].filter((e) => e.checkVisibility())
+    .map((e) => e.querySelector('h4').textContent.split(' ')[0]).sort();
+"""
 
 
 def choose(browser: Any, words: str = "", flag: str = "") -> set[str]:
@@ -212,7 +230,7 @@ def test_the_served_report_works_under_the_policy_of_its_server(
 
 
 def test_keyboard_reaches_all_that_acts(browser: Any, visit: Any) -> None:
-    """Tab moves from the skip link through navigation, tables, search, filter and button to the dialogues; Enter opens one."""
+    """Tab moves from the skip link through navigation, tables and filter to the dialogues; Enter opens one."""
     from selenium.webdriver.common.keys import Keys
 
     visit("full")

@@ -1,4 +1,4 @@
-"""A store on a real S3 server, used by machines that share nothing else: each has its own home, temp and work folder."""
+"""A store on a real S3 server, used by machines that share nothing else: home, temporary and work folders differ."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The station, for real: server, pools, workers and deployments from a clean copy of the code, asked through the server's API.
+"""A real station: server, pools, workers and deployments from a clean copy of the code, used through the server's API.
 
 One station serves all tests of this file; a tiny model makes runs short, all else is as in use.
 """
@@ -50,9 +50,9 @@ def retrained(station: LocalStation) -> dict[str, Any]:
 
 
 def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: LocalStation) -> None:
-    """Every deployment on its pool; schedule, limits, automations, default recipe; the same ids and processes afterwards.
+    """Every deployment is on its pool, with schedule, limits, automations and default recipe; ids and processes stay.
 
-    Only the report server, which has died meanwhile, is another one, at the same address. A station of an earlier version
+    Only the report server, which has died meanwhile, is a new one at the same address. A station of an earlier version
     has automations of other names, which are renamed. The second `up` frees a slot of the GPU that no lease holds, as
     after a server that has lost its leases.
     """
@@ -326,8 +326,8 @@ def test_a_wrong_request_is_one_line_of_the_log_and_the_states_message(station: 
     for run, words in (
         (
             hub,
-            "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in the "
-            "form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides",
+            "use a folder or 'sample', or unset HF_HUB_OFFLINE if this machine has internet access. Set data.source in "
+            "the form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides",
         ),
         (column, "train: column 'summary' is missing"),
     ):

@@ -29,10 +29,14 @@ def test_references_of_a_dialogue_are_grouped_in_order(data: Path) -> None:
     rows = [dialogue_row(f"test_{n}_{k}", f"{same} {n}", f"s{n}{k}", f"t{n}{k}") for k in (1, 2, 3) for n in (10, 2)]
     write_csv(data / "test.csv", rows)
     assert read_split(downloaded_dataset(data), "test") == [
-        {"id": f"test_{n}", "dialogue": f"{same} {n}", "references": [f"s{n}1", f"s{n}2", f"s{n}3"],
-         "topics": [f"t{n}1", f"t{n}2", f"t{n}3"]}
+        {
+            "id": f"test_{n}",
+            "dialogue": f"{same} {n}",
+            "references": [f"s{n}1", f"s{n}2", f"s{n}3"],
+            "topics": [f"t{n}1", f"t{n}2", f"t{n}3"],
+        }
         for n in (10, 2)
-    ]  # fmt: skip
+    ]
 
 
 def test_splits_and_counts_are_those_of_the_files(data: Path) -> None:

@@ -33,16 +33,32 @@ def decide(tmp_path: Path, store: Store) -> Any:
     def run(systems: dict[str, list[str]], stops: tuple[str, ...] = (), **settings: Any) -> dict[str, Any]:
         withdrawn = settings.pop("withdrawn_at", None)
         rows = len(systems["base"])
-        dataset = artifact_factory.artifact("download", "test", [
-            {"id": f"test_{i}", "dialogue": f"#Person1#: {REFERENCE}", "references": [REFERENCE], "topics": [""]} for i in range(rows)
-        ], DATASET)  # fmt: skip
+        dataset = artifact_factory.artifact(
+            "download",
+            "test",
+            [
+                {"id": f"test_{i}", "dialogue": f"#Person1#: {REFERENCE}", "references": [REFERENCE], "topics": [""]}
+                for i in range(rows)
+            ],
+            DATASET,
+        )
         made = {
-            name: artifact_factory.artifact("generate", "predictions", [
-                {"id": f"test_{i}", "prediction": text, "tokens": 1, "stop": [*stops, *["stop_token"] * rows][i] if name == "tuned" else "limit"}
-                for i, text in enumerate(texts)
-            ], PREDICTIONS)
+            name: artifact_factory.artifact(
+                "generate",
+                "predictions",
+                [
+                    {
+                        "id": f"test_{i}",
+                        "prediction": text,
+                        "tokens": 1,
+                        "stop": [*stops, *["stop_token"] * rows][i] if name == "tuned" else "limit",
+                    }
+                    for i, text in enumerate(texts)
+                ],
+                PREDICTIONS,
+            )
             for name, texts in systems.items()
-        }  # fmt: skip
+        }
         scored = artifact_factory.context()
         done = score(ScoreConfig(bootstrap_resamples=2000), scored, dataset, **made)
         decided = artifact_factory.context()
@@ -80,8 +96,17 @@ CHAMPION, BASE_MODEL = "better than the champion", "better than the base model"
         # better on one half by as much as it is worse on the other
         ({"base": POOR, "champion": [words(4), words(5)] * 30, "tuned": [words(5), words(4)] * 30}, [CHAMPION]),
     ],
-    ids=["better", "better, first of all", "worse", "base is better", "worse than both", "equal to champion", "equal to base", "noisy"],
-)  # fmt: skip
+    ids=[
+        "better",
+        "better, first of all",
+        "worse",
+        "base is better",
+        "worse than both",
+        "equal to champion",
+        "equal to base",
+        "noisy",
+    ],
+)
 def test_only_a_candidate_that_beats_champion_and_base_passes(
     decide: Any, systems: dict[str, list[str]], expected: list[str]
 ) -> None:
@@ -124,10 +149,14 @@ GUARDS = [
     ("speaker errors", some(10, words(5) + " #Person7#"), (), {}, {"most_speaker_errors": 0.17}),
     ("speaker errors", some(10, words(5) + " Quentin"), (), {}, {"most_speaker_errors": 0.17}),
     ("test dialogues", GOOD, (), {"least_rows": 61}, {"least_rows": 60}),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("name", "tuned", "stops", "settings", "relaxed"), GUARDS, ids=["short", "long", "limit", "empty", "tag", "name", "rows"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "tuned", "stops", "settings", "relaxed"),
+    GUARDS,
+    ids=["short", "long", "limit", "empty", "tag", "name", "rows"],
+)
 def test_each_guard_alone_rejects_and_is_named(
     decide: Any, name: str, tuned: list[str], stops: Any, settings: Any, relaxed: Any
 ) -> None:
@@ -141,8 +170,14 @@ def test_each_guard_alone_rejects_and_is_named(
 
 
 @pytest.mark.parametrize(
-    ("tuned", "stops"), [(GOOD, LIMIT * 6), (some(9, words(5) + " #Person7#"), ()), ([words(3)] * ROWS, ()), ([f"{REFERENCE} {REFERENCE}"] * ROWS, ())]
-)  # fmt: skip
+    ("tuned", "stops"),
+    [
+        (GOOD, LIMIT * 6),
+        (some(9, words(5) + " #Person7#"), ()),
+        ([words(3)] * ROWS, ()),
+        ([f"{REFERENCE} {REFERENCE}"] * ROWS, ()),
+    ],
+)
 def test_a_guard_allows_just_what_it_says(decide: Any, tuned: list[str], stops: Any) -> None:
     """10 % at the limit, 15 % speaker errors, half and twice the length: at the bound is within it."""
     assert failed(decide({"base": [words(1)] * ROWS, "tuned": tuned}, stops)) == []

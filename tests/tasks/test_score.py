@@ -51,7 +51,9 @@ def by_loops(texts: list[str], references: list[list[str]], stem: bool, take: st
                 per_row.append([best.precision, best.recall, best.fmeasure])
             else:
                 each = each[:1] if take == "first" else each
-                per_row.append([sum(getattr(one, m) for one in each) / len(each) for m in ("precision", "recall", "fmeasure")])  # fmt: skip
+                per_row.append(
+                    [sum(getattr(one, m) for one in each) / len(each) for m in ("precision", "recall", "fmeasure")]
+                )
         found[kind] = [100 * sum(column) / len(per_row) for column in zip(*per_row, strict=True)]
     return found
 
@@ -99,10 +101,13 @@ def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFac
     assert len(found["protocols"]) == 4
     for name, entry in found["protocols"].items():
         assert entry["protocol"] == {
-            "name": name, "rows": 7, "rows_in_split": 12, "references_per_row": 3,
+            "name": name,
+            "rows": 7,
+            "rows_in_split": 12,
+            "references_per_row": 3,
             "package": f"rouge-score {version('rouge-score')}",
             "interval": "95 %, percentile bootstrap over dialogues, 300 resamples",
-        }  # fmt: skip
+        }
         assert {"base", "tuned", "champion", "before", "human"} <= set(entry["systems"])
         for kinds in entry["systems"].values():
             assert kinds.keys() == set(ROUGE_TYPES)

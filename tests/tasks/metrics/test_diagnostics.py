@@ -16,7 +16,9 @@ DIALOGUE = "#Person1#: Hi Tom, have you seen Mary-Ann and O'Brien in London?\n#P
 LOWER = {"the", "cat", "he", "asks", "people", "then", "will"}
 
 
-def of(summary: str, dialogue: str = DIALOGUE, references: tuple[str, ...] = ("he asks",), stop: str = "stop_token") -> dict[str, float]:  # fmt: skip
+def of(
+    summary: str, dialogue: str = DIALOGUE, references: tuple[str, ...] = ("he asks",), stop: str = "stop_token"
+) -> dict[str, float]:
     """The measures of one summary."""
     found = diagnose([summary], [stop], [dialogue], [references])
     return {name: float(values[0]) for name, values in found.items()}
@@ -157,8 +159,11 @@ def test_diagnostics_through_the_stage_are_those_of_these_texts(artifact_factory
     found, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=50)
     acted = found["behaviour"]
     assert {k: acted["base"][k] for k in ("empty", "at_limit", "speaker_errors", "words")} == {
-        "empty": 0.5, "at_limit": 0.5, "speaker_errors": 0.5, "words": 0.5,
-    }  # fmt: skip
+        "empty": 0.5,
+        "at_limit": 0.5,
+        "speaker_errors": 0.5,
+        "words": 0.5,
+    }
     assert {k: acted["tuned"][k] for k in ("copied", "empty", "at_limit")} == {"copied": 1, "empty": 0, "at_limit": 0}
     assert acted["tuned"]["length_ratio"] == 1.5  # 12 words to 2 x (3 + 5) / 2
     assert acted["human"]["speaker_errors"] == 0.5
@@ -169,7 +174,9 @@ def test_diagnostics_through_the_stage_are_those_of_these_texts(artifact_factory
 def english(count: int) -> tuple[list[str], list[list[str]]]:
     """Dialogues of the bundled sample with their three references."""
     rows = read_csv(SAMPLE / "test.csv")[: 3 * count]
-    return [row["dialogue"] for row in rows[::3]], [[row["summary"] for row in rows[i : i + 3]] for i in range(0, len(rows), 3)]  # fmt: skip
+    return [row["dialogue"] for row in rows[::3]], [
+        [row["summary"] for row in rows[i : i + 3]] for i in range(0, len(rows), 3)
+    ]
 
 
 @pytest.mark.parametrize("count", [4, 10])

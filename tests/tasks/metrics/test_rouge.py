@@ -14,13 +14,29 @@ from tests.support.data import read_csv
 from tests.support.paths import SAMPLE
 
 ODD = (
-    "", " ", "…", "?!", "über naïve café", "日本語 テスト", "Don't-stop\nrunning\n\nrunners", "a\x00b", "x" * 3000,
-    "the " * 800, "\n\n", "\nthe cat\n", "the cat\r\nsat\u2028down", "...\nthe cat sat\n?!", "İstanbul K ﬁ", "a_b #Person1#'s",
-)  # fmt: skip
+    "",
+    " ",
+    "…",
+    "?!",
+    "über naïve café",
+    "日本語 テスト",
+    "Don't-stop\nrunning\n\nrunners",
+    "a\x00b",
+    "x" * 3000,
+    "the " * 800,
+    "\n\n",
+    "\nthe cat\n",
+    "the cat\r\nsat\u2028down",
+    "...\nthe cat sat\n?!",
+    "İstanbul K ﬁ",
+    "a_b #Person1#'s",
+)
 SCORERS = {stem: Scorer(stem) for stem in (True, False)}
 ORACLES = {stem: rouge_scorer.RougeScorer(list(ROUGE_TYPES), use_stemmer=stem) for stem in (True, False)}
 # few words, so that texts share some, in forms that stems unite; lines, empty ones among them
-WORDS = st.sampled_from(["the", "a", "cat", "cats", "running", "runs", "ran", "nation", "national", "ies", "eeing", "-", "é", "#Person1#"])  # fmt: skip
+WORDS = st.sampled_from(
+    ["the", "a", "cat", "cats", "running", "runs", "ran", "nation", "national", "ies", "eeing", "-", "é", "#Person1#"]
+)
 LINES = st.lists(st.lists(WORDS, max_size=7).map(" ".join), max_size=4).map("\n".join)
 TEXTS = LINES | st.text(max_size=60) | st.text("ab \n.eings", max_size=60)
 
@@ -56,7 +72,7 @@ def oracle(reference: str, prediction: str, stem: bool) -> tuple[tuple[float, fl
         ("", "the cat sat", "rougeLsum", (0, 0, 0)),
         ("?!", "the cat sat", "rougeL", (0, 0, 0)),
     ],
-)  # fmt: skip
+)
 def test_rouge_equals_what_is_counted_by_hand(
     prediction: str, reference: str, kind: str, expected: tuple[float, float, float]
 ) -> None:
@@ -110,9 +126,13 @@ def test_real_texts_score_as_in_rouge_score_to_the_last_digit(stem: bool) -> Non
     odd = cycle(ODD)
     predictions = [next(odd) if i % 3 == 0 else dialogues[3 * i] if i % 3 == 1 else texts[3 * i] for i in range(40)]
     references = [
-        [texts[3 * i], next(odd) if i % 4 == 0 else dialogues[3 * i + 1] if i % 4 == 1 else texts[3 * i + 1], texts[3 * i + 2]]
+        [
+            texts[3 * i],
+            next(odd) if i % 4 == 0 else dialogues[3 * i + 1] if i % 4 == 1 else texts[3 * i + 1],
+            texts[3 * i + 2],
+        ]
         for i in range(40)
-    ]  # fmt: skip
+    ]
     expected = np.array([[oracle(references[i][j], predictions[i], stem) for j in range(3)] for i in range(40)])
     found = score_rows(predictions, references, Scorer(stem))
     assert found.shape == (40, 3, 4, 3)

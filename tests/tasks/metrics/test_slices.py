@@ -17,8 +17,10 @@ def test_thirds_by_length_hold_the_dialogues_that_their_names_say() -> None:
     by_name = rows_of(slices(["w " * (i + 1) for i in range(20)], [[]] * 20), "length")
     # quantiles 1/3 and 2/3 of 1..20 are 7.33 and 13.67
     assert by_name == {
-        "up to 7 words": [*range(7)], "8 to 13 words": [*range(7, 13)], "over 13 words": [*range(13, 20)],
-    }  # fmt: skip
+        "up to 7 words": [*range(7)],
+        "8 to 13 words": [*range(7, 13)],
+        "over 13 words": [*range(13, 20)],
+    }
 
 
 def test_dialogues_of_one_length_are_one_slice() -> None:

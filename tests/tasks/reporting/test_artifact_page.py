@@ -12,13 +12,24 @@ from tests.support.artifacts import manifest_with_facts
 from tests.support.reports import link_targets
 
 FACTS: dict[str, Any] = {
-    "passed": False, "automatic": True, "peak_gib": None, "others": [], "loading_seconds": 0.84, "tokens_per_second": 3075.7,
-    "train": 12460, "at_limit": 4, "reasons": ["too short", "too long"], "template": "Summarize.\n\n{dialogue}",
+    "passed": False,
+    "automatic": True,
+    "peak_gib": None,
+    "others": [],
+    "loading_seconds": 0.84,
+    "tokens_per_second": 3075.7,
+    "train": 12460,
+    "at_limit": 4,
+    "reasons": ["too short", "too long"],
+    "template": "Summarize.\n\n{dialogue}",
     "headline": {"base": {"rouge1": 2.9048, "rouge2": 0.0}, "tuned": {"rouge1": 30.0, "rouge2": 1.25}},
     "intervals": {"tuned": {"rouge1": [1.0417, 4.9383]}},
     "verdict": {"state": "even", "head": "No difference.", "others": [], "gate": None},
-    "checks": [{"name": "length", "state": "ok", "detail": "all fit"}, {"name": "rows", "state": "note", "detail": "12"}],
-}  # fmt: skip
+    "checks": [
+        {"name": "length", "state": "ok", "detail": "all fit"},
+        {"name": "rows", "state": "note", "detail": "12"},
+    ],
+}
 """Of the kinds that stages leave."""
 
 
@@ -26,12 +37,23 @@ def test_findings_are_words_and_numbers_with_units() -> None:
     """Yes and no; what is absent is left out; nested values are told one by one, none as Python writes it."""
     found = findings(manifest_with_facts(FACTS))
     assert found == [
-        ("passed", "no"), ("automatic", "yes"), ("loading", "0.84 s"), ("speed", "3,075.70 tokens/s"), ("train", "12,460 dialogues"),
-        ("cut off at the token limit", "4 summaries"), ("reasons", "too short; too long"), ("template", "Summarize. {dialogue}"),
-        ("F1 x 100, base", "rouge1 2.90, rouge2 0.00"), ("F1 x 100, tuned", "rouge1 30.00, rouge2 1.25"),
-        ("95 % interval, tuned", "rouge1 1.04 to 4.94"), ("result, state", "even"), ("result, headline", "No difference."),
-        ("checks, length", "ok: all fit"), ("checks, rows", "note: 12"), ("device", "CPU, 2 threads"),
-    ]  # fmt: skip
+        ("passed", "no"),
+        ("automatic", "yes"),
+        ("loading", "0.84 s"),
+        ("speed", "3,075.70 tokens/s"),
+        ("train", "12,460 dialogues"),
+        ("cut off at the token limit", "4 summaries"),
+        ("reasons", "too short; too long"),
+        ("template", "Summarize. {dialogue}"),
+        ("F1 x 100, base", "rouge1 2.90, rouge2 0.00"),
+        ("F1 x 100, tuned", "rouge1 30.00, rouge2 1.25"),
+        ("95 % interval, tuned", "rouge1 1.04 to 4.94"),
+        ("result, state", "even"),
+        ("result, headline", "No difference."),
+        ("checks, length", "ok: all fit"),
+        ("checks, rows", "note: 12"),
+        ("device", "CPU, 2 threads"),
+    ]
 
 
 def test_a_long_finding_ends_with_an_ellipsis() -> None:
@@ -63,8 +85,18 @@ def test_heading_names_stage_role_and_artifact() -> None:
     assert heading(manifest_with_facts({})) == "train tuned tiny-model"
 
 
-@pytest.mark.parametrize("place", ["/artifacts/artifact/8c9d", "/artifacts/key/report", "/runs/flow-run/1f", "/v2/artifacts/artifact/8c9d",
-                                   "/v2/artifacts/key/report", "/v2/runs/flow-run/1f", "/prefect/artifacts/artifact/8c9d"])  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/artifacts/artifact/8c9d",
+        "/artifacts/key/report",
+        "/runs/flow-run/1f",
+        "/v2/artifacts/artifact/8c9d",
+        "/v2/artifacts/key/report",
+        "/v2/runs/flow-run/1f",
+        "/prefect/artifacts/artifact/8c9d",
+    ],
+)
 def test_a_link_holds_wherever_prefect_shows_it(place: str) -> None:
     """On the pages of artifacts and of runs, in both of its interfaces, below a base path: resolved as browsers do."""
     from urllib.parse import urljoin

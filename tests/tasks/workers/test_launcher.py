@@ -82,9 +82,14 @@ class Desk:
         (self.folder / "by_hand.json").write_text('{"values": {}}')
         environment = {name: value for name, value in os.environ.items() if name != "DIALOGSUM_PARENT"}
         return subprocess.run(
-            [sys.executable, "-m", module, str(self.folder / "by_hand.json")], cwd=ROOT, env=environment,
-            capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+            [sys.executable, "-m", module, str(self.folder / "by_hand.json")],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 @pytest.fixture
@@ -181,17 +186,22 @@ def test_worker_ends_when_its_parent_is_killed(desk: Desk, last: str) -> None:
         held = open(config["pipe"], "w", buffering=1)  # open until this process ends, however it ends
         held.write(f"{{os.getpid()}}\\n")
         threading.Event().wait()
-    """)  # fmt: skip
+    """)
     parent = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(f"""
+        [
+            sys.executable,
+            "-c",
+            textwrap.dedent(f"""
             from pathlib import Path
             from tasks.workers.events import NullListener
             from tasks.workers.launcher import run_workers
             from tests.tasks.workers.test_launcher import Values
             config = Values(values={{"pipe": {str(pipe)!r}}})
             run_workers("some_worker", [config], Values, Path({str(desk.folder / "work")!r}), NullListener())
-        """)], cwd=ROOT,
-    )  # fmt: skip
+        """),
+        ],
+        cwd=ROOT,
+    )
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
         worker = int(_read(reader))
@@ -246,13 +256,15 @@ def test_workers_run_at_once_and_answer_in_order(desk: Desk) -> None:
     """Each waits for the other through a pipe; each has its own config and its own environment."""
     os.mkfifo(desk.folder / "pipe")
     found = several(
-        desk, """
+        desk,
+        """
         with open(config["pipe"], "w" if config["i"] else "r") as pipe:
             pipe.write("x") if config["i"] else pipe.read()
         return {"i": config["i"], "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
-        """, *({"i": i, "pipe": str(desk.folder / "pipe")} for i in range(2)),
+        """,
+        *({"i": i, "pipe": str(desk.folder / "pipe")} for i in range(2)),
         environments=[{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}],
-    )  # fmt: skip
+    )
     assert found == [{"i": 0, "gpu": "4"}, {"i": 1, "gpu": "7"}]
 
 
@@ -271,7 +283,9 @@ def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.
     """The error is the failing worker's, and nobody is left, not even who minds no SIGTERM."""
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
     with pytest.raises(StageError, match="full"):
-        several(desk, """
+        several(
+            desk,
+            """
             if config["i"]:
                 with open(config["pipe"]) as pipe:
                     pipe.read()
@@ -281,7 +295,9 @@ def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.
             open(config["pipe"] + ".pid", "w").write(str(os.getpid()))
             open(config["pipe"], "w").close()
             threading.Event().wait()
-        """, *({"i": i, "stubborn": stubborn, "pipe": str(_pipe(desk))} for i in range(2)))  # fmt: skip
+        """,
+            *({"i": i, "stubborn": stubborn, "pipe": str(_pipe(desk))} for i in range(2)),
+        )
     with pytest.raises(ProcessLookupError):
         os.kill(int((desk.folder / "pipe.pid").read_text()), 0)
 

@@ -3,7 +3,7 @@
 # make test-all      these and the slow ones: whole runs by the command line, a station, a shared store, kills
 # make test-faults   kills, full disks, flipped bytes and others, many times over; prints what was lost
 # make pins    requirements/pins.txt from the newest versions that pyproject.toml allows
-# make readme  README's blocks that are made from the code
+# make docs    the generated blocks of README and docs
 # make serve   Prefect server, deployments and workers on this machine; make down ends them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
@@ -11,7 +11,7 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY = .venv/.ready
 
-.PHONY: setup run serve down test test-all test-faults check pins readme clean
+.PHONY: setup run serve down test test-all test-faults check pins docs clean
 
 setup: $(READY)
 
@@ -57,8 +57,8 @@ pins:
 	.venv.new/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9]*$$//' | tr A-Z_ a-z- | sort >> requirements/pins.new
 	mv requirements/pins.new requirements/pins.txt && rm -rf .venv.new
 
-readme: setup
-	$(BIN)/python -m flows.cli.readme_blocks
+docs: setup
+	$(BIN)/python -m flows.cli.docs_blocks
 
 clean:
 	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

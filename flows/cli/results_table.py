@@ -13,7 +13,7 @@ from tasks.metrics.scores import Scores
 from tasks.reporting.escaping import escape_markdown, visible
 from tasks.reporting.system_names import describe_decoding, quoted
 
-BEGIN, END = "<!-- results: dialogsum results --readme README.md -->", "<!-- end of results -->"
+BEGIN, END = "<!-- results: dialogsum results --readme BENCHMARKS.md -->", "<!-- end of results -->"
 HEADER = (
     "| system | recipe | rouge1 | rouge2 | rougeL | dialogues | prompt | training | generation | peak memory |",
     "|---|---|---|---|---|---|---|---|---|---|",

@@ -46,7 +46,7 @@ def _log_problems(log: Path, start: int) -> list[str]:
     if errors.locked or errors.lost:
         print(
             f"SQLite was busy {errors.locked} times in the last 24 h, {errors.lost} events were dropped after several "
-            'tries: see "Errors in the server\'s log" in docs/operating.md'
+            'tries: see "Errors in the server\'s log" in docs/how-to/station.md'
         )
     if not errors.count:
         return []

@@ -23,7 +23,7 @@ def database() -> Iterator[PostgreSQL]:
 
 @pytest.fixture(scope="module")
 def server(database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """Set up as docs/operating.md says."""
+    """Set up as docs/how-to/team-server.md says."""
     started = PrefectServer(
         tmp_path_factory.mktemp("server"),
         PREFECT_SERVER_DATABASE_CONNECTION_URL=database.url,

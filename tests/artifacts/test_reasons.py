@@ -74,9 +74,9 @@ def test_a_reason_stays_short_and_counts_what_it_leaves_out() -> None:
         "config": {"history": [{"adapter": "x" * 300}], "report": {"examples": 1}},
         "inputs": dict.fromkeys(NEW, "2" * 64),
     }
-    said = in_words(difference(old, new), "report", OLD, NEW)
-    assert len(said) <= MOST
-    parts = said.split("; ")
+    reason = in_words(difference(old, new), "report", OLD, NEW)
+    assert len(reason) <= MOST
+    parts = reason.split("; ")
     assert parts[:2] == ["code of tasks.metrics.rouge changed", "report.examples: 500 -> 1"]
     left = re.fullmatch(r"and (\d) more", parts[-1])
     assert left is not None

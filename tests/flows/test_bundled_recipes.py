@@ -40,8 +40,8 @@ def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], d
 
 def test_article_shows_its_faults(models: dict[str, Path], data: Path) -> None:
     """One row of each thousand, no stop token, another turn template at generation: told in checks and report."""
-    wanted = small_overrides("article", models["gemma"], data, "model.turns=article")
-    summary = run("article", *wanted)
+    overrides = small_overrides("article", models["gemma"], data, "model.turns=article")
+    summary = run("article", *overrides)
     adapter = payload(summary, "train")
     checks = {check["name"]: check for check in json.loads((adapter / "checks.json").read_text())}
     assert checks["rows"]["detail"].startswith("1 of 1 rows")  # 12 rows, one of each 1,000

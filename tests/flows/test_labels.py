@@ -42,9 +42,9 @@ def test_effective_overrides_are_those_that_change_a_figure() -> None:
     """Of the variable as of the run, the last of each key; not what equals the recipe, nor how the work is done."""
     station = ["data.source=sample", "generate.limit=8", "runtime.threads=1"]
     own = ["generate.limit=4", "train.lora={rank: 4, alpha: 8}", 'evaluation.prompt="brief"', "report.examples=1"]
-    found = overrides_of(load_recipe("quickstart"), load_recipe("quickstart", [*station, *own]), station, own)
-    assert found.effective == ("generate.limit=4", "train.lora={rank: 4, alpha: 8}")
-    assert (found.station, found.own) == (tuple(station), tuple(own))
+    effective = overrides_of(load_recipe("quickstart"), load_recipe("quickstart", [*station, *own]), station, own)
+    assert effective.effective == ("generate.limit=4", "train.lora={rank: 4, alpha: 8}")
+    assert (effective.station, effective.own) == (tuple(station), tuple(own))
 
 
 @pytest.mark.parametrize(

@@ -86,13 +86,13 @@ def test_the_four_recipes_and_the_fixed_keys_are_there() -> None:
 def test_an_override_sets_one_key_and_nothing_else(override: str, expected: object) -> None:
     """Values of every type read as YAML does; all other keys stay as the recipe has them."""
     path = override.split("=")[0].strip().split(".")
-    before, after = load_recipe("quickstart").model_dump(), load_recipe("quickstart", [override]).model_dump()
-    value: Any = reduce(lambda inner, name: inner[name], path, after)
+    default, changed = load_recipe("quickstart").model_dump(), load_recipe("quickstart", [override]).model_dump()
+    value: Any = reduce(lambda inner, name: inner[name], path, changed)
     assert value == expected
     assert type(value) is type(expected)
-    for content in (before, after):
+    for content in (default, changed):
         reduce(lambda inner, name: inner[name], path[:-1], content).pop(path[-1])
-    assert before == after
+    assert default == changed
 
 
 def test_a_wrong_value_in_the_file_is_blamed_on_the_file(tmp_path: Path) -> None:

@@ -69,19 +69,19 @@ def test_results_are_the_codes_table_or_yet_to_come() -> None:
     assert not rows or "F1 x 100, " in block
 
 
-def said() -> list[tuple[str, str]]:
+def written_commands() -> list[tuple[str, str]]:
     """Every `dialogsum …` of the pages, in a block of commands or between backticks."""
-    found = []
+    commands = []
     for page, text in PAGES.items():
         lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
         quoted = re.findall(r"`(dialogsum [^`]+)`", text.replace("\n", " "))
         for line in [*lines, *quoted]:
             if match := re.search(r"(?:^|\| )(dialogsum(?: .*)?)", line.split("  #")[0].strip()):
-                found.append((page, match[1]))
-    return found
+                commands.append((page, match[1]))
+    return commands
 
 
-@pytest.mark.parametrize(("page", "line"), said())
+@pytest.mark.parametrize(("page", "line"), written_commands())
 def test_every_command_that_is_written_can_be_given(page: str, line: str) -> None:
     """The command is there, and takes every option that stands with it."""
     words = shlex.split(line.split(" | ")[0])[1:]
@@ -124,8 +124,8 @@ def prose(page: str) -> str:
 
 def headings(page: str) -> set[str]:
     """What a link to a place on a page may name, as Markdown on the web makes it."""
-    found = re.findall(r"^#+ (.*)", prose(page), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+    titles = re.findall(r"^#+ (.*)", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in titles}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -60,13 +60,13 @@ by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)
 
 def imports(file: Path) -> set[str]:
     """Every name that a file imports, anywhere in it, `from a import b` as `a.b`; relative imports start with a dot."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names}
+    return names
 
 
 def package_of(module: str) -> str:
@@ -123,8 +123,8 @@ def test_modules_are_imported_by_their_full_names(file: Path) -> None:
 
 def test_only_shell_flows_and_what_they_tell_import_prefect() -> None:
     """Logic is plain functions, so that it is tested and planned without a server."""
-    found = {str(f.relative_to(ROOT)) for f in FILES if "prefect" in {name.split(".")[0] for name in imports(f)}}
-    assert found <= MAY_IMPORT_PREFECT
+    importers = {str(f.relative_to(ROOT)) for f in FILES if "prefect" in {name.split(".")[0] for name in imports(f)}}
+    assert importers <= MAY_IMPORT_PREFECT
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_worker_processes_reach_no_prefect(worker: str) -> None:
         file = todo.pop()
         seen.add(file)
         parts = [ROOT.joinpath(*name.split(".")) for name in imports(file)]
-        ours = {place.with_suffix(".py") for part in parts for place in (part, part.parent)} & set(FILES)
+        ours = {path.with_suffix(".py") for part in parts for path in (part, part.parent)} & set(FILES)
         todo += ours - seen
     assert len(seen) > 5
     assert {str(file.relative_to(ROOT)) for file in seen} & MAY_IMPORT_PREFECT == set()
@@ -154,8 +154,8 @@ def test_no_module_has_the_name_of_an_installed_package_or_of_the_standard_libra
 def test_command_line_graph_and_planning_start_without_torch_and_prefect() -> None:
     """A misspelt key is refused, and a plan made, before anything heavy is loaded."""
     script = "import sys, flows.cli.main, flows.dag, flows.planner; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split())
+    process = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(process.stdout.split())
     assert "flows.planner" in loaded
     assert loaded & {"torch", "prefect", "transformers", "datasets"} == set()
 

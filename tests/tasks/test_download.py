@@ -64,10 +64,10 @@ def test_text_that_looks_like_something_else_stays_text(data: Path, text: str) -
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
 def test_line_ends_and_byte_order_mark_of_other_systems_are_accepted(data: Path, start: bytes) -> None:
     """A file saved on Windows holds the same dialogues."""
-    wanted = read_split(downloaded_dataset(data), "train")
+    expected = read_split(downloaded_dataset(data), "train")
     file = data / "train.csv"
     file.write_bytes(start + file.read_bytes().replace(b"\n", b"\r\n"))
-    assert read_split(downloaded_dataset(data), "train") == wanted
+    assert read_split(downloaded_dataset(data), "train") == expected
 
 
 def lines(*rows: str, header: str = "id,dialogue,summary,topic") -> Callable[[Path], Any]:

@@ -50,8 +50,8 @@ class Hub(BaseHTTPRequestHandler):
                 content[match[3]], ETag=f'"{self._digest(content[match[3]])}"', **{"X-Repo-Commit": str(commit)}
             )
         elif match and match[1] == "tree" and not match[3]:
-            found = [{"type": "file", "path": p, "size": len(b), "oid": self._digest(b)} for p, b in content.items()]
-            self._answer(json.dumps(found).encode())
+            entries = [{"type": "file", "path": p, "size": len(b), "oid": self._digest(b)} for p, b in content.items()]
+            self._answer(json.dumps(entries).encode())
         elif match and match[3] == "auth-check":
             self._answer(b"{}")
         elif match and match[1] in (None, "revision") and not match[3]:
@@ -102,7 +102,7 @@ print(json.dumps([of(revision) for revision in sys.argv[1:]]))
 
 def read(home: Path, *revisions: str, **environment: str) -> list[Any]:
     """The training summaries of each revision, or the refusal; in a process of its own, which alone has this cache."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", READ, *revisions],
         cwd=ROOT,
         capture_output=True,
@@ -112,9 +112,9 @@ def read(home: Path, *revisions: str, **environment: str) -> list[Any]:
         | {"PYTHONPATH": str(ROOT), "HF_HOME": str(home), "HF_TOKEN": "", "HF_HUB_DISABLE_XET": "1"}
         | environment,
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    found: list[Any] = json.loads(done.stdout)
-    return found
+    assert (process.returncode, process.stderr) == (0, "")
+    tables: list[Any] = json.loads(process.stdout)
+    return tables
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +122,8 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that holds every commit, each loaded once online."""
     home = tmp_path_factory.mktemp("hf")
     with hub() as url:
-        found = read(home, OLD, NEW, NEWEST, HF_ENDPOINT=url, HF_HUB_OFFLINE="0")
-    assert found == [rows("old"), rows("new"), rows("newest")]
+        tables = read(home, OLD, NEW, NEWEST, HF_ENDPOINT=url, HF_HUB_OFFLINE="0")
+    assert tables == [rows("old"), rows("new"), rows("newest")]
     return home
 
 

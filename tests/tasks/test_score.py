@@ -24,10 +24,10 @@ DIALOGSUM = ROOT.parent / "shared" / "data" / "dialogsum"
 BEHAVIOUR = {"length_ratio", "words", "empty", "repeated", "copied", "speaker_errors"}
 
 
-def systems(found: dict[str, Any], protocol: str | None = None) -> dict[str, Any]:
+def systems(scores: dict[str, Any], protocol: str | None = None) -> dict[str, Any]:
     """The scores of every system under one protocol, the headline's unless given."""
-    scores: dict[str, Any] = found["protocols"][protocol or found["headline"]]["systems"]
-    return scores
+    by_name: dict[str, Any] = scores["protocols"][protocol or scores["headline"]]["systems"]
+    return by_name
 
 
 def sample(rows: int) -> tuple[list[str], list[list[str]]]:
@@ -41,7 +41,7 @@ def sample(rows: int) -> tuple[list[str], list[list[str]]]:
 def by_loops(texts: list[str], references: list[list[str]], stem: bool, take: str) -> dict[str, list[float]]:
     """Precision, recall and F1 x 100 of each type, as one would write it with rouge_score and nothing else."""
     oracle = rouge_scorer.RougeScorer(list(ROUGE_TYPES), use_stemmer=stem)
-    found = {}
+    means = {}
     for kind in ROUGE_TYPES:
         per_row = []
         for text, row in zip(texts, references, strict=True):
@@ -54,8 +54,8 @@ def by_loops(texts: list[str], references: list[list[str]], stem: bool, take: st
                 per_row.append(
                     [sum(getattr(one, m) for one in each) / len(each) for m in ("precision", "recall", "fmeasure")]
                 )
-        found[kind] = [100 * sum(column) / len(per_row) for column in zip(*per_row, strict=True)]
-    return found
+        means[kind] = [100 * sum(column) / len(per_row) for column in zip(*per_row, strict=True)]
+    return means
 
 
 @pytest.mark.parametrize(
@@ -74,19 +74,19 @@ def test_every_system_floor_and_ceiling_is_what_loops_over_rouge_score_find(
     dialogues, references = sample(12)
     texts = {"base": [d[:90] for d in dialogues], "tuned": [row[2][:60] for row in references]}
     dataset = artifact_factory.dataset(references, dialogues)
-    found, _ = artifact_factory.score(
+    scores, _ = artifact_factory.score(
         dataset, *(artifact_factory.predictions(texts[name]) for name in ("base", "tuned"))
     )
     texts["constant sentence"] = ["#Person1# and #Person2# are talking about something."] * 12
     texts["first three utterances"] = [" ".join(d.split("\n")[:3]) for d in dialogues]
-    wanted = {name: by_loops(rows, references, stem, take) for name, rows in texts.items()}
+    expected = {name: by_loops(rows, references, stem, take) for name, rows in texts.items()}
     each = [
         by_loops([r[i] for r in references], [r[:i] + r[i + 1 :] for r in references], stem, take) for i in range(3)
     ]
-    wanted["human"] = {kind: [float(np.mean([e[kind][m] for e in each])) for m in range(3)] for kind in ROUGE_TYPES}
-    got = systems(found, protocol)
-    assert got.keys() == wanted.keys()
-    for name, kinds in wanted.items():
+    expected["human"] = {kind: [float(np.mean([e[kind][m] for e in each])) for m in range(3)] for kind in ROUGE_TYPES}
+    got = systems(scores, protocol)
+    assert got.keys() == expected.keys()
+    for name, kinds in expected.items():
         for kind, values in kinds.items():
             assert [got[name][kind][measure] for measure in STATISTICS] == pytest.approx(values, abs=6e-5), (name, kind)
 
@@ -96,10 +96,10 @@ def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFac
     dialogues, references = sample(12)
     dataset = artifact_factory.dataset(references, dialogues)
     outputs = [artifact_factory.predictions([d[:n] for d in dialogues][:7]) for n in (50, 90, 130, 170)]
-    found, _ = artifact_factory.score(dataset, *outputs, bootstrap_resamples=300)
-    assert found["headline"] == "mean of references, stemming"
-    assert len(found["protocols"]) == 4
-    for name, entry in found["protocols"].items():
+    scores, _ = artifact_factory.score(dataset, *outputs, bootstrap_resamples=300)
+    assert scores["headline"] == "mean of references, stemming"
+    assert len(scores["protocols"]) == 4
+    for name, entry in scores["protocols"].items():
         assert entry["protocol"] == {
             "name": name,
             "rows": 7,
@@ -112,12 +112,12 @@ def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFac
         for kinds in entry["systems"].values():
             assert kinds.keys() == set(ROUGE_TYPES)
             assert all(kind.keys() == {*STATISTICS, "interval"} for kind in kinds.values())
-    for one, two in combinations(found["protocols"], 2):
-        assert systems(found, one)["base"] != systems(found, two)["base"]
-    assert found["differences"].keys() == {"base", "champion", "before"}
-    assert found["behaviour"].keys() == {"base", "tuned", "champion", "before", "human"}
-    assert found["behaviour"]["tuned"].keys() == BEHAVIOUR | {"at_limit"}
-    assert found["behaviour"]["human"].keys() == BEHAVIOUR  # a person has no token limit
+    for one, two in combinations(scores["protocols"], 2):
+        assert systems(scores, one)["base"] != systems(scores, two)["base"]
+    assert scores["differences"].keys() == {"base", "champion", "before"}
+    assert scores["behaviour"].keys() == {"base", "tuned", "champion", "before", "human"}
+    assert scores["behaviour"]["tuned"].keys() == BEHAVIOUR | {"at_limit"}
+    assert scores["behaviour"]["human"].keys() == BEHAVIOUR  # a person has no token limit
 
 
 def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory: ArtifactFactory) -> None:
@@ -125,14 +125,14 @@ def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory:
     dataset = artifact_factory.dataset(
         [["the cat sat down", "the cat sat", "a dog"], ["he left", "he went", "she left"]]
     )
-    found, out = artifact_factory.score(dataset, artifact_factory.predictions(["the cat sat", ""]))
+    scores, out = artifact_factory.score(dataset, artifact_factory.predictions(["the cat sat", ""]))
     # F1 of the first dialogue: 6/7, 1 and 0, mean 13/21; the second, empty, has 0: mean 13/42
     # recall: 3/4, 1 and 0, mean 7/12, then 7/24; precision: 1, 1, 0, mean 2/3, then 1/3
-    wanted = {"f1": 100 * 13 / 42, "recall": 100 * 7 / 24, "precision": 100 / 3}
-    got = systems(found)["base"]["rouge1"]
-    assert {name: got[name] for name in wanted} == pytest.approx(wanted, abs=5e-5)
+    expected = {"f1": 100 * 13 / 42, "recall": 100 * 7 / 24, "precision": 100 / 3}
+    got = systems(scores)["base"]["rouge1"]
+    assert {name: got[name] for name in expected} == pytest.approx(expected, abs=5e-5)
     # rouge2: 4/5, 1 and 0, mean 3/5, then 3/10
-    assert systems(found)["base"]["rouge2"]["f1"] == pytest.approx(30, abs=5e-5)
+    assert systems(scores)["base"]["rouge2"]["f1"] == pytest.approx(30, abs=5e-5)
     rows = read_table(out / "rows.parquet", ROW_SCORES)
     assert [(row["system"], row["id"]) for row in rows] == [("base", "test_0"), ("base", "test_1")]
     assert [row["rouge1"] for row in rows] == pytest.approx([13 / 21, 0])
@@ -140,32 +140,32 @@ def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory:
 
 def test_one_reference_has_no_other_to_be_a_ceiling(artifact_factory: ArtifactFactory) -> None:
     """By hand: of `the cat sat` and `the cat` each against the other has P and R 1 and 2/3, F1 4/5; alone there is none."""
-    found, _ = artifact_factory.score(
+    scores, _ = artifact_factory.score(
         artifact_factory.dataset([["the cat sat", "the cat"]]), artifact_factory.predictions(["the cat"])
     )
-    assert systems(found)["human"]["rouge1"]["f1"] == pytest.approx(80)
-    assert systems(found)["base"]["rouge1"]["f1"] == pytest.approx(100 * (4 / 5 + 1) / 2)
-    assert systems(found, "best reference, stemming")["base"]["rouge1"]["f1"] == pytest.approx(100)
-    assert systems(found, "first reference only, stemming")["base"]["rouge1"]["f1"] == pytest.approx(80)
-    alone, _ = artifact_factory.score(
+    assert systems(scores)["human"]["rouge1"]["f1"] == pytest.approx(80)
+    assert systems(scores)["base"]["rouge1"]["f1"] == pytest.approx(100 * (4 / 5 + 1) / 2)
+    assert systems(scores, "best reference, stemming")["base"]["rouge1"]["f1"] == pytest.approx(100)
+    assert systems(scores, "first reference only, stemming")["base"]["rouge1"]["f1"] == pytest.approx(80)
+    single, _ = artifact_factory.score(
         artifact_factory.dataset([["the cat sat"]]), artifact_factory.predictions(["the cat"])
     )
-    assert all("human" not in systems(alone, name) for name in alone["protocols"])
-    assert alone["differences"] == {}
-    assert "human" not in alone["behaviour"]
+    assert all("human" not in systems(single, name) for name in single["protocols"])
+    assert single["differences"] == {}
+    assert "human" not in single["behaviour"]
 
 
 def test_interval_is_as_wide_as_the_spread_of_dialogues(artifact_factory: ArtifactFactory) -> None:
     """The interval holds the point and agrees with the normal approximation, 1.96 standard errors on either side."""
     rows = read_csv(SAMPLE / "test.csv")
     references = [[row["summary"] for row in rows[i : i + 3]] for i in range(0, 120, 3)]
-    found, out = artifact_factory.score(
+    scores, out = artifact_factory.score(
         artifact_factory.dataset(references),
         artifact_factory.predictions([row["dialogue"].split("\n")[0] for row in rows[::3]]),
     )
     table = read_table(out / "rows.parquet", ROW_SCORES)
     for kind in ROUGE_TYPES:
-        point, (low, high) = (systems(found)["base"][kind][name] for name in ("f1", "interval"))
+        point, (low, high) = (systems(scores)["base"][kind][name] for name in ("f1", "interval"))
         error = 100 * np.std([row[kind] for row in table]) / 40**0.5
         assert low < point < high
         assert high - low == pytest.approx(2 * 1.96 * error, rel=0.15)
@@ -176,7 +176,7 @@ def test_difference_is_that_of_the_rows_and_slices_are_parts_of_them(artifact_fa
     dialogues, references = sample(20)
     topics = [["work" if i % 2 else "home", "rare" if i < 4 else "", "work" if i % 2 else "Home "] for i in range(20)]
     dataset = artifact_factory.dataset(references, dialogues, topics)
-    found, out = artifact_factory.score(
+    scores, out = artifact_factory.score(
         dataset, *(artifact_factory.predictions([d[:n] for d in dialogues]) for n in (60, 200, 100))
     )
     table = {(row["system"], row["id"]): row for row in read_table(out / "rows.parquet", ROW_SCORES)}
@@ -189,8 +189,10 @@ def test_difference_is_that_of_the_rows_and_slices_are_parts_of_them(artifact_fa
 
     for rival in ("base", "champion"):
         for kind in ROUGE_TYPES:
-            assert found["differences"][rival][kind]["mean"] == pytest.approx(gain(rival, kind, [*range(20)]), abs=6e-5)
-    by_name = {entry["name"]: entry for entry in found["slices"] if entry["kind"] == "topic"}
+            assert scores["differences"][rival][kind]["mean"] == pytest.approx(
+                gain(rival, kind, [*range(20)]), abs=6e-5
+            )
+    by_name = {entry["name"]: entry for entry in scores["slices"] if entry["kind"] == "topic"}
     assert by_name.keys() == {"home", "work"}  # four dialogues are too few for a slice
     for name, rows in (("home", [*range(0, 20, 2)]), ("work", [*range(1, 20, 2)])):
         assert by_name[name]["rows"] == 10
@@ -225,13 +227,13 @@ def test_equal_predictions_differ_by_exactly_nothing(artifact_factory: ArtifactF
     """A tuned model that says what the base says is even with it, by no rounding error, in all and in every slice."""
     dialogues, references = sample(40)
     texts = [dialogue[:120] for dialogue in dialogues]
-    found, _ = artifact_factory.score(
+    scores, _ = artifact_factory.score(
         artifact_factory.dataset(references, dialogues),
         artifact_factory.predictions(texts),
         artifact_factory.predictions(texts),
     )
-    assert len(found["slices"]) > 2
-    for compared in (found["differences"], *(entry["differences"] for entry in found["slices"])):
+    assert len(scores["slices"]) > 2
+    for compared in (scores["differences"], *(entry["differences"] for entry in scores["slices"])):
         assert compared["base"] == {kind: {"mean": 0, "interval": [0, 0], "better": 0.5} for kind in ROUGE_TYPES}
 
 
@@ -256,13 +258,13 @@ def test_outputs_of_dialogsums_authors_score_what_is_published(
     download(DownloadSpec(data=resolve_data(DataConfig(source=str(folder)))), context)
     dataset = artifact_factory.artifact("download", "test", read_table(context.out / "test.parquet", DATASET), DATASET)
     outputs = (DIALOGSUM / "bart_large_test_outputs.txt").read_text(encoding="utf-8").splitlines()
-    found, _ = artifact_factory.score(dataset, artifact_factory.predictions(outputs), bootstrap_resamples=500)
-    got = {kind: systems(found)["base"][kind]["f1"] for kind in ("rouge1", "rouge2", "rougeL")}
+    scores, _ = artifact_factory.score(dataset, artifact_factory.predictions(outputs), bootstrap_resamples=500)
+    got = {kind: systems(scores)["base"][kind]["f1"] for kind in ("rouge1", "rouge2", "rougeL")}
     assert got == {"rouge1": 45.0532, "rouge2": 20.0726, "rougeL": 37.8794}
-    assert found["protocols"][found["headline"]]["protocol"]["rows"] == 500
+    assert scores["protocols"][scores["headline"]]["protocol"]["rows"] == 500
 
     def points(protocol: str, system: str = "base") -> list[float]:
-        return [found["protocols"][protocol]["systems"][system][kind]["f1"] for kind in ("rouge1", "rouge2", "rougeL")]
+        return [scores["protocols"][protocol]["systems"][system][kind]["f1"] for kind in ("rouge1", "rouge2", "rougeL")]
 
     # the same outputs under other protocols, and floor and ceiling, measured apart from this project
     assert points("best reference, stemming") == [53.6521, 30.0704, 47.0841]

@@ -57,14 +57,14 @@ def test_prompts_that_artifacts_were_made_by_have_their_very_text() -> None:
 
 def test_preview_shows_what_the_model_gets(models: dict[str, Path]) -> None:
     """Its ids are those of the shown text, tokenized in one go; the markers are the ends of it."""
-    given = [f"model.source={models['llama']}", "model.turns=smollm2"]
-    seen = preview(find_prompt("title"), SHOWN, "quickstart", given)
+    settings = [f"model.source={models['llama']}", "model.turns=smollm2"]
+    seen = preview(find_prompt("title"), SHOWN, "quickstart", settings)
     tokenizer = AutoTokenizer.from_pretrained(models["llama"])
     ids = tokenizer(seen["text"], add_special_tokens=False)["input_ids"]
     assert seen["tokens"] == len(ids)
-    before, after, stop = ([number for number, _ in marker["ids"]] for marker in seen["markers"])
-    assert ids[: len(before)] == before
-    assert ids[-len(after) :] == after
+    prefix, suffix, stop = ([number for number, _ in marker["ids"]] for marker in seen["markers"])
+    assert ids[: len(prefix)] == prefix
+    assert ids[-len(suffix) :] == suffix
     assert stop == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
     assert seen["answer_tokens"] == find_prompt("title").about.tokens
     assert parse_conversation(SHOWN).text in seen["text"]
@@ -77,7 +77,7 @@ def test_a_file_of_ones_own_works_the_same(tmp_path: Path, models: dict[str, Pat
     (tmp_path / "bare.txt").write_text("Who?\n{dialogue}")
     (tmp_path / "talk.txt").write_text("Ann: Hi\nBob: Ho\n")
     assert find_prompt(str(tmp_path / "bare.txt")).about.tokens is None
-    done = run_cli(
+    process = run_cli(
         "prompts",
         "--show",
         str(tmp_path / "mine.txt"),
@@ -89,9 +89,9 @@ def test_a_file_of_ones_own_works_the_same(tmp_path: Path, models: dict[str, Pat
         "--set",
         "model.turns=gemma",
     )
-    assert done.returncode == 0, done.stderr
-    assert "loading the tokenizer of recipe quickstart" in done.stderr  # it takes seconds
-    seen = json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    assert "loading the tokenizer of recipe quickstart" in process.stderr  # it takes seconds
+    seen = json.loads(process.stdout)
     assert seen["text"] == (
         "<bos><start_of_turn>user\nIs anybody angry?\n#Person1#: Hi\n#Person2#: Ho<end_of_turn>\n<start_of_turn>model\n"
     )

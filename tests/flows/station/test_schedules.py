@@ -29,8 +29,8 @@ def weekly() -> None:
 @pytest.fixture
 def client(prefect_server: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncPrefectClient]:
     monkeypatch.setattr(schedules, "SCHEDULING", timedelta(0))  # or what was deployed just now would be no problem
-    with get_client(sync_client=True) as found:
-        yield found
+    with get_client(sync_client=True) as session:
+        yield session
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ LIMIT = "gpu-77"
 
 @pytest.fixture
 def client(prefect_server: None) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as found:
-        found.upsert_global_concurrency_limit_by_name(LIMIT, 1)
-        yield found
-        found.delete_global_concurrency_limit_by_name(LIMIT)
+    with get_client(sync_client=True) as session:
+        session.upsert_global_concurrency_limit_by_name(LIMIT, 1)
+        yield session
+        session.delete_global_concurrency_limit_by_name(LIMIT)
 
 
 def test_slot_that_is_taken_while_no_run_is_at_work_is_named_with_what_to_do(client: SyncPrefectClient) -> None:

@@ -45,9 +45,9 @@ def varied(count: int, seed: int) -> list[str]:
 def test_agreement_is_that_of_rouge_score(texts: list[str]) -> None:
     """Every pair has the weighted mean of the F1 that rouge_score computes, and the choice is the best mean over the others."""
     scorer = rouge_scorer.RougeScorer(sorted(set(TYPES)), use_stemmer=True)
-    wanted = [[fmean(scorer.score(a, b)[kind].fmeasure for kind in TYPES) for a in texts] for b in texts]
-    np.testing.assert_allclose(agreement(texts), wanted, atol=1e-12)
-    means = [fmean(value for j, value in enumerate(row) if j != i) for i, row in enumerate(wanted)]
+    expected = [[fmean(scorer.score(a, b)[kind].fmeasure for kind in TYPES) for a in texts] for b in texts]
+    np.testing.assert_allclose(agreement(texts), expected, atol=1e-12)
+    means = [fmean(value for j, value in enumerate(row) if j != i) for i, row in enumerate(expected)]
     assert means[choose(texts)] == pytest.approx(max(means), abs=1e-9)
 
 

@@ -25,12 +25,12 @@ def bootstrap(values: list[float], resamples: int, seed: int) -> tuple[float, fl
 def test_interval_and_probability_agree_with_an_independent_bootstrap(shift: float) -> None:
     """Another generator, other counts, plain loops: the same to within what the number of resamples allows."""
     deltas = np.random.default_rng(7).normal(shift, 0.15, size=60)
-    found = paired_difference(deltas[:, None], bootstrap_counts(60, 10_000, 0), ["rouge1"])["rouge1"]
+    difference = paired_difference(deltas[:, None], bootstrap_counts(60, 10_000, 0), ["rouge1"])["rouge1"]
     low, high, better = bootstrap(deltas.tolist(), 10_000, 1)
     width = high - low
-    assert found.mean == pytest.approx(100 * math.fsum(deltas) / 60, abs=6e-5)
-    assert found.interval == pytest.approx([low, high], abs=0.05 * width)
-    assert found.probability_better == pytest.approx(better, abs=0.02)  # four standard errors of a share at 0.5
+    assert difference.mean == pytest.approx(100 * math.fsum(deltas) / 60, abs=6e-5)
+    assert difference.interval == pytest.approx([low, high], abs=0.05 * width)
+    assert difference.probability_better == pytest.approx(better, abs=0.02)  # four standard errors of a share at 0.5
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -46,29 +46,29 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 
 def test_two_dialogues_can_be_counted() -> None:
     """Gains of 1 and 0: resampled means are 0, 1/2, 1 with odds 1:2:1; a zero counts half, so better in 7 of 8."""
-    found = paired_difference(np.array([[1.0], [0.0]]), bootstrap_counts(2, 40_000, 0), ["x"])["x"]
-    assert (found.mean, found.interval) == (50, (0, 100))
-    assert found.probability_better == pytest.approx(7 / 8, abs=0.01)  # four standard errors of a quarter's half
+    difference = paired_difference(np.array([[1.0], [0.0]]), bootstrap_counts(2, 40_000, 0), ["x"])["x"]
+    assert (difference.mean, difference.interval) == (50, (0, 100))
+    assert difference.probability_better == pytest.approx(7 / 8, abs=0.01)  # four standard errors of a quarter's half
 
 
 def test_differences_through_the_stage_can_be_counted_too(artifact_factory: ArtifactFactory) -> None:
     """The same two dialogues as predictions: one right, one empty, against nothing said."""
     dataset = artifact_factory.dataset([["the cat sat"], ["the dog ran"]])
     base, tuned = artifact_factory.predictions(["", ""]), artifact_factory.predictions(["the cat sat", ""])
-    found, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=4000)
-    gain = found["differences"]["base"]["rouge1"]
+    scores, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=4000)
+    gain = scores["differences"]["base"]["rouge1"]
     assert (gain["mean"], gain["interval"]) == (50, [0, 100])
     assert gain["better"] == pytest.approx(7 / 8, abs=0.02)
-    headline = found["protocols"][found["headline"]]["systems"]
+    headline = scores["protocols"][scores["headline"]]["systems"]
     assert headline["tuned"]["rouge1"]["interval"] == [0, 100]
 
 
 def test_equal_systems_are_even_exactly_and_one_always_ahead_is_certain() -> None:
     """Nothing gained anywhere: difference 0, probability one half. A tenth gained everywhere: 1, whatever is drawn."""
     deltas = np.stack([np.zeros(37), np.full(37, 0.1)], axis=1)
-    found = paired_difference(deltas, bootstrap_counts(37, 2500, 5), KINDS)
-    assert found["one"] == Difference(mean=0, interval=(0, 0), probability_better=0.5)
-    assert found["two"] == Difference(mean=10, interval=(10, 10), probability_better=1)
+    differences = paired_difference(deltas, bootstrap_counts(37, 2500, 5), KINDS)
+    assert differences["one"] == Difference(mean=0, interval=(0, 0), probability_better=0.5)
+    assert differences["two"] == Difference(mean=10, interval=(10, 10), probability_better=1)
     assert paired_difference(-deltas, bootstrap_counts(37, 2500, 5), KINDS)["two"] == Difference(
         mean=-10, interval=(-10, -10), probability_better=0
     )

@@ -16,12 +16,12 @@ DIALOGUE = "#Person1#: Hi Tom, have you seen Mary-Ann and O'Brien in London?\n#P
 LOWER = {"the", "cat", "he", "asks", "people", "then", "will"}
 
 
-def of(
+def diagnostics_of(
     summary: str, dialogue: str = DIALOGUE, references: tuple[str, ...] = ("he asks",), stop: str = "stop_token"
 ) -> dict[str, float]:
     """The measures of one summary."""
-    found = diagnose([summary], [stop], [dialogue], [references])
-    return {name: float(values[0]) for name, values in found.items()}
+    measures = diagnose([summary], [stop], [dialogue], [references])
+    return {name: float(values[0]) for name, values in measures.items()}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def of(
 )
 def test_repeated_is_the_share_of_trigrams_that_stood_there_before(summary: str, share: float) -> None:
     """A model that loops is near 1; a sentence said once is 0."""
-    assert of(summary)["repeated"] == pytest.approx(share)
+    assert diagnostics_of(summary)["repeated"] == pytest.approx(share)
 
 
 @pytest.mark.parametrize(
@@ -55,14 +55,14 @@ def test_repeated_is_the_share_of_trigrams_that_stood_there_before(summary: str,
 )
 def test_copied_is_the_share_of_four_words_that_stand_in_the_dialogue(summary: str, share: float) -> None:
     """Of a copied line all, of a rewritten one none."""
-    assert of(summary)["copied"] == pytest.approx(share)
+    assert diagnostics_of(summary)["copied"] == pytest.approx(share)
 
 
 def test_a_summary_too_short_to_copy_is_left_out_of_the_mean() -> None:
     """It has no four words, so it says nothing about copying: the mean is that of the others."""
-    found = diagnose(["the cat is", "the cat is on the mat", "a b c d e"], None, [DIALOGUE] * 3, [["x"]] * 3)
-    assert math.isnan(found["copied"][0])
-    assert aggregate(found)["copied"] == 0.5
+    measures = diagnose(["the cat is", "the cat is on the mat", "a b c d e"], None, [DIALOGUE] * 3, [["x"]] * 3)
+    assert math.isnan(measures["copied"][0])
+    assert aggregate(measures)["copied"] == 0.5
     assert aggregate(diagnose(["the cat"], None, [DIALOGUE], [["x"]]))["copied"] == 0
 
 
@@ -79,16 +79,16 @@ def test_a_summary_too_short_to_copy_is_left_out_of_the_mean() -> None:
 )
 def test_words_are_counted_and_no_word_is_empty(summary: str, words: int, empty: int) -> None:
     """An apostrophe or hyphen within makes one word; signs alone make none."""
-    found = of(summary, references=("one two three", "one"))
-    assert (found["words"], found["empty"], found["reference_words"]) == (words, empty, 2)
+    measures = diagnostics_of(summary, references=("one two three", "one"))
+    assert (measures["words"], measures["empty"], measures["reference_words"]) == (words, empty, 2)
 
 
 def test_stops_at_the_limit_are_counted_where_they_are_known() -> None:
     """Two of three were cut; people have no limit, so there nothing is said of it."""
     stops = ["limit", "stop_token", "limit"]
-    found = diagnose(["a", "b", "c"], stops, ["x"] * 3, [["y"]] * 3)
-    assert found["at_limit"].tolist() == [1, 0, 1]
-    assert aggregate(found)["at_limit"] == pytest.approx(2 / 3, abs=1e-4)
+    measures = diagnose(["a", "b", "c"], stops, ["x"] * 3, [["y"]] * 3)
+    assert measures["at_limit"].tolist() == [1, 0, 1]
+    assert aggregate(measures)["at_limit"] == pytest.approx(2 / 3, abs=1e-4)
     without = diagnose(["a"], None, ["x"], [["y"]])
     assert "at_limit" not in without
     assert "at_limit" not in aggregate(without)
@@ -96,13 +96,13 @@ def test_stops_at_the_limit_are_counted_where_they_are_known() -> None:
 
 def test_length_ratio_is_of_the_sums() -> None:
     """3 + 1 words to 2 + 6 of the references: 0.5, where the mean of 1.5 and 1/6 would be 0.83."""
-    found = diagnose(["a b c", "a"], None, ["x", "x"], [["a b"], ["a b c d e f"]])
-    assert aggregate(found)["length_ratio"] == 0.5
+    measures = diagnose(["a b c", "a"], None, ["x", "x"], [["a b"], ["a b c d e f"]])
+    assert aggregate(measures)["length_ratio"] == 0.5
     assert aggregate(diagnose(["a b"], None, ["x"], [[""]]))["length_ratio"] == 2  # no division by nothing
 
 
 @pytest.mark.parametrize(
-    ("summary", "wanted"),
+    ("summary", "names"),
     [
         # tags
         ("#Person1# and #Person2# talk.", []),
@@ -130,9 +130,9 @@ def test_length_ratio_is_of_the_sums() -> None:
         ("", []),
     ],
 )
-def test_hallucinated_names_are_tags_and_names_that_nobody_said(summary: str, wanted: list[str]) -> None:
+def test_hallucinated_names_are_tags_and_names_that_nobody_said(summary: str, names: list[str]) -> None:
     """Words that somebody writes in small letters are no names, wherever they stand."""
-    assert hallucinated_names(summary, DIALOGUE, LOWER) == wanted
+    assert hallucinated_names(summary, DIALOGUE, LOWER) == names
 
 
 def test_a_sentence_starts_with_no_name_where_its_word_is_written_small_elsewhere() -> None:
@@ -145,8 +145,8 @@ def test_a_sentence_starts_with_no_name_where_its_word_is_written_small_elsewher
 
 def test_what_a_model_writes_small_teaches_nothing_about_names() -> None:
     """Only dialogues and references are evidence, or a wrong name written small once would excuse all others."""
-    found = diagnose(["asks tim", "asks Tim"], None, [DIALOGUE] * 2, [["he asks"]] * 2)
-    assert found["speaker_error"].tolist() == [0, 1]
+    measures = diagnose(["asks tim", "asks Tim"], None, [DIALOGUE] * 2, [["he asks"]] * 2)
+    assert measures["speaker_error"].tolist() == [0, 1]
 
 
 def test_diagnostics_through_the_stage_are_those_of_these_texts(artifact_factory: ArtifactFactory) -> None:
@@ -156,8 +156,8 @@ def test_diagnostics_through_the_stage_are_those_of_these_texts(artifact_factory
         artifact_factory.predictions(["", "Tim"], cut=[1]),
         artifact_factory.predictions(["the cat is on the mat"] * 2),
     )
-    found, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=50)
-    acted = found["behaviour"]
+    scores, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=50)
+    acted = scores["behaviour"]
     assert {k: acted["base"][k] for k in ("empty", "at_limit", "speaker_errors", "words")} == {
         "empty": 0.5,
         "at_limit": 0.5,
@@ -210,25 +210,27 @@ def test_without_names_tags_are_still_counted(artifact_factory: ArtifactFactory)
         [[first, second] for _, first, second in GERMAN], [dialogue for dialogue, *_ in GERMAN]
     )
     good = [first for _, first, _ in GERMAN]
-    found, _ = artifact_factory.score(
+    scores, _ = artifact_factory.score(
         dataset,
         artifact_factory.predictions(good),
         artifact_factory.predictions(["#Person7# hat Verspätung.", *good[1:]]),
         bootstrap_resamples=50,
     )
-    acted = found["behaviour"]
+    acted = scores["behaviour"]
     assert [acted[name]["speaker_errors"] for name in ("base", "tuned", "human")] == [0, 0.1, 0]
-    assert found["not_applied"][NAMES_MEASURE].startswith("95.0 % of the human references")  # 19 of 20, counted by hand
+    assert scores["not_applied"][NAMES_MEASURE].startswith(
+        "95.0 % of the human references"
+    )  # 19 of 20, counted by hand
 
 
 def test_every_measure_is_applied_in_english(artifact_factory: ArtifactFactory) -> None:
     """And a name that nobody mentions is an error."""
     dialogues, references = english(12)
     good = [row[0] for row in references]
-    found, _ = artifact_factory.score(
+    scores, _ = artifact_factory.score(
         artifact_factory.dataset(references, dialogues),
         artifact_factory.predictions(good),
         artifact_factory.predictions([f"{text} Quentin" for text in good]),
     )
-    assert found["not_applied"] == {}
-    assert (found["behaviour"]["base"]["speaker_errors"], found["behaviour"]["tuned"]["speaker_errors"]) == (0, 1)
+    assert scores["not_applied"] == {}
+    assert (scores["behaviour"]["base"]["speaker_errors"], scores["behaviour"]["tuned"]["speaker_errors"]) == (0, 1)

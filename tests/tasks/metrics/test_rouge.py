@@ -43,8 +43,8 @@ TEXTS = LINES | st.text(max_size=60) | st.text("ab \n.eings", max_size=60)
 
 def oracle(reference: str, prediction: str, stem: bool) -> tuple[tuple[float, float, float], ...]:
     """What rouge_score says, as the scorer's tuples."""
-    found = ORACLES[stem].score(reference, prediction)
-    return tuple((found[kind].precision, found[kind].recall, found[kind].fmeasure) for kind in ROUGE_TYPES)
+    scores = ORACLES[stem].score(reference, prediction)
+    return tuple((scores[kind].precision, scores[kind].recall, scores[kind].fmeasure) for kind in ROUGE_TYPES)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_rouge_equals_what_is_counted_by_hand(
     prediction: str, reference: str, kind: str, expected: tuple[float, float, float]
 ) -> None:
     """Precision, recall and F1 are the ratios that a person finds with a pencil."""
-    found = score_rows([prediction], [[reference]], SCORERS[True])[0, 0, ROUGE_TYPES.index(kind)]
-    assert found == pytest.approx(expected, abs=1e-12)
+    score = score_rows([prediction], [[reference]], SCORERS[True])[0, 0, ROUGE_TYPES.index(kind)]
+    assert score == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ def test_stemming_makes_forms_of_a_word_equal(
 ) -> None:
     """The protocol says stemming, and stemming is what is done; without it words match as they are written."""
     for stem, expected in ((True, stemmed), (False, unstemmed)):
-        found = score_rows([prediction], [[reference]], SCORERS[stem])[
+        score = score_rows([prediction], [[reference]], SCORERS[stem])[
             0, 0, ROUGE_TYPES.index("rouge1"), STATISTICS.index("f1")
         ]
-        assert found == pytest.approx(expected, abs=1e-12)
+        assert score == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("stem", [True, False])
@@ -134,9 +134,9 @@ def test_real_texts_score_as_in_rouge_score_to_the_last_digit(stem: bool) -> Non
         for i in range(40)
     ]
     expected = np.array([[oracle(references[i][j], predictions[i], stem) for j in range(3)] for i in range(40)])
-    found = score_rows(predictions, references, Scorer(stem))
-    assert found.shape == (40, 3, 4, 3)
-    assert np.array_equal(found, expected)
+    scores = score_rows(predictions, references, Scorer(stem))
+    assert scores.shape == (40, 3, 4, 3)
+    assert np.array_equal(scores, expected)
     assert 0 < expected[..., 2].mean() < 1
     assert not np.array_equal(
         expected[:, :, ROUGE_TYPES.index("rougeL")], expected[:, :, ROUGE_TYPES.index("rougeLsum")]

@@ -96,7 +96,7 @@ def test_summarize_refuses_an_adapter_that_does_not_fit(tmp_path: Path, models: 
     (tmp_path / "in.csv").write_text("dialogue\n#Person1#: Hi.\n")
     settings = [f"model.source={models['llama']}", "model.turns=chatml", "runtime.device=cpu"]
     words = [word for setting in settings for word in ("--set", setting)]
-    done = run_cli("summarize", str(tmp_path / "in.csv"), "--adapter", str(folder), "--recipe", "quickstart", *words)
-    assert done.returncode == 2, done.stderr
-    assert "does not fit the base model llama: keys 28 missing" in done.stderr.splitlines()[-1]
+    process = run_cli("summarize", str(tmp_path / "in.csv"), "--adapter", str(folder), "--recipe", "quickstart", *words)
+    assert process.returncode == 2, process.stderr
+    assert "does not fit the base model llama: keys 28 missing" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "in.summaries.csv").exists()

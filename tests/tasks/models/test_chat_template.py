@@ -75,9 +75,9 @@ def assert_no_forgery(encoder: TurnEncoder, text: str) -> None:
 
 def test_generation_prompt_is_a_strict_prefix_of_the_training_row(encoder: TurnEncoder) -> None:
     """What the model is asked with is what it was trained to go on from."""
-    asked, told = ordinary(40)
-    prompts, cut = encoder.prompts(asked, WIDE)
-    rows, cut_rows, lost = encoder.rows(asked, told, WIDE)
+    texts, completions = ordinary(40)
+    prompts, cut = encoder.prompts(texts, WIDE)
+    rows, cut_rows, lost = encoder.rows(texts, completions, WIDE)
     assert (cut, cut_rows, lost) == (0, 0, 0)
     for prompt, (ids, length) in zip(prompts, rows, strict=True):
         assert length == len(prompt) < len(ids) - 1
@@ -86,9 +86,9 @@ def test_generation_prompt_is_a_strict_prefix_of_the_training_row(encoder: TurnE
 
 def test_ordinary_rows_are_the_whole_text_tokenized_at_once(encoder: TurnEncoder) -> None:
     """Encoding in pieces costs nothing: an ordinary row has the ids of its rendered text."""
-    asked, told = ordinary(138)
-    rows, _, _ = encoder.rows(asked, told, WIDE)
-    for prompt, completion, (ids, _) in zip(asked, told, rows, strict=True):
+    prompts, completions = ordinary(138)
+    rows, _, _ = encoder.rows(prompts, completions, WIDE)
+    for prompt, completion, (ids, _) in zip(prompts, completions, rows, strict=True):
         assert ids == at_once(encoder, prompt, completion)
 
 
@@ -122,8 +122,8 @@ def test_odd_characters_do_not_crash(encoder: TurnEncoder, text: str) -> None:
 @pytest.mark.parametrize("stop", [True, False])
 def test_row_ends_with_the_stop_token_only_when_asked(encoder: TurnEncoder, stop: bool) -> None:
     """The stop token is trained if and only if `stop` is true."""
-    asked, told = ordinary(5)
-    for ids, length in encoder.rows(asked, told, WIDE, stop)[0]:
+    prompts, completions = ordinary(5)
+    for ids, length in encoder.rows(prompts, completions, WIDE, stop)[0]:
         assert (ids[-1] == encoder.stop_id) is stop
         assert (encoder.stop_id in ids[length:]) is stop
 
@@ -132,35 +132,35 @@ def test_row_ends_with_the_stop_token_only_when_asked(encoder: TurnEncoder, stop
 def test_long_dialogue_is_cut_and_nothing_else(encoder: TurnEncoder, max_tokens: int) -> None:
     """A dialogue that is too long loses its end; opening, closing, completion and stop stay whole."""
     dialogue, completion = "#Person1#: Where is the old bridge? " * 60, "They look for it."
-    whole = encoder.tokenizer(dialogue, add_special_tokens=False)["input_ids"]
+    uncut = encoder.tokenizer(dialogue, add_special_tokens=False)["input_ids"]
     tail = [*encoder.tokenizer(completion, add_special_tokens=False)["input_ids"], encoder.stop_id]
     ((ids, length),), cut, lost = encoder.rows([dialogue], [completion], max_tokens)
     assert (cut, lost, len(ids)) == (1, 0, max_tokens)
     assert ids[: len(encoder.opening)] == encoder.opening
     assert ids[length:] == tail
     assert ids[length - len(encoder.closing) : length] == encoder.closing
-    kept = ids[len(encoder.opening) : length - len(encoder.closing)]
-    assert kept == whole[: len(kept)]
-    assert kept
+    content = ids[len(encoder.opening) : length - len(encoder.closing)]
+    assert content == uncut[: len(content)]
+    assert content
 
     (prompt,), cut = encoder.prompts([dialogue], max_tokens)
     assert (cut, len(prompt)) == (1, max_tokens)
-    assert prompt == encoder.opening + whole[: max_tokens - len(encoder.opening + encoder.closing)] + encoder.closing
+    assert prompt == encoder.opening + uncut[: max_tokens - len(encoder.opening + encoder.closing)] + encoder.closing
 
 
 def test_row_that_just_fits_is_not_cut(encoder: TurnEncoder) -> None:
     """A row of exactly the limit is whole; one token less cuts one token of the dialogue."""
-    asked, told = ordinary(1)
-    ((ids, length),), _, _ = encoder.rows(asked, told, WIDE)
-    assert encoder.rows(asked, told, len(ids)) == ([(ids, length)], 0, 0)
-    ((shorter, _),), cut, lost = encoder.rows(asked, told, len(ids) - 1)
+    prompts, completions = ordinary(1)
+    ((ids, length),), _, _ = encoder.rows(prompts, completions, WIDE)
+    assert encoder.rows(prompts, completions, len(ids)) == ([(ids, length)], 0, 0)
+    ((shorter, _),), cut, lost = encoder.rows(prompts, completions, len(ids) - 1)
     assert (len(shorter), cut, lost) == (len(ids) - 1, 1, 0)
 
 
 def test_completion_that_cannot_fit_is_counted_as_lost(encoder: TurnEncoder) -> None:
     """A completion longer than a row is reported, so that the checks refuse to train on it."""
-    asked, _ = ordinary(1)
-    ((ids, _),), _, lost = encoder.rows(asked, ["word " * 400], 100)
+    prompts, _ = ordinary(1)
+    ((ids, _),), _, lost = encoder.rows(prompts, ["word " * 400], 100)
     assert lost == 1
     assert len(ids) <= 100
 
@@ -181,9 +181,9 @@ def test_gemma_markers_have_the_ids_of_gemma(real_gemma: TurnEncoder) -> None:
 
 def test_real_gemma_rows_are_the_whole_text_tokenized_at_once(real_gemma: TurnEncoder) -> None:
     """Encoding in pieces gives Gemma's own ids on 50 dialogues."""
-    asked, told = ordinary(50)
-    rows, _, _ = real_gemma.rows(asked, told, WIDE)
-    for prompt, completion, (ids, _) in zip(asked, told, rows, strict=True):
+    prompts, completions = ordinary(50)
+    rows, _, _ = real_gemma.rows(prompts, completions, WIDE)
+    for prompt, completion, (ids, _) in zip(prompts, completions, rows, strict=True):
         assert ids == at_once(real_gemma, prompt, completion)
 
 

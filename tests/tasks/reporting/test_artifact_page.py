@@ -35,8 +35,8 @@ FACTS: dict[str, Any] = {
 
 def test_findings_are_words_and_numbers_with_units() -> None:
     """Yes and no; what is absent is left out; nested values are told one by one, none as Python writes it."""
-    found = findings(manifest_with_facts(FACTS))
-    assert found == [
+    rows = findings(manifest_with_facts(FACTS))
+    assert rows == [
         ("passed", "no"),
         ("automatic", "yes"),
         ("loading", "0.84 s"),

@@ -32,8 +32,8 @@ def test_movers_are_the_dialogues_that_moved_most_and_the_rest_follows(report_bu
         text.split()[0]: a["data-flags"].split()
         for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)
     }
-    assert {name for name, found in flags.items() if "improved" in found} == {f"test_{i}" for i in better}
-    assert {name for name, found in flags.items() if "regressed" in found} == {f"test_{i}" for i in worse}
+    assert {name for name, names in flags.items() if "improved" in names} == {f"test_{i}" for i in better}
+    assert {name for name, names in flags.items() if "regressed" in names} == {f"test_{i}" for i in worse}
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 7, 24, 100])
@@ -70,7 +70,7 @@ def test_flags_are_of_what_the_last_system_wrote(report_builder: ReportBuilder) 
         text.split()[0]: a["data-flags"].split()
         for text, a in zip(page.texts("article"), [a for t, a in page.tags if t == "article"], strict=True)
     }
-    assert {name for name, found in flags.items() if "limit" in found} == {"test_3", "test_6"}
-    assert {name for name, found in flags.items() if "empty" in found} == {"test_5", "test_6"}
+    assert {name for name, names in flags.items() if "limit" in names} == {"test_3", "test_6"}
+    assert {name for name, names in flags.items() if "empty" in names} == {"test_5", "test_6"}
     assert "new-name" in flags["test_7"]
     assert page.texts("dd").count("(empty)") == 2

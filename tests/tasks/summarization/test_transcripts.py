@@ -63,17 +63,17 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_becomes_the_same_conversation(form: str) -> None:
     """Speakers are numbered as they first speak; a colon or a time in what they say is theirs."""
-    found = parse_conversation(FORMS[form])
-    assert (found.text, found.names) == (WANTED, ("Ann Lee", "Bob"))
+    conversation = parse_conversation(FORMS[form])
+    assert (conversation.text, conversation.names) == (WANTED, ("Ann Lee", "Bob"))
 
 
 def test_notes_among_the_turns_are_nobody() -> None:
     """What a writer put above and between stays where it was, and is not said by a person called Note."""
-    found = parse_conversation(
+    conversation = parse_conversation(
         "Date: 3 May\nAttendees: Ann, Bob\nAnn: Hi.\nNote: Ann is late.\nBob: Ho.\n**Note:** end\nAnn: Bye."
     )
-    assert found.names == ("Ann", "Bob")
-    assert found.text.split("\n") == [
+    assert conversation.names == ("Ann", "Bob")
+    assert conversation.text.split("\n") == [
         "Date: 3 May Attendees: Ann, Bob",
         "#Person1#: Hi. Note: Ann is late.",
         "#Person2#: Ho. **Note:** end",
@@ -117,8 +117,8 @@ def test_a_chat_is_turned_only_where_its_times_say_so(times: list[Any], wanted: 
 )
 def test_text_without_speakers_stays_as_it_is(text: str) -> None:
     """Nobody is made up."""
-    found = parse_conversation(text)
-    assert (found.text, found.names) == (text, ())
+    conversation = parse_conversation(text)
+    assert (conversation.text, conversation.names) == (text, ())
 
 
 def test_dialogues_of_the_data_set_are_not_touched() -> None:
@@ -138,8 +138,8 @@ def test_subtitles_without_names_become_text() -> None:
 
 def test_names_come_back_into_the_summary() -> None:
     """Wherever their tag stands; a tag of nobody stays, and a name is taken as it is."""
-    found = parse_conversation("[00:01] A\\1: hi\n[00:02] Bob: ho")
-    assert found.restore_names("#Person1# tells #Person2#'s friend #Person3#, not Person1.") == (
+    conversation = parse_conversation("[00:01] A\\1: hi\n[00:02] Bob: ho")
+    assert conversation.restore_names("#Person1# tells #Person2#'s friend #Person3#, not Person1.") == (
         "A\\1 tells Bob's friend #Person3#, not Person1."
     )
 
@@ -151,12 +151,15 @@ names = st.sampled_from(["Ann", "Bob", "Zoë", "Dr. Wu", "Speaker 1", "李"])
 @given(st.lists(st.tuples(names, words), min_size=2, max_size=12))
 def test_no_turn_is_lost_or_moved(turns: list[tuple[str, str]]) -> None:
     """For any words in any order of speakers, from a chat export, where there is nothing to guess."""
-    found = parse_conversation([{"speaker": who, "text": said} for who, said in turns])
+    conversation = parse_conversation([{"speaker": who, "text": text} for who, text in turns])
     back = [
-        found.restore_names(line.split(": ", 1)[0] + ": " + line.split(": ", 1)[1]) for line in found.text.split("\n")
+        conversation.restore_names(line.split(": ", 1)[0] + ": " + line.split(": ", 1)[1])
+        for line in conversation.text.split("\n")
     ]
     assert [line.split(":", 1)[0] for line in back] == [who for who, _ in turns]
-    assert [line.split(": ", 1)[1].split() for line in found.text.split("\n")] == [said.split() for _, said in turns]
+    assert [line.split(": ", 1)[1].split() for line in conversation.text.split("\n")] == [
+        text.split() for _, text in turns
+    ]
 
 
 @given(

@@ -53,12 +53,12 @@ WANTED = """\
 )
 def test_people_say_their_words_and_the_app_says_nothing(chat: str, left_out: str) -> None:
     """A line that begins with an invisible mark is its sender's; what is left out is counted."""
-    found = parse_conversation(chat)
-    assert found.left_out == left_out
+    conversation = parse_conversation(chat)
+    assert conversation.left_out == left_out
     if "Jonas" in chat:
-        assert (found.text, found.names) == (WANTED, ("Lena", "Jonas", "Mira"))
+        assert (conversation.text, conversation.names) == (WANTED, ("Lena", "Jonas", "Mira"))
     else:
-        assert found.text == "#Person1#: Table at seven?\n#Person2#: I come too: promised."
+        assert conversation.text == "#Person1#: Table at seven?\n#Person2#: I come too: promised."
 
 
 APP = {
@@ -160,10 +160,15 @@ APP = {
 @pytest.mark.parametrize(("language", "text"), [(language, text) for language in APP for text in APP[language]])
 def test_what_the_app_writes_under_a_name_is_left_out(language: str, text: str, head: str) -> None:
     """Placeholders and notices in seven languages; the other messages keep their speakers."""
-    said = [("Ann", "Hello"), ("Bob", text), ("Ann", "Bye"), ("Cy", "Wait")]
-    found = parse_conversation("\n".join(head.format(n=n, name=name) + words for n, (name, words) in enumerate(said)))
-    assert (found.text, found.names) == ("#Person1#: Hello\n#Person1#: Bye\n#Person2#: Wait", ("Ann", "Cy"))
-    assert found.system + found.media == 1
+    messages = [("Ann", "Hello"), ("Bob", text), ("Ann", "Bye"), ("Cy", "Wait")]
+    conversation = parse_conversation(
+        "\n".join(head.format(n=n, name=name) + words for n, (name, words) in enumerate(messages))
+    )
+    assert (conversation.text, conversation.names) == (
+        "#Person1#: Hello\n#Person1#: Bye\n#Person2#: Wait",
+        ("Ann", "Cy"),
+    )
+    assert conversation.system + conversation.media == 1
 
 
 @pytest.mark.parametrize(
@@ -181,11 +186,11 @@ def test_what_the_app_writes_under_a_name_is_left_out(language: str, text: str, 
 )
 def test_words_that_resemble_the_app_are_kept(text: str) -> None:
     """Only what the app writes, from its first letter to its last, is taken for the app's."""
-    found = parse_conversation(
+    conversation = parse_conversation(
         f"[12/03/24, 18:00:00] Ann: Hello\n[12/03/24, 18:01:00] Bob: {text}\n[12/03/24, 18:02:00] Ann: Bye"
     )
-    assert found.text.split("\n")[1] == f"#Person2#: {text}"
-    assert found.left_out == ""
+    assert conversation.text.split("\n")[1] == f"#Person2#: {text}"
+    assert conversation.left_out == ""
 
 
 @pytest.mark.parametrize(
@@ -206,9 +211,11 @@ def test_words_that_resemble_the_app_are_kept(text: str) -> None:
 )
 def test_dates_and_times_of_many_countries_begin_a_message(head: str) -> None:
     """With twelve or twenty-four hours, dots or colons, digits of other scripts."""
-    said = [("Ann Lee", "Late?"), ("+49 170 1234567", "At 10:30: yes."), ("Ann Lee", "Oh.")]
-    found = parse_conversation("\n".join(head.format(n=n, name=name) + text for n, (name, text) in enumerate(said)))
-    assert (found.text, found.names) == (
+    messages = [("Ann Lee", "Late?"), ("+49 170 1234567", "At 10:30: yes."), ("Ann Lee", "Oh.")]
+    conversation = parse_conversation(
+        "\n".join(head.format(n=n, name=name) + text for n, (name, text) in enumerate(messages))
+    )
+    assert (conversation.text, conversation.names) == (
         "#Person1#: Late?\n#Person2#: At 10:30: yes.\n#Person1#: Oh.",
         ("Ann Lee", "+49 170 1234567"),
     )
@@ -217,8 +224,8 @@ def test_dates_and_times_of_many_countries_begin_a_message(head: str) -> None:
 def test_a_poll_keeps_its_question() -> None:
     """The app frames it; the question is a person's."""
     poll = "[1/2/24, 10:01:00] Bob: \u200ePOLL:\nWhere to?\n\u200eOPTION: Rome (\u200e2 votes)"
-    found = parse_conversation(f"[1/2/24, 10:00:00] Ann: Hi\n{poll}\n[1/2/24, 10:02:00] Ann: Rome!")
-    assert found.text == "#Person1#: Hi\n#Person2#: Where to?\n#Person1#: Rome!"
+    conversation = parse_conversation(f"[1/2/24, 10:00:00] Ann: Hi\n{poll}\n[1/2/24, 10:02:00] Ann: Rome!")
+    assert conversation.text == "#Person1#: Hi\n#Person2#: Where to?\n#Person1#: Rome!"
 
 
 words = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=12)
@@ -229,6 +236,6 @@ lines = st.lists(words, min_size=1, max_size=6).map(" ".join)
 def test_no_message_is_lost_or_moved(said: list[tuple[str, str]]) -> None:
     """For any words of any speakers in any order, as both kinds of phones write them."""
     for head in ("[31.12.24, 21:10:05] {}: ", "12/31/24, 9:10 PM - {}: "):
-        found = parse_conversation("\n".join(head.format(name) + text for name, text in said))
-        turns = [line.split(": ", 1) for line in found.text.split("\n")]
-        assert [(found.restore_names(tag), text) for tag, text in turns] == said
+        conversation = parse_conversation("\n".join(head.format(name) + text for name, text in said))
+        turns = [line.split(": ", 1) for line in conversation.text.split("\n")]
+        assert [(conversation.restore_names(tag), text) for tag, text in turns] == said

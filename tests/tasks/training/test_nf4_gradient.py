@@ -62,5 +62,5 @@ def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
         (loss * targets((ids, labels))).backward()
     for name, parameter in model.named_parameters():
         if "lora_" in name:
-            wanted = same[name].grad
-            assert (parameter.grad - wanted).norm() < 0.05 * wanted.norm(), name
+            expected = same[name].grad
+            assert (parameter.grad - expected).norm() < 0.05 * expected.norm(), name

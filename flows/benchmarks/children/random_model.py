@@ -14,19 +14,30 @@ from flows.benchmarks.child_process import ChildFailedError, child_main, run_chi
 
 SHAPES: dict[str, dict[str, Any]] = {
     "gemma-2b": {
-        "vocab_size": 256000, "hidden_size": 2048, "intermediate_size": 16384, "num_hidden_layers": 18,
-        "num_attention_heads": 8, "num_key_value_heads": 1, "head_dim": 256, "max_position_embeddings": 8192,
+        "vocab_size": 256000,
+        "hidden_size": 2048,
+        "intermediate_size": 16384,
+        "num_hidden_layers": 18,
+        "num_attention_heads": 8,
+        "num_key_value_heads": 1,
+        "head_dim": 256,
+        "max_position_embeddings": 8192,
     },
     "tiny": {
-        "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "head_dim": 32, "max_position_embeddings": 2048,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "max_position_embeddings": 2048,
     },
-}  # fmt: skip
+}
 """Name -> settings of GemmaConfig. `tiny` has the tokenizer's own vocabulary: for tests."""
 
 
 def random_model(shape: str, tokenizer: Path, folder: Path, timeout: float = 300) -> Path:
-    """The model folder `folder/SHAPE-random`. A separate process makes it unless it exists; RequestError if that fails."""
+    """The model folder `folder/SHAPE-random`. Unless it exists, a process makes it. RequestError if that fails."""
     model = folder / f"{shape}-random"
     if not (model / "config.json").is_file():
         if not (tokenizer / "tokenizer.json").is_file():

@@ -26,9 +26,14 @@ from tests.support.data import read_csv
 from tests.support.processes import run_cli
 
 SHORT = (
-    "data.allow_overlap=true", "train.batch_size=4", "score.bootstrap_resamples=200", "generate.max_new_tokens=4",
-    "train.validation_limit=2", "runtime.device=cpu", "runtime.threads=1",
-)  # fmt: skip
+    "data.allow_overlap=true",
+    "train.batch_size=4",
+    "score.bootstrap_resamples=200",
+    "generate.max_new_tokens=4",
+    "train.validation_limit=2",
+    "runtime.device=cpu",
+    "runtime.threads=1",
+)
 
 
 @pytest.fixture
@@ -103,7 +108,11 @@ def test_train_table_holds_each_system_and_its_ratio(
         assert "not installed" in rows["unsloth-bf16"]["failed"]
     flop = float(remark.split("real tok/s x ")[1].split(" GFLOP")[0]) * 1e9
     tokenizer: Any = AutoTokenizer.from_pretrained(models["gemma"])
-    texts = [f"<bos><start_of_turn>user\nWrite the highlight of this dialogue in one sentence:\n{row['dialogue']}<end_of_turn>\n<start_of_turn>model\n{row['summary']}<end_of_turn>" for row in read_csv(data / "train.csv")]  # fmt: skip
+    template = (
+        "<bos><start_of_turn>user\nWrite the highlight of this dialogue in one sentence:\n{dialogue}<end_of_turn>\n"
+        "<start_of_turn>model\n{summary}<end_of_turn>"
+    )
+    texts = [template.format(**row) for row in read_csv(data / "train.csv")]
     lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     mean = sum(lengths) / len(lengths)
     for name in ("ours", "trl-tuned", "trl-default"):
@@ -112,8 +121,7 @@ def test_train_table_holds_each_system_and_its_ratio(
         assert row["mfu"] == pytest.approx(row["tokens_per_second"] * flop / 2e12, rel=0.01)  # the remark is rounded
         # whole batches of 12 rows, or 4 + 8 of them: the mean differs by chance only, padding would add a third
         assert row["tokens_per_second"] / row["samples_per_second"] == pytest.approx(mean, rel=0.12)
-    said = train_columns(table)
-    assert len({tuple(row) for row in said}) == 1
+    assert len({tuple(row) for row in train_columns(table)}) == 1
     assert not [row for row in settings.work.iterdir() if row.name.startswith("run-") and (row / "store").exists()]
 
 
@@ -159,7 +167,11 @@ def test_greedy_says_what_generate_says(
     assert [(row["precision"], row["rows"]) for row in table] == [("float32", 4)] * 3 + [("bfloat16", 4)] * 3
     assert [(row["same"], row["difference"]) for row in table[:3]] == [(4, 0)] * 3
     predict = Engine.predict
-    monkeypatch.setattr(Engine, "predict", lambda self, rows: predict(self, list(zip("0123", [ids for _, ids in reversed(rows)], strict=False))))  # fmt: skip
+
+    def predict_exchanged(engine: Engine, rows: Any) -> Any:
+        return predict(engine, list(zip("0123", [ids for _, ids in reversed(rows)], strict=False)))
+
+    monkeypatch.setattr(Engine, "predict", predict_exchanged)
     assert [row["same"] for row in bench_greedy(settings, limit=4, new_tokens=6)[0][:3]][-1] < 4
 
 
@@ -168,16 +180,18 @@ def test_greedy_sees_other_texts() -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
     references = [["the cat sat on the mat", "a cat sat"], ["he runs", "a man runs home"]]
-    said = {REFERENCE: ["the cat sat", "he runs home"], "ours": ["the cat sat", "nobody runs"]}
-    plain, ours, rough = compare_decoders({"float32": said, "bfloat16": {REFERENCE: said["ours"]}}, references)
+    texts_of = {REFERENCE: ["the cat sat", "he runs home"], "ours": ["the cat sat", "nobody runs"]}
+    plain, ours, rough = compare_decoders({"float32": texts_of, "bfloat16": {REFERENCE: texts_of["ours"]}}, references)
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
-    for row, texts in ((plain, said[REFERENCE]), (ours, said["ours"])):
+    for row, texts in ((plain, texts_of[REFERENCE]), (ours, texts_of["ours"])):
         for column, kind in (("ROUGE-1", "rouge1"), ("ROUGE-2", "rouge2"), ("ROUGE-L", "rougeL")):
-            f1 = [scorer.score(reference, text)[kind].fmeasure for text, both in zip(texts, references, strict=True) for reference in both]  # fmt: skip
+            pairs = [(one, text) for text, both in zip(texts, references, strict=True) for one in both]
+            f1 = [scorer.score(reference, text)[kind].fmeasure for reference, text in pairs]
             assert row[column] == round(100 * sum(f1) / len(f1), 2)
     assert [(row["same"], row["same as fp32"]) for row in (plain, ours, rough)] == [(2, 2), (1, 1), (2, 1)]
     assert (rough["difference"], rough["to fp32"]) == (0, ours["difference"])
-    assert ours["difference"] == pytest.approx(max(plain[kind] - ours[kind] for kind in ("ROUGE-1", "ROUGE-2", "ROUGE-L")), abs=0.011)  # fmt: skip
+    largest = max(plain[kind] - ours[kind] for kind in ("ROUGE-1", "ROUGE-2", "ROUGE-L"))
+    assert ours["difference"] == pytest.approx(largest, abs=0.011)
 
 
 def test_generate_table(settings: BenchmarkSettings) -> None:
@@ -217,7 +231,8 @@ def test_unchanged_retraining_is_timed_beside_an_empty_flow(
     settings: BenchmarkSettings, models: dict[str, Path], prefect_server: None
 ) -> None:
     """All stages of the timed runs are reused; the ratio is that of the medians."""
-    settings = replace(settings, recipe="quickstart", model=str(models["gemma"]), overrides=(*SHORT, "model.turns=gemma", "train.max_steps=1"))  # fmt: skip
+    overrides = (*SHORT, "model.turns=gemma", "train.max_steps=1")
+    settings = replace(settings, recipe="quickstart", model=str(models["gemma"]), overrides=overrides)
     rows, remark = bench_unchanged(settings, repeats=1)
     empty, again = rows
     assert "all 9 stages reused" in remark
@@ -230,23 +245,34 @@ def test_unchanged_wants_a_server(settings: BenchmarkSettings) -> None:
 
 
 def test_ledger_rows_sum_to_the_wall_time() -> None:
-    """By hand: a stage of 10 s that loaded 2, trained 5 of which 1 was validation, and ended 1 s after its last word."""
+    """By hand: a stage of 10 s loads for 2, trains for 5 (1 of it validation) and ends 1 s after its last event."""
     measured = {"loading_seconds": 2.0, "training_seconds": 5.0, "validation_seconds": 1.0, "compile_seconds": 0.5}
-    made = {"at": "1970-01-01T00:00:20+00:00", "seconds": 10.0, "measured": measured}
-    found = {
-        "wall_seconds": 30.0, "sealing": 0.5, "importing": 1.0, "hashing": 0.25, "started": 5.0,
+    provenance = {"at": "1970-01-01T00:00:20+00:00", "seconds": 10.0, "measured": measured}
+    result = {
+        "wall_seconds": 30.0,
+        "sealing": 0.5,
+        "importing": 1.0,
+        "hashing": 0.25,
+        "started": 5.0,
         "stages": [{"label": "train", "artifact": "train-1", "started": 7.0, "last_event": 19.0}],
-        "manifests": {"train-1": {"made": made}},
-    }  # fmt: skip
-    rows = {row["part"]: row["seconds"] for row in ledger(found)}
+        "manifests": {"train-1": {"made": provenance}},
+    }
+    rows = {row["part"]: row["seconds"] for row in ledger(result)}
     assert rows.pop("wall") == 29.5
     assert sum(rows.values()) == pytest.approx(29.5)
     assert rows == {
-        "import: command line and Prefect": 1.0, "hashing: base model": 0.25,
-        "Prefect: until the first stage": 2.0, "train: import": 1.5, "train: load": 2.0, "train: warm-up": 0.5,
-        "train: train": 4.0, "train: evaluate": 1.0, "train: save and end": 1.0, "hashing: artifacts": 0.5,
+        "import: command line and Prefect": 1.0,
+        "hashing: base model": 0.25,
+        "Prefect: until the first stage": 2.0,
+        "train: import": 1.5,
+        "train: load": 2.0,
+        "train: warm-up": 0.5,
+        "train: train": 4.0,
+        "train: evaluate": 1.0,
+        "train: save and end": 1.0,
+        "hashing: artifacts": 0.5,
         REST: 15.75,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.slow
@@ -254,12 +280,12 @@ def test_ledger_rows_sum_to_the_wall_time() -> None:
 def test_pipeline_accounts_for_every_second(settings: BenchmarkSettings) -> None:
     """A whole run: every stage has its rows, none is negative, and they sum to the wall time."""
     rows, _ = bench_pipeline(replace(settings, overrides=(*SHORT, "train.max_steps=2", "model.quantization=none")))
-    found = {row["part"]: row["seconds"] for row in rows}
-    wall = found.pop("wall")
-    assert sum(found.values()) == pytest.approx(wall)
-    assert min(found.values()) > -0.05
+    seconds = {row["part"]: row["seconds"] for row in rows}
+    wall = seconds.pop("wall")
+    assert sum(seconds.values()) == pytest.approx(wall)
+    assert min(seconds.values()) > -0.05
     for part in ("download", "train: train", "generate base: decode", "generate tuned: load", "score", "report"):
-        assert part in found
+        assert part in seconds
 
 
 def test_random_model_is_reused_and_a_timeout_is_a_reason(models: dict[str, Path], tmp_path: Path) -> None:
@@ -268,11 +294,11 @@ def test_random_model_is_reused_and_a_timeout_is_a_reason(models: dict[str, Path
 
     with pytest.raises(RequestError, match=r"stopped after 0\.2 s"):
         random_model("tiny", models["gemma"], tmp_path, timeout=0.2)
-    made = random_model("tiny", models["gemma"], tmp_path)
-    stamp = (made / "model.safetensors").stat().st_mtime_ns
-    assert random_model("tiny", models["gemma"], tmp_path) == made
-    assert (made / "model.safetensors").stat().st_mtime_ns == stamp
-    assert Shape.from_folder(made).layers == 2
+    model = random_model("tiny", models["gemma"], tmp_path)
+    stamp = (model / "model.safetensors").stat().st_mtime_ns
+    assert random_model("tiny", models["gemma"], tmp_path) == model
+    assert (model / "model.safetensors").stat().st_mtime_ns == stamp
+    assert Shape.from_folder(model).layers == 2
     with pytest.raises(RequestError, match="tokenizer"):
         random_model("gemma-2b", tmp_path / "nothing", tmp_path)
 
@@ -282,11 +308,11 @@ def test_command_line(models: dict[str, Path], data: Path, tmp_path: Path) -> No
     """Real processes, one JSON object; a wrong request is refused with exit 2."""
     common = ["--model", str(models["gemma"]), "--data", str(data), "--work", str(tmp_path), "--json"]
     short = [word for setting in SHORT for word in ("--set", setting)]
-    done = run_cli(
+    process = run_cli(
         "bench", "generate", *common, *short, "--limit", "2", "--new-tokens", "3", "--systems", "ours,transformers"
     )
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["rows"]
+    assert process.returncode == 0, process.stderr
+    rows = json.loads(process.stdout)["rows"]
     assert [row["system"] for row in rows] == ["ours", "transformers"]
     assert all("failed" not in row for row in rows), rows
     assert all(row["peak_gib"] > 0.1 and row["wall_seconds"] > row["seconds"] for row in rows)

@@ -12,7 +12,7 @@ import pytest
 from tests.support.pipelines import small_overrides
 from tests.support.processes import run_cli
 
-GRAPH = [
+DAG = [
     ("download", None),
     ("format", "train"),
     ("format", "eval"),
@@ -27,7 +27,7 @@ GRAPH = [
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A folder that passes for a base model as long as nobody loads it."""
+    """A folder that is accepted as a base model until it is loaded."""
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     (tmp_path / "model" / "model.safetensors").write_bytes(b"weights")
@@ -35,14 +35,14 @@ def model(tmp_path: Path) -> Path:
 
 
 def refused(store: Path, *arguments: str, **environment: Any) -> str:
-    """The one line with which a request is refused: nothing is answered, nothing is made."""
-    done = run_cli(*arguments, **environment)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.endswith("\n")
-    assert done.stderr.startswith("dialogsum: ")
+    """The one line that a refused request prints. Standard output stays empty, and no artifact is made."""
+    process = run_cli(*arguments, **environment)
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.count("\n") == 1
+    assert process.stderr.endswith("\n")
+    assert process.stderr.startswith("dialogsum: ")
     assert not list(store.rglob("manifest.json"))
-    return str(done.stderr)
+    return str(process.stderr)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def refused(store: Path, *arguments: str, **environment: Any) -> str:
 def test_a_wrong_request_is_refused_in_one_line(
     store: Any, tmp_path: Path, model: Path, arguments: str, expected: str
 ) -> None:
-    """Exit 2, the fault and the nearest name or the remedy, and a store without artifacts."""
+    """Exit code 2; a line with the fault and the most similar name or the remedy; no artifact in the store."""
     (tmp_path / "folder").mkdir()
     names = {"folder": tmp_path / "folder", "model": model}
     line = refused(Path(store.root.path), *arguments.format(**names).split(), HF_HOME=str(tmp_path / "hf"))
@@ -107,7 +107,7 @@ def test_debug_shows_the_traceback_above_the_line(arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[str]:
-    """A hub on this machine that answers as the real one does to a gated and an unknown repository."""
+    """A hub on this machine with the real hub's responses for a gated and an unknown repository."""
     answers = {"gated": (403, "GatedRepo"), "absent": (404, "RepoNotFound")}
 
     class Hub(BaseHTTPRequestHandler):
@@ -132,10 +132,10 @@ def hub() -> Iterator[str]:
     ("repository", "expected"),
     [("gated", ["accept its licence", "HF_TOKEN"]), ("absent", ["no model owner/absent", "private"])],
 )
-def test_what_the_hub_refuses_is_said_with_the_remedy(
+def test_a_refusal_of_the_hub_is_one_line_with_the_remedy(
     store: Any, hub: str, tmp_path: Path, repository: str, expected: list[str]
 ) -> None:
-    """Licence or name: one line, asked once, before anything starts."""
+    """Licence or name: one line, before anything starts."""
     line = refused(
         Path(store.root.path),
         "plan",
@@ -148,33 +148,36 @@ def test_what_the_hub_refuses_is_said_with_the_remedy(
     assert [words for words in expected if words not in line] == []
 
 
-def test_a_store_that_cannot_be_written_is_found_by_doctor(tmp_path: Path, model: Path) -> None:
+def test_doctor_refuses_a_store_that_cannot_be_written(tmp_path: Path, model: Path) -> None:
     """A path below a regular file: one line that names it and the remedy."""
     (tmp_path / "file").write_text("")
-    place = tmp_path / "file" / "store"
-    line = refused(place, "doctor", "--set", f"model.source={model}", DIALOGSUM_STORE=str(place))
-    assert f"store {place} cannot be written" in line
+    folder = tmp_path / "file" / "store"
+    line = refused(folder, "doctor", "--set", f"model.source={model}", DIALOGSUM_STORE=str(folder))
+    assert f"store {folder} cannot be written" in line
     assert "DIALOGSUM_STORE" in line
 
 
 def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[str, Path]) -> None:
-    """Its slow steps are named before they begin; the answer is one JSON object."""
+    """Slow steps are named before they begin; standard output is one JSON object."""
     settings = [word for each in small_overrides("quickstart", models["llama"], data) for word in ("--set", each)]
-    done = run_cli("doctor", "--json", *settings)
-    assert done.returncode == 0, done.stderr
-    assert [line.split(" ")[0] for line in done.stderr.splitlines() if line.endswith("…")] == ["checking", "preparing"]
-    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    process = run_cli("doctor", "--json", *settings)
+    assert process.returncode == 0, process.stderr
+    assert [line.split(" ")[0] for line in process.stderr.splitlines() if line.endswith("…")] == [
+        "checking",
+        "preparing",
+    ]
+    checks = {check["name"]: check for check in json.loads(process.stdout)["checks"]}
     assert list(checks)[:5] == ["versions", "GPU", "store", "data", "model"]
 
 
 def test_a_plan_is_one_json_object_with_every_stage_in_order_and_makes_nothing(store: Any, model: Path) -> None:
-    """All nine steps of the graph with the fixed keys; in an empty store each has yet to run, and afterwards too."""
-    done = run_cli("plan", "--json", "--set", f"model.source={model}")
-    assert (done.returncode, done.stderr) == (0, "")
-    plan = json.loads(done.stdout)
+    """All nine steps of the DAG with the fixed keys. In an empty store each has to run, before and after the plan."""
+    process = run_cli("plan", "--json", "--set", f"model.source={model}")
+    assert (process.returncode, process.stderr) == (0, "")
+    plan = json.loads(process.stdout)
     assert plan["recipe"] == "quickstart"
-    assert [(entry["stage"], entry["of"]) for entry in plan["stages"]] == GRAPH
+    assert [(entry["stage"], entry["of"]) for entry in plan["stages"]] == DAG
     unknown = dict.fromkeys(["artifact", "path", "rows", "seconds"])
-    for (stage, of), entry in zip(GRAPH, plan["stages"], strict=True):
-        assert entry == {"stage": stage, "of": of, "status": "run", "reason": "first run", **unknown}
+    for (stage, variant), entry in zip(DAG, plan["stages"], strict=True):
+        assert entry == {"stage": stage, "of": variant, "status": "run", "reason": "first run", **unknown}
     assert not list(Path(store.root.path).rglob("manifest.json"))

@@ -27,7 +27,9 @@ Tokenizer = Annotated[
     Path | None, typer.Option("--tokenizer", metavar="FOLDER", help="Tokenizer of the model with random weights.")
 ]
 Shape = Annotated[str, typer.Option("--shape", metavar="gemma-2b|tiny", help="Shape of the model with random weights.")]
-Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe in flows/recipes, or a file.")]
+Recipe = Annotated[
+    str, typer.Option("--recipe", metavar="RECIPE", help="Name of a recipe in flows/recipes, or a file.")
+]
 Work = Annotated[
     Path | None,
     typer.Option("--work", metavar="FOLDER", help="Folder for temporary files; keeps the model with random weights."),
@@ -36,9 +38,13 @@ Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, h
 Systems = Annotated[
     str | None, typer.Option("--systems", metavar="A,B", help="Systems to measure, in this order; default: all.")
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="Number of test dialogues.")]
-NewTokens = Annotated[int, typer.Option("--new-tokens", min=1, help="Number of new tokens for each dialogue.")]
-Repeats = Annotated[int, typer.Option("--repeats", min=1, help="Number of times that each system is timed.")]
+Limit = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="Number of test dialogues.")]
+NewTokens = Annotated[
+    int, typer.Option("--new-tokens", metavar="N", min=1, help="Number of new tokens for each dialogue.")
+]
+Repeats = Annotated[
+    int, typer.Option("--repeats", metavar="N", min=1, help="Number of times that each system is timed.")
+]
 
 
 def with_settings(
@@ -87,7 +93,8 @@ def train(
     settings: Any,
     systems: Systems = None,
     steps: Annotated[
-        int, typer.Option("--steps", min=2, help="Optimizer steps of ours; the most that other systems take.")
+        int,
+        typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of ours; the most that other systems take."),
     ] = 60,
     quickstart: Annotated[
         bool, typer.Option("--cpu-quickstart", help="Train the recipe quickstart beside a plain fp32 loop, on the CPU.")
@@ -117,7 +124,8 @@ def generate(
     limit: Limit = 500,
     new_tokens: NewTokens = 50,
     article: Annotated[
-        int, typer.Option("--article", min=1, help="Number of dialogues on which the article's loop is timed.")
+        int,
+        typer.Option("--article", metavar="N", min=1, help="Number of dialogues on which the article's loop is timed."),
     ] = 10,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -142,9 +150,9 @@ def pipeline(settings: Any, as_json: AsJson = False, debug: Debug = False) -> No
 @with_settings(timeout=600)
 def parity(
     settings: Any,
-    steps: Annotated[int, typer.Option("--steps", min=2, help="Optimizer steps of both trainings.")] = 200,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of both trainings.")] = 200,
     micro_batch: Annotated[
-        int, typer.Option("--trl-rows", min=1, help="Rows that TRL puts through the model together.")
+        int, typer.Option("--trl-rows", metavar="N", min=1, help="Rows that TRL puts through the model together.")
     ] = 8,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -187,10 +195,11 @@ def score(
 @commands.command()
 def load(
     artifacts: Annotated[
-        int, typer.Option("--artifacts", min=7, help="Number of artifacts in the store that commands read.")
+        int,
+        typer.Option("--artifacts", metavar="N", min=7, help="Number of artifacts in the store that commands read."),
     ] = 10_000,
     rows: Annotated[
-        int, typer.Option("--rows", min=200, help="Number of rows in the dataset of the CPU stages.")
+        int, typer.Option("--rows", metavar="N", min=200, help="Number of rows in the dataset of the CPU stages.")
     ] = 100_000,
     as_json: AsJson = False,
     debug: Debug = False,

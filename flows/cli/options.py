@@ -69,7 +69,7 @@ def _keys() -> list[str]:
 recipes, prompts, adapters, ids = completed(_recipes), completed(_prompts), completed(_adapters), completed(_ids)
 
 RecipeName = Annotated[
-    str, typer.Argument(help="Name of a recipe in flows/recipes, or a file.", autocompletion=recipes)
+    str, typer.Argument(metavar="RECIPE", help="Name of a recipe in flows/recipes, or a file.", autocompletion=recipes)
 ]
 Overrides = Annotated[
     list[str] | None,

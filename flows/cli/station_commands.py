@@ -11,17 +11,23 @@ commands = typer.Typer(help="Prefect server, deployments and workers on this mac
 
 @commands.command()
 def up(
-    port: Annotated[int, typer.Option("--port", help="Port of the Prefect server.")] = 4200,
-    host: Annotated[str, typer.Option("--host", help="Interface to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port of the Prefect server.")] = 4200,
+    host: Annotated[
+        str, typer.Option("--host", metavar="ADDRESS", help="Interface to listen on; 0.0.0.0 for all.")
+    ] = "127.0.0.1",
     gpu_workers: Annotated[
-        int, typer.Option("--gpu-workers", min=1, help="Number of GPU workers; the GPUs are divided among them.")
+        int,
+        typer.Option(
+            "--gpu-workers", metavar="N", min=1, help="Number of GPU workers; the GPUs are divided among them."
+        ),
     ] = 1,
     notify: Annotated[
         str | None,
         typer.Option("--notify", metavar="URL", help="POST here when a model is rejected or a run fails."),
     ] = None,
     reports_port: Annotated[
-        int | None, typer.Option("--reports-port", help="Port of the report server; default: --port plus 1.")
+        int | None,
+        typer.Option("--reports-port", metavar="PORT", help="Port of the report server; default: --port plus 1."),
     ] = None,
     recipe: Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""What a benchmark runs on: a recipe with its model and data, a temporary folder, and the systems to measure."""
+"""What a benchmark runs on: a recipe with model and data, a temporary folder, the systems to measure."""
 
 import json
 import shutil

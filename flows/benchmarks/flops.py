@@ -1,4 +1,4 @@
-"""FLOP of LoRA training for each token, from the model's shape, and the share of a GPU's peak that it reaches (MFU)."""
+"""FLOP per token of LoRA training, from the model's shape, and the fraction of a GPU's peak (MFU)."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""bench pipeline: a complete run in an empty store, and where every second went. The rows sum to the wall time."""
+"""bench pipeline: a complete run in an empty store; its rows sum to the wall time."""
 
 from datetime import datetime
 from typing import Any

@@ -1,4 +1,6 @@
-"""doctor: find what would make a run fail before it uses the GPU. The data and prompts that it prepares are kept."""
+"""doctor: find what would make a run fail before it uses the GPU.
+
+The data and prompts that it prepares are kept."""
 
 import json
 import os

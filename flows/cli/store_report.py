@@ -1,4 +1,4 @@
-"""gc and store: what garbage collection would remove or removes, and what the store holds."""
+"""gc and store: what garbage collection removes, and what the store holds."""
 
 import json
 import shutil

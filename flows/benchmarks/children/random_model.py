@@ -1,7 +1,8 @@
-"""A model folder with random weights in the shape of a real model, in place of weights that need a licence.
+"""A model folder with random weights in the shape of a real model.
 
-Speed and memory are those of the real model. Its output is noise without a stop token, so that every generation runs to
-its limit. The weights are drawn on the GPU if there is one. Gemma-2B takes 5 GB, so an existing folder is reused.
+Benchmarks use it in place of weights that need a licence. Speed and memory are those of the real model. Its output is
+noise without a stop token, so that every generation runs to its limit. The weights are drawn on the GPU if there is one.
+Gemma-2B takes 5 GB, so an existing folder is reused.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""A child of `bench pipeline`: the flow of `dialogsum run`, with the times at which each stage started and ended."""
+"""A child of `bench pipeline`: a run of the pipeline, with the times at which each stage started and ended."""
 
 import sys
 import time

@@ -69,11 +69,21 @@ def summarize(
     """Summarize your own dialogues. A table keeps its rows and columns and gets summary, tokens, stop and model."""
     from flows.cli.terminal import Terminal
     from flows.inference.summarize_file import in_words, summarize_file
+    from tasks.summarization.request import SummarizeRequest
 
     listener = Terminal()
     listener.label = "summarize"
     try:
-        result = summarize_file(source, listener, column, adapter, prompt, out, recipe, overrides or [])
+        request = SummarizeRequest(
+            source=source,
+            column=column,
+            adapter=adapter,
+            prompt=prompt,
+            out=out,
+            recipe=recipe,
+            overrides=tuple(overrides or ()),
+        )
+        result = summarize_file(request, listener)
     finally:
         listener.close()
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError, StageError, one_line
 from flows.inference.model_card import card, scores_hold
-from flows.inference.model_selection import Asked, ask
+from flows.inference.model_selection import ask
 from tasks.models.base_comparison import compare_base
 from tasks.models.export import base_of, export
 from tasks.models.library_warnings import quiet_libraries
@@ -28,7 +28,7 @@ def export_adapter(
         raise RequestError(f"FOLDER {out} already exists; choose a new one")
     if push is not None and push.count("/") != 1:
         raise RequestError(f"--push: {one_line(push, 60)!r} is no repository; expected owner/name")
-    asked: Asked = ask(adapter, recipe, None, overrides)
+    asked = ask(adapter, recipe, None, overrides)
     assert asked.adapter is not None
     place = None if merged else base_of(asked.spec, base)
     with quiet_libraries():

@@ -9,11 +9,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from flows.inference.licences import LICENCES, TrainingData, licences, training_data
-from flows.inference.model_selection import Asked
 from tasks.config import GenerateConfig, ResolvedModel
 from tasks.models.base_comparison import OtherBase
 from tasks.reporting.system_names import describe_decoding
 from tasks.sources.hub import is_commit
+from tasks.summarization.request import SelectedModel
 
 USE = """\
 ```python
@@ -36,7 +36,7 @@ LIMITS = """\
 - The scores hold for dialogues like those it was scored on, under the protocol named beside them, and for nothing else."""
 
 
-def card(asked: Asked, adapter: Manifest | None, other: OtherBase | None, merged: bool) -> ModelCard:
+def card(asked: SelectedModel, adapter: Manifest | None, other: OtherBase | None, merged: bool) -> ModelCard:
     """The card; `other` is the base model that --base names, if it names one."""
     store, base = Store.current(), asked.spec.model
     family = next((family for family in LICENCES if base.name.startswith(family)), None)

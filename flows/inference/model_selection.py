@@ -9,7 +9,6 @@ FOLDER, hub id an adapter as peft writes it; the recipe whose base model it name
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +21,12 @@ from flows.adapter_lookup import find_adapter, reinstate
 from flows.inference.peft_adapters import base_name, fetch_adapter, recipe_of_base
 from flows.inference.prompt_library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
-from tasks.config import ResolvedModel, Runtime, SummarizeSpec
+from tasks.config import ResolvedModel, SummarizeSpec
 from tasks.sources.resolve import resolve_model
+from tasks.summarization.request import SelectedModel
 
 
-@dataclass(frozen=True)
-class Asked:
-    """All that it takes to ask."""
-
-    spec: SummarizeSpec
-    adapter: Path | None
-    """Folder with the adapter."""
-    name: str
-    """What the column `model` says: `smollm2-135m-instruct train-1a2b3c4d`."""
-    runtime: Runtime
-    trained_under: str | None
-    """Template of the adapter's training, where it is known."""
-
-
-def ask(adapter: str, recipe: str | None, prompt: str | None, overrides: Sequence[str] = ()) -> Asked:
+def ask(adapter: str, recipe: str | None, prompt: str | None, overrides: Sequence[str] = ()) -> SelectedModel:
     """From the words of the command line. RequestError says what is missing."""
     wanted = find_prompt(prompt) if prompt else None
     template = wanted.template if wanted else None
@@ -70,13 +56,13 @@ def _asked(
     template: str | None,
     adapter: Path | None,
     name: str,
-    trained_under: str | None,
-) -> Asked:
+    trained_template: str | None,
+) -> SelectedModel:
     if template is None:
         template = find_prompt(recipe.evaluation.prompt or recipe.prompt).template
     turns, generate = recipe.evaluation.turns or recipe.model.turns, recipe.generate.model_copy(update={"limit": None})
     spec = SummarizeSpec(model=model, turns=turns, template=template, generate=generate)
-    return Asked(spec, adapter, f"{model.name} {name}".strip(), recipe.runtime, trained_under)
+    return SelectedModel(spec, adapter, f"{model.name} {name}".strip(), recipe.runtime, trained_template)
 
 
 def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Manifest, Champion | None]:

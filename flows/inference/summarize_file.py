@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.user_paths import user_path
-from flows.inference.model_selection import Asked, ask
-from tasks.summarization.summarize_table import Summaries, summarize
-from tasks.summarization.table_files import READERS, Table, open_table, pick_column
+from flows.inference.model_selection import ask
+from tasks.summarization.request import SelectedModel, SummarizeRequest
+from tasks.summarization.summarize_table import summarize_table
+from tasks.summarization.table_files import READERS, open_table, pick_column
 from tasks.summarization.transcripts import parse_conversation
 from tasks.workers.events import Events
 
@@ -23,43 +23,42 @@ SLOW = 8
 """So many candidates a dialogue are worth a word."""
 
 
-def summarize_file(
-    source: str, events: Events, column: str | None = None, adapter: str = "champion", prompt: str | None = None,
-    out: str | None = None, recipe: str | None = None, overrides: Sequence[str] = (),
-) -> dict[str, Any]:  # fmt: skip
-    """Summarize a file, or what is said on standard input for `-`.
+def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
+    """Summarize a file, or standard input if the source is `-`.
 
-    A table gives {"rows", "stops", "kept", "seconds", "out", "model"}, and is written to `out` (INPUT.summaries.csv unless
-    given). One conversation gives {"summary", "tokens", "stop", "model", "out"}, and is written only where `out` says so.
-    RequestError before a model is loaded if anything about the request is wrong.
+    A table gives {"rows", "stops", "kept", "seconds", "out", "model"} and is written to `out` (default: a new file beside
+    it, INPUT.summaries.csv). One conversation gives {"summary", "tokens", "stop", "model", "out"} and is written only if
+    `out` names a file. RequestError before a model is loaded if anything about the request is wrong.
     """
     started = time.perf_counter()
-    file = None if source == "-" else user_path(source, "INPUT")
+    file = None if request.source == "-" else user_path(request.source, "INPUT")
     if file is not None and file.suffix.lower() in READERS:
         table = open_table(file)
-        column, written = pick_column(table, column), _target(file, out)
-        asked = _ask(adapter, recipe, prompt, overrides, events)
-        done = _run(asked, table, column, written, events)
-        return done.model_dump(exclude={"seconds"}) | {
-            "out": str(written), "model": asked.name, "seconds": round(time.perf_counter() - started, 1)
-        }  # fmt: skip
-    if column is not None:
-        raise RequestError("--column belongs to a table; INPUT is one conversation")
-    value = _conversation(file)
-    if left_out := parse_conversation(value).left_out:
-        events.log(f"left out, as nobody's words: {left_out}")
-    target = None if out in (None, "-") else _place(Path(str(out)))
-    asked = _ask(adapter, recipe, prompt, overrides, events)
+        column, target = pick_column(table, request.column), _target(file, request.out)
+        model = _select_model(request, events)
+        result = summarize_table(model, table, column, target, events)
+        return result.model_dump(exclude={"seconds"}, by_alias=True) | {
+            "out": str(target),
+            "model": model.name,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+    if request.column is not None:
+        raise RequestError("--column is only for tables; INPUT is one conversation")
+    conversation = _conversation(file)
+    if left_out := parse_conversation(conversation).left_out:
+        events.log(f"left out {left_out}")
+    written = None if request.out in (None, "-") else _place(Path(str(request.out)))
+    model = _select_model(request, events)
     with TemporaryDirectory() as folder:
-        one, answered = Path(folder) / "one.jsonl", Path(folder) / "answered.jsonl"
-        one.write_text(json.dumps({"dialogue": value}) + "\n", encoding="utf-8")
-        _run(asked, open_table(one), "dialogue", answered, events)
-        answer: dict[str, Any] = json.loads(answered.read_text(encoding="utf-8"))
-    if not answer["summary"] and answer["stop"].startswith("skipped"):
-        raise StageError(f"not summarized: {answer['stop'].removeprefix('skipped: ')}")
-    if target is not None:
-        target.write_text(answer["summary"] + "\n", encoding="utf-8")
-    return {name: answer[name] for name in ("summary", "tokens", "stop", "model")} | {"out": target and str(target)}
+        source, output = Path(folder) / "source.jsonl", Path(folder) / "output.jsonl"
+        source.write_text(json.dumps({"dialogue": conversation}) + "\n", encoding="utf-8")
+        summarize_table(model, open_table(source), "dialogue", output, events)
+        row: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
+    if not row["summary"] and row["stop"].startswith("skipped"):
+        raise StageError(f"not summarized: {row['stop'].removeprefix('skipped: ')}")
+    if written is not None:
+        written.write_text(row["summary"] + "\n", encoding="utf-8")
+    return {name: row[name] for name in ("summary", "tokens", "stop", "model")} | {"out": written and str(written)}
 
 
 def in_words(done: dict[str, Any]) -> str:
@@ -70,21 +69,16 @@ def in_words(done: dict[str, Any]) -> str:
     return f"{done['rows']} rows: {stops or 'none'}; {done['seconds']} s, {done['model']}"
 
 
-def _ask(adapter: str, recipe: str | None, prompt: str | None, overrides: Sequence[str], events: Events) -> Asked:
+def _select_model(request: SummarizeRequest, events: Events) -> SelectedModel:
     Store.current().check_writable()
-    asked = ask(adapter, recipe, prompt, overrides)
-    events.log(f"asking {asked.name}: {one_line(asked.spec.template, 100)}")
-    if asked.trained_under not in (None, asked.spec.template):
-        events.log("this is another prompt than the adapter was trained under: look at the answers before you use them")
-    if asked.spec.generate.candidates >= SLOW:
-        events.log(
-            f"{asked.spec.generate.candidates} candidates a dialogue; --set generate.candidates=1 is much faster"
-        )
-    return asked
-
-
-def _run(asked: Asked, table: Table, column: str, target: Path, events: Events) -> Summaries:
-    return summarize(asked.spec, table, column, target, asked.adapter, asked.name, asked.runtime, events)
+    model = ask(request.adapter, request.recipe, request.prompt, request.overrides)
+    template, candidates = model.spec.template, model.spec.generate.candidates
+    events.log(f'model {model.name}, prompt "{one_line(template, 100)}"')
+    if model.trained_template not in (None, template):
+        events.log("the adapter was trained with another prompt: check the summaries before you use them")
+    if candidates >= SLOW:
+        events.log(f"{candidates} candidates per dialogue; --set generate.candidates=1 is much faster")
+    return model
 
 
 def _target(file: Path, out: str | None) -> Path:

@@ -19,6 +19,7 @@ from flows.run_names import kept_or
 from tasks.gpu_lease import gpu_gate
 from tasks.prefect_task import RunEvents
 from tasks.reporting.escaping import escape_markdown
+from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.table_files import Table, open_table, pick_column
 
 SHOWN_ROWS = 5
@@ -53,11 +54,18 @@ def summarize(
     """  # one field of the form is one line
     if source == "-":
         raise RequestError("a deployment has no standard input: name a file that its worker can read")
+    request = SummarizeRequest(
+        source=source,
+        column=column or None,
+        adapter=adapter,
+        prompt=prompt or None,
+        out=out or None,
+        recipe=recipe or None,
+        overrides=tuple(overrides),
+    )
     events = RunEvents(f"summarize {source}")
     with gpu_gate("gpu"):
-        done = summarize_file(
-            source, events, column or None, adapter, prompt or None, out or None, recipe or None, overrides
-        )  # fmt: skip
+        done = summarize_file(request, events)
     events.finish()
     said = in_words(done)
     page = "\n".join([f"{escape_markdown(source)}: {escape_markdown(said)}", "", *_summaries(done, column or None), ""])

@@ -1,19 +1,18 @@
-"""summarize: a table of dialogues, a base model and an adapter or none -> the same table with summaries.
+"""A table of dialogues, a base model and an adapter or none -> the same table with summaries.
 
-No stage: its rows are a user's own, and what comes out lies where the user says, not in the store. The work is done by
-tasks/summarization/worker.py, one process a GPU, chunk by chunk. A chunk that is finished is kept, so the same request goes on
-where a killed one had come to. No more than a chunk is in memory.
+Not a stage: the rows are a user's own, and the result goes to a file that the user names, not into the store. Worker
+processes (tasks/summarization/worker.py), one per GPU, summarize the table chunk by chunk. Finished chunks are kept
+until the table is written, so the same request resumes after a crash. Only one chunk at a time is in memory.
 """
 
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+from pydantic import Field
 
 from artifacts.artifact_store import Store
 from artifacts.backend import sha256_of
@@ -22,108 +21,113 @@ from artifacts.code_fingerprint import fingerprint
 from artifacts.errors import RequestError, StageError, one_line
 from artifacts.manifest import Record
 from artifacts.schemas import read_table
-from tasks.config import Runtime, SummarizeSpec
 from tasks.decoding.batching import batch_size, count
-from tasks.summarization.table_files import OUTPUT_COLUMNS, Table, free_names
+from tasks.summarization.chunk_files import CHUNK_COLUMNS, chunk_file
+from tasks.summarization.request import SelectedModel
+from tasks.summarization.table_files import Table, free_names
 from tasks.summarization.worker_records import SummarizationResult, SummarizationWorkerConfig
 from tasks.workers.events import Events
 from tasks.workers.gpus import visible_gpus, worker_environments
 from tasks.workers.launcher import run_workers
 
-PART = pa.schema([field for field in OUTPUT_COLUMNS if field.name != "model"])
-"""Columns of a finished chunk."""
-BATCHES = 4
-"""Batches of a chunk: what is lost when the process is killed."""
+BATCHES_PER_CHUNK = 4
+"""A killed process loses at most this many batches."""
 
 
-class Summaries(Record):
-    """What came out."""
+class TableResult(Record):
+    """How a table was summarized."""
 
     rows: int
     stops: dict[str, int]
-    """How many rows ended how: `stop_token`, `limit`, `… (3 parts)`, `skipped: …`."""
-    kept: int
-    """Rows that an earlier run had made."""
+    """Number of rows by `stop`: `stop_token`, `limit`, `… (3 parts)`, `skipped: …`."""
+    resumed_rows: int = Field(serialization_alias="kept")
+    """Rows that an earlier, interrupted run had summarized."""
     seconds: float
-    """Of the slowest process, model loading apart."""
+    """Time of the slowest process, without loading the model."""
 
 
-def summarize(
-    spec: SummarizeSpec, table: Table, column: str, out: Path, adapter: Path | None, model: str, runtime: Runtime,
-    events: Events,
-) -> Summaries:  # fmt: skip
-    """Write the table with summaries to `out`, whole or not at all.
+def summarize_table(model: SelectedModel, table: Table, column: str, out: Path, events: Events) -> TableResult:
+    """Write the table with summaries to `out`, completely or not at all.
 
-    column: with the dialogues.
-    adapter: folder with adapter_config.json and adapter_model.safetensors, or None for the base model alone.
-    model: what the column `model` says.
+    column: holds the dialogues.
     """
-    file, before = table.file, table.file.stat()
-    device = "cuda" if runtime.device != "cpu" and visible_gpus() else "cpu"
-    chunk = BATCHES * batch_size(runtime, device)
-    weights = [sha256_of(path) for path in sorted(adapter.glob("adapter_*"))] if adapter else None
-    key = sha256({
-        "spec": identity_of(spec), "adapter": weights, "file": sha256_of(file), "column": column, "chunk": chunk,
-        "code": fingerprint("tasks.summarization.worker"),
-    })  # fmt: skip
-    with Store.current().alone("summarize", key) as scratch:
-        parts = scratch / "parts"
-        parts.mkdir(exist_ok=True)
-        numbers = range(-(-table.rows // chunk))
-        todo = sum(not part(parts, number).exists() for number in numbers)
-        kept, measured = min(table.rows, (len(numbers) - todo) * chunk), list[SummarizationResult]()
-        if kept:
-            events.log(f"{kept} of {table.rows} rows were summarized before the last run ended; going on")
-        if todo:
-            size = batch_size(runtime, device)
-            environments = worker_environments(runtime.device, runtime.gpus, count(table.rows, size))[: len(numbers)]
+    modified = _modification(table.file)
+    device = "cuda" if model.runtime.device != "cpu" and visible_gpus() else "cpu"
+    size = batch_size(model.runtime, device)
+    chunk_rows = BATCHES_PER_CHUNK * size
+    with Store.current().alone("summarize", _request_key(model, table, column, chunk_rows)) as scratch:
+        folder = scratch / "parts"
+        folder.mkdir(exist_ok=True)
+        files = [chunk_file(folder, number) for number in range(-(-table.rows // chunk_rows))]
+        missing = sum(not file.exists() for file in files)
+        resumed_rows, results = min(table.rows, (len(files) - missing) * chunk_rows), list[SummarizationResult]()
+        if resumed_rows:
+            events.log(f"resuming: {resumed_rows} of {table.rows} rows are already summarized")
+        if missing:
+            environments = worker_environments(model.runtime.device, model.runtime.gpus, count(table.rows, size))
+            environments = environments[: len(files)]
             configs = [
                 SummarizationWorkerConfig(
-                    spec=spec, runtime=runtime, file=file.resolve(), column=column, parts=parts, chunk=chunk,
-                    adapter=adapter.resolve() if adapter else None, shard=shard, shards=len(environments),
+                    spec=model.spec,
+                    runtime=model.runtime,
+                    file=table.file.resolve(),
+                    column=column,
+                    adapter=model.adapter.resolve() if model.adapter else None,
+                    parts=folder,
+                    chunk=chunk_rows,
+                    shard=shard,
+                    shards=len(environments),
                 )
                 for shard in range(len(environments))
-            ]  # fmt: skip
+            ]
             module = "tasks.summarization.worker"
-            measured = run_workers(module, configs, SummarizationResult, scratch, events, environments)
-        after = file.stat()
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise StageError(f"{file} was changed while it was summarized: run again")
+            results = run_workers(module, configs, SummarizationResult, scratch, events, environments)
+        if _modification(table.file) != modified:
+            raise StageError(f"{table.file} changed while it was summarized: run again")
         stops: Counter[str] = Counter()
-        _write(table, out, (_counted(row, stops, model) for number in numbers for row in read_table(part(parts, number), PART)))  # fmt: skip
+        _write(table, out, _output_rows(files, model.name, stops))
         shutil.rmtree(scratch, ignore_errors=True)
-    slowest = max((one.seconds for one in measured), default=0.0)
-    return Summaries(rows=table.rows, stops=dict(stops.most_common()), kept=kept, seconds=slowest)
+    seconds = max((result.seconds for result in results), default=0.0)
+    return TableResult(rows=table.rows, stops=dict(stops.most_common()), resumed_rows=resumed_rows, seconds=seconds)
 
 
-def part(folder: Path, number: int) -> Path:
-    """File of a finished chunk."""
-    return folder / f"{number:08d}.parquet"
+def _request_key(model: SelectedModel, table: Table, column: str, chunk_rows: int) -> str:
+    """Equal for requests whose chunks are the same."""
+    weights = [sha256_of(path) for path in sorted(model.adapter.glob("adapter_*"))] if model.adapter else None
+    return sha256(
+        {
+            "spec": identity_of(model.spec),
+            "adapter": weights,
+            "file": sha256_of(table.file),
+            "column": column,
+            "chunk": chunk_rows,
+            "code": fingerprint("tasks.summarization.worker"),
+        }
+    )
 
 
-def chunks(values: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` values; the last may be shorter."""
-    rest = iter(values)
-    while found := list(islice(rest, size)):
-        yield found
+def _modification(file: Path) -> tuple[int, int]:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns
 
 
-def _counted(row: dict[str, Any], stops: Counter[str], model: str) -> tuple[Any, ...]:
-    stops[row["stop"]] += 1
-    return row["summary"], row["tokens"], row["stop"], model
+def _output_rows(files: Iterable[Path], model: str, stops: Counter[str]) -> Iterator[tuple[Any, ...]]:
+    """Values of the added columns, row by row; counts `stop` on the way."""
+    for file in files:
+        for row in read_table(file, CHUNK_COLUMNS):
+            stops[row["stop"]] += 1
+            yield row["summary"], row["tokens"], row["stop"], model
 
 
 def _write(table: Table, out: Path, added: Iterable[tuple[Any, ...]]) -> None:
-    """The table with its summaries, through a sibling that is renamed when all of it is on the disk."""
-    half = out.with_name(f".{out.name}.{os.getpid()}.half")
+    """Write the table with its summaries, through a temporary file that is renamed once all of it is on disk."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.half")
     try:
-        table.write(half, free_names(table.columns), added)
-        with half.open("rb") as f:
+        table.write(temporary, free_names(table.columns), added)
+        with temporary.open("rb") as f:
             os.fsync(f.fileno())
-        half.replace(out)
+        temporary.replace(out)
     except OSError as error:
-        raise RequestError(
-            f"{out} cannot be written ({one_line(error, 120)}): give another place with --out"
-        ) from error
+        raise RequestError(f"{out} cannot be written ({one_line(error, 120)}): name another file with --out") from error
     finally:
-        half.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

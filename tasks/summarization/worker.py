@@ -1,4 +1,4 @@
-"""The summarizing process: its share of a table's chunks, each saved whole.
+"""The summarizing process: summarizes its share of a table's chunks and saves each when it is finished.
 
 python -m tasks.summarization.worker CONFIG.json        (CONFIG.json is written by tasks/summarization/summarize_table.py)
 """
@@ -14,7 +14,7 @@ from tasks.decoding.engine import Engine
 from tasks.models.adapter_merging import load_merged_model
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, pick_device
-from tasks.summarization.summarize_table import PART, chunks, part
+from tasks.summarization.chunk_files import CHUNK_COLUMNS, chunk_file, chunks
 from tasks.summarization.summarizer import Summarizer
 from tasks.summarization.table_files import open_table
 from tasks.summarization.worker_records import SummarizationResult, SummarizationWorkerConfig
@@ -24,44 +24,52 @@ from tasks.workers.worker_main import worker_main
 
 
 def run(config: SummarizationWorkerConfig, events: Events) -> SummarizationResult:
-    """Summarize chunks `shard`, `shard + shards`, … that are not done yet. Returns measurements."""
-    spec, runtime, parts = config.spec, config.runtime, config.parts
-    device = pick_device(runtime.device)
+    """Summarize the unfinished ones of chunks `shard`, `shard + shards`, …"""
+    device = pick_device(config.runtime.device)
     if device.type == "cpu":
-        torch.set_num_threads(cpu_threads(runtime.threads, config.shards))
+        torch.set_num_threads(cpu_threads(config.runtime.threads, config.shards))
     table = open_table(config.file)
-    mine = range(config.shard * config.chunk, table.rows, config.shards * config.chunk)
-    total = sum(min(config.chunk, table.rows - start) for start in mine)
+    starts = range(config.shard * config.chunk, table.rows, config.shards * config.chunk)
+    total = sum(min(config.chunk, table.rows - start) for start in starts)
     events.progress(0, total, "loading the model")
-    tokenizer = load_tokenizer(spec.model)
-    encoder = TurnEncoder(tokenizer, spec.turns)
-    model = load_merged_model(spec.model, config.adapter, device)
-    settings = spec.generate
-    longest = getattr(model.config, "max_position_embeddings", None) or settings.max_prompt_tokens
-    summarizer = Summarizer(
-        Engine(model, tokenizer, encoder.stop_id, settings), encoder, spec.template,
-        min(settings.max_prompt_tokens, longest - settings.max_new_tokens), batch_size(runtime, device.type),
-    )  # fmt: skip
-    started, found, made = time.perf_counter(), 0, 0
+    summarizer = _load_summarizer(config, device)
+    started, resumed, summarized = time.perf_counter(), 0, 0
 
-    def told(chunk: int, done: int) -> None:
-        done = made + min(done, chunk)
-        rate = done / (time.perf_counter() - started)
-        left = _duration((total - found - done) / rate) if rate else "unknown time"
-        events.progress(found + done, total, f"{rate:.3g} dialogues/s, {left} left")
+    def report_progress(chunk_rows: int, rows: int) -> None:
+        # a dialogue in parts counts once per part, so `rows` may exceed the chunk
+        finished = summarized + min(rows, chunk_rows)
+        rate = finished / (time.perf_counter() - started)
+        left = _duration((total - resumed - finished) / rate) if rate else "unknown time"
+        events.progress(resumed + finished, total, f"{rate:.3g} dialogues/s, {left} left")
 
     for number, values in enumerate(chunks(table.values(config.column), config.chunk)):
         if number % config.shards != config.shard:
             continue
-        if part(parts, number).exists():
-            found += len(values)
+        file, count = chunk_file(config.parts, number), len(values)
+        if file.exists():
+            resumed += count
             continue
-        answers = summarizer.summarize(values, partial(told, len(values)))
-        half = part(parts, number).with_suffix(".half")
-        write_table((answer._asdict() for answer in answers), PART, half)
-        half.rename(part(parts, number))
-        made += len(values)
-    return SummarizationResult(seconds=round(time.perf_counter() - started, 2), summarized=made)
+        summaries = summarizer.summarize(values, partial(report_progress, count))
+        temporary = file.with_suffix(".half")
+        write_table((summary._asdict() for summary in summaries), CHUNK_COLUMNS, temporary)
+        temporary.rename(file)
+        summarized += count
+    return SummarizationResult(seconds=round(time.perf_counter() - started, 2), summarized=summarized)
+
+
+def _load_summarizer(config: SummarizationWorkerConfig, device: torch.device) -> Summarizer:
+    decoding = config.spec.generate
+    tokenizer = load_tokenizer(config.spec.model)
+    encoder = TurnEncoder(tokenizer, config.spec.turns)
+    model = load_merged_model(config.spec.model, config.adapter, device)
+    context = getattr(model.config, "max_position_embeddings", None) or decoding.max_prompt_tokens
+    return Summarizer(
+        Engine(model, tokenizer, encoder.stop_id, decoding),
+        encoder,
+        config.spec.template,
+        max_prompt_tokens=min(decoding.max_prompt_tokens, context - decoding.max_new_tokens),
+        batch_size=batch_size(config.runtime, device.type),
+    )
 
 
 def _duration(seconds: float) -> str:

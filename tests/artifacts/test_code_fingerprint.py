@@ -98,8 +98,11 @@ APART = {
     "artifacts.garbage_collection": "housekeeping's",
     **dict.fromkeys(
         (
+            "tasks.summarization.chunk_files",
+            "tasks.summarization.request",
             "tasks.summarization.summarize_table",
             "tasks.summarization.worker",
+            "tasks.summarization.worker_records",
             "tasks.summarization.summarizer",
             "tasks.summarization.table_files",
             "tasks.summarization.transcripts",

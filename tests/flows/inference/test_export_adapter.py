@@ -28,6 +28,7 @@ from tasks.config import DataConfig, ScoreConfig
 from tasks.score import score
 from tasks.sources.resolve import resolve_data
 from tasks.summarization import summarize_table as parent
+from tasks.summarization.request import SummarizeRequest
 from tasks.workers.events import NullListener
 from tests.support.artifacts import ArtifactFactory
 from tests.support.models import publish_adapter
@@ -65,9 +66,9 @@ def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch
     """What `summarize` says."""
     patch.setattr(parent, "run_workers", run_workers_inline)
     (folder / "talk.txt").write_text(DIALOGUE, encoding="utf-8")
-    return str(
-        summarize_file(str(folder / "talk.txt"), NullListener(), adapter=trained[0], overrides=trained[1])["summary"]
-    )
+    overrides = tuple(trained[1])
+    request = SummarizeRequest(source=str(folder / "talk.txt"), adapter=trained[0], overrides=overrides)
+    return str(summarize_file(request, NullListener())["summary"])
 
 
 def plainly(folder: Path, elsewhere: Path) -> str:

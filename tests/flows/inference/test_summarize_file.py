@@ -24,6 +24,7 @@ from flows.inference.model_selection import ask
 from flows.inference.prompt_library import find_prompt
 from flows.inference.summarize_file import summarize_file
 from tasks.summarization import summarize_table as parent
+from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.summarizer import split_in_two
 from tasks.summarization.transcripts import parse_conversation
 from tasks.summarization.worker_records import SummarizationWorkerConfig
@@ -76,6 +77,12 @@ def said(model: Path, prompt: str, adapter: Path | None = None) -> str:
     return str(tokenizer.decode(out, skip_special_tokens=True).strip())
 
 
+def summarize(**request: Any) -> dict[str, Any]:
+    """`dialogsum summarize` under PROMPT, in this process."""
+    request = {"prompt": PROMPT, "recipe": "quickstart"} | request
+    return summarize_file(SummarizeRequest.model_validate(request), NullListener())
+
+
 def write_rows(file: Path, dialogues: list[str]) -> None:
     with file.open("w", newline="") as f:
         csv.writer(f).writerows([["id", "dialogue", "summary"], *[[str(i), text, f"mine {i}"] for i, text in enumerate(dialogues)]])  # fmt: skip
@@ -88,14 +95,7 @@ def test_every_row_gets_what_the_model_alone_says(
     texts = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")[::3]][:7]
     texts = [texts[0], "", *texts[1:5], " \n", "Ann: Hi.\nBob: Ho.", texts[0], *texts[5:], "no speaker at all"]
     write_rows(tmp_path / "in.csv", texts)
-    done = summarize_file(
-        str(tmp_path / "in.csv"),
-        NullListener(),
-        adapter="none",
-        prompt=PROMPT,
-        recipe="quickstart",
-        overrides=given_model,
-    )
+    done = summarize(source=str(tmp_path / "in.csv"), adapter="none", overrides=given_model)
     rows = read_csv(Path(done["out"]))
     assert list(rows[0]) == ["id", "dialogue", "summary", "generated_summary", "tokens", "stop", "model"]
     assert [(row["id"], row["dialogue"], row["summary"]) for row in rows] == [(str(i), t, f"mine {i}") for i, t in enumerate(texts)]  # fmt: skip
@@ -120,10 +120,8 @@ def test_dialogue_beyond_the_context_is_summarized_in_parts_and_says_so(
     book = "\n".join(turns * 120)
     lines = [{"dialogue": text, "at": 1.50} for text in ("\n".join(turns), "#Person1#: Short.", book)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = summarize_file(
-        str(tmp_path / "in.jsonl"), NullListener(), adapter="none", prompt=PROMPT, recipe="quickstart",
-        overrides=[*given_model, "generate.max_prompt_tokens=400"],
-    )  # fmt: skip
+    overrides = [*given_model, "generate.max_prompt_tokens=400"]
+    done = summarize(source=str(tmp_path / "in.jsonl"), adapter="none", overrides=overrides)
     long, short, refused = (json.loads(line) for line in Path(done["out"]).read_text().splitlines())
     tokenizer = AutoTokenizer.from_pretrained(models["llama"])
     count = int(long["stop"].split("(")[1].split(" ")[0])
@@ -156,10 +154,8 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
     """A folder that peft alone wrote; the one conversation of a subtitle file, with names."""
     random_adapter(models["llama"], tmp_path / "mine")
     (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nAnn: Hi.\n\n2\n00:00:02,000 --> 00:00:03,000\nBob: Ho.\n")  # fmt: skip
-    done = summarize_file(
-        str(tmp_path / "talk.srt"), NullListener(), adapter=str(tmp_path / "mine"), prompt=PROMPT, recipe="quickstart",
-        out=str(tmp_path / "talk.txt"), overrides=given_model,
-    )  # fmt: skip
+    source, out, adapter = (str(tmp_path / name) for name in ("talk.srt", "talk.txt", "mine"))
+    done = summarize(source=source, out=out, adapter=adapter, overrides=given_model)
     wanted = said(models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine")
     assert wanted
     assert done["summary"] == parse_conversation("Ann: Hi.\nBob: Ho.").restore_names(wanted)
@@ -180,13 +176,11 @@ def test_what_is_left_out_of_a_chat_is_counted(
     )
     (tmp_path / "words.txt").write_text("Ann: Hi\nBob: Ho")
     answers = [
-        summarize_file(str(tmp_path / name), NullListener(), adapter="none", prompt=PROMPT, recipe="quickstart", overrides=given_model)
+        summarize(source=str(tmp_path / name), adapter="none", overrides=given_model)
         for name in ("chat.txt", "words.txt")
-    ]  # fmt: skip
-    assert answers[0] == answers[1]
-    assert [line for line in lines if "left out" in line] == [
-        "left out, as nobody's words: 1 system message and 1 media placeholder"
     ]
+    assert answers[0] == answers[1]
+    assert [line for line in lines if "left out" in line] == ["left out 1 system message and 1 media placeholder"]
 
 
 @pytest.mark.slow
@@ -227,12 +221,13 @@ import resource, sys
 from pathlib import Path
 from tasks.summarization import summarize_table as summarize
 from tasks.summarization import worker as summarization_worker
-from tasks.config import GenerateConfig, ResolvedModel, Runtime
+from tasks.config import GenerateConfig, ResolvedModel, Runtime, SummarizeSpec
+from tasks.summarization.request import SelectedModel
 from tasks.workers.events import NullListener
 from tasks.summarization.summarizer import Summary
 from tasks.summarization.table_files import open_table
 class Quick:
-    def __init__(self, *rest): pass
+    def __init__(self, *rest, **named): pass
     def summarize(self, values, told):
         return [Summary(v[:20], 1, "limit") for v in values]
 summarization_worker.Summarizer = Quick
@@ -242,8 +237,10 @@ summarization_worker.load_tokenizer = lambda model: None
 summarization_worker.load_merged_model = lambda *rest: type("M", (), {"config": None})
 summarize.run_workers = lambda module, configs, *rest: [summarization_worker.run(c, NullListener()) for c in configs]
 model = ResolvedModel(revision="r", location="l", origin="o")
-spec = summarize.SummarizeSpec(model=model, turns="none", template="{dialogue}", generate=GenerateConfig())
-done = summarize.summarize(spec, open_table(Path(sys.argv[1])), "dialogue", Path(sys.argv[2]), None, "m", Runtime(device="cpu"), NullListener())
+spec = SummarizeSpec(model=model, turns="none", template="{dialogue}", generate=GenerateConfig())
+selected = SelectedModel(spec, None, "m", Runtime(device="cpu"))
+source, out = map(Path, sys.argv[1:])
+done = summarize.summarize_table(selected, open_table(source), "dialogue", out, NullListener())
 print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     peaks = {}
@@ -308,7 +305,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
         ("in.xlsx", "expected one conversation"),
         ("in.json", "holds no messages"),
         ("empty.txt", "nobody says anything"),
-        ("empty.txt --column words", "--column belongs to a table"),
+        ("empty.txt --column words", "--column is only for tables"),
     ],
 )
 def test_a_wrong_request_is_refused_before_a_model_is_loaded(
@@ -323,7 +320,7 @@ def test_a_wrong_request_is_refused_before_a_model_is_loaded(
     source, *rest = arguments.split()
     named = dict(zip([word.strip("-") for word in rest[::2]], rest[1::2], strict=True))
     with pytest.raises(RequestError, match=message.replace("?", r"\?")) as caught:
-        summarize_file(source, NullListener(), **named)  # type: ignore[arg-type]
+        summarize_file(SummarizeRequest.model_validate(named | {"source": source}), NullListener())
     assert "\n" not in str(caught.value)
 
 

@@ -60,8 +60,8 @@ class Summarizer:
         prompt_tokens = len(self._token_ids([""])[0])
         if max_prompt_tokens - prompt_tokens < MIN_DIALOGUE_TOKENS:
             raise RequestError(
-                f"the prompt alone has {prompt_tokens} of at most {max_prompt_tokens} tokens, which leaves no room for a "
-                "dialogue: shorten the prompt"
+                f"the prompt alone has {prompt_tokens} of at most {max_prompt_tokens} tokens, which leaves no room for "
+                "a dialogue: shorten the prompt"
             )
 
     def summarize(self, values: Sequence[Any], on_progress: Callable[[int], None] = lambda rows: None) -> list[Summary]:
@@ -125,7 +125,7 @@ class Summarizer:
 
 
 def split_in_two(text: str) -> list[str]:
-    """Two parts of about equal length, split between turns, or else between words of a turn, whose tag both then have."""
+    """Two parts of about equal length, split between turns, or else between words of a turn, with its tag in both."""
     middle = len(text) // 2
     for separator in ("\n", " "):
         candidates = (text.rfind(separator, 0, middle), text.find(separator, middle))

@@ -157,7 +157,8 @@ class JsonLines:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
                     raise RequestError(
-                        f"{self.file}: line {number} is not valid JSON ({one_line(error, 100)}); expected one object per line"
+                        f"{self.file}: line {number} is not valid JSON ({one_line(error, 100)}); "
+                        "expected one object per line"
                     ) from error
                 if not isinstance(row, dict):
                     raise RequestError(f"{self.file}: line {number} is not a JSON object; expected one object per line")

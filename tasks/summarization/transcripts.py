@@ -4,7 +4,8 @@
     [00:04] Ann - The train was.   ->   #Person2#: The train was.
 
 Input forms: `#Person1#:`, `Alice:`, `[00:01] Bob -`, `12/31/24, 9:15 PM - Bob:`, `<bob>`, `**Bob:**`, `[Bob]`, a line
-with name and time above the text; WebVTT, SRT and chats as JSON (chat_exports.py); chats of WhatsApp (whatsapp.py). Text without speakers stays unchanged, and so does a transcript with `#Person1#:` tags.
+with name and time above the text; WebVTT, SRT and chats as JSON (chat_exports.py); chats of WhatsApp (whatsapp.py).
+Text without speakers stays unchanged, and so does a transcript with `#Person1#:` tags.
 """
 
 import re

@@ -1,6 +1,6 @@
 """The summarizing process: summarizes its share of a table's chunks and saves each when it is finished.
 
-python -m tasks.summarization.worker CONFIG.json        (CONFIG.json is written by tasks/summarization/summarize_table.py)
+python -m tasks.summarization.worker CONFIG.json        (written by tasks/summarization/summarize_table.py)
 """
 
 import time

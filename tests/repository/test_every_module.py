@@ -108,6 +108,7 @@ COVERED = {
     "tasks/reporting/page.py": ("tasks/test_report.py", "sections and figures of the page"),
     "tasks/reporting/plots.py": ("tasks/test_report.py", "plots have the same bytes each time"),
     "tasks/reporting/rendering.py": ("tasks/reporting/test_escaping.py", "hostile text in both files"),
+    "tasks/reporting/sections.py": ("tasks/test_report.py", "sections and figures of the page"),
     "tasks/reporting/system_names.py": ("tasks/reporting/test_headline.py", "outputs of one adapter can be told apart"),
     "tasks/server_outage.py": ("tasks/test_gpu_lease.py", "a server that is cut off and reached again"),
     "tasks/sources/file_digests.py": ("tasks/test_hub_data.py", "revisions are digests of the files"),

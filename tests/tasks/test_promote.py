@@ -233,8 +233,8 @@ def test_summaries_as_people_write_them_are_not_rejected_for_their_language(
         ScoreConfig(bootstrap_resamples=200),
         scored,
         dataset,
-        artifact_factory.predictions(poor),
-        artifact_factory.predictions(candidate),
+        base=artifact_factory.predictions(poor),
+        tuned=artifact_factory.predictions(candidate),
     )
     scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": done.facts}))
     promote(PromoteSpec(gate=GateConfig(least_rows=1)), decided, scores)

@@ -152,7 +152,7 @@ def evaluated(
     dataset = artifact_factory.dataset([[" ".join(said)]] * 4)
     base, tuned = (artifact_factory.predictions([" ".join(said[:count])] * 4) for count in (3, words))
     context = artifact_factory.context()
-    done = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base, tuned)
+    done = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base=base, tuned=tuned)
     data = published("download", key(0), dataset.payload, {"data": {"revision": revision}}, {}, data=data)
     if not artifact_factory.store.folders("format"):
         published("format", "0" * 64, dataset.payload, {"template": TEMPLATE}, {"dataset": data})  # the adapter's rows

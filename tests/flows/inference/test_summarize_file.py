@@ -277,7 +277,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
         33,
     )
     assert asked.name == f"llama {first}"
-    assert asked.trained_under == PROMPT
+    assert asked.trained_template == PROMPT
     by_hand = ask("champion", None, "title", [*given, "evaluation.turns=none"])
     assert by_hand.spec.template == find_prompt("title").template
     assert (by_hand.spec.turns, by_hand.spec.generate.max_new_tokens) == ("none", 24)

@@ -117,7 +117,7 @@ def test_column_is_found_where_it_is_obvious(
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"", "is empty: expected a header"),
+        ("a.csv", b"", "is empty; expected a header"),
         ("a.csv", b"id,dialogue\n1,a,b\n", "line 2 has 3 fields, but the header has 2"),
         ("a.csv", b'id,dialogue\n1,"a\n', "line 2 is not valid CSV"),
         ("a.csv", b"id,dialogue\n1,\xff\n", "is not UTF-8"),
@@ -141,7 +141,7 @@ def test_a_file_that_does_not_read_is_refused_before_any_work(
 def test_an_unclear_column_is_asked_for(tmp_path: Path) -> None:
     """With those that are there."""
     (tmp_path / "in.csv").write_text("id,words,more\n")
-    with pytest.raises(RequestError, match=r"--column NAME; found: id, words, more"):
+    with pytest.raises(RequestError, match=r"--column NAME; columns: id, words, more"):
         pick_column(open_table(tmp_path / "in.csv"), None)
     with pytest.raises(RequestError, match="did you mean 'words'"):
         pick_column(open_table(tmp_path / "in.csv"), "word")

@@ -8,8 +8,7 @@ from artifacts.champions import Champions
 from artifacts.manifest import Manifest
 from flows.labels import prompt_label
 from tasks.config import Evaluation
-
-MEASURE = "rouge1"
+from tasks.metrics.score_table import HEADLINE_TYPE, System
 
 
 def evaluations(base: str) -> list[Evaluation]:
@@ -25,7 +24,7 @@ def evaluations(base: str) -> list[Evaluation]:
     promoted = {change.scores for change in Champions(base).changes if change.action == "promoted"}
     found = []
     for m in scores:
-        made = outputs.get(m.inputs["base"].id)
+        made = outputs.get(m.inputs[System.BASE].id)
         if "intervals" not in m.facts:  # written before there was a history
             continue
         judged = m.of is None or m.id in decisions  # what was made for a further seed may become a candidate later
@@ -48,12 +47,12 @@ def _evaluation(
     m: Manifest, outputs: dict[str, Manifest], prompts: dict[str, Manifest], datasets: dict[str, Manifest],
     decisions: dict[str, bool], promoted: set[str | None],
 ) -> Evaluation:  # fmt: skip
-    tuned = outputs.get(m.inputs["tuned"].id) if "tuned" in m.inputs else None
+    tuned = outputs.get(m.inputs[System.TUNED].id) if System.TUNED in m.inputs else None
     dataset = datasets.get(m.inputs["dataset"].id)
     decided: Any = None
     if m.id in decisions:
         decided = "promoted" if m.id in promoted else "passed" if decisions[m.id] else "rejected"
-    rows = outputs[m.inputs["base"].id].inputs["rows"].id
+    rows = outputs[m.inputs[System.BASE].id].inputs["rows"].id
     asked = prompts.get(rows)
     protocol = m.facts.get("protocol", {})
     return Evaluation(
@@ -62,8 +61,8 @@ def _evaluation(
         data=dataset.identity["config"]["data"]["revision"][:8] if dataset else m.inputs["dataset"].digest[:8],
         scores=m.id,
         adapter=tuned.inputs["adapter"].id if tuned else None,
-        headline={system: found[MEASURE] for system, found in m.facts["headline"].items()},
-        interval=tuple(m.facts["intervals"]["tuned" if "tuned" in m.inputs else "base"][MEASURE]),
+        headline={system: found[HEADLINE_TYPE] for system, found in m.facts["headline"].items()},
+        interval=tuple(m.facts["intervals"][System.TUNED if System.TUNED in m.inputs else System.BASE][HEADLINE_TYPE]),
         decision=decided,
         # the name that the prompt had then: a file of the library may have been edited since
         prompt=m.made.origin.get("prompt") or (prompt_label(asked.identity["config"]["template"]) if asked else ""),

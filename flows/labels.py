@@ -9,6 +9,7 @@ from artifacts.errors import RequestError
 from artifacts.manifest import Manifest, Record
 from artifacts.reasons import excerpt, excerpts
 from flows.recipe import PROMPTS, Recipe
+from tasks.metrics.score_table import System
 from tasks.models.prompt_template import load_prompt
 from tasks.reporting.system_names import system_labels
 
@@ -71,9 +72,9 @@ def prompt_label(template: str) -> str:
 def prompt_labels(templates: Mapping[str, str]) -> dict[str, str]:
     """System -> label of its template; two templates that begin alike show where they differ."""
     labels = {system: prompt_label(template) for system, template in templates.items()}
-    first = templates.get("tuned", "")
+    first = templates.get(System.TUNED, "")
     for system, template in templates.items():
-        if template != first and labels[system] == labels.get("tuned"):
+        if template != first and labels[system] == labels.get(System.TUNED):
             mine, labels[system] = excerpts(first, template, FIRST_WORDS)
             labels |= {other: mine for other in templates if templates[other] == first}
     return labels

@@ -56,7 +56,7 @@ def tell(
     }
     if outcome.seeds:
         every = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
-        told["seeds"] = [m.facts["headline"]["tuned"] for m in every]
+        told["seeds"] = [m.facts["headline"][System.TUNED] for m in every]
     decided = ""
     if outcome.decision is not None:
         told["decision"], decided = decision(setup, stages, outcome, known)

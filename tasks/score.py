@@ -29,7 +29,8 @@ from tasks.metrics.protocols import (
     score_under_all_protocols,
     trivial_baselines,
 )
-from tasks.metrics.score_table import HEADLINE_PROTOCOL, ROUGE_TYPES, ROW_SCORES, System
+from tasks.metrics.row_scores import ROW_SCORES
+from tasks.metrics.score_table import HEADLINE_PROTOCOL, ROUGE_TYPES, System
 from tasks.metrics.scores import Difference, ProtocolScores, Scores, ScoringProtocol, SliceScores
 from tasks.metrics.slices import slices
 

@@ -10,7 +10,8 @@ from flows.cli.terminal import new_table
 from flows.labels import labels_of
 from tasks.execution.stage import Artifact
 from tasks.metrics.percentages import probability
-from tasks.metrics.score_table import HEADLINE_TYPE, ROW_SCORES, System
+from tasks.metrics.row_scores import ROW_SCORES
+from tasks.metrics.score_table import HEADLINE_TYPE, System
 from tasks.metrics.scores import Scores
 from tasks.reporting.escaping import visible
 from tasks.reporting.examples import select_examples

@@ -11,11 +11,12 @@ from artifacts.errors import RequestError, one_line
 from flows.cli.terminal import minute, new_table, stdout_console
 from flows.evaluation_history import evaluations, overrides_by_recipe
 from tasks.config import Evaluation
+from tasks.metrics.score_table import System
 from tasks.reporting.escaping import visible
 
 WHISKER_WIDTH = 24
 """Characters in which the interval of a score is drawn."""
-SYSTEMS = ("base", "tuned", "champion")
+SYSTEMS = (System.BASE, System.TUNED, System.CHAMPION)
 
 
 def show_history(base: str, as_json: bool, plot: Path | None) -> None:
@@ -109,5 +110,5 @@ def _whisker(row: Evaluation, low: float, high: float) -> str:
         return round((value - low) / max(high - low, 1e-9) * (WHISKER_WIDTH - 1))
 
     first, last = map(column, row.interval)
-    dot = column(row.headline.get("tuned", row.headline["base"]))
+    dot = column(row.headline.get(System.TUNED, row.headline[System.BASE]))
     return "".join("●" if i == dot else "─" if first <= i <= last else " " for i in range(WHISKER_WIDTH))

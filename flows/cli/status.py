@@ -8,6 +8,7 @@ from artifacts.manifest import Manifest
 from artifacts.retention import RunNote, run_notes
 from flows.adapter_lookup import reinstate
 from tasks.execution.stage import Job
+from tasks.metrics.score_table import System
 from tasks.sources.hub import is_commit
 
 Suggestion = tuple[str, str]
@@ -82,7 +83,9 @@ def _newest_adapter(store: Store, reports: list[Manifest], newest: Manifest, cha
     outputs = {
         m.id for m in store.manifests("generate") if "adapter" in m.inputs and m.inputs["adapter"].id == newest.id
     }
-    scores = {m.id for m in store.manifests("score") if "tuned" in m.inputs and m.inputs["tuned"].id in outputs}
+    scores = {
+        m.id for m in store.manifests("score") if System.TUNED in m.inputs and m.inputs[System.TUNED].id in outputs
+    }
     decisions = [m for m in store.manifests("promote") if m.inputs["scores"].id in scores]
     if not decisions:
         line = f"{newest.id}, the newest adapter, has not been through the gate."

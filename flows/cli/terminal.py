@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from artifacts.errors import one_line
+from tasks.metrics.score_table import MODELS, System
 
 WIDTH = 200
 """Columns of a table that is written to a file or a pipe."""
@@ -132,13 +133,17 @@ class Terminal:
         labels: system -> its name in the table.
         """
         scores = summary["scores"]
-        types = list(scores["base"])
+        types = list(scores[System.BASE])
         table = new_table("F1 x 100", *types, right=types)
-        for system in (system for system in ("base", "before", "champion", "tuned") if system in scores):
+        for system in (system for system in MODELS if system in scores):
             label = labels.get(system, system)
             table.add_row(escape(label), *[f"{scores[system][each]:.2f}" for each in types])
-        for system in (system for system in ("base", "before", "champion") if system in scores and "tuned" in scores):
-            differences = [scores["tuned"][each] - scores[system][each] for each in types]
+        for system in (
+            system
+            for system in (System.BASE, System.PREVIOUS, System.CHAMPION)
+            if system in scores and System.TUNED in scores
+        ):
+            differences = [scores[System.TUNED][each] - scores[system][each] for each in types]
             label = f"difference to {labels.get(system, system)}"
             table.add_row(escape(label), *[f"{difference:+.2f}" for difference in differences])
         for number, seed in enumerate(summary.get("seeds", []), 1):

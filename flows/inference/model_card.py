@@ -10,6 +10,7 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from flows.inference.licences import LICENCES, TrainingData, licences, training_data
 from tasks.config import GenerateConfig, ResolvedModel
+from tasks.metrics.score_table import System
 from tasks.models.base_comparison import OtherBase
 from tasks.reporting.system_names import describe_decoding
 from tasks.sources.hub import is_commit
@@ -125,8 +126,8 @@ def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Mani
         return None, None
     asked = {m.id for m in store.manifests("format") if m.identity["config"].get("template") == template}
     outputs = {m.id: m for m in store.manifests("generate") if "adapter" in m.inputs and m.inputs["adapter"].id == adapter.id and m.inputs["rows"].id in asked}  # fmt: skip
-    found = [m for m in store.manifests("score") if "tuned" in m.inputs and m.inputs["tuned"].id in outputs and "intervals" in m.facts]  # fmt: skip
-    return (found[-1], outputs[found[-1].inputs["tuned"].id]) if found else (None, None)
+    found = [m for m in store.manifests("score") if System.TUNED in m.inputs and m.inputs[System.TUNED].id in outputs and "intervals" in m.facts]  # fmt: skip
+    return (found[-1], outputs[found[-1].inputs[System.TUNED].id]) if found else (None, None)
 
 
 def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase | None, merged: bool) -> list[str]:
@@ -166,7 +167,7 @@ def _results(scores: Manifest, dataset: str) -> list[EvalResult]:
             task_type="summarization", dataset_type=dataset.split("@")[0], dataset_name=dataset, dataset_split="test",
             metric_type="rouge", metric_name=f"{kind} F1 x 100, {protocol['name']}", metric_value=round(value, 2),
         )
-        for kind, value in scores.facts["headline"]["tuned"].items()
+        for kind, value in scores.facts["headline"][System.TUNED].items()
     ]  # fmt: skip
 
 
@@ -174,9 +175,9 @@ def _score_table(scores: Manifest | None) -> str:
     if scores is None:
         return "None: it was not evaluated where it was exported."
     facts: dict[str, Any] = scores.facts
-    protocol, kinds = facts["protocol"], list(facts["headline"]["base"])
+    protocol, kinds = facts["protocol"], list(facts["headline"][System.BASE])
     lines = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
-    for system in ("base", "tuned"):
+    for system in (System.BASE, System.TUNED):
         cells = [f"{facts['headline'][system][k]:.2f} ({facts['intervals'][system][k][0]:.1f} to {facts['intervals'][system][k][1]:.1f})" for k in kinds]  # fmt: skip
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     said = f"F1 x 100, {protocol['name']}, {protocol['package']}; {protocol['rows']} dialogues x {protocol['references_per_row']} references; interval: {protocol['interval']}."

@@ -1,8 +1,6 @@
-"""Systems, ROUGE types, protocols and columns that scores are stored and shown by."""
+"""Names that scores are stored and shown by: systems, ROUGE types, protocols, diagnostics."""
 
 from enum import StrEnum
-
-import pyarrow as pa
 
 
 class System(StrEnum):
@@ -51,8 +49,3 @@ DIAGNOSTIC_LABELS = {
     "speaker_errors": ("names or speaker tags not in the dialogue", True),
 }
 """Name of a measure over all rows -> (its label in the report, whether it is a share)."""
-ROW_SCORES = pa.schema(
-    [("system", pa.string()), ("id", pa.string())]
-    + [(name, pa.float64()) for name in (*ROUGE_TYPES, *DIAGNOSTIC_COLUMNS)]
-)
-"""rows.parquet: one row per dialogue and system, with F1 (0 to 1) under the headline protocol."""

@@ -12,7 +12,8 @@ from artifacts.schemas import FORMATTED_EVAL, read_table
 from tasks.config import Evaluation, ReportSpec
 from tasks.execution.stage import Artifact
 from tasks.metrics.gate_decision import GateDecision
-from tasks.metrics.score_table import DIAGNOSTIC_LABELS, PROTOCOL_NAMES, ROUGE_TYPES, ROW_SCORES, System
+from tasks.metrics.row_scores import ROW_SCORES
+from tasks.metrics.score_table import DIAGNOSTIC_LABELS, PROTOCOL_NAMES, ROUGE_TYPES, System
 from tasks.metrics.scores import ProtocolScores, Scores
 from tasks.reporting.examples import Example, select_examples
 from tasks.reporting.headline import Headline, headline

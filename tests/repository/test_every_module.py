@@ -97,6 +97,7 @@ COVERED = {
         "configs and results of its worker pass through JSON",
     ),
     "tasks/execution/stage.py": (STORE, "stages that are decided, performed and fail half-way"),
+    "tasks/metrics/row_scores.py": ("tasks/test_score.py", "the table is read back by these columns"),
     "tasks/metrics/score_table.py": ("tasks/metrics/test_scores.py", "its names are the keys of scores.json"),
     "tasks/models/base_comparison.py": ("flows/inference/test_export_adapter.py", "exports for another base model"),
     "tasks/models/export.py": ("flows/inference/test_export_adapter.py", "every format of an export"),

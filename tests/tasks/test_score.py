@@ -14,7 +14,8 @@ from artifacts.errors import StageError
 from artifacts.schemas import DATASET, read_table
 from tasks.config import DataConfig, DownloadSpec
 from tasks.download import download
-from tasks.metrics.score_table import ROUGE_TYPES, ROW_SCORES, STATISTICS
+from tasks.metrics.row_scores import ROW_SCORES
+from tasks.metrics.score_table import ROUGE_TYPES, STATISTICS
 from tasks.sources.resolve import resolve_data
 from tests.support.artifacts import ArtifactFactory
 from tests.support.data import read_csv

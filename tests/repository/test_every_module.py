@@ -123,7 +123,6 @@ COVERED = {
     "tasks/summarization/whatsapp_languages.py": ("tasks/summarization/test_whatsapp.py", "exports in each language"),
     "tasks/summarization/worker_records.py": (SUMMARIZE, "passed to its processes"),
     "tasks/summarization/worker.py": (SUMMARIZE, "its process is killed and started again"),
-    "tasks/summarization/worker_records.py": (SUMMARIZE, "configs and results of its worker pass through JSON"),
     "tasks/training/attention.py": (PACKED_MODEL, "a row does not see its neighbours"),
     "tasks/training/builder.py": ("tasks/test_train.py", "the model that is trained"),
     "tasks/training/checkpoint.py": (LOOP, "checkpoints that are damaged, foreign or half-written"),

@@ -53,7 +53,7 @@ def gate(config: GateConfig, scores: Scores) -> list[GateCheck]:
             observed=f"{tuned['length_ratio']:.2f}",
             required=f"{low:g} to {high:g} of the references",
         ),
-        _share_at_most("cut at the token limit", tuned["at_limit"], config.most_at_limit),
+        _share_at_most("cut off at the token limit", tuned["at_limit"], config.most_at_limit),
         _share_at_most("empty", tuned["empty"], config.most_empty),
         _share_at_most("speaker errors", tuned["speaker_errors"], config.most_speaker_errors),
         *(

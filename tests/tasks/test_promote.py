@@ -144,7 +144,7 @@ LIMIT = ("limit",)
 GUARDS = [
     ("length ratio", [words(2)] * ROWS, (), {}, {"length_ratio": (0.3, 2)}),
     ("length ratio", [f"{REFERENCE} {REFERENCE} eta"] * ROWS, (), {}, {"length_ratio": (0.5, 2.2)}),
-    ("cut at the token limit", GOOD, LIMIT * 7, {}, {"most_at_limit": 0.12}),
+    ("cut off at the token limit", GOOD, LIMIT * 7, {}, {"most_at_limit": 0.12}),
     ("empty", some(1, ""), (), {}, {"most_empty": 0.02}),
     ("speaker errors", some(10, words(5) + " #Person7#"), (), {}, {"most_speaker_errors": 0.17}),
     ("speaker errors", some(10, words(5) + " Quentin"), (), {}, {"most_speaker_errors": 0.17}),
@@ -215,7 +215,7 @@ def test_the_decision_is_all_conditions_met_in_every_combination(decide: Any) ->
     for worse, empty, cut in product((False, True), repeat=3):
         tuned = FAIR if worse else [words(6)] * ROWS
         decision = decide({"base": GOOD, "tuned": ["", *tuned[1:]] if empty else tuned}, LIMIT * (10 * cut))
-        expected = [BASE_MODEL] * worse + ["cut at the token limit"] * cut + ["empty"] * empty
+        expected = [BASE_MODEL] * worse + ["cut off at the token limit"] * cut + ["empty"] * empty
         assert failed(decision) == expected
 
 

@@ -45,7 +45,7 @@ BRIEF = "Read the dialogue and say in one short sentence who wants what.\n\n{dia
     ],
 )
 def test_a_change_is_words_with_old_and_new(changes: dict[str, tuple[object, object]], expected: str) -> None:
-    """Settings as old -> new, inputs by the ids of their artifacts, texts by the words that differ, lists by their length."""
+    """Settings as old -> new, inputs by artifact id, texts by the words that differ, lists by their length."""
     assert in_words(changes, "generate", OLD, NEW) == expected
 
 

@@ -1,4 +1,4 @@
-"""Messages of the command line in the words of a form; how deployed runs end with them is tested in tests/system/test_station.py."""
+"""Messages of the command line, reworded for a form; tests/system/test_station.py shows them in deployed runs."""
 
 import pytest
 
@@ -6,7 +6,10 @@ from artifacts.errors import RequestError
 from flows.failures import fails_in_one_line, in_words_of_form
 
 FIELDS = ("source", "column", "prompt", "recipe", "overrides")
-ADVICE = ". Set data.source in the form's field `overrides` (data.source=…), or for all runs in the Prefect variable dialogsum_overrides"
+ADVICE = (
+    ". Set data.source in the form's field `overrides` (data.source=…), "
+    "or for all runs in the Prefect variable dialogsum_overrides"
+)
 
 
 @pytest.mark.parametrize(

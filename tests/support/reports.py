@@ -139,7 +139,7 @@ class ReportBuilder:
     def inputs(
         self, base: list[str], tuned: list[str] | None = None, gate: dict[str, Any] | None = None, **rivals: list[str]
     ) -> dict[str, Artifact]:
-        """The inputs of a report on the predictions of base and, if given, of tuned, champion and before, really scored.
+        """The inputs of a report on predictions of base and, if given, of tuned, champion and before, really scored.
 
         With `gate` also the decision.
         """

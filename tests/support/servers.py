@@ -198,7 +198,7 @@ class PostgreSQL:
     """A cluster of its own on 127.0.0.1, password required. `initdb` refuses root, so root runs it as `postgres`."""
 
     SETUP = ("CREATE ROLE prefect LOGIN PASSWORD 'pw-of-the-tests'", "CREATE DATABASE prefect OWNER prefect")
-    """As in docs/how-to/team-server.md: the owner of a database may create the extension pg_trgm, which Prefect needs."""
+    """As in docs/how-to/team-server.md: a database's owner may create the extension pg_trgm, which Prefect needs."""
 
     def __init__(self) -> None:
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [Path(shutil.which("initdb") or "")]

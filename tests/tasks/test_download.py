@@ -123,7 +123,7 @@ def sample(split: str) -> list[Row]:
 
 
 def test_the_sample_is_large_enough_and_has_three_references_in_test() -> None:
-    """At least 100 training, 20 validation and 30 test dialogues, all different; three references for each of the last."""
+    """At least 100 training, 20 validation and 30 test dialogues, all different; three references per test dialogue."""
     ids = {split: [r["id"] for r in sample(split)] for split in ("train", "validation", "test")}
     tests = {name.rsplit("_", 1)[0] for name in ids["test"]}
     assert sorted(ids["test"]) == sorted(f"{name}_{k}" for name in tests for k in (1, 2, 3))

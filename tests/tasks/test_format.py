@@ -30,7 +30,7 @@ def test_training_rows_are_one_a_reference_and_evaluation_rows_one_a_dialogue(da
 
 
 def test_dialogues_in_both_train_and_test_are_refused_unless_allowed(data: Path) -> None:
-    """Other case and other spaces do not make another dialogue; allowed, the overlap is counted and all rows are kept."""
+    """Case and spaces do not make another dialogue; where overlap is allowed it is counted and all rows are kept."""
     rows, test = read_csv(data / "train.csv"), read_csv(data / "test.csv")
     rows[3]["dialogue"] = test[3]["dialogue"].upper().replace(" ", "  ")
     write_csv(data / "train.csv", rows)

@@ -1,4 +1,4 @@
-"""A schedule that starts nothing is noticed. The server of these tests has no scheduler, so no schedule of it has a run ahead.
+"""A schedule that starts no run is noticed. The tests' server has no scheduler: none of its schedules has a run ahead.
 
 That a station's schedules do start runs is shown in tests/system/test_station.py.
 """

@@ -27,8 +27,8 @@ sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database is locked
 (Background on this error at: https://sqlalche.me/e/20/e3q8)
 """
 DROPPED = (
-    "2026-11-27 13:17:33.484 | WARNING | prefect.server.utilities.messaging.memory - Message failed after 4 retries and "
-    "will be moved to the dead letter queue\n"
+    "2026-11-27 13:17:33.484 | WARNING | prefect.server.utilities.messaging.memory - Message failed after 4 retries "
+    "and will be moved to the dead letter queue\n"
 )
 WARNING = "2026-11-27 13:18:29.467 | WARNING | prefect.server.events.actions - Action failed: 'Run is already over.'\n"
 WEBHOOK = WARNING + "Traceback (most recent call last):\n  File x\nhttpx.HTTPStatusError: 400 Bad Request\n"

@@ -43,7 +43,7 @@ def varied(count: int, seed: int) -> list[str]:
 
 @pytest.mark.parametrize("texts", [EDGES, [*varied(12, 0), ""], varied(33, 1)], ids=["edges", "some", "many"])
 def test_agreement_is_that_of_rouge_score(texts: list[str]) -> None:
-    """Every pair has the weighted mean of the F1 that rouge_score computes, and the choice is the best mean over the others."""
+    """Each pair has the weighted mean of rouge_score's F1 values; the choice has the best mean over the others."""
     scorer = rouge_scorer.RougeScorer(sorted(set(TYPES)), use_stemmer=True)
     expected = [[fmean(scorer.score(a, b)[kind].fmeasure for kind in TYPES) for a in texts] for b in texts]
     np.testing.assert_allclose(agreement(texts), expected, atol=1e-12)

@@ -34,7 +34,7 @@ def test_interval_and_probability_agree_with_an_independent_bootstrap(shift: flo
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Of 200 samples whose true mean is known, 95 % of the intervals hold it, less a little for the percentile method."""
+    """Of 200 samples with a known true mean, 95 % of the intervals contain it, less a little for the percentile method."""
     generator = np.random.default_rng(3)
     counts = bootstrap_counts(80, 1000, 0)
     held = 0
@@ -64,7 +64,7 @@ def test_differences_through_the_stage_can_be_counted_too(artifact_factory: Arti
 
 
 def test_equal_systems_are_even_exactly_and_one_always_ahead_is_certain() -> None:
-    """Nothing gained anywhere: difference 0, probability one half. A tenth gained everywhere: 1, whatever is drawn."""
+    """No gain anywhere: difference 0, probability one half. A tenth gained everywhere: probability 1 in any draw."""
     deltas = np.stack([np.zeros(37), np.full(37, 0.1)], axis=1)
     differences = paired_difference(deltas, bootstrap_counts(37, 2500, 5), KINDS)
     assert differences["one"] == Difference(mean=0, interval=(0, 0), probability_better=0.5)

@@ -136,7 +136,7 @@ def test_hallucinated_names_are_tags_and_names_that_nobody_said(summary: str, na
 
 
 def test_a_sentence_starts_with_no_name_where_its_word_is_written_small_elsewhere() -> None:
-    """`Nobody` opens a sentence here and is small in another dialogue or reference of the set; without that it is a name."""
+    """`Nobody` opens a sentence here; it is no name because another dialogue or reference has it in lower case."""
     rows: dict[str, Any] = {"summaries": ["Nobody talks."] * 2, "stops": None, "references": [["they talk"]] * 2}
     known = diagnose(dialogues=["A: hi", "B: there was nobody"], **rows)
     assert known["speaker_error"].tolist() == [0, 0]

@@ -13,7 +13,7 @@ from tasks.metrics.protocols import (
 
 
 def test_reductions_over_references() -> None:
-    """The best reference is the one with the highest F1, with its own precision and recall, for each type separately."""
+    """The best reference has the highest F1, with its own precision and recall, for each type separately."""
     scores = np.zeros((1, 2, 4, 3))
     scores[0, 0, 0], scores[0, 1, 0] = (0.9, 0.1, 0.18), (0.4, 0.4, 0.4)
     scores[0, 0, 1], scores[0, 1, 1] = (0.5, 0.5, 0.5), (0.3, 0.3, 0.3)

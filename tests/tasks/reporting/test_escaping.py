@@ -45,7 +45,7 @@ def harmless(tmp_path_factory: pytest.TempPathFactory) -> Page:
 
 
 def test_hostile_text_makes_no_element_and_no_attribute(hostile: list[Path], harmless: Page) -> None:
-    """The page is made of the same elements and attributes as that of harmless texts: no handler, address or form more."""
+    """The page has the same elements and attributes as that of harmless texts: no handler, address or form more."""
     assert harmless.unbalanced == []
     for page in map(html_page, hostile[:-1]):  # the last has fewer texts
         assert structure(page) == structure(harmless)
@@ -100,7 +100,7 @@ def test_control_characters_are_made_visible(hostile: list[Path], name: str) -> 
 
 
 def test_hostile_text_is_dead_in_markdown(hostile: list[Path]) -> None:
-    """CommonMark with tables and strikethrough makes our own elements of the short report, and shows the texts whole."""
+    """CommonMark with tables and strikethrough renders only our own elements, and shows the texts in full."""
     markdown = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     ours = {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "code", "strong"}
     items = []

@@ -12,7 +12,7 @@ from tests.support.reports import (
 
 
 def test_movers_are_the_dialogues_that_moved_most_and_the_rest_follows(report_builder: ReportBuilder) -> None:
-    """Seven improved and six regressed by construction: the five strongest of each, strongest first, as rouge_score orders them."""
+    """Seven improved and six regressed by construction: the five strongest of each, in rouge_score's order."""
     good, poor = report_builder.references(), report_builder.constant()
     better, worse = {1, 4, 7, 10, 13, 16, 19}, {2, 5, 8, 11, 14, 17}
     base = [good[i] if i in worse else poor[i] for i in range(24)]

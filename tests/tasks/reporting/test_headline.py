@@ -57,7 +57,7 @@ from tests.support.reports import (
 def test_verdict_is_what_the_predictions_are(
     report_builder: ReportBuilder, base: str, tuned: str, rivals: dict[str, str], state: str, words: str
 ) -> None:
-    """References beat a constant sentence, the other way round they lose, equal outputs establish nothing; the others follow."""
+    """References beat a constant sentence; the other way round they lose; equal outputs show no difference."""
     texts = {"constant": report_builder.constant(), "references": report_builder.references()}
     inputs = report_builder.inputs(
         texts[base], texts[tuned], gate=None, **{name: texts[key] for name, key in rivals.items()}
@@ -101,8 +101,8 @@ def test_verdict_is_what_the_predictions_are(
         ),
         (
             {"prompt", "decoding"},
-            'Prompt "brief" with the new decoding (greedy) is better than the previous prompt "Say <who> wants…" and decoding '
-            "(best of 8 by agreement).",
+            'Prompt "brief" with the new decoding (greedy) is better than the previous prompt "Say <who> wants…" '
+            "and decoding (best of 8 by agreement).",
             ['tuned, prompt "Say <who> wants…", best of 8 by agreement', "champion", "tuned, prompt brief, greedy"],
             "Difference from the previous prompt and decoding",
         ),
@@ -111,7 +111,7 @@ def test_verdict_is_what_the_predictions_are(
 def test_two_outputs_of_one_adapter_can_be_told_apart(
     report_builder: ReportBuilder, otherwise: set[str], head: str, systems: list[str], chart: str
 ) -> None:
-    """Headline, tables, examples, chart and the choice of dialogues name the prompts or decodings that were compared."""
+    """Headline, tables, examples, chart and choice of dialogues name the prompts or decodings that were compared."""
     report_builder.otherwise, report_builder.prompts = (
         otherwise,
         {"base": "brief", "tuned": "brief", "before": "Say <who> wants…"},

@@ -43,7 +43,10 @@ def test_otherwise_the_driver_is_asked(
 
 def test_torch_is_not_imported() -> None:
     """Planning asks for GPUs too."""
-    script = "import sys, tasks.workers.gpus, tasks.generate; tasks.workers.gpus.visible_gpus(); assert 'torch' not in sys.modules"
+    script = (
+        "import sys, tasks.workers.gpus, tasks.generate; tasks.workers.gpus.visible_gpus(); "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
@@ -68,7 +71,7 @@ ONE_EACH = [{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}]
 def test_every_gpu_that_has_a_batch_gets_a_process(
     visible: str, device: str, limit: int | None, batches: int, expected: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process per visible GPU unless the recipe says fewer; a single process sees all of them and takes the first."""
+    """One process per visible GPU unless the recipe limits them; a single process takes the first."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert worker_environments(device, limit, batches) == expected
 

@@ -94,7 +94,7 @@ def _gpu_slots() -> list[Check]:
     try:
         unheld = describe_unheld(url, home if url == station else None)
     except Exception as error:  # a server that is down or refuses access does not concern this check
-        detail = f"the Prefect server {url} cannot be asked ({one_line(error, 160)})"
+        detail = f"the Prefect server {url} did not answer ({one_line(error, 160)})"
         return [Check("GPU slots", "note", detail)]
     return [Check("GPU slots", "note", each) for each in unheld] or [
         Check("GPU slots", "ok", f"every slot that is taken on {url} is held by a run")

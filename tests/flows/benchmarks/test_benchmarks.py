@@ -101,7 +101,7 @@ def test_train_table_holds_each_system_and_its_ratio(
     """Ratio and MFU follow from the real tokens a second, which follow from rows whose tokens are counted here."""
     from transformers import AutoTokenizer
 
-    table, remark = bench_train(settings, "ours,trl-tuned,unsloth-bf16,trl-default", steps=3, peak_tflops=2.0)
+    table, remark = bench_train(settings, "ours,trl-tuned,unsloth-bf16,trl-default", steps=3, peak=2.0)
     rows = {row["system"]: row for row in table}
     assert list(rows) == ["ours", "trl-tuned", "unsloth-bf16", "trl-default"]
     if "failed" in rows["unsloth-bf16"]:

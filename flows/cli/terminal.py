@@ -138,14 +138,11 @@ class Terminal:
         for system in (system for system in MODELS if system in scores):
             label = labels.get(system, system)
             table.add_row(escape(label), *[f"{scores[system][each]:.2f}" for each in types])
-        for system in (
-            system
-            for system in (System.BASE, System.PREVIOUS, System.CHAMPION)
-            if system in scores and System.TUNED in scores
-        ):
-            differences = [scores[System.TUNED][each] - scores[system][each] for each in types]
-            label = f"difference to {labels.get(system, system)}"
-            table.add_row(escape(label), *[f"{difference:+.2f}" for difference in differences])
+        for system in (System.BASE, System.PREVIOUS, System.CHAMPION):
+            if system in scores and System.TUNED in scores:
+                differences = [scores[System.TUNED][each] - scores[system][each] for each in types]
+                label = f"difference from {labels.get(system, system)}"
+                table.add_row(escape(label), *[f"{difference:+.2f}" for difference in differences])
         for number, seed in enumerate(summary.get("seeds", []), 1):
             table.add_row(f"seed {number}", *[f"{seed[each]:.2f}" for each in types])
         self.output.print(table)
@@ -159,7 +156,7 @@ class Terminal:
             mark = "[green]yes[/green]" if check["passed"] else "[red]no [/red]"
             mark = mark if check.get("applied", True) else " - "
             required = check["wanted"]
-            line = f"{check['name']}: {check['got']}, required {required}" if required else str(check["got"])
+            line = f"{check['name']}: {check['got']} (required: {required})" if required else str(check["got"])
             self.output.print(f"  {mark}  {escape(line)}", soft_wrap=True)
 
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from artifacts.errors import one_line
+from tasks.metrics.gate_decision import GateCheck
 from tasks.metrics.score_table import MODELS, System
 
 WIDTH = 200
@@ -152,12 +153,9 @@ class Terminal:
 
     def _decision(self, decision: dict[str, Any]) -> None:
         self.output.print(f"{decision['adapter']}: {DECISIONS[decision['state']]}")
-        for check in decision["checks"]:
-            mark = "[green]yes[/green]" if check["passed"] else "[red]no [/red]"
-            mark = mark if check.get("applied", True) else " - "
-            required = check["wanted"]
-            line = f"{check['name']}: {check['got']} (required: {required})" if required else str(check["got"])
-            self.output.print(f"  {mark}  {escape(line)}", soft_wrap=True)
+        for check in map(GateCheck.model_validate, decision["checks"]):
+            mark = "[green]yes[/green]" if check.passed else "[red]no [/red]"
+            self.output.print(f"  {mark if check.applied else ' - '}  {escape(check.reason)}", soft_wrap=True)
 
 
 def _label(entry: dict[str, Any]) -> str:

@@ -94,7 +94,10 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lines("x_1_1,d,s,t", "x_1_2,d,s,t", "x_2_1,e,s,t", "x_2_2,e,s,t", "x_3_1,f,s,t"),
         "test: 'x_3' has 1 references, most others have 2",
     ),
-    "other dialogue": (lines("x_1_1,d,s,t", "x_1_2,e,s,t"), "test: 'x_1_2' has another dialogue .*'x_1'"),
+    "other dialogue": (
+        lines("x_1_1,d,s,t", "x_1_2,e,s,t"),
+        "test: the dialogue of 'x_1_2' .*differs from that of other references of 'x_1'",
+    ),
     "Latin-1": (lambda file: file.write_bytes(b"id,dialogue,summary,topic\nx,caf\xe9,s,t\n"), "test.csv is not UTF-8"),
     "UTF-16": (lambda file: file.write_text(file.read_text(), encoding="utf-16"), "test.csv is not UTF-8"),
     "open quote": (lines('x_1,"d,s,t', "x_2,d,s,t"), "test.csv is not a CSV file"),

@@ -42,7 +42,7 @@ def decide(tmp_path: Path, store: Store) -> Any:
             ],
             DATASET,
         )
-        made = {
+        artifacts = {
             name: artifact_factory.artifact(
                 "generate",
                 "predictions",
@@ -60,14 +60,14 @@ def decide(tmp_path: Path, store: Store) -> Any:
             for name, texts in systems.items()
         }
         scored = artifact_factory.context()
-        done = score(ScoreConfig(bootstrap_resamples=2000), scored, dataset, **made)
+        result = score(ScoreConfig(bootstrap_resamples=2000), scored, dataset, **artifacts)
         decided = artifact_factory.context()
-        scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": done.facts}))
+        scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": result.facts}))
         spec = PromoteSpec(gate=GateConfig(**settings), withdrawn_at=withdrawn)
         facts = promote(spec, decided, scores).facts
-        found: dict[str, Any] = json.loads((decided.out / "decision.json").read_text())
-        assert {"passed": found["passed"], "reasons": found["reasons"]} == facts
-        return found
+        decision: dict[str, Any] = json.loads((decided.out / "decision.json").read_text())
+        assert {"passed": decision["passed"], "reasons": decision["reasons"]} == facts
+        return decision
 
     return run
 
@@ -113,8 +113,8 @@ def test_only_a_candidate_that_beats_champion_and_base_passes(
     """Whatever the other one says of it; without a champion there is the base model alone to beat."""
     decision = decide(systems)
     assert failed(decision) == expected
-    told = decision["reasons"]
-    assert [reason.split(":")[0] for reason in told] == (expected or [check["name"] for check in decision["checks"]])
+    reasons = decision["reasons"]
+    assert [reason.split(":")[0] for reason in reasons] == (expected or [check["name"] for check in decision["checks"]])
     assert (CHAMPION in {check["name"] for check in decision["checks"]}) == ("champion" in systems)
 
 
@@ -229,14 +229,14 @@ def test_summaries_as_people_write_them_are_not_rejected_for_their_language(
     dataset = artifact_factory.dataset([list(texts) for _, *texts in language], [dialogue for dialogue, *_ in language])
     candidate, poor = [f"{tag}{text}" for _, text, _ in language], ["#Person1#."] * len(language)
     scored, decided = artifact_factory.context(), artifact_factory.context()
-    done = score(
+    result = score(
         ScoreConfig(bootstrap_resamples=200),
         scored,
         dataset,
         base=artifact_factory.predictions(poor),
         tuned=artifact_factory.predictions(candidate),
     )
-    scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": done.facts}))
+    scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": result.facts}))
     promote(PromoteSpec(gate=GateConfig(least_rows=1)), decided, scores)
     decision = json.loads((decided.out / "decision.json").read_text())
     checks = {check["name"]: check for check in decision["checks"]}

@@ -86,7 +86,7 @@ def test_heading_names_stage_role_and_artifact() -> None:
 
 
 @pytest.mark.parametrize(
-    "place",
+    "page_path",
     [
         "/artifacts/artifact/8c9d",
         "/artifacts/key/report",
@@ -97,14 +97,14 @@ def test_heading_names_stage_role_and_artifact() -> None:
         "/prefect/artifacts/artifact/8c9d",
     ],
 )
-def test_a_link_holds_wherever_prefect_shows_it(place: str) -> None:
+def test_a_link_holds_wherever_prefect_shows_it(page_path: str) -> None:
     """On the pages of artifacts and of runs, in both of its interfaces, below a base path: resolved as browsers do."""
     from urllib.parse import urljoin
 
     (target,) = link_targets(artifact_link("train-1a2b3c4d"))
-    base = re.split(r"/(?:artifacts|runs)/", place)[0]
+    base = re.split(r"/(?:artifacts|runs)/", page_path)[0]
     assert (
-        urljoin(f"http://127.0.0.1:4200{place}?tab=Artifacts", target)
+        urljoin(f"http://127.0.0.1:4200{page_path}?tab=Artifacts", target)
         == f"http://127.0.0.1:4200{base}/artifacts/key/train-1a2b3c4d"
     )
 

@@ -48,9 +48,9 @@ def test_csv_keeps_every_field(tmp_path: Path, rows: list[Any], delimiter: str, 
     out = through(file, [more for _, _, more in rows]).read_bytes()
     assert out.startswith(b"\xef\xbb\xbf") == mark
     assert out.endswith(ends.encode())
-    found = list(csv.reader(io.StringIO(out.decode("utf-8-sig"), newline=""), delimiter=delimiter))
-    assert found[0] == ["id", "dialogue", "note", *OUTPUT_COLUMNS.names]
-    assert found[1:] == [[str(i), a, b, *map(str, more)] for i, (a, b, more) in enumerate(rows)]
+    lines = list(csv.reader(io.StringIO(out.decode("utf-8-sig"), newline=""), delimiter=delimiter))
+    assert lines[0] == ["id", "dialogue", "note", *OUTPUT_COLUMNS.names]
+    assert lines[1:] == [[str(i), a, b, *map(str, more)] for i, (a, b, more) in enumerate(rows)]
 
 
 @quick
@@ -71,10 +71,10 @@ def test_json_lines_keep_every_byte_of_a_row(tmp_path: Path, rows: list[Any]) ->
     lines = [json.dumps(row, ensure_ascii=i % 2 == 0) for i, (row, _) in enumerate(rows)]
     file.write_text("\n\n".join(lines), encoding="utf-8", newline="")
     out = through(file, [more for _, more in rows]).read_text(encoding="utf-8")
-    found = out.split("\n")[:-1]
-    assert len(found) == len(rows)
-    for line, before, (row, more) in zip(found, lines, rows, strict=True):
-        assert line.startswith(before[:-1])
+    written = out.split("\n")[:-1]
+    assert len(written) == len(rows)
+    for line, source, (row, more) in zip(written, lines, rows, strict=True):
+        assert line.startswith(source[:-1])
         names = free_names([name for row, _ in rows for name in row])
         assert list(json.loads(line).items())[len(row) :] == list(zip(names, more, strict=True))
 
@@ -98,7 +98,7 @@ def test_parquet_keeps_types_order_and_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "wanted", "found"),
+    ("columns", "column", "expected"),
     [
         (["id", "Dialogue", "text"], None, "Dialogue"),
         (["id", "transcript"], None, "transcript"),
@@ -107,11 +107,11 @@ def test_parquet_keeps_types_order_and_metadata(tmp_path: Path) -> None:
     ],
 )
 def test_column_is_found_where_it_is_obvious(
-    tmp_path: Path, columns: list[str], wanted: str | None, found: str
+    tmp_path: Path, columns: list[str], column: str | None, expected: str
 ) -> None:
     """By the name that was given, by a usual one, or because there is no other."""
     (tmp_path / "in.csv").write_text(",".join(columns) + "\n")
-    assert pick_column(open_table(tmp_path / "in.csv"), wanted) == found
+    assert pick_column(open_table(tmp_path / "in.csv"), column) == expected
 
 
 @pytest.mark.parametrize(

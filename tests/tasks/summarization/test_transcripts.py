@@ -45,17 +45,17 @@ FORMS = {
             "messages": [
                 {
                     "from": who,
-                    "text": [said[:3], {"type": "bold", "text": said[3:].strip()}] if said[3] == " " else said,
+                    "text": [words[:3], {"type": "bold", "text": words[3:].strip()}] if words[3] == " " else words,
                 }
-                for who, said in SAID
+                for who, words in SAID
             ]
         }
     ),
     "newest first": json.dumps(
-        [{"sender_name": who, "content": said, "timestamp_ms": n} for n, (who, said) in enumerate(SAID)][::-1]
+        [{"sender_name": who, "content": words, "timestamp_ms": n} for n, (who, words) in enumerate(SAID)][::-1]
     ),
     "author objects": json.dumps(
-        {"conversation": [{"author": {"id": "1", "name": who}, "content": said} for who, said in SAID]}
+        {"conversation": [{"author": {"id": "1", "name": who}, "content": words} for who, words in SAID]}
     ),
 }
 
@@ -91,7 +91,7 @@ def test_messages_as_objects_are_read_like_their_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "wanted"),
+    ("times", "expected"),
     [
         (["2026-01-01T10:00:00Z", "2026-01-01T09:59:00Z"], ["b", "a"]),
         (["1700000001.2", "1700000000.1"], ["b", "a"]),
@@ -99,10 +99,10 @@ def test_messages_as_objects_are_read_like_their_text() -> None:
         ([2, None], ["a", "b"]),
     ],
 )
-def test_a_chat_is_turned_only_where_its_times_say_so(times: list[Any], wanted: list[str]) -> None:
+def test_a_chat_is_turned_only_where_its_times_say_so(times: list[Any], expected: list[str]) -> None:
     """Newest first is turned round; times without an order leave the order alone."""
     chat = [{"from": name, "text": name, "ts": time} for name, time in zip("ab", times, strict=True)]
-    assert list(parse_conversation(chat).names) == wanted
+    assert list(parse_conversation(chat).names) == expected
 
 
 @pytest.mark.parametrize(

@@ -233,9 +233,9 @@ lines = st.lists(words, min_size=1, max_size=6).map(" ".join)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["Ann", "Dr. Wu", "李", "+1 555 0100"]), lines), min_size=2, max_size=9))
-def test_no_message_is_lost_or_moved(said: list[tuple[str, str]]) -> None:
+def test_no_message_is_lost_or_moved(messages: list[tuple[str, str]]) -> None:
     """For any words of any speakers in any order, as both kinds of phones write them."""
     for head in ("[31.12.24, 21:10:05] {}: ", "12/31/24, 9:10 PM - {}: "):
-        conversation = parse_conversation("\n".join(head.format(name) + text for name, text in said))
+        conversation = parse_conversation("\n".join(head.format(name) + text for name, text in messages))
         turns = [line.split(": ", 1) for line in conversation.text.split("\n")]
-        assert [(conversation.restore_names(tag), text) for tag, text in turns] == said
+        assert [(conversation.restore_names(tag), text) for tag, text in turns] == messages

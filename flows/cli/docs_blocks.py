@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,8 @@ COMMON_OPTIONS = ("--set", "--json", "--debug", "--help")
 DATA_FOLDERS = ("recipes", "prompts", "sample")
 """Folders without modules that the source tree shows."""
 BOUNDS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+NO_BOUND = 10**6
+"""Larger bounds only keep absurd values out: the reference leaves them out."""
 TEMPLATE_SUFFIXES = {".j2", ".css", ".js"}
 
 
@@ -40,13 +42,11 @@ class Block(NamedTuple):
 
 
 def commands() -> str:
-    """One row per command: its arguments, its own options, and the first sentence of its help."""
-    command: Any = typer.main.get_command(app)
-    rows = [
-        f"| `{' '.join(filter(None, [name, _arguments(sub)]))}` | {_options(sub)} | {_first_sentence(sub.help)} |"
-        for name, sub in command.commands.items()
-    ]
-    return "\n".join(["| dialogsum … | options | |", "|---|---|---|", *rows])
+    """An overview with one row per command, then a section per command with its help, arguments and options."""
+    root: Any = typer.main.get_command(app)
+    rows = [f"| [`{name}`](#dialogsum-{name}) | {_first_sentence(sub.help)} |" for name, sub in root.commands.items()]
+    sections = [line for name, sub in root.commands.items() for line in _command_section(sub, name)]
+    return "\n".join(["| dialogsum … | |", "|---|---|", *rows, "", *sections])
 
 
 def stages() -> str:
@@ -82,10 +82,10 @@ def result() -> str:
 
 
 def article() -> str:
-    """The article's recipe beside ours with the same decoding, from the results table in BENCHMARKS.md."""
+    """The article's recipe beside ours, base and tuned, both with greedy decoding: from the table in BENCHMARKS.md."""
     header, rows, protocol = _results()
-    tuned = [row for row in rows if row[0].endswith("tuned, greedy")]
-    return _scores_table(header, sorted(tuned, key=lambda row: not row[1].startswith("article")), protocol)
+    greedy = [row for row in rows if row[0].endswith("greedy")]
+    return _scores_table(header, sorted(greedy, key=lambda row: not row[1].startswith("article")), protocol)
 
 
 BLOCKS = {
@@ -103,21 +103,48 @@ def marks(name: str) -> tuple[str, str]:
     return f"<!-- {name}: make docs -->", f"<!-- end of {name} -->"
 
 
-def _arguments(command: Any) -> str:
+def _command_section(command: Any, name: str) -> Iterator[str]:
+    """Heading, usage, help, and a table of arguments and options; a group has a section for each of its commands."""
+    yield from [f"{'####' if ' ' in name else '###'} dialogsum {name}", ""]
     if hasattr(command, "commands"):
-        return " / ".join(command.commands)
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    names = [(p.metavar or p.name.upper(), p.required) for p in arguments]
-    return " ".join(name if required or name.startswith("[") else f"[{name}]" for name, required in names)
+        yield from [_one_line(command.help), ""]
+        for child, subcommand in command.commands.items():
+            yield from _command_section(subcommand, f"{name} {child}")
+        return
+    yield from [f"`dialogsum {name}{_arguments(command)}`", "", _one_line(command.help), ""]
+    parameters = [p for p in command.params if p.opts[0] not in COMMON_OPTIONS]
+    if parameters:
+        yield from ["| argument or option | |", "|---|---|"]
+        yield from (f"| `{_parameter_name(p)}` | {_one_line(p.help)}{_parameter_default(p)} |" for p in parameters)
+        yield ""
+    common = [f"`{p.opts[0]}`" for p in command.params if p.opts[0] in COMMON_OPTIONS]
+    if common:
+        yield from [f"Common options: {', '.join(common)}.", ""]
 
 
-def _options(command: Any) -> str:
-    names = [p.opts[0] for p in command.params if p.param_type_name == "option"]
-    return " ".join(f"`{name}`" for name in names if name not in COMMON_OPTIONS)
+def _arguments(command: Any) -> str:
+    arguments = [(p.metavar or p.name.upper(), p.required) for p in command.params if p.param_type_name == "argument"]
+    return "".join(f" {name if required or name.startswith('[') else f'[{name}]'}" for name, required in arguments)
+
+
+def _parameter_name(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper())
+    return " ".join(filter(None, [", ".join(parameter.opts), parameter.metavar])).replace("|", "\\|")
+
+
+def _parameter_default(parameter: Any) -> str:
+    default = parameter.default
+    shown = isinstance(default, str | int | float) and not isinstance(default, bool) and default != ""
+    return f" Default: `{default}`." if shown else ""
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
 
 
 def _first_sentence(text: str) -> str:
-    return " ".join(text.split()).split(". ")[0].rstrip(".")
+    return _one_line(text).split(". ")[0].rstrip(".")
 
 
 def _keys(section: type[BaseModel], prefix: str) -> list[str]:
@@ -151,7 +178,7 @@ def _type(schema: dict[str, Any]) -> str:
         return " or ".join(_type(choice) for choice in schema["anyOf"])
     if "enum" in schema:
         return ", ".join(f"`{choice}`" for choice in schema["enum"])
-    bounds = [f"{sign} {schema[name]:g}" for name, sign in BOUNDS.items() if name in schema]
+    bounds = [f"{sign} {schema[name]:g}" for name, sign in BOUNDS.items() if abs(schema.get(name, NO_BOUND)) < NO_BOUND]
     name = {"null": "none"}.get(schema["type"], schema["type"])
     return " ".join([f"list of {schema['items']['type']}s" if name == "array" and "items" in schema else name, *bounds])
 

@@ -35,11 +35,17 @@ def test_generated_block_is_what_the_code_says(name: str) -> None:
     assert between(BLOCKS[name].page, *marks(name)) == BLOCKS[name].make().strip()
 
 
-def test_blocks_know_every_command_and_stage() -> None:
-    """The generator leaves none out: counted by what the parser and the graph have."""
-    assert {line.split("`")[1].split()[0] for line in BLOCKS["commands"].make().splitlines()[2:]} == set(
-        COMMANDS.commands
-    )
+def test_reference_describes_every_command_and_option_and_every_stage() -> None:
+    """Counted by what the parser and the registry have."""
+    text = BLOCKS["commands"].make()
+    sections = {part.splitlines()[0]: part for part in re.split(r"^##+ dialogsum ", text, flags=re.MULTILINE)[1:]}
+    groups = {name: getattr(command, "commands", {}) for name, command in COMMANDS.commands.items()}
+    assert set(sections) == set(groups) | {f"{name} {child}" for name, group in groups.items() for child in group}
+    for name, section in sections.items():
+        parent, _, child = name.partition(" ")
+        for parameter in (groups[parent][child] if child else COMMANDS.commands[name]).params:
+            if parameter.opts[0].startswith("--"):
+                assert f"`{parameter.opts[0]}" in section, (name, parameter.opts[0])
     assert [line.split("`")[1] for line in BLOCKS["stages"].make().splitlines()[2:]] == list(STAGES)
 
 
@@ -167,3 +173,13 @@ def test_stage_of_the_guide_counts(tmp_path: Path, artifact_factory: Any, monkey
     dataset = artifact_factory.dataset([["x"]] * 2, ["one two", "three"])
     assert stage.function(stage.spec(), artifact_factory.context(), dataset).facts == {"words": 3}
     assert stage.function(stage.spec(letters=4), artifact_factory.context(), dataset).facts == {"words": 1}
+
+
+def test_names_in_the_guide_to_metrics_exist() -> None:
+    """Each name that a metric is added to is in the file that the guide names."""
+    text = PAGES["docs/how-to/add-a-metric.md"]
+    files = [(ROOT / name).read_text(encoding="utf-8") for name in re.findall(r"`(tasks/metrics/[\w.]+)`", text)]
+    names = re.findall(r"^(\w+)(?:\[| = )", block("docs/how-to/add-a-metric.md", "python"), re.MULTILINE)
+    names += re.findall(r"`([A-Z_]{4,}|[a-z]+)`", text)
+    assert len(names) > 4
+    assert all(any(re.search(rf"\b{name}\b", file) for file in files) for name in names), names

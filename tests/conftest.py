@@ -1,4 +1,4 @@
-"""What the tests share: a store of their own, tiny data, tiny random models with a tokenizer trained on the sample.
+"""Fixtures of all tests: an empty store, tiny data, tiny random models with a tokenizer trained on the sample, servers.
 
 Nothing here touches the network, and no test sees the user's store or Prefect profile.
 """
@@ -41,7 +41,7 @@ __all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """What a test sets in the environment, a command called in this process for one, ends with the test."""
+    """Undo after each test what it, or a command called in this process, set in the environment."""
     with patch.dict(os.environ):
         yield
 
@@ -63,7 +63,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture
 def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of an empty place there; this process has its credentials."""
+    """The URI of an empty store on that server, whose credentials this process has."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://bucket/{uuid.uuid4().hex}"
@@ -71,7 +71,7 @@ def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A folder with tiny data that the test may change."""
+    """A folder with tiny data, which the test may change."""
     return tiny_data(tmp_path / "data")
 
 
@@ -99,13 +99,13 @@ def prefect_server() -> Iterator[None]:
 
 @pytest.fixture
 def workers_inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """See `put_workers_inline`."""
+    """Workers run in this process; see `patch_workers_inline`."""
     patch_workers_inline(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Iterator["LocalStation"]:
-    """A station that is up; when the tests of a file are over it goes down, and no process of it is left."""
+    """A running station for all tests of a file; afterwards it is taken down, and no process of it may be left."""
 
     running = LocalStation(tmp_path_factory.mktemp("station"), models["llama"])
     try:

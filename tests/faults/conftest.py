@@ -1,4 +1,4 @@
-"""Faults injected for real. Each test says how often it tried and what was lost; tests/faults/fault_table.py prints it.
+"""Real faults. Each test counts its tries and what was lost; tests/faults/fault_table.py prints the table.
 
 `make test-faults` runs the long forms (marker `faults`) and the short ones, `make test` the short ones alone.
 """
@@ -32,7 +32,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], 
 
 @pytest.fixture
 def copied(finished: Path, tmp_path: Path, store: Store) -> Path:
-    """A copy of it, whose store is the test's."""
+    """A copy of that folder; its store is the test's."""
     shutil.copytree(finished / "data", tmp_path / "data")
     shutil.copytree(finished / "store", store.root.path)
     return tmp_path
@@ -40,13 +40,13 @@ def copied(finished: Path, tmp_path: Path, store: Store) -> Path:
 
 @pytest.fixture
 def overrides(copied: Path, models: dict[str, Path]) -> list[str]:
-    """The overrides by which that run finds all it needs in the copy."""
+    """The overrides with which a run reuses every stage of the copy."""
     return small_overrides("smollm2-135m", models["llama"], copied / "data")
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """`command("plan", …) -> (exit code, standard output, standard error)`: the command line, called here."""
+    """`command("plan", …)` calls the command line in this process: exit code, standard output, standard error."""
     from flows.cli.main import main
 
     def call(*arguments: str) -> tuple[int, str, str]:

@@ -1,4 +1,4 @@
-"""A hub on this machine, to be named by HF_ENDPOINT: it has one model, and fails as it is told."""
+"""A hub on this machine for HF_ENDPOINT: it has one model, and fails as `faults` says."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ class Hub:
         self.code, self.headers = "", dict[str, str]()
         self.requests: Counter[str] = Counter()
         self.seen: list[str] = []
-        """Authorization headers."""
+        """The Authorization headers received."""
 
     def fault(self, kind: str) -> int:
         due = self.faults.get(kind, [])
@@ -40,7 +40,7 @@ class Hub:
         return due.pop(0) if due else 200
 
     def digest(self, name: str) -> str:
-        """As the hub names a file: git's digest of a small one, sha256 of a large one."""
+        """The hub's id of a file: git's digest if it is small, sha256 if it is large."""
         content = self.files[name]
         if name.endswith(".safetensors"):
             return hashlib.sha256(content).hexdigest()
@@ -118,14 +118,14 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self.close_connection = truncated
 
         def log_message(self, *arguments: object) -> None:
-            """Not to standard error."""
+            """Keep requests out of standard error."""
 
     return Handler
 
 
 @contextmanager
 def serving(hub: Hub) -> Iterator[str]:
-    """The address."""
+    """Serve the hub; yields its address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(hub))
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # who waits no longer has closed the connection

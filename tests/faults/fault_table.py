@@ -26,7 +26,7 @@ def tally(record_property: Callable[[str, object], None]) -> Tally:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever stands in the table can be asked for with `-m row`."""
+    """Mark every test that counts in the table, so that `-m row` selects it."""
     for item in items:
         if "tally" in getattr(item, "fixturenames", ()):
             item.add_marker("row")

@@ -26,7 +26,7 @@ STAGES = ("download", "format", "train", "generate", "score", "promote", "report
 
 
 class Run:
-    """One of them."""
+    """One run: a fork that executes a command."""
 
     def __init__(self, forker: subprocess.Popen[str], folder: Path, order: dict[str, Any]) -> None:
         self.folder, self.forker = folder, forker
@@ -47,7 +47,7 @@ class Run:
         return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
 
     def until(self, holds: Callable[[], Any], seconds: float = 240) -> bool:
-        """Wait for something; False if the run ended before."""
+        """Wait until a condition holds; False if the run ended before."""
         end = time.monotonic() + seconds
         while self.running:
             if holds():
@@ -57,7 +57,7 @@ class Run:
         return False
 
     def end(self, seconds: float = 240) -> int:
-        """Its exit code, minus the signal's number where one ended it."""
+        """Wait for the end: the exit code, or minus the number of the signal that ended it."""
         end = time.monotonic() + seconds
         while not (self.folder / "code").exists() or self.running:
             assert time.monotonic() < end, self.stderr[-800:]
@@ -70,7 +70,7 @@ class Run:
         return []
 
     def worker(self) -> psutil.Process | None:
-        """The trainer, once it is there."""
+        """The process that trains, once it has started."""
         for process in self.below():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if "tasks.training.worker" in process.cmdline():
@@ -117,7 +117,7 @@ class Runs:
         return self.folder / "stores" / name
 
     def finished(self, name: str, lost: list[Any], inline: bool = False) -> list[dict[str, Any]]:
-        """The stages of a run to the end."""
+        """The stages of a run that is not disturbed."""
         run = self.start(name, inline)
         if code := run.end():
             lost.append((code, run.stderr[-800:]))
@@ -126,23 +126,23 @@ class Runs:
         return stages
 
     def digests(self, name: str, stages: list[dict[str, Any]]) -> dict[str, str]:
-        """Artifact -> digest of its bytes, but for the report, which names the run and its times."""
+        """Digest of each artifact, except the report, which names the run and its times."""
         store = Store(self.store_folder(name))
         return {e["artifact"]: store.by_id(e["artifact"]).digest for e in stages if e["stage"] != "report"}
 
     def complete_artifacts(self, name: str) -> dict[str, str]:
-        """What lies whole in the store: artifact -> when it was made."""
+        """Creation time of each artifact in the store that verifies."""
         store = Store(self.store_folder(name))
         return {m.id: m.made.at for m in store.manifests() if store.verified(m.path)}
 
     def at_work(self, name: str, stage: str) -> bool:
-        """Whether a stage is at work, or was."""
+        """Whether a stage has begun or is finished."""
         store = self.store_folder(name)
         return bool([*store.glob(f".scratch/{stage}-*/out"), *store.glob(f"[1-9]_{stage}/*/manifest.json")])
 
 
 def _be_run(order: dict[str, Any]) -> None:
-    """The fork: never returns."""
+    """Become the run; never returns."""
     folder = Path(order["folder"])
     os.setsid()
     for number, name in ((1, "out"), (2, "err")):

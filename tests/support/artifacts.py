@@ -16,7 +16,7 @@ from tasks.workers.events import NullListener
 
 
 class ArtifactFactory:
-    """Runs plain stage functions on constructed artifacts."""
+    """Builds artifacts from rows, and contexts in which stage functions can be called."""
 
     def __init__(self, folder: Path, store: Store) -> None:
         self.folder, self.store, self.count = folder, store, 0
@@ -29,7 +29,7 @@ class ArtifactFactory:
         return Context(out, work, Runtime(), NullListener())
 
     def artifact(self, stage: str, table: str, rows: list[dict[str, Any]], schema: Any) -> Artifact:
-        """An artifact with one table."""
+        """Publish an artifact that holds one table."""
         out = self.context().out
         write_table(rows, schema, out / f"{table}.parquet")
         manifest = self.store.publish(
@@ -61,7 +61,7 @@ class ArtifactFactory:
         return self.artifact("download", "test", rows, DATASET)
 
     def predictions(self, texts: list[str], cut: Collection[int] = ()) -> Artifact:
-        """Those of the rows in `cut` ended at the token limit."""
+        """Predictions, one per dialogue; those of the rows in `cut` ended at the token limit."""
         rows = [
             {"id": f"test_{i}", "prediction": text, "tokens": 1, "stop": "limit" if i in cut else "stop_token"}
             for i, text in enumerate(texts)
@@ -69,7 +69,7 @@ class ArtifactFactory:
         return self.artifact("generate", "predictions", rows, PREDICTIONS)
 
     def score(self, dataset: Artifact, *systems: Artifact, **settings: int) -> tuple[dict[str, Any], Path]:
-        """scores.json of base and, if given, tuned, champion and before; and the folder it lies in."""
+        """Score base and, if given, tuned, champion and before: the content of scores.json, and its folder."""
         from tasks.score import score
 
         context = self.context()
@@ -85,7 +85,7 @@ FILES = {"a.bin": bytes(range(256)) * 4, "b.json": b"{}", "c": b"\n"}
 
 
 def publish_small_artifact(store: Store, files: dict[str, bytes] = FILES, key: str = KEY) -> Manifest:
-    """A small artifact with the kinds of values that real manifests hold."""
+    """Publish a small artifact whose manifest has every kind of value that real ones have."""
     with store.alone("train", key) as scratch:
         out = scratch / "out"
         shutil.rmtree(out, ignore_errors=True)

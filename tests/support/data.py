@@ -7,7 +7,7 @@ from tests.support.paths import SAMPLE
 
 
 def write_csv(file: Path, rows: list[dict[str, str]]) -> None:
-    """Rows in DialogSum's layout."""
+    """Write rows in DialogSum's layout."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, ["id", "dialogue", "summary", "topic"], lineterminator="\n")
@@ -21,7 +21,7 @@ def read_csv(file: Path) -> list[dict[str, str]]:
 
 
 def tiny_data(folder: Path) -> Path:
-    """12 training, 4 validation and 4 test dialogues (three references each) of the bundled sample, cut short."""
+    """Write 12 training, 4 validation and 4 test dialogues (three references each) of the sample, three turns long."""
     for split, count in (("train", 12), ("validation", 4), ("test", 12)):
         rows = read_csv(SAMPLE / f"{split}.csv")[:count]
         for row in rows:

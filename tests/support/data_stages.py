@@ -39,7 +39,7 @@ def formatted_split(folder: Path, rows: str, template: str = "Sum up:\n{dialogue
 
 
 def read_split(manifest: Manifest, split: str) -> list[dict[str, Any]]:
-    """A Parquet file as pyarrow reads it."""
+    """Read the Parquet file of a split with pyarrow alone."""
     file = Store.current().payload(manifest.path) / f"{split}.parquet"
     rows: list[dict[str, Any]] = pq.read_table(file).to_pylist()
     return rows

@@ -1,4 +1,4 @@
-"""Texts that try to be more than text."""
+"""Texts that contain markup, scripts, control characters or paths, and must stay text."""
 
 HOSTILE_TEXTS = (
     "<script>alert(1); window.__hit = 1</script>",

@@ -2,7 +2,7 @@
 
 
 class RecordingListener:
-    """Keeps what is said."""
+    """Keeps the lines and steps that it receives."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

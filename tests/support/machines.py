@@ -25,7 +25,7 @@ class IsolatedMachine:
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """The command line, from the work folder of this machine."""
+        """Start the command line in the work folder of this machine."""
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *arguments],
             cwd=self.folder / "work",
@@ -37,14 +37,14 @@ class IsolatedMachine:
         )
 
     def call(self, *arguments: str, code: int = 0) -> Any:
-        """The JSON object that a command answers with, or with a `code` the last line of its standard error."""
+        """Run a command: the JSON object it prints or, for an exit `code`, the last line of its standard error."""
         process = self.start(*arguments, "--json")
         answer, stderr = process.communicate(timeout=500)
         assert process.returncode == code, stderr
         return stderr.strip().splitlines()[-1] if code else json.loads(answer)
 
     def files(self) -> list[Path]:
-        """What lies on this machine, beside Prefect's own database and the font list of matplotlib."""
+        """Files on this machine except Prefect's database and matplotlib's list of fonts."""
         others = (self.folder / "prefect", self.folder / "home" / ".cache" / "matplotlib")
         return [file for file in self.folder.rglob("*") if file.is_file() and not any(map(file.is_relative_to, others))]
 

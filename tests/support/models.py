@@ -73,7 +73,7 @@ def build_tiny_models(folder: Path) -> dict[str, Path]:
 
 
 def random_adapter(model: Path, out: Path) -> Path:
-    """An adapter that changes much, written by peft alone."""
+    """Write an adapter that changes the logits much, with peft alone."""
     linears = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     torch.manual_seed(1)
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
@@ -104,7 +104,7 @@ def publish_adapter(store: Store, model: Path, folder: Path, template: str, key:
 
 
 def peft_model(folder: Path, **lora: Any) -> Any:
-    """A tiny model with an adapter whose B is not zero."""
+    """A tiny model with an adapter whose B matrices are not zero."""
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     settings = {"r": 4, "lora_alpha": 6, "target_modules": list(SEVEN_LINEARS), "task_type": "CAUSAL_LM"} | lora
@@ -118,7 +118,7 @@ def peft_model(folder: Path, **lora: Any) -> Any:
 
 
 def random_rows(count: int = 5, seed: int = 0) -> list[Row]:
-    """Rows of 3 to 40 tokens, their second half labelled."""
+    """Rows of 3 to 40 random tokens; the second half of each has labels."""
     torch.manual_seed(seed)
     rows = []
     for length in torch.randint(3, 40, (count,)).tolist():

@@ -1,4 +1,4 @@
-"""Where the repository and the bundled sample lie."""
+"""Paths of the repository and of the bundled sample."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The real flows, shortened: overrides that make a recipe run in seconds, and workers called in this process."""
+"""The real flows, made short: overrides that let a recipe run in seconds, and workers called in this process."""
 
 import importlib
 import json
@@ -76,7 +76,7 @@ MEASUREMENTS = Measurements(
 
 
 def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
-    """Make quality known: the base says 3 of the 10 words that every reference has, an adapter 4 + its rank + its seed.
+    """Make scores predictable: of 10 words of every reference the base writes 3, an adapter 4 + rank + seed.
 
     The adapters themselves are trained for real.
     """
@@ -101,12 +101,12 @@ def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
 
 
 def expected_f1(words: int) -> float:
-    """F1 x 100 of so many of the ten words: precision 1, recall words / 10."""
+    """F1 x 100 of a summary with so many of the ten words: precision 1, recall words / 10."""
     return 100 * 2 * (words / 10) / (1 + words / 10)
 
 
 def flow_caller(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
-    """`run("retrain", rank, overrides…, adapter=…)`: a real flow of the tiny llama, shortened."""
+    """Returns `run("retrain", rank, overrides…, adapter=…)`, which runs a real flow with the tiny llama."""
 
     def overrides(rank: int, *more: str) -> list[str]:
         return small_overrides("smollm2-135m", llama, data, "gate.least_rows=1", f"train.lora.rank={rank}", *more)
@@ -141,7 +141,7 @@ def stages_run(summary: dict[str, Any]) -> list[str]:
 
 
 def planned_stages(overrides: list[str]) -> dict[str, dict[str, Any]]:
-    """What `plan` says, by the stage's folder or, where it would be new, its name."""
+    """The entries of a plan by stage and, where a stage occurs twice, by what it is for."""
     from flows import dag
     from flows.planner import Planner
     from flows.recipe import load_recipe
@@ -152,7 +152,7 @@ def planned_stages(overrides: list[str]) -> dict[str, dict[str, Any]]:
 
 
 class DagWalker:
-    """The graph without Prefect: every stage decided and performed, here."""
+    """Runs the DAG without Prefect: decides and performs every stage in this process."""
 
     def __init__(self, events: Events | None = None) -> None:
         self.events, self.results = events or NullListener(), list[tuple[Manifest, bool]]()
@@ -183,5 +183,5 @@ class DagWalker:
 
 
 def set_options(overrides: list[str]) -> list[str]:
-    """Overrides as arguments of the command line."""
+    """The recipe and its overrides as arguments of the command line."""
     return ["smollm2-135m", *[word for setting in overrides for word in ("--set", setting)]]

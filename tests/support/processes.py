@@ -1,4 +1,4 @@
-"""Commands and workers as processes of their own."""
+"""The command line as a process of its own."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from tests.support.paths import ROOT
 
 
 def run_cli(*arguments: str, root: Path = ROOT, **environment: str) -> Any:
-    """The command line in a process of its own, from the code under `root`."""
+    """Run the command line of the code under `root` in a process of its own."""
     import subprocess
 
     return subprocess.run(

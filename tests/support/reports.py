@@ -65,7 +65,7 @@ HISTORY = [
 
 
 class Page(HTMLParser):
-    """The elements, attributes and texts of an HTML page, as the standard library reads them."""
+    """The elements, attributes and texts of an HTML page, parsed by the standard library."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Page(HTMLParser):
             texts.append(data)
 
     def texts(self, tag: str) -> list[str]:
-        """The whole text in each element of this name."""
+        """The full text of each element of this name."""
         return ["".join(texts) for name, texts in self.elements if name == tag]
 
     def values(self, attribute: str) -> list[str]:
@@ -110,7 +110,7 @@ class Page(HTMLParser):
 
 
 class ReportBuilder:
-    """Builds what a report needs, and renders it."""
+    """Builds the inputs of a report, and renders it."""
 
     def __init__(self, artifact_factory: ArtifactFactory, rows: list[dict[str, Any]]) -> None:
         self.artifact_factory, self.rows, self.cut = artifact_factory, rows, set[int]()
@@ -119,10 +119,10 @@ class ReportBuilder:
         self.history: list[Evaluation] = []
         self.prompts: dict[str, str] = {}
         self.otherwise = {"prompt"}
-        """What `before` was asked otherwise."""
+        """Where the outputs `before` differ: in the prompt, the decoding or both."""
 
     def generated(self, name: str, output: Artifact) -> Artifact:
-        """Predictions with the prompts and the decoding that they were asked by."""
+        """Predictions whose manifest names the prompts and decoding that made them."""
         otherwise = self.otherwise if name == "before" else set()
         config = {"turns": "gemma", "generate": {"candidates": 8 if "decoding" in otherwise else 1}}
         rows = InputRef(id="format-00000001", digest=("b" if "prompt" in otherwise else "a") * 64)
@@ -130,7 +130,7 @@ class ReportBuilder:
         return replace(predictions, manifest=predictions.manifest.model_copy(update={"inputs": {"rows": rows}}))
 
     def with_provenance(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
-        """The same payload with what a real stage would have said of it."""
+        """The same payload under the facts, identity and origin that a real stage would have written."""
         origin = {"model": self.model, "data": self.data}
         made = Made(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
         fields = {"facts": facts, "identity": {"config": config}, "made": made}
@@ -176,7 +176,7 @@ class ReportBuilder:
         return artifact
 
     def render(self, inputs: dict[str, Artifact], **settings: Any) -> tuple[Path, dict[str, Any]]:
-        """The folder with the pages, and the verdict."""
+        """Render: the folder with the pages, and the verdict."""
         context = self.artifact_factory.context()
         spec = ReportSpec(report=ReportConfig(**settings), history=tuple(self.history), prompts=self.prompts)
         result = report(spec, context, **inputs)
@@ -199,7 +199,7 @@ def markdown_page(folder: Path) -> Page:
 
 
 def sample_report_builder(folder: Path, store: Store) -> ReportBuilder:
-    """24 dialogues of the sample with three references each."""
+    """A builder on 24 dialogues of the sample with three references each."""
     source = read_csv(SAMPLE / "test.csv")
     groups = [source[i : i + 3] for i in range(0, 72, 3)]
     rows = [
@@ -210,7 +210,7 @@ def sample_report_builder(folder: Path, store: Store) -> ReportBuilder:
 
 
 def hostile_report(report_builder: ReportBuilder, texts: tuple[str, ...]) -> Path:
-    """A report of dialogues, summaries, topics, slices, predictions, prompt, checks, history and names of these texts.
+    """Render a report in which every text, from dialogues to names of models, is one of these.
 
     Three plain dialogues, in which nothing changes, stand beside them, so that every text names a slice.
     """
@@ -234,7 +234,7 @@ def hostile_report(report_builder: ReportBuilder, texts: tuple[str, ...]) -> Pat
 
 
 def structure(page: Page) -> Counter[str]:
-    """Every element with the names of its attributes, outside the drawings and but for the marks of words."""
+    """Count each element with the names of its attributes, without drawings and marked words."""
     apart = {
         "mark",
         "svg",
@@ -264,7 +264,7 @@ def rouge1(texts: list[str], rows: list[dict[str, Any]]) -> list[float]:
 
 
 def link_targets(markdown: str) -> list[str]:
-    """Where the links of a Markdown text lead."""
+    """The targets of the links in a Markdown text."""
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
     inline = [child for token in tokens for child in token.children or []]
     return [str(token.attrs["href"]) for token in inline if token.type == "link_open"]

@@ -22,7 +22,7 @@ import pytest
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
+    """Ports on which nothing listens at the moment."""
     sockets = [socket.socket() for _ in range(count)]
     for s in sockets:
         s.bind(("127.0.0.1", 0))
@@ -33,7 +33,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-    """What `ready` returns once that is true; errors count as not yet."""
+    """Wait until `ready` returns something true, and return it; an exception counts as not ready."""
     end, last = time.monotonic() + seconds, "nothing"
     while time.monotonic() < end:
         try:
@@ -46,7 +46,7 @@ def until(ready: Callable[[], Any], what: str, seconds: float = 90) -> Any:
 
 
 class Process:
-    """A server that is started, and ended by its id."""
+    """A server process, started here and stopped by its process group."""
 
     def __init__(self, command: list[str], log: Path, **environment: str) -> None:
         self.log = log
@@ -71,7 +71,7 @@ class Process:
 
 
 class Proxy:
-    """Forwards TCP connections to a server, which can be cut off from its clients and be reached again."""
+    """Forwards TCP connections to a server; `cut` breaks and `mend` restores the connection."""
 
     def __init__(self, url: str) -> None:
         parts = urllib.parse.urlsplit(url)
@@ -92,7 +92,7 @@ class Proxy:
         threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
 
     def cut(self) -> None:
-        """Refuse connections and break those that there are."""
+        """Refuse new connections and break the open ones."""
         for s in (self.listener, *(s for pair in self.pairs for s in pair)):
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
@@ -117,7 +117,7 @@ class Proxy:
 
 
 class S3:
-    """SeaweedFS, with volumes on disk: what was stored is there again after a restart."""
+    """SeaweedFS with volumes on disk: stored objects survive a restart."""
 
     KEY, SECRET = "worker", "s3cret-of-the-tests"
 
@@ -157,7 +157,7 @@ class S3:
         self.start()
 
     def start(self) -> None:
-        """Ready is: what was written can be read and listed."""
+        """Start, and wait until a written object can be read and listed."""
         self.server = Process(self.command, self.folder / "log")
         try:
             until(self._answers, "SeaweedFS")
@@ -175,7 +175,7 @@ class S3:
         return fs.cat_file("bucket/ready") == b"yes" and "bucket/ready" in fs.ls("bucket", refresh=True)
 
     def filesystem(self) -> Any:
-        """To look at it without the code under test."""
+        """A client that is independent of the code under test."""
         import s3fs
 
         return s3fs.S3FileSystem(
@@ -187,7 +187,7 @@ class S3:
         )
 
     def kill(self) -> None:
-        """As a failing machine does; its sockets are left behind, so they are removed."""
+        """End as a failing machine does; the sockets that are left behind are removed."""
         self.server.stop(signal.SIGKILL)
         for port in self.ports:
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
@@ -241,7 +241,7 @@ class PostgreSQL:
         return process.stdout
 
     def _sql(self, statement: str, name: str = "postgres") -> str:
-        """As a role, in the database that has its name."""
+        """Run a statement as a role, in the database of the same name."""
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", name, "-d", name]
         return self._run("psql", *where, "-At", "-c", statement)
 
@@ -255,7 +255,7 @@ class PostgreSQL:
 
 
 class PrefectServer:
-    """`prefect server start` on a port of its own."""
+    """A process of `prefect server start` on a free port."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         (port,) = free_ports(1)
@@ -267,7 +267,7 @@ class PrefectServer:
         self.start()
 
     def start(self) -> None:
-        """Also after a stop: with the same database, at the same address."""
+        """Start, also after a stop: the database and the address stay."""
         self.server = self.run()
         try:
             until(lambda: self.status("/health") == 200, "the Prefect server", 120)
@@ -276,7 +276,7 @@ class PrefectServer:
             raise
 
     def status(self, path: str, method: str = "GET") -> int:
-        """The status with which a request without credentials is answered."""
+        """The status of the answer to a request without credentials."""
         request = urllib.request.Request(self.url + path, method=method, data=b"{}" if method == "POST" else None)
         request.add_header("Content-Type", "application/json")
         try:

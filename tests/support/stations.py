@@ -83,7 +83,7 @@ class LocalStation:
         return self.http.get(path).raise_for_status().json()
 
     def start(self, name: str, run_name: str | None = None, **parameters: Any) -> str:
-        """A run of a deployment, as the UI's form makes it."""
+        """Start a run of a deployment as the UI's form does; returns its id."""
         deployment = self.get(f"/deployments/name/{name}")["id"]
         content = {"parameters": parameters} | ({"name": run_name} if run_name else {})
         return str(self.post(f"/deployments/{deployment}/create_flow_run", **content)["id"])
@@ -93,7 +93,7 @@ class LocalStation:
         return run
 
     def ended(self, identifier: str, patience: float = PATIENCE) -> dict[str, Any]:
-        """The run once it is over."""
+        """Wait for the end of a run, and return it."""
         wait_until(lambda: self.run(identifier)["state_type"] in ENDED, patience)
         return self.run(identifier)
 
@@ -107,13 +107,13 @@ class LocalStation:
         return self.start("retrain/retrain", recipe="smollm2-135m", overrides=[*self.settings, *more])
 
     def training(self, seed: int) -> tuple[str, list[dict[str, Any]]]:
-        """A retraining whose child on the GPU pool trains on and on: its id, and its children."""
+        """Start a retraining whose child on the GPU pool keeps training: its id, and its children."""
         parent = self.retrain("train.max_steps=100000", "train.learning_rate=1e-9", f"train.seed={seed}")
         wait_until(lambda: [run for run in self.children(parent) if run["state_type"] == "RUNNING"])
         return parent, self.children(parent)
 
     def processes(self) -> list[psutil.Process]:
-        """Whatever runs with this station's environment."""
+        """Every process that has this station's environment."""
         processes = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
@@ -138,7 +138,7 @@ class LocalStation:
             self.http.put(f"/automations/{automation['id']}", json=content).raise_for_status()
 
     def hasten(self, name: str, seconds: float) -> float:
-        """Have an automation wait for so long only, until the next `up`. Returns how long it would have waited."""
+        """Shorten the wait of an automation until the next `up`; returns the former number of seconds."""
         (automation,) = [a for a in self.post("/automations/filter") if a["name"] == f"dialogsum: {name}"]
         content = {key: automation[key] for key in ("name", "description", "enabled", "actions")}
         content["trigger"] = automation["trigger"] | {"within": seconds}
@@ -146,7 +146,7 @@ class LocalStation:
         return float(automation["trigger"]["within"])
 
     def errors(self, run: str) -> list[str]:
-        """What the log of a run, its tasks included, has at level ERROR or above."""
+        """Messages at level ERROR or above in the log of a run and of its tasks."""
         entries = self.post("/logs/filter", logs={"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}, limit=200)
         return [entry["message"] for entry in entries]
 

@@ -1,4 +1,4 @@
-"""Training as the tests start it: rows, specs, the stage, its worker process, and a loop that can be killed."""
+"""Short trainings: rows, specs, the stage, its worker process, and the loop alone."""
 
 import json
 import os
@@ -54,13 +54,13 @@ def run_stage(stage: Stage, spec: Record, runtime: dict[str, Any] | None = None,
 
 
 def formatted_rows(data: Path) -> Artifact:
-    """Rows for training from a folder with data."""
+    """The artifact with the rows for training that a folder's data give."""
     dataset = run_stage(DOWNLOAD, DownloadSpec(data=resolve_data(DataConfig(source=str(data)))))
     return run_stage(FORMAT, FormatSpec(rows="train", template="Summarize.\n\n{dialogue}"), dataset=dataset)
 
 
 def train_spec(model: Path, quantization: str = "none", **settings: Any) -> TrainSpec:
-    """A recipe that trains in a second: four steps of four rows."""
+    """The spec of a training that takes a second: four steps of four rows."""
     small = {"max_steps": 4, "batch_size": 4, "max_length": 256, "learning_rate": 1e-2, "evaluations": 2}
     return TrainSpec(
         model=resolve_model(ModelConfig(source=str(model))),
@@ -85,7 +85,7 @@ def run_to_end(loop: Loop) -> tuple[torch.Tensor, list[dict[str, Any]]]:
 
 
 def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings: Any) -> Path:
-    """What tasks/train.py writes for its worker."""
+    """Write the config that tasks/train.py writes for its worker."""
     rows, spec = formatted_rows(data), train_spec(models["llama"], **{"max_steps": 12, "evaluations": 2} | settings)
     for name in ("out", "work"):
         (folder / name).mkdir(parents=True)

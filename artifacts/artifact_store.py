@@ -1,24 +1,23 @@
-"""The artifact store: the only code that decides where a payload lies and whether it is whole.
+"""The artifact store: the only code that decides where a payload is kept and whether it is intact.
 
-    <store>/3_train/<name>_<key8>/payload/…      what the stage wrote
-    <store>/3_train/<name>_<key8>/manifest.json  written last; its presence means that the payload is whole
-    <store>/results/<key>                        Prefect's records, JSON
-    <store>/champions/<base model>/<number>.json who is champion: one file a change, never rewritten
-    <store>/runs/<run>.json, pins/<artifact>     who needs what (artifacts/retention.py)
-    <store>/jobs/<artifact id>.json              all that it takes to make an artifact again (tasks/execution/sharding.py)
-    <store>/parts/<stage>-<key>/…                parts of one that several machines make together, until it is whole
+    <store>/3_train/<name>_<key8>/payload/…      the files that the stage wrote
+    <store>/3_train/<name>_<key8>/manifest.json  written last; its presence means that the payload is complete
+    <store>/results/<key>                        Prefect's result records, JSON
+    <store>/champions/<base model>/<number>.json the champion log: one file per change, never rewritten
+    <store>/runs/<run>.json, pins/<artifact>     artifacts that must be kept (artifacts/retention.py)
+    <store>/jobs/<artifact id>.json              everything needed to make an artifact again (tasks/execution/job.py)
+    <store>/parts/<stage>-<key>/…                parts made by several machines (tasks/execution/sharding.py)
 
-The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). Nothing in the store records the root, so
-a store can be moved. Scratch (half-made payloads, locks) lies inside a local store and beside a remote one.
+The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). No file in the store contains the root, so
+a store can be moved. Scratch (unfinished payloads, locks) lies inside a local store and beside a remote one.
 """
 
 import contextlib
 import json
 import os
-import re
 import uuid
 from collections.abc import Container, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +25,42 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 from upath import UPath
 
-from artifacts.backend import Place, sha256_of
+from artifacts.artifact_path import (
+    STAGE_NUMBERS,
+    artifact_folder,
+    artifact_id,
+    checked_folder,
+    is_artifact_folder,
+    is_file_name,
+    split_id,
+    stage_folder,
+)
+from artifacts.atomic_files import sha256_of
+from artifacts.backend import StorageBackend
 from artifacts.cache_key import Identity
-from artifacts.errors import RequestError, StageError, nearest, one_line, writing
-from artifacts.local_backend import LocalPlace
-from artifacts.manifest import FileSeal, InputRef, Made, Manifest, content_digest, seal_of
-from artifacts.remote_backend import RemotePlace
+from artifacts.errors import RequestError, StageError, translate_disk_errors
+from artifacts.local_backend import LocalBackend
+from artifacts.manifest import (
+    MANIFEST_FORMAT,
+    FileDigest,
+    InputRef,
+    Manifest,
+    Provenance,
+    checksum_of,
+    content_digest,
+)
+from artifacts.remote_backend import RemoteBackend
+from artifacts.side_files import SideFiles
+from artifacts.text import did_you_mean, one_line
+from artifacts.timestamps import after, timestamp_now
 from artifacts.user_paths import project_folder, user_path
 
-NUMBERS = {"download": 1, "format": 2, "train": 3, "generate": 4, "score": 5, "report": 6, "promote": 7}
-FORMAT = 1
-_ID = re.compile(rf"({'|'.join(NUMBERS)})-([0-9a-f]{{8}})")
-_RELATIVE = re.compile(rf"[1-9]_({'|'.join(NUMBERS)})/[A-Za-z0-9.-]{{1,80}}_[0-9a-f]{{8}}")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
+CLOCK_SKEW = timedelta(days=1)
+"""By how much the clocks of machines that share a store may differ."""
 
 
 class DamageError(ValueError):
-    """An artifact is there but not whole; the message says which file and how."""
+    """An artifact exists but is not intact; the message names the file and the damage."""
 
 
 class Store:
@@ -56,193 +74,195 @@ class Store:
         try:
             self.root = UPath(root)
             self.is_local = self.root.protocol in ("", "file", "local")
-            if not self.is_local:  # a listing that is remembered would hide what another machine has made since
+            if not self.is_local:  # a cached listing would hide artifacts that another machine has published since
                 self.root = UPath(root, use_listings_cache=False)
-                self.place: Place = RemotePlace(self.root)
+                self.backend: StorageBackend = RemoteBackend(self.root)
         except Exception as error:  # unknown scheme, or a known one without its package
             raise RequestError(
-                f"DIALOGSUM_STORE: {one_line(root, 80)!r} is no path or known URI ({one_line(error, 100)})"
+                f"DIALOGSUM_STORE: {one_line(root, 80)!r} is neither a path nor a known URI ({one_line(error, 100)})"
             ) from error
         if self.is_local:
             self.root = UPath(user_path(self.root.path, "DIALOGSUM_STORE").resolve())
-            self.place = LocalPlace(Path(self.root.path))
+            self.backend = LocalBackend(Path(self.root.path))
+        self.side_files = SideFiles(self.backend)
 
     @classmethod
     def current(cls) -> "Store":
-        """The store that DIALOGSUM_STORE names; one object a root, so that bytes are hashed once a process."""
+        """The store that DIALOGSUM_STORE names; one object per root, so that bytes are hashed once per process."""
         root = os.environ.get("DIALOGSUM_STORE") or str(project_folder() / "artifacts" / "store")
-        if root not in _OPEN:
-            _OPEN[root] = cls(root)
-        return _OPEN[root]
-
-    # -- where things lie
+        if root not in _OPEN_STORES:
+            _OPEN_STORES[root] = cls(root)
+        return _OPEN_STORES[root]
 
     @property
     def scratch(self) -> Path:
-        """Local folder for half-made things."""
-        return self.place.scratch
+        """Local folder for unfinished work and locks."""
+        return self.backend.scratch
 
-    @staticmethod
-    def relative(stage: str, name: str, key: str) -> str:
-        """Folder of an artifact in the store, made from its identity alone."""
-        safe = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:60] or stage
-        return f"{NUMBERS[stage]}_{stage}/{safe}_{key[:8]}"
-
-    def absolute(self, relative: str) -> str:
-        """A path or URI that a person can open."""
-        return f"{self.place.name}/{_checked(relative)}"
+    def absolute(self, folder: str) -> str:
+        """The path or URI of an artifact's folder, for people."""
+        return f"{self.backend.name}/{checked_folder(folder)}"
 
     # -- reading
 
-    def manifest(self, relative: str) -> Manifest | None:
-        """The manifest at a folder, or None where there is none. DamageError where it does not read or is altered."""
+    def manifest(self, folder: str) -> Manifest | None:
+        """The manifest in a folder, or None if there is none. DamageError if it cannot be parsed or was altered."""
         try:
-            text = self.place.read(f"{_checked(relative)}/manifest.json")
+            text = self.backend.read(f"{checked_folder(folder)}/manifest.json")
         except IsADirectoryError:
             raise DamageError("manifest.json is a folder") from None
-        return None if text is None else self._read_manifest(relative, text)
+        return None if text is None else self._parse_manifest(folder, text)
 
-    def _read_manifest(self, relative: str, text: bytes) -> Manifest:
+    def _parse_manifest(self, folder: str, text: bytes) -> Manifest:
         try:
             content = json.loads(text)
-            whole = content["seal"] == seal_of(content)
+            intact = content["seal"] == checksum_of(content)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DamageError(f"manifest.json does not read: {one_line(error, 120)}") from error
-        if not whole:
-            raise DamageError("manifest.json was altered: its seal does not match")
-        if content.get("format") != FORMAT:
+            raise DamageError(f"manifest.json could not be parsed: {one_line(error, 120)}") from error
+        if not intact:
+            raise DamageError("manifest.json was altered: its checksum does not match")
+        if content.get("format") != MANIFEST_FORMAT:
             raise RequestError(
-                f"{self.absolute(relative)} was written by another version of this project (format "
-                f"{content.get('format')}, this is {FORMAT}): use that version, or another DIALOGSUM_STORE"
+                f"{self.absolute(folder)} was written by another version of this project (format "
+                f"{content.get('format')}, this is {MANIFEST_FORMAT}): use that version, or another DIALOGSUM_STORE"
             )
         try:
             manifest = Manifest.model_validate(content)
         except ValidationError as error:
-            raise DamageError(f"manifest.json does not read: {one_line(error, 120)}") from error
-        if manifest.path != relative:
-            raise DamageError(f"manifest.json is of {manifest.path}")
-        if not all(_FILE_NAME.fullmatch(name) for name in manifest.files):
+            raise DamageError(f"manifest.json could not be parsed: {one_line(error, 120)}") from error
+        if manifest.path != folder:
+            raise DamageError(f"manifest.json belongs to {manifest.path}")
+        if not all(is_file_name(name) for name in manifest.files):
             raise DamageError("manifest.json names a file outside its payload")
         if manifest.digest != content_digest(manifest.files, manifest.inputs):
-            raise DamageError("manifest.json names a digest that is not of its files")
+            raise DamageError("manifest.json has a digest that does not match its files")
         return manifest
 
-    def verified(self, relative: str) -> Manifest:
-        """The manifest of a whole artifact, every payload byte checked. DamageError says what is wrong."""
-        manifest = self.manifest(relative)
+    def verified(self, folder: str) -> Manifest:
+        """The manifest of an intact artifact: every payload byte is checked. DamageError names the damage."""
+        manifest = self.manifest(folder)
         if manifest is None:
-            raise DamageError(f"no artifact at {relative}")
-        payload = f"{relative}/payload"
-        found = self.place.entries(payload)
-        for name, seal in manifest.files.items():
-            if name not in found:
+            raise DamageError(f"there is no artifact at {folder}")
+        payload = f"{folder}/payload"
+        entries = self.backend.entries(payload)
+        for name, expected in manifest.files.items():
+            if name not in entries:
                 raise DamageError(f"payload file {name} is missing")
-            if found[name].size != seal.bytes:
-                raise DamageError(f"payload file {name} has {found[name].size} bytes, not {seal.bytes}")
-            if self.place.sha256(f"{payload}/{name}", found[name]) != seal.sha256:
+            if entries[name].size != expected.bytes:
+                raise DamageError(f"payload file {name} has {entries[name].size} bytes, not {expected.bytes}")
+            if self.backend.sha256(f"{payload}/{name}", entries[name]) != expected.sha256:
                 raise DamageError(f"payload file {name} was altered: its sha256 differs")
-        if extra := set(found) - set(manifest.files):
-            raise DamageError(f"payload holds a file that the stage did not write: {sorted(extra)[0]}")
+        if extra := set(entries) - set(manifest.files):
+            raise DamageError(f"the payload contains a file that the stage did not write: {sorted(extra)[0]}")
         return manifest
 
-    def payload(self, relative: str) -> Path:
-        """A local folder with the verified payload; a remote one is copied to scratch first."""
-        manifest = self.verified(relative)
-        return self.place.fetch(relative, manifest.digest, manifest.files)
+    def payload(self, folder: str) -> Path:
+        """A local folder with the verified payload; a remote payload is copied to scratch first."""
+        manifest = self.verified(folder)
+        return self.backend.fetch(folder, manifest.digest, manifest.files)
 
     def folders(self, stage: str | None = None) -> list[str]:
-        """Relative folders of all artifacts, whole or not."""
-        wanted = [f"{number}_{name}" for name, number in NUMBERS.items() if stage in (None, name)]
-        found = [f"{folder}/{entry}" for folder in wanted for entry in self.place.entries(folder)]
-        return sorted(relative for relative in found if _RELATIVE.fullmatch(relative))
+        """Relative folders of all artifacts, or of those of one stage, complete or not."""
+        stages = [stage_folder(name) for name in STAGE_NUMBERS if stage in (None, name)]
+        folders = [f"{parent}/{entry}" for parent in stages for entry in self.backend.entries(parent)]
+        return sorted(folder for folder in folders if is_artifact_folder(folder))
 
-    def latest(self, stage: str, most: int) -> list[Manifest]:
-        """The artifacts of a stage that the disk calls newest, or all where it keeps no times of folders."""
-        entries = self.place.entries(f"{NUMBERS[stage]}_{stage}")
-        times = sorted((entry.changed for entry in entries.values()), reverse=True)
-        since = times[min(most, len(times)) - 1] if times else 0.0
-        return self.manifests(
-            stage, {id_of(f"{NUMBERS[stage]}_{stage}/{name}") for name, e in entries.items() if e.changed >= since}
-        )
+    def latest(self, stage: str, count: int) -> list[Manifest]:
+        """At least the `count` artifacts of a stage that changed last, oldest first."""
+        times = self._change_times(stage)
+        since = sorted(times.values(), reverse=True)[:count]
+        return self.manifests(stage, {artifact for artifact, changed in times.items() if changed >= since[-1]})
+
+    def _change_times(self, stage: str) -> dict[str, float]:
+        """Artifact id -> when its folder last changed, seconds since 1970."""
+        parent = stage_folder(stage)
+        entries = self.backend.entries(parent)
+        if not all(entry.changed for entry in entries.values()):  # object stores keep times of files only
+            entries = self.backend.files(parent)
+        times: dict[str, float] = {}
+        for path, entry in entries.items():
+            artifact = artifact_id(f"{parent}/{path.split('/')[0]}")
+            times[artifact] = max(entry.changed, times.get(artifact, 0.0))
+        return times
 
     def manifests(self, stage: str | None = None, ids: Container[str] | None = None) -> list[Manifest]:
-        """All artifacts, or those of `ids`, whose manifest reads, oldest first; payloads are not checked."""
-        folders = [relative for relative in self.folders(stage) if ids is None or id_of(relative) in ids]
-        texts = self.place.read_all(f"{relative}/manifest.json" for relative in folders)
-        found = []
+        """All artifacts, or those in `ids`, with a readable manifest, oldest first; payloads are not checked."""
+        folders = [folder for folder in self.folders(stage) if ids is None or artifact_id(folder) in ids]
+        texts = self.backend.read_all(f"{folder}/manifest.json" for folder in folders)
+        manifests = []
         for path, text in texts.items():
             with contextlib.suppress(DamageError):
-                found.append(self._read_manifest(path.removesuffix("/manifest.json"), text))
-        return sorted(found, key=lambda m: (m.made.at, m.id))
+                manifests.append(self._parse_manifest(path.removesuffix("/manifest.json"), text))
+        return sorted(manifests, key=lambda m: (m.provenance.at, m.id))
 
-    def next_moment(self, stage: str) -> str:
-        """UTC now; or, where the clock was set back, just after the newest artifact of the stage: it has to sort after it."""
-        moments = [now()]
-        # ValueError: there is none; RequestError: one is of another version, which is no reason to lose what was made
-        with contextlib.suppress(RequestError, ValueError):
-            newest = max(manifest.made.at for manifest in self.manifests(stage))
-            moments.append(
-                (datetime.fromisoformat(newest) + timedelta(microseconds=1)).isoformat(timespec="microseconds")
-            )
-        return max(moments)
+    def next_timestamp(self, stage: str) -> str:
+        """UTC now or, if the clock was set back, a time just after the newest artifact, so that the next sorts last.
+
+        Reads only manifests that changed within CLOCK_SKEW or, by this clock, in the future: all others are older.
+        """
+        now = timestamp_now()
+        since = datetime.fromisoformat(now).timestamp() - CLOCK_SKEW.total_seconds()
+        recent = {artifact for artifact, changed in self._change_times(stage).items() if changed >= since}
+        # RequestError: another version wrote one of them, which is no reason to lose the finished work
+        with contextlib.suppress(RequestError):
+            if recent and (manifests := self.manifests(stage, recent)):
+                return max(now, after(manifests[-1].provenance.at))
+        return now
 
     def by_id(self, artifact: str) -> Manifest:
         """The manifest of an artifact id such as `train-1a2b3c4d`. RequestError for any other text."""
-        match = _ID.fullmatch(artifact)
-        if not match:
-            raise RequestError(
-                f"{artifact!r} is not an artifact id (expected <stage>-<8 hex digits>; see `dialogsum show`)"
-            )
-        stage, key8 = match.groups()
+        stage, key8 = split_id(artifact)
         folders = self.folders(stage)
-        for relative in folders:
-            if relative.endswith(f"_{key8}"):
+        for folder in folders:
+            if folder.endswith(f"_{key8}"):
                 try:
-                    manifest = self.manifest(relative)
+                    manifest = self.manifest(folder)
                 except DamageError as error:
                     raise RequestError(f"{artifact} is damaged: {error}; rerun its stage") from error
                 if manifest is not None:
                     return manifest
-        known = [id_of(relative) for relative in folders]
-        raise RequestError(f"no artifact {artifact} in {self.root}{nearest(artifact, known) if known else ''}")
+        known = [artifact_id(folder) for folder in folders]
+        hint = did_you_mean(artifact, known) if known else ""
+        raise RequestError(f"there is no artifact {artifact} in {self.root}{hint}")
 
     # -- writing
 
     def check_writable(self) -> None:
-        """Write, read and delete a probe. RequestError if any of it fails."""
+        """Write, read and delete a probe file. RequestError if any of these fails."""
         probe = f".probe-{uuid.uuid4().hex}"
         try:
-            self.place.prepare()
-            self.place.write(probe, b"dialogsum")
-            ok = self.place.read(probe) == b"dialogsum"
-            self.place.delete(probe)
+            self.backend.prepare()
+            self.backend.write(probe, b"dialogsum")
+            unchanged = self.backend.read(probe) == b"dialogsum"
+            self.backend.delete(probe)
             self.scratch.mkdir(parents=True, exist_ok=True)
         except (RequestError, StageError) as error:
             raise RequestError(str(error)) from error
         except OSError as error:
             raise RequestError(
-                f"the store {self.root} cannot be written ({one_line(error, 160)}): mend it or set DIALOGSUM_STORE to another"
+                f"the store {self.root} cannot be written ({one_line(error, 160)}): fix its permissions, or point "
+                "DIALOGSUM_STORE to another store"
             ) from error
-        if not ok:
+        if not unchanged:
             raise RequestError(
-                f"the store {self.root} returned other bytes than were written: set DIALOGSUM_STORE to another"
+                f"the store {self.root} returned other bytes than were written: point DIALOGSUM_STORE to another store"
             )
 
     @contextlib.contextmanager
-    def alone(self, stage: str, key: str) -> Iterator[Path]:
-        """The only process at work on this key (on this host); yields its scratch folder, kept from run to run.
+    def lock(self, stage: str, key: str) -> Iterator[Path]:
+        """Wait until no other process on this host works on this key, and yield its scratch folder.
 
-        The lock is the kernel's, so it ends with its holder.
+        The folder is kept from run to run. The kernel releases the lock when its holder dies.
         """
         folder = self.scratch / f"{stage}-{key}"
-        with writing(folder):
+        with translate_disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(str(folder.with_suffix(".lock"))):
-                folder.mkdir(parents=True, exist_ok=True)  # the holder before us may have cleared it
+                folder.mkdir(parents=True, exist_ok=True)  # the previous holder may have removed it
                 yield folder
 
     def is_busy(self, stage: str, key: str) -> bool:
-        """Whether a process on this host is at work on this key."""
+        """Whether a process on this host works on this key."""
         lock = (self.scratch / f"{stage}-{key}").with_suffix(".lock")
         try:
             if lock.exists():
@@ -256,84 +276,40 @@ class Store:
         out: Path,
         *,
         stage: str,
-        of: str | None,
+        variant: str | None,
         name: str,
         key: str,
         rows: int,
         identity: Identity,
         inputs: dict[str, InputRef],
         facts: dict[str, Any],
-        made: Made,
+        provenance: Provenance,
     ) -> Manifest:
-        """Seal the files in `out` and move them into the store, the manifest last."""
+        """Hash the files in `out` and move them into the store, the manifest last."""
         files = {}
         for file in sorted(out.iterdir()):
-            if not file.is_file() or file.is_symlink() or not _FILE_NAME.fullmatch(file.name):
+            if not file.is_file() or file.is_symlink() or not is_file_name(file.name):
                 raise StageError(f"{stage} left {file.name!r} in its output; expected plain files only")
-            files[file.name] = FileSeal(bytes=file.stat().st_size, sha256=sha256_of(file))
+            files[file.name] = FileDigest(bytes=file.stat().st_size, sha256=sha256_of(file))
         if not files:
-            raise StageError(f"{stage} wrote nothing")
-        relative = self.relative(stage, name, key)
+            raise StageError(f"{stage} produced no files")
+        folder = artifact_folder(stage, name, key)
         manifest = Manifest(
-            format=FORMAT, id=f"{stage}-{key[:8]}", stage=stage, of=of, key=key, digest=content_digest(files, inputs),
-            path=relative, rows=rows, identity=identity, inputs=inputs, files=files, facts=facts, made=made,
-        ).sealed()  # fmt: skip
-        self.place.publish(out, relative, manifest.model_dump_json(indent=1).encode())
+            id=artifact_id(folder),
+            stage=stage,
+            variant=variant,
+            key=key,
+            digest=content_digest(files, inputs),
+            path=folder,
+            rows=rows,
+            identity=identity,
+            inputs=inputs,
+            files=files,
+            facts=facts,
+            provenance=provenance,
+        ).with_checksum()
+        self.backend.publish(out, folder, manifest.model_dump_json(indent=1).encode())
         return manifest
 
-    # -- small things beside the artifacts: Prefect's records, the champions, who needs what
 
-    def read(self, *parts: str) -> bytes | None:
-        """Bytes of a small file beside the artifacts, or None."""
-        return self.place.read(_small(parts))
-
-    def write(self, content: bytes, *parts: str) -> None:
-        """Write a small file beside the artifacts, whole or not at all."""
-        self.place.write(_small(parts), content)
-
-    def create(self, content: bytes, *parts: str) -> bool:
-        """Write a small file that is not there yet, whole or not at all; False if it is there, whoever was first."""
-        return self.place.create(_small(parts), content)
-
-    def delete(self, *parts: str) -> None:
-        """Remove a small file beside the artifacts, if it is there."""
-        self.place.delete(_small(parts))
-
-    def names(self, *parts: str) -> list[str]:
-        """Names of the small files in a folder beside the artifacts, sorted; none where there is no folder."""
-        return sorted(name for name in self.place.entries(_small(parts)) if not name.startswith("."))
-
-    def read_all(self, *parts: str) -> dict[str, bytes]:
-        """The small files in such a folder by name, sorted."""
-        folder = _small(parts)
-        found = self.place.read_all(f"{folder}/{name}" for name in self.names(*parts))
-        return {path.removeprefix(f"{folder}/"): found[path] for path in sorted(found)}
-
-    def remove(self, *parts: str) -> None:
-        """Remove a folder of small files beside the artifacts, if it is there."""
-        self.place.remove(_small(parts))
-
-
-_OPEN: dict[str, Store] = {}
-
-
-def id_of(relative: str) -> str:
-    """Folder of an artifact in the store -> its id."""
-    return f"{relative.split('/')[0][2:]}-{relative[-8:]}"
-
-
-def now() -> str:
-    """UTC now, ISO 8601 with microseconds: sorts as text."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def _checked(relative: str) -> str:
-    if not _RELATIVE.fullmatch(relative):
-        raise RequestError(f"{relative!r} is not the folder of an artifact (expected <n>_<stage>/<name>_<key8>)")
-    return relative
-
-
-def _small(parts: tuple[str, ...]) -> str:
-    if not all(_FILE_NAME.fullmatch(part) for part in parts):
-        raise RequestError(f"{'/'.join(parts)!r} is not a name in the store")
-    return "/".join(parts)
+_OPEN_STORES: dict[str, Store] = {}

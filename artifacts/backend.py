@@ -1,71 +1,65 @@
-"""Where a store lies: what it asks of a local disk (artifacts/local_backend.py) and of an object store (artifacts/remote_backend.py)."""
+"""StorageBackend: what a store needs from a local disk (local_backend.py) or an object store (remote_backend.py)."""
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from artifacts.manifest import FileSeal
+from artifacts.manifest import FileDigest
 
 
 class Entry(NamedTuple):
-    """One name in a folder, as a listing tells it."""
+    """One name in a folder listing."""
 
     size: int
+    """Bytes; -1 for a dangling link."""
     changed: float
-    """Seconds since 1970."""
+    """Time of the last change, seconds since 1970; 0.0 if the backend keeps none."""
     stamp: str | None
-    """The same as long as nobody wrote to the file; None where the place cannot tell."""
+    """Stays the same as long as nobody writes to the file; None if the backend cannot tell."""
 
 
-class Place(Protocol):
-    """Files under one root. Paths are relative to it, with forward slashes; what is not there is None or empty."""
+class StorageBackend(Protocol):
+    """Files under one root. Paths are relative to it, with forward slashes; missing files are None or left out."""
 
     name: str
     """The root, as people know it."""
 
     @property
     def scratch(self) -> Path:
-        """Local folder for half-made things."""
+        """Local folder for unfinished work."""
 
     def prepare(self) -> None:
-        """Make ready for the first write."""
+        """Get ready for the first write."""
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file."""
 
     def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """Those of several, in any order; absent ones are left out."""
+        """The bytes of several files, in any order; missing ones are left out."""
 
     def write(self, path: str, content: bytes) -> None:
-        """Replace a file, whole or not at all."""
+        """Create or replace a file atomically."""
 
     def create(self, path: str, content: bytes) -> bool:
-        """Write a file that is not there yet, whole or not at all; False if it is there, whoever was first."""
+        """Create a file atomically. False if it exists already; of several creators exactly one gets True."""
 
     def delete(self, path: str) -> None:
-        """Remove a file; nothing happens if it is gone."""
+        """Delete a file, if it exists."""
 
     def entries(self, folder: str) -> dict[str, Entry]:
-        """What is in a folder."""
+        """Files and folders directly in a folder, by name."""
 
     def files(self, folder: str) -> dict[str, Entry]:
-        """All files below a folder, by their path under it."""
+        """All files below a folder, by their path relative to it."""
 
     def sha256(self, path: str, entry: Entry) -> str:
-        """Digest of a file; read again only if it may have changed."""
+        """Digest of a file, which is read again only if it may have changed."""
 
     def publish(self, out: Path, folder: str, manifest: bytes) -> None:
-        """Move the files in `out` to the folder's payload, replacing what is there; the manifest comes last."""
+        """Move the files in `out` to the folder's payload, replacing the old ones; the manifest is written last."""
 
-    def fetch(self, folder: str, digest: str, files: dict[str, FileSeal]) -> Path:
-        """A local folder with the payload of a folder, which was just verified."""
+    def fetch(self, folder: str, digest: str, files: dict[str, FileDigest]) -> Path:
+        """A local folder with the payload of an artifact that was just verified."""
 
     def remove(self, folder: str) -> None:
-        """Remove a folder with all that is in it, its manifest first."""
-
-
-def sha256_of(file: Path) -> str:
-    """sha256 of a local file, 64 hex digits."""
-    with file.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+        """Delete a folder with everything in it, its manifest first."""

@@ -1,9 +1,9 @@
-"""Who is champion of a base model, and who was: a log in the store that only grows.
+"""The champion log: which adapter is champion of a base model, and which were before. It only grows.
 
     <store>/champions/<base model, 12 hex digits>/000001.json, 000002.json, …
 
-The highest number is in force. A change claims the next number, which a store gives away once: of two retrainings that
-finish together one is told that the champion has changed meanwhile, and compares again.
+The highest number is in force. A change creates the file with the next number, which only one process can do: of two
+retrainings that finish together, the other one is told that the champion has changed, and compares again.
 """
 
 import json
@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from artifacts.artifact_store import Store, now
-from artifacts.errors import RequestError, one_line
-from artifacts.manifest import Record
+from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
+from artifacts.record import Record
+from artifacts.text import one_line
+from artifacts.timestamps import timestamp_now
 
 
 class Champion(Record):
-    """An adapter together with the way of asking it that it was judged by."""
+    """An adapter together with the prompt and decoding settings that it was evaluated with."""
 
     adapter: str
     template: str
@@ -28,41 +30,42 @@ class Champion(Record):
 
 
 class Change(Record):
-    """One entry of the log: who is champion from then on."""
+    """One entry of the log: a new champion."""
 
     number: int
     at: str
     """UTC time, ISO 8601."""
     action: Literal["promoted", "rolled back"]
     champion: Champion | None
-    """None after the only one was rolled back."""
+    """None after the only champion was rolled back."""
     scores: str | None
-    """The score artifact that it was judged by."""
+    """Id of the score artifact that promoted it."""
     run: str
 
 
 class Rollback(Record):
-    """An adapter that was champion until a person rolled it back."""
+    """The rollback of a champion by a person."""
 
     adapter: str
     at: str
     """UTC time, ISO 8601."""
     reinstated: str | None = None
-    """When it was promoted again, if it was."""
+    """When the adapter was promoted again, if it was."""
 
 
 class Champions:
-    """The log of one base model, as it stood when it was read."""
+    """The log of one base model, as of when it was read. RequestError if an entry cannot be parsed."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, store: Store, base: str) -> None:
+        self.store = store
         self.folder = ("champions", base[:12])
-        self.changes = [self._read(name, text) for name, text in Store.current().read_all(*self.folder).items()]
+        self.changes = [self._read(name, text) for name, text in store.side_files.read_all(*self.folder).items()]
         self.stack: list[tuple[Champion, str | None]] = []
-        """Who is in force, last, after those it replaced, each with the scores it was judged by."""
+        """The champions that a rollback would restore, oldest first, the current one last, each with its score artifact."""
         self.withdrawn: dict[str, str] = {}
-        """Adapter -> when it was rolled back: no gate puts it in force again by itself."""
+        """Adapter -> when it was rolled back: the gate does not promote it again by itself."""
         self.rollbacks: list[Rollback] = []
-        """Every one, oldest first, also where the adapter was promoted again."""
+        """All rollbacks, oldest first, also of adapters that were promoted again."""
         for change in self.changes:
             if change.action == "promoted" and change.champion is not None:
                 adapter = change.champion.adapter
@@ -77,47 +80,50 @@ class Champions:
 
     @property
     def current(self) -> Champion | None:
-        """Who is in force."""
+        """The champion in force."""
         return self.stack[-1][0] if self.stack else None
 
     def withdrawn_at(self, candidate: Champion) -> str | None:
-        """When a candidate's adapter was rolled back; None if it was not, or is in force all the same, as it was before."""
+        """When the candidate's adapter was rolled back; None if it never was or if the candidate is champion."""
         return None if candidate == self.current else self.withdrawn.get(candidate.adapter)
 
     def rival(self, candidate: Champion) -> Champion | None:
-        """Whom a candidate has to beat: the champion, or the one it replaced if the candidate is champion already.
+        """The champion that a candidate has to beat; for the current champion, the one that it replaced.
 
-        So an unchanged retraining is compared as it was the first time, and nothing has to be computed again.
+        So an unchanged retraining is compared as it was the first time, and nothing is computed again.
         """
         others = [champion for champion, _ in self.stack if champion != candidate]
         return others[-1] if others else None
 
     def promote(self, champion: Champion, scores: str, run: str) -> bool:
-        """Put a champion in force; False if the log has grown since it was read."""
+        """Make `champion` the champion. False if the log has grown since it was read."""
         return self._append("promoted", champion, scores, run)
 
     def roll_back(self, run: str) -> Champion | None:
-        """Put the one before, or nobody, in force again; returns it. RequestError if nobody is or the log has grown."""
+        """Restore the previous champion (or none) and return it.
+
+        RequestError if there is no champion or the log has grown since it was read.
+        """
         if not self.stack:
-            raise RequestError("there is no champion that could be rolled back (see `dialogsum history`)")
-        before, scores = self.stack[-2] if len(self.stack) > 1 else (None, None)
-        if not self._append("rolled back", before, scores, run):
-            raise RequestError("the champion changed meanwhile: look at `dialogsum history` and roll back again")
-        return before
+            raise RequestError("there is no champion to roll back (see `dialogsum history`)")
+        previous, scores = self.stack[-2] if len(self.stack) > 1 else (None, None)
+        if not self._append("rolled back", previous, scores, run):
+            raise RequestError("the champion has changed meanwhile: see `dialogsum history`, then roll back again")
+        return previous
 
     def _append(
         self, action: Literal["promoted", "rolled back"], champion: Champion | None, scores: str | None, run: str
     ) -> bool:
         number = self.changes[-1].number + 1 if self.changes else 1
-        change = Change(number=number, at=now(), action=action, champion=champion, scores=scores, run=run)
+        change = Change(number=number, at=timestamp_now(), action=action, champion=champion, scores=scores, run=run)
         text = change.model_dump_json(indent=1).encode()
-        return Store.current().create(text, *self.folder, f"{number:06d}.json")
+        return self.store.side_files.create(text, *self.folder, f"{number:06d}.json")
 
     def _read(self, name: str, text: bytes) -> Change:
         try:
             return Change.model_validate(json.loads(text))
         except (ValueError, ValidationError) as error:
             raise RequestError(
-                f"{'/'.join(self.folder)}/{name} in {Store.current().root} does not read ({one_line(error, 80)}): "
-                "remove it and those after it, then promote again"
+                f"{'/'.join(self.folder)}/{name} in {self.store.root} could not be parsed "
+                f"({one_line(error, 80)}): remove it and all later ones, then promote again"
             ) from error

@@ -1,33 +1,45 @@
-"""A check: one finding about an artifact or about this machine, with its state and the sentence that explains it."""
+"""Check: one finding about rows, hardware or services, printed and stored with the artifact that it concerns."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
 
 from artifacts.errors import StageError
 
 CheckState = Literal["ok", "note", "failed"]
+"""`note` is worth knowing but no reason to stop."""
 SYMBOLS: dict[CheckState, str] = {"ok": "✓", "note": "•", "failed": "✗"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding."""
+    """The result of one check."""
 
     name: str
     state: CheckState
-    """`note` is worth knowing and stops nothing; `failed` stops the run."""
     detail: str
+    """The sentence that people read."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """The numbers in that sentence."""
 
     def __str__(self) -> str:
         return f"{SYMBOLS[self.state]} {self.name}: {self.detail}"
 
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """The check whose `as_dict` is `content`, without its figures."""
+        return cls(**content)
+
     def as_dict(self) -> dict[str, str]:
-        return asdict(self)
+        """JSON for people and for the facts of a manifest."""
+        return {"name": self.name, "state": self.state, "detail": self.detail}
+
+    def as_payload(self) -> dict[str, Any]:
+        """JSON for a payload: no sentence, so that rewording it changes no digest."""
+        return {"name": self.name, "state": self.state, "figures": dict(self.figures)}
 
 
-def refuse_failed(checks: Sequence[Check]) -> None:
-    """Raise a StageError that names every failed check."""
-    failed = [check for check in checks if check.state == "failed"]
-    if failed:
+def refuse_failed(checks: Iterable[Check]) -> None:
+    """StageError that names the failed checks, if there are any."""
+    if failed := [check for check in checks if check.state == "failed"]:
         raise StageError("checks before training failed: " + "; ".join(f"{c.name}: {c.detail}" for c in failed))

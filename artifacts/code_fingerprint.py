@@ -1,8 +1,9 @@
-"""What the code of a stage is, so that an edited helper is never answered with an old result.
+"""Fingerprints of code, so that a stage whose code was edited is not answered with an old result.
 
-A stage's fingerprint covers its own module and every module of ours that it imports, however far down, as syntax:
-comments, docstrings and layout do not count, so an edited comment retrains nothing. The modules in `PLUMBING` move
-or show things and are left out, each for the reason beside it.
+A stage's fingerprint covers its own module and every module of this project that it imports, directly or not, as
+syntax: comments, docstrings and layout do not count, nor do the texts of a `raise` statement, since a stage that raises
+leaves no artifact. So rewording a comment or an error retrains nothing. The modules in `PLUMBING` are left out, each
+for the reason beside it.
 """
 
 import ast
@@ -14,29 +15,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("artifacts", "tasks", "flows")
 PLUMBING = {
-    "artifacts.errors": "words of messages; a stage that raises leaves no artifact",
-    "artifacts.code_fingerprint": "computes keys; a change of it changes every key by itself",
-    "artifacts.user_paths": "reads names that people give; what they name is identified by its bytes",
-    "artifacts.cache_key": "computes keys; a change of it changes every key by itself",
-    "artifacts.manifest": "describes what was made; `content_digest` decides keys by itself",
-    "artifacts.reasons": "words about why a stage runs; it writes nothing",
-    "artifacts.refs": "receipts; what they point to is checked by digest",
+    "artifacts.artifact_path": "names folders, which are in no payload",
     "artifacts.artifact_store": "moves bytes, which are checked by digest",
-    "artifacts.backend": "what a store asks of the place it lies in",
+    "artifacts.atomic_files": "writes and hashes bytes, which are checked by digest",
+    "artifacts.backend": "declares what a store needs from its backend",
+    "artifacts.cache_key": "computes keys; a change of it changes every key by itself",
+    "artifacts.code_fingerprint": "computes keys; a change of it changes every key by itself",
+    "artifacts.errors": "defines errors; a stage that raises leaves no artifact",
     "artifacts.local_backend": "moves bytes, which are checked by digest",
+    "artifacts.manifest": "describes what was made; `content_digest` decides keys by itself",
+    "artifacts.reasons": "explains why a stage runs; it writes nothing",
+    "artifacts.record": "base class of settings, whose values are in the key",
+    "artifacts.refs": "receipts; what they point to is checked by digest",
     "artifacts.remote_backend": "moves bytes, which are checked by digest",
+    "artifacts.side_files": "moves files that are no part of an artifact",
+    "artifacts.text": "formats messages; they are no part of a payload",
+    "artifacts.timestamps": "writes times, which are in no payload",
+    "artifacts.user_paths": "reads names that people give; what they name is identified by its bytes",
     "tasks.config": "its values are in the key, field by field",
-    "tasks.execution.stage": "calls the stage; adds nothing to what it writes",
+    "tasks.execution": "decides and calls stages; adds nothing to what they write",
     "tasks.registry": "lists the stages, computes nothing",
-    "tasks.workers.launcher": "runs worker processes and follows their events",
-    "tasks.workers.processes": "starts and stops worker processes",
-    "tasks.workers.worker_main": "passes config and result through a worker process",
-    "tasks.workers.standby": "starts a worker process before its work is known",
-    "tasks.workers.standby_main": "imports worker modules and waits for work",
-    "tasks.workers.gpus": "counts GPUs; how many share the work is no identity",
-    "tasks.workers.cpus": "counts cores; the number of threads is no identity",
-    "tasks.workers.events": "progress and log lines of a worker",
+    "tasks.sources.file_digests": "computes digests of outside files, which are in the key",
+    "tasks.sources.hub": "moves bytes, which are checked by digest",
+    "tasks.training.check_messages": "words checks; the payload has their figures only",
+    "tasks.training.throughput": "measures speed and memory, which are true of one copy only",
+    "tasks.workers": "starts worker processes, feeds them and listens to them",
 }
+"""Module, or package with all its modules -> why its code is in no key."""
 
 
 def _module_file(name: str) -> Path | None:
@@ -48,7 +53,7 @@ def _module_file(name: str) -> Path | None:
 
 
 def _imports(tree: ast.AST) -> set[str]:
-    """Names of our own modules that the syntax imports, wherever in the file."""
+    """Names of this project's modules that a file imports, anywhere in it."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -70,12 +75,28 @@ def _plain(node: object) -> object:
 
 
 def _strip_docstrings(tree: ast.AST) -> None:
+    """Remove all bare strings: docstrings, and those under fields and constants."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            # every bare string counts as documentation: those under fields and constants as well
-            kept = [s for s in body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
-            node.body = kept or [ast.Pass()]
+            body = [s for s in node.body if not (isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant))]
+            node.body = body or [ast.Pass()]
+
+
+class _StripTexts(ast.NodeTransformer):
+    """Replaces strings and f-strings by the empty string."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Constant:
+        return ast.Constant("")
+
+
+def _strip_error_texts(tree: ast.AST) -> None:
+    """Remove the texts from the arguments of raised errors."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc.args = [_StripTexts().visit(argument) for argument in node.exc.args]
 
 
 @functools.lru_cache(maxsize=256)
@@ -85,31 +106,38 @@ def _read(file: Path, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     imports = _imports(tree)
     _strip_docstrings(tree)
+    _strip_error_texts(tree)
     return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest(), frozenset(imports)
 
 
-def fingerprint(module: str, resources: Iterable[str] = ()) -> dict[str, str]:
-    """Module or file name -> 16 hex digits of its syntax or bytes, for `module`, all it imports of ours, and `resources`.
+def is_plumbing(module: str) -> bool:
+    """Whether the code of a module is in no key."""
+    return any(module == name or module.startswith(f"{name}.") for name in PLUMBING)
 
-    `resources` are files beside the module's own that the stage reads, such as a template.
+
+def fingerprint(module: str, resources: Iterable[str] = ()) -> dict[str, str]:
+    """Fingerprint of `module`, every module of this project that it imports, and `resources`.
+
+    `resources` are files that the stage reads, such as a template, relative to the folder of the module.
+    Returns name of the module or file -> 16 hex digits of its syntax or bytes.
     """
-    found: dict[str, str] = {}
+    digests: dict[str, str] = {}
     todo = [module]
     while todo:
         name = todo.pop()
-        if name in found or name in PLUMBING or name in PACKAGES:
+        if name in digests or name in PACKAGES or is_plumbing(name):
             continue
         file = _module_file(name)
         if file is None:
-            raise FileNotFoundError(f"no module {name} under {ROOT}")
+            raise FileNotFoundError(f"there is no module {name} under {ROOT}")
         stat = file.stat()
         digest, imports = _read(file, (stat.st_mtime_ns, stat.st_size))
-        found[name] = digest[:16]
+        digests[name] = digest[:16]
         todo.extend(imports)
-    own = _module_file(module)
-    assert own is not None
+    module_file = _module_file(module)
+    assert module_file is not None
     for resource in resources:
-        file = own.parent / resource
+        file = module_file.parent / resource
         stat = file.stat()
-        found[resource] = _read(file, (stat.st_mtime_ns, stat.st_size))[0][:16]
-    return found
+        digests[resource] = _read(file, (stat.st_mtime_ns, stat.st_size))[0][:16]
+    return digests

@@ -1,9 +1,10 @@
-"""Housekeeping: what nobody needs any more, and its removal.
+"""Finds and removes unreferenced artifacts and leftovers of runs that died.
 
-Kept are champions, pins, what runs used or made within some days, and all that these were made from. An artifact loses its
-manifest first, so that a half-removed one is none, and those made from others go before these. A run notes what it will
-use before it looks whether that is there; here the look at the notes comes after the manifest is gone. So either the run
-finds no artifact and makes it again, or its note is seen and the manifest put back.
+Champions, pins, everything that runs used or made within some days, and the lineage of all these are kept. An artifact
+loses its manifest first, so that a half-removed artifact counts as none, and artifacts are removed before those they
+were made from. A run notes the artifacts it will use before it looks for them; here the notes are read again after the
+manifest is deleted. So either the run does not find the artifact and makes it again, or its note is read and the
+manifest is restored.
 """
 
 import shutil
@@ -15,131 +16,131 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from artifacts.artifact_store import Store, id_of
-from artifacts.manifest import Manifest, Record
-from artifacts.retention import before, championed, going_on, held, run_notes, with_lineage
+from artifacts.artifact_path import artifact_id
+from artifacts.artifact_store import Store
+from artifacts.manifest import Manifest
+from artifacts.record import Record
+from artifacts.retention import champion_artifacts, is_active, pinned_or_in_use, run_notes, with_lineage
+from artifacts.timestamps import timestamp_ago
 
-GUARD = timedelta(days=1)
-"""Nothing half-made is taken for abandoned before: somebody may be writing it."""
+MIN_LEFTOVER_AGE = timedelta(days=1)
+"""Younger unfinished files are never removed: a process may still be writing them."""
 CACHES = ("blobs", "fetched", "seen")
+"""Folders in scratch with copies of remote payloads (artifacts/remote_backend.py)."""
 
 
-class Item(Record):
-    """Something that can go."""
+class Garbage(Record):
+    """Something that can be removed."""
 
     kind: Literal["artifact", "half-made artifact", "parts", "scratch", "run note"]
     what: str
-    """Artifact id, or a name in the scratch folder, among the parts or the notes."""
+    """Artifact id, or a name in scratch, among the parts or among the notes."""
     path: str
     """Folder in the store, or in scratch."""
     bytes: int
     at: str
-    """When it was made, or last written to: UTC time, ISO 8601."""
+    """When it was made or last changed: UTC time, ISO 8601."""
 
 
-class Sweep(Record):
-    """What can go, and what stays and why."""
+class GcReport(Record):
+    """What can be removed, and what is kept and why."""
 
-    items: tuple[Item, ...]
+    items: tuple[Garbage, ...]
     kept: dict[str, str]
-    """Artifact -> who needs it."""
+    """Artifact -> why it is kept."""
     kept_bytes: int
 
 
-def survey(days: float, moment: datetime | None = None) -> Sweep:
-    """What nobody needs: reads the store, changes nothing."""
+def find_garbage(store: Store, days: float, moment: datetime | None = None) -> GcReport:
+    """List what nothing has needed for `days`: reads the store, changes nothing."""
     moment = moment or datetime.now(UTC)
-    store, since = Store.current(), before(moment, timedelta(days=days))
+    since = timestamp_ago(moment, timedelta(days=days))
     manifests = store.manifests()
-    young = {m.id: f"made on {m.made.at[:10]}" for m in manifests if m.made.at >= since}
-    kept = with_lineage(young | held(since, moment) | championed(), manifests)
-    old = [m for m in reversed(manifests) if m.id not in kept]
-    items = [Item(kind="artifact", what=m.id, path=m.path, bytes=size(m), at=m.made.at) for m in old]
-    limit = before(moment, max(timedelta(days=days), GUARD))
-    rest = [*_half_made(store, {m.path for m in manifests}, set(kept)), *_parts(store), *_scratch(store)]
-    items += [item for item in rest if item.at < limit]
+    young = {m.id: f"made on {m.provenance.at[:10]}" for m in manifests if m.provenance.at >= since}
+    reasons = with_lineage(young | pinned_or_in_use(store, since, moment) | champion_artifacts(store), manifests)
+    old = [m for m in reversed(manifests) if m.id not in reasons]
+    items = [Garbage(kind="artifact", what=m.id, path=m.path, bytes=size(m), at=m.provenance.at) for m in old]
+    limit = timestamp_ago(moment, max(timedelta(days=days), MIN_LEFTOVER_AGE))
+    complete = {m.path for m in manifests}
+    leftovers = [*_half_made(store, complete, set(reasons)), *_parts(store), *_scratch(store)]
+    items += [item for item in leftovers if item.at < limit]
     items += [
-        Item(kind="run note", what=note.run, path=f"runs/{note.run}.json", bytes=0, at=note.at)
-        for note in run_notes()
-        if note.at < since and not going_on(note, moment)
+        Garbage(kind="run note", what=note.run, path=f"runs/{note.run}.json", bytes=0, at=note.at)
+        for note in run_notes(store)
+        if note.at < since and not is_active(note, moment)
     ]
-    there = {m.id: size(m) for m in manifests}
-    return Sweep(
-        items=tuple(items), kept={name: why for name, why in kept.items() if name in there},
-        kept_bytes=sum(there[name] for name in kept if name in there),
-    )  # fmt: skip
+    sizes = {m.id: size(m) for m in manifests}
+    existing = {name: why for name, why in reasons.items() if name in sizes}
+    return GcReport(items=tuple(items), kept=existing, kept_bytes=sum(sizes[name] for name in existing))
 
 
-def remove(items: Iterable[Item], days: float, moment: datetime | None = None) -> list[Item]:
-    """Remove what was surveyed, unless somebody has begun to need it meanwhile; returns what is gone."""
-    moment, store = moment or datetime.now(UTC), Store.current()
-    since, records = before(moment, timedelta(days=days)), store.names("results")
+def remove(store: Store, garbage: Iterable[Garbage], days: float, moment: datetime | None = None) -> list[Garbage]:
+    """Remove what `find_garbage` listed, except artifacts that have come into use since. Returns what was removed."""
+    moment = moment or datetime.now(UTC)
+    since, records = timestamp_ago(moment, timedelta(days=days)), store.side_files.names("results")
 
-    def gone(item: Item) -> bool:
+    def removed(item: Garbage) -> bool:
         if item.kind == "run note":
-            store.delete("runs", f"{item.what}.json")
+            store.side_files.delete("runs", f"{item.what}.json")
         elif item.kind == "parts":
-            store.remove("parts", item.what)
+            store.side_files.remove_folder("parts", item.what)
         elif item.kind == "scratch":
             return _clear(store.scratch / item.path, locked=item.path.split("/")[0] not in CACHES)
-        elif not _withdrawn(store, item, since, moment):
+        elif not _removed_artifact(store, item, since, moment):
             return False
         else:
-            store.delete("jobs", f"{item.what}.json")
+            store.side_files.delete("jobs", f"{item.what}.json")
             for name in records:
                 if name.startswith(item.what):  # Prefect's record of the artifact: <stage>-<key>
-                    store.delete("results", name)
+                    store.side_files.delete("results", name)
         return True
 
-    return [item for item in items if gone(item)]
+    return [item for item in garbage if removed(item)]
 
 
 def size(manifest: Manifest) -> int:
     """Bytes of an artifact's payload."""
-    return sum(seal.bytes for seal in manifest.files.values())
+    return sum(file.bytes for file in manifest.files.values())
 
 
-def _withdrawn(store: Store, item: Item, since: str, moment: datetime) -> bool:
-    """Remove an artifact; False if somebody has begun to need it."""
-    place, manifest = store.place, f"{item.path}/manifest.json"
-    text = place.read(manifest)
-    place.delete(manifest)
-    if item.what in held(since, moment):
+def _removed_artifact(store: Store, item: Garbage, since: str, moment: datetime) -> bool:
+    """Remove an artifact. False if it has come into use."""
+    manifest = f"{item.path}/manifest.json"
+    text = store.backend.read(manifest)
+    store.backend.delete(manifest)
+    if item.what in pinned_or_in_use(store, since, moment):
         if text is not None:
-            place.write(manifest, text)
+            store.backend.write(manifest, text)
         return False
-    place.remove(item.path)
+    store.backend.remove(item.path)
     return True
 
 
-def _half_made(store: Store, whole: set[str], kept: set[str]) -> Iterator[Item]:
-    """Folders whose manifest is not there or does not read."""
-    for relative in store.folders():
-        if relative in whole or id_of(relative) in kept:
+def _half_made(store: Store, complete: set[str], kept: set[str]) -> Iterator[Garbage]:
+    """Artifact folders without a readable manifest."""
+    for folder in store.folders():
+        if folder in complete or artifact_id(folder) in kept:
             continue
-        stage, name = relative.split("/")
-        entries = [store.place.entries(stage)[name], *store.place.files(relative).values()]
-        if changed := max(
-            entry.changed for entry in entries
-        ):  # an object store's empty folder has no time, nor is it one
+        stage, name = folder.split("/")
+        entries = [store.backend.entries(stage)[name], *store.backend.files(folder).values()]
+        changed = max(entry.changed for entry in entries)
+        if changed:  # zero for an empty folder of an object store, which does not exist as such
             total = sum(max(entry.size, 0) for entry in entries[1:])
-            yield Item(
-                kind="half-made artifact", what=id_of(relative), path=relative, bytes=total, at=_time(changed)
-            )  # fmt: skip
+            name = artifact_id(folder)
+            yield Garbage(kind="half-made artifact", what=name, path=folder, bytes=total, at=_timestamp(changed))
 
 
-def _parts(store: Store) -> Iterator[Item]:
-    """Parts that several machines made of an artifact that was never joined."""
-    for name in store.names("parts"):
-        if files := store.place.files(f"parts/{name}").values():
-            yield Item(
-                kind="parts", what=name, path=f"parts/{name}", bytes=sum(file.size for file in files),
-                at=_time(max(file.changed for file in files)),
-            )  # fmt: skip
+def _parts(store: Store) -> Iterator[Garbage]:
+    """Parts that several machines made of an artifact that was never finished."""
+    for name in store.side_files.names("parts"):
+        if files := store.backend.files(f"parts/{name}").values():
+            changed = _timestamp(max(file.changed for file in files))
+            total = sum(file.size for file in files)
+            yield Garbage(kind="parts", what=name, path=f"parts/{name}", bytes=total, at=changed)
 
 
-def _scratch(store: Store) -> Iterator[Item]:
-    """What runs that died have left on this machine, and copies of remote payloads."""
+def _scratch(store: Store) -> Iterator[Garbage]:
+    """Leftovers of dead runs on this machine, and copies of remote payloads."""
     if not store.scratch.is_dir():
         return
     for entry in store.scratch.iterdir():
@@ -148,12 +149,12 @@ def _scratch(store: Store) -> Iterator[Item]:
                 continue
             stats = [file.lstat() for file in (unit, *(unit.rglob("*") if unit.is_dir() else ()))]
             used = sum(s.st_size for s in stats if s.st_nlink == 1) if unit.is_dir() else stats[0].st_size
-            path = str(unit.relative_to(store.scratch))
-            yield Item(kind="scratch", what=path, path=path, bytes=used, at=_time(max(s.st_mtime for s in stats)))
+            path, changed = str(unit.relative_to(store.scratch)), _timestamp(max(s.st_mtime for s in stats))
+            yield Garbage(kind="scratch", what=path, path=path, bytes=used, at=changed)
 
 
 def _clear(unit: Path, locked: bool) -> bool:
-    """Remove something in scratch; with `locked`, unless a process is at work in it (artifacts.artifact_store.Store.alone)."""
+    """Remove something in scratch. With `locked`, not while a process holds its lock (Store.lock)."""
     try:
         with FileLock(str(unit.with_suffix(".lock")), timeout=0) if locked else nullcontext():
             if unit.is_dir():
@@ -165,5 +166,5 @@ def _clear(unit: Path, locked: bool) -> bool:
     return not unit.exists()
 
 
-def _time(seconds: float) -> str:
-    return before(datetime.fromtimestamp(seconds, UTC), timedelta(0))
+def _timestamp(seconds: float) -> str:
+    return timestamp_ago(datetime.fromtimestamp(seconds, UTC), timedelta(0))

@@ -1,4 +1,4 @@
-"""A store on a disk of this machine, or one that is mounted here: writes are flushed and renamed into place."""
+"""LocalBackend: a store on a local or mounted disk. Files are flushed, then renamed into place."""
 
 import os
 import shutil
@@ -7,24 +7,25 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from artifacts.backend import Entry, sha256_of
-from artifacts.errors import RequestError, writing
-from artifacts.manifest import FileSeal
+from artifacts.atomic_files import atomic_path, flush, sha256_of, temporary_sibling
+from artifacts.backend import Entry
+from artifacts.errors import RequestError, translate_disk_errors
+from artifacts.manifest import FileDigest
 
 
-class LocalPlace:
-    """Files under a folder (see artifacts.backend.Place)."""
+class LocalBackend:
+    """Files under a folder (see artifacts.backend.StorageBackend)."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.name, self.scratch = root, str(root), root / ".scratch"
-        self._seen: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
 
     def _at(self, path: str) -> Path:
-        """Where a path lies. RequestError if a link on the way leads out of the store: nothing is read or written there."""
-        place = self.root / path
-        if not Path(os.path.realpath(place)).is_relative_to(self.root):
-            raise RequestError(f"{place} leads out of the store through a link: remove the link")
-        return place
+        """The local path. RequestError if a link on the way leads out of the store: such paths are not used."""
+        local = self.root / path
+        if not Path(os.path.realpath(local)).is_relative_to(self.root):
+            raise RequestError(f"{local} leads out of the store through a link: remove the link")
+        return local
 
     def prepare(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -45,43 +46,35 @@ class LocalPlace:
             return b""
 
     def write(self, path: str, content: bytes) -> None:
-        half = self._half(path, content)
-        half.replace(self._at(path))
+        final = self._at(path)
+        with translate_disk_errors(final.parent), atomic_path(final) as temporary:
+            temporary.write_bytes(content)
 
     def create(self, path: str, content: bytes) -> bool:
-        half = self._half(path, content)
-        try:
-            os.link(half, self._at(path))  # unlike rename, it never replaces
-        except FileExistsError:
-            return False
-        finally:
-            half.unlink()
-        flush(half.parent)
-        return True
-
-    def _half(self, path: str, content: bytes) -> Path:
-        """A hidden sibling with the content, on the disk."""
         final = self._at(path)
-        half = final.with_name(f".{final.name}.{uuid.uuid4().hex[:8]}")
-        with writing(final.parent):
+        temporary = temporary_sibling(final)
+        with translate_disk_errors(final.parent):
             final.parent.mkdir(parents=True, exist_ok=True)
             try:
-                half.write_bytes(content)
-                flush(half)
-            except OSError:
-                half.unlink(missing_ok=True)
-                raise
-        return half
+                temporary.write_bytes(content)
+                flush(temporary)
+                os.link(temporary, final)  # unlike rename, it never replaces
+            except FileExistsError:
+                return False
+            finally:
+                temporary.unlink(missing_ok=True)
+            flush(final.parent)
+        return True
 
     def delete(self, path: str) -> None:
-        with suppress(FileNotFoundError, NotADirectoryError), writing(self.root):
+        with suppress(FileNotFoundError, NotADirectoryError), translate_disk_errors(self.root):
             self._at(path).unlink()
             flush(self._at(path).parent)
 
     def entries(self, folder: str) -> dict[str, Entry]:
         try:
-            with os.scandir(self._at(folder)) as found:
-                return {entry.name: _entry(Path(entry.path)) for entry in found}
+            with os.scandir(self._at(folder)) as entries:
+                return {entry.name: _entry(Path(entry.path)) for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
@@ -90,10 +83,10 @@ class LocalPlace:
         return {str(file.relative_to(top)): _entry(file) for file in top.rglob("*") if not file.is_dir()}
 
     def sha256(self, path: str, entry: Entry) -> str:
-        seen = f"{path} {entry.stamp}"
-        if seen not in self._seen:
-            self._seen[seen] = sha256_of(self._at(path))
-        return self._seen[seen]
+        version = f"{path} {entry.stamp}"
+        if version not in self._digests:
+            self._digests[version] = sha256_of(self._at(path))
+        return self._digests[version]
 
     def publish(self, out: Path, folder: str, manifest: bytes) -> None:
         final = self._at(folder)
@@ -108,12 +101,12 @@ class LocalPlace:
         (staging / "manifest.json").write_bytes(manifest)
         flush(staging / "manifest.json")
         flush(staging)
-        if final.exists():  # damaged, or refreshed: out of the way first, since a folder is never renamed over another
+        if final.exists():  # a damaged or refreshed artifact: moved away, since a folder cannot be renamed over another
             final.rename(out.parent / f"old-{uuid.uuid4().hex[:8]}")
         staging.rename(final)
         flush(final.parent)
 
-    def fetch(self, folder: str, digest: str, files: dict[str, FileSeal]) -> Path:
+    def fetch(self, folder: str, digest: str, files: dict[str, FileDigest]) -> Path:
         return self._at(folder) / "payload"
 
     def remove(self, folder: str) -> None:
@@ -124,18 +117,9 @@ class LocalPlace:
 def _entry(file: Path) -> Entry:
     try:
         stat = file.stat()
-    except OSError:  # a link to nowhere
+    except OSError:  # a dangling link
         return Entry(-1, 0.0, None)
-    # ctime cannot be set by hand, so a file unchanged in all of these has not been written to
+    # nobody can set ctime, so a file for which all of these are unchanged has not been written to
     return Entry(
         stat.st_size, stat.st_mtime, f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino} {stat.st_dev}"
     )
-
-
-def flush(path: Path) -> None:
-    """fsync a file or folder, so that a rename after it cannot come to disk before it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

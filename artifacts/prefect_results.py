@@ -44,7 +44,7 @@ class StoreResults(WritableFileSystem):
 
     def read_path(self, path: str, _sync: bool = True) -> bytes:  # type: ignore[override]  # Prefect calls both forms
         name = _file_name(path)
-        content = Store.current().read("results", name)
+        content = Store.current().side_files.read("results", name)
         if content is None:
             raise FileNotFoundError(path)
         return _receipt(content, name)
@@ -53,7 +53,7 @@ class StoreResults(WritableFileSystem):
         return self.read_path(path)
 
     def write_path(self, path: str, content: bytes, _sync: bool = True) -> None:  # type: ignore[override]
-        Store.current().write(content, "results", _file_name(path))
+        Store.current().side_files.write(content, "results", _file_name(path))
 
     async def awrite_path(self, path: str, content: bytes) -> None:
         self.write_path(path, content)

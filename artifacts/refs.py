@@ -1,6 +1,6 @@
-"""Receipts: what stages hand to one another. Small, frozen, JSON; the goods stay in the store.
+"""Receipts that stages pass to one another: small, frozen, JSON. The payload stays in the store.
 
-Do not move or rename this class lightly: Prefect's stored results carry its qualified name.
+Do not move or rename this class: Prefect's stored results contain its qualified name.
 """
 
 from typing import Any, Self
@@ -8,28 +8,20 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import Manifest, Record
+from artifacts.manifest import ArtifactId, Manifest
 
 
-class Ref(Record):
-    """A receipt for a whole artifact. It cannot be built unless the payload in the store verifies.
+class Ref(ArtifactId):
+    """A receipt for a complete artifact. It cannot be built unless the payload in the store verifies.
 
-    Prefect rebuilds it when it looks for a cached result, and takes the ValueError for "no result".
+    Prefect rebuilds it when it looks for a cached result, and treats the ValueError as "no result".
     """
 
-    id: str
-    stage: str
-    of: str | None
-    key: str
-    digest: str
-    path: str
-    rows: int
-
     @model_validator(mode="after")
-    def _payload_is_whole(self) -> Self:
+    def _payload_is_complete(self) -> Self:
         manifest = Store.current().verified(self.path)
         if Ref.fields_of(manifest) != self.model_dump():
-            raise ValueError(f"{self.path}: the receipt is not of this artifact")
+            raise ValueError(f"{self.path}: the receipt does not belong to this artifact")
         return self
 
     @staticmethod

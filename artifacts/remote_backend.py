@@ -1,8 +1,9 @@
-"""A store in an object store (S3) or whatever else fsspec knows: payload first, manifest last, no rename needed.
+"""RemoteBackend: a store in an object store (S3) or another file system that fsspec knows.
 
-Nothing is written on this machine but scratch: under it, `blobs/` has every payload file that was read here by its
-sha256, so that none is read twice, and `seen/` remembers the digest of what lies behind an ETag.
-A place that fails before it ever answered is a wrong request (address, credentials); one that fails later, a failed stage.
+The payload is uploaded first and the manifest last, so no rename is needed. Only scratch is written on this machine:
+`blobs/` keeps each payload file that was downloaded under its sha256, so that none is downloaded twice, and `seen/`
+the digest of each object version, by its ETag. An error before the first successful request is a RequestError
+(address, credentials), a later one a StageError.
 """
 
 import functools
@@ -19,142 +20,142 @@ from typing import Any, TypeVar, cast
 
 from upath import UPath
 
-from artifacts.backend import Entry, sha256_of
-from artifacts.errors import RequestError, StageError, one_line
-from artifacts.manifest import FileSeal
+from artifacts.atomic_files import atomic_path, sha256_of, temporary_sibling
+from artifacts.backend import Entry
+from artifacts.errors import RequestError, StageError
+from artifacts.manifest import FileDigest
+from artifacts.text import one_line
 
-TAKEN = ("PreconditionFailed", "ConditionalRequestConflict")
-"""What S3 servers answer when an object that was to be created is there, or is being created by somebody else."""
+EXISTS_CODES = ("PreconditionFailed", "ConditionalRequestConflict")
+"""S3 error codes for creating an object that exists, or that somebody else is creating."""
 Method = TypeVar("Method", bound=Callable[..., Any])
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def _told(method: Method) -> Method:
-    """Whatever the backend raises becomes one line that says whose fault it is and what to do."""
+def _translate_errors(method: Method) -> Method:
+    """Turn any error of the backend into one line with a remedy: RequestError or StageError."""
 
     @functools.wraps(method)
-    def asked(self: "RemotePlace", *arguments: Any) -> Any:
+    def translated(self: "RemoteBackend", *arguments: Any) -> Any:
         try:
-            answer = method(self, *arguments)
+            result = method(self, *arguments)
         except (RequestError, StageError):
             raise
-        except Exception as error:  # every backend has its own classes
-            raise (StageError if self.answered else RequestError)(self._words(error)) from error
-        self.answered = True
-        return answer
+        except Exception as error:  # every file system has its own classes
+            raise (StageError if self.connected else RequestError)(self._message(error)) from error
+        self.connected = True
+        return result
 
-    return cast(Method, asked)
+    return cast(Method, translated)
 
 
-class RemotePlace:
+class RemoteBackend:
     """Objects under a URI (see artifacts.backend.Place)."""
 
     def __init__(self, root: UPath) -> None:
         self.fs, self.root, self.name = root.fs, root.path.rstrip("/"), str(root)
-        self.answered = False
+        self.connected = False
 
     def _at(self, path: str) -> str:
         return f"{self.root}/{path}"
 
     @functools.cached_property
     def scratch(self) -> Path:
-        """Nobody else's: what lies there is believed."""
-        me = f"{os.getuid()}-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
-        folder = Path(tempfile.gettempdir()) / f"dialogsum-{me}"
+        """Private to this user, because its contents are trusted."""
+        owner = f"{os.getuid()}-{hashlib.sha256(self.name.encode()).hexdigest()[:12]}"
+        folder = Path(tempfile.gettempdir()) / f"dialogsum-{owner}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_uid != os.getuid():
             raise RequestError(f"{folder} belongs to another user: set TMPDIR to a folder of your own")
         return folder
 
     def prepare(self) -> None:
-        """Nothing: a bucket is made by whoever pays for it."""
+        """Nothing to do: buckets are created by their owner."""
 
-    @_told
+    @_translate_errors
     def read(self, path: str) -> bytes | None:
         try:
             return cast(bytes, self.fs.cat_file(self._at(path)))
         except FileNotFoundError as error:
             return _unless_no_bucket(error, None)
 
-    @_told
+    @_translate_errors
     def read_all(self, paths: Iterable[str]) -> dict[str, bytes]:
-        wanted = {self._at(path): path for path in paths}
-        found = self.fs.cat(list(wanted), on_error="return") if wanted else {}
-        for error in found.values():
+        by_object = {self._at(path): path for path in paths}
+        contents = self.fs.cat(list(by_object), on_error="return") if by_object else {}
+        for error in contents.values():
             if isinstance(error, Exception) and not isinstance(error, FileNotFoundError):
                 raise error
-        return {wanted[place]: text for place, text in found.items() if isinstance(text, bytes)}
+        return {by_object[name]: content for name, content in contents.items() if isinstance(content, bytes)}
 
-    @_told
+    @_translate_errors
     def write(self, path: str, content: bytes) -> None:
         self.fs.pipe_file(self._at(path), content)
 
-    @_told
+    @_translate_errors
     def create(self, path: str, content: bytes) -> bool:
         try:
             self.fs.pipe_file(self._at(path), content, mode="create")
         except FileExistsError:
             return False
         except OSError as error:
-            if _code(error) in TAKEN:
+            if _code(error) in EXISTS_CODES:
                 return False
             raise
         return True
 
-    @_told
+    @_translate_errors
     def delete(self, path: str) -> None:
         with suppress(FileNotFoundError):
             self.fs.rm_file(self._at(path))
 
-    @_told
+    @_translate_errors
     def entries(self, folder: str) -> dict[str, Entry]:
         return self._listed(folder, self.fs.ls)
 
-    @_told
+    @_translate_errors
     def files(self, folder: str) -> dict[str, Entry]:
-        return self._listed(folder, lambda place, detail: self.fs.find(place, detail=detail).values())
+        return self._listed(folder, lambda top, detail: self.fs.find(top, detail=detail).values())
 
-    def _listed(self, folder: str, how: Callable[..., Iterable[dict[str, Any]]]) -> dict[str, Entry]:
+    def _listed(self, folder: str, list_objects: Callable[..., Iterable[dict[str, Any]]]) -> dict[str, Entry]:
         top = self._at(folder).rstrip("/") + "/"
         try:
-            found = {str(info["name"]): info for info in how(top.rstrip("/"), detail=True)}
+            infos = {str(info["name"]): info for info in list_objects(top.rstrip("/"), detail=True)}
         except (FileNotFoundError, NotADirectoryError) as error:
             return _unless_no_bucket(error, {})
         return {
             name.removeprefix(top).rstrip("/"): _entry(info)
-            for name, info in found.items()
+            for name, info in infos.items()
             if name.startswith(top) and name != top
         }
 
     def sha256(self, path: str, entry: Entry) -> str:
-        """Of an object that carries an ETag the digest is remembered, for this object as it is now."""
-        known = f"{self.name} {path} {entry.stamp}"
-        note = self.scratch / "seen" / hashlib.sha256(known.encode()).hexdigest()
+        """Digest of an object. It is remembered for the object version that the ETag names."""
+        version = f"{self.name} {path} {entry.stamp}"
+        note = self.scratch / "seen" / hashlib.sha256(version.encode()).hexdigest()
         if entry.stamp is not None and note.is_file():
             return note.read_text()
         digest = self._download(path)
         if entry.stamp is not None:
-            note.parent.mkdir(parents=True, exist_ok=True)
-            half = note.with_name(uuid.uuid4().hex)
-            half.write_text(digest)
-            half.replace(note)
+            with atomic_path(note) as temporary:
+                temporary.write_text(digest)
         return digest
 
-    @_told
+    @_translate_errors
     def _download(self, path: str) -> str:
-        """Copy an object to `blobs/`; returns its sha256, which is its name there."""
+        """Copy an object to `blobs/`. Returns its sha256, which is the name of the copy."""
         blobs = self.scratch / "blobs"
         blobs.mkdir(parents=True, exist_ok=True)
-        half = blobs / f".{uuid.uuid4().hex}"
+        temporary = temporary_sibling(blobs / "download")
         try:
-            self.fs.get_file(self._at(path), str(half))
-            digest = sha256_of(half)
-            half.replace(blobs / digest)
+            self.fs.get_file(self._at(path), str(temporary))
+            digest = sha256_of(temporary)
+            temporary.replace(blobs / digest)
         finally:
-            half.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         return digest
 
-    @_told
+    @_translate_errors
     def publish(self, out: Path, folder: str, manifest: bytes) -> None:
         self.delete(f"{folder}/manifest.json")
         for stale in self.files(f"{folder}/payload"):
@@ -163,41 +164,41 @@ class RemotePlace:
             self.fs.put_file(str(file), self._at(f"{folder}/payload/{file.name}"))
         self.write(f"{folder}/manifest.json", manifest)
 
-    def fetch(self, folder: str, digest: str, files: dict[str, FileSeal]) -> Path:
+    def fetch(self, folder: str, digest: str, files: dict[str, FileDigest]) -> Path:
         local = self.scratch / "fetched" / digest
         if not _is_copy(local, files):
             shutil.rmtree(local, ignore_errors=True)
-            half = local.with_name(f"{digest}.{uuid.uuid4().hex[:8]}")
-            half.mkdir(parents=True)
-            for name, seal in files.items():
-                blob = self.scratch / "blobs" / seal.sha256
-                whole = blob.is_file() and sha256_of(blob) == seal.sha256
-                if not whole and self._download(f"{folder}/payload/{name}") != seal.sha256:
+            temporary = local.with_name(f"{digest}.{uuid.uuid4().hex[:8]}")
+            temporary.mkdir(parents=True)
+            for name, expected in files.items():
+                blob = self.scratch / "blobs" / expected.sha256
+                intact = blob.is_file() and sha256_of(blob) == expected.sha256
+                if not intact and self._download(f"{folder}/payload/{name}") != expected.sha256:
                     raise StageError(f"{self.name}/{folder}/payload/{name} changed while it was read: run again")
-                os.link(blob, half / name)
+                os.link(blob, temporary / name)
             with suppress(OSError):  # another process was first
-                half.rename(local)
-        os.utime(local)  # in use: not to be taken for abandoned
+                temporary.rename(local)
+        os.utime(local)  # garbage collection removes copies that have not been used for a while
         return local
 
-    @_told
+    @_translate_errors
     def remove(self, folder: str) -> None:
         self.delete(f"{folder}/manifest.json")
         for file in self.files(folder):
             self.delete(f"{folder}/{file}")
 
-    def _words(self, error: Exception) -> str:
-        """An error of the backend in words; it never holds a secret, since none is in a URI (artifacts/artifact_store.py)."""
-        said = one_line(error, 160)
+    def _message(self, error: Exception) -> str:
+        """One line for an error of the backend. It contains no secret, since URIs with credentials are refused."""
+        text = one_line(error, 160)
         if isinstance(error, PermissionError) or "redentials" in type(error).__name__:
             return (
-                f"the store {self.name} refuses these credentials ({said}): set AWS_ACCESS_KEY_ID and "
-                "AWS_SECRET_ACCESS_KEY to some that may list, read, write and delete there"
+                f"the store {self.name} refuses these credentials ({text}): set AWS_ACCESS_KEY_ID and "
+                "AWS_SECRET_ACCESS_KEY to credentials that may list, read, write and delete there"
             )
         if _code(error) == "NoSuchBucket":
-            return f"the store {self.name} lies in a bucket that does not exist: create it, or mend DIALOGSUM_STORE"
+            return f"the bucket of the store {self.name} does not exist: create it, or correct DIALOGSUM_STORE"
         return (
-            f"the store {self.name} does not answer ({said}): give the same command again once it is back, finished "
+            f"the store {self.name} does not answer ({text}): run the same command again once it is back; finished "
             "stages are kept"
         )
 
@@ -209,20 +210,20 @@ def _entry(info: dict[str, Any]) -> Entry:
     return Entry(int(info.get("size") or 0), seconds, stamp)
 
 
-def _is_copy(local: Path, files: dict[str, FileSeal]) -> bool:
-    """Whether a local folder still holds the payload's bytes and nothing else."""
+def _is_copy(local: Path, files: dict[str, FileDigest]) -> bool:
+    """Whether a local folder still contains exactly the payload's bytes."""
     if not local.is_dir() or {file.name for file in local.iterdir()} != set(files):
         return False
-    return all(sha256_of(local / name) == seal.sha256 for name, seal in files.items())
+    return all(sha256_of(local / name) == file.sha256 for name, file in files.items())
 
 
 def _code(error: Exception) -> str:
-    """The S3 error code behind an exception, or nothing."""
+    """The S3 error code behind an exception, or an empty string."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def _unless_no_bucket(error: Exception, answer: Answer) -> Answer:
+def _unless_no_bucket(error: Exception, result: Result) -> Result:
     if _code(error) == "NoSuchBucket":
         raise error
-    return answer
+    return result

@@ -1,26 +1,29 @@
-"""Who needs which artifacts: champions, pins and runs. What nobody needs may be removed (artifacts/garbage_collection.py).
+"""Which artifacts must be kept: champions, pins, and artifacts in use. All others may be garbage-collected.
 
-<store>/runs/<run>.json  what a run uses, noted before it relies on finding the artifact there
+<store>/runs/<run>.json  the artifacts a run uses, noted before the run looks for them
 <store>/pins/<artifact>  kept until it is unpinned
 """
 
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from artifacts.artifact_store import Store, now
+from artifacts.artifact_store import Store
 from artifacts.champions import Champions
-from artifacts.errors import RequestError, one_line
-from artifacts.manifest import Manifest, Record
+from artifacts.errors import RequestError
+from artifacts.manifest import Manifest
+from artifacts.record import Record
+from artifacts.text import one_line
+from artifacts.timestamps import timestamp_ago, timestamp_now
 
-UNFINISHED = timedelta(days=7)
-"""How long a run counts as going on that has not said that it ended: it may have died, and be taken up again."""
+UNFINISHED_RUN_AGE = timedelta(days=7)
+"""How long a run that has not finished counts as active: it may have been killed, and be resumed."""
 
 
 class RunNote(Record):
-    """What a run has used so far."""
+    """The artifacts that a run has used so far."""
 
     run: str
     at: str
@@ -29,109 +32,105 @@ class RunNote(Record):
     artifacts: tuple[str, ...]
 
 
-class Uses:
-    """The artifacts that one run uses, noted in the store so that nobody removes them from under it."""
+class RunNotes:
+    """Keeps the note of one run in the store, so that no other process removes the artifacts it uses."""
 
-    def __init__(self, run: str) -> None:
-        self.run, self.artifacts = run, list[str]()
+    def __init__(self, store: Store, run: str) -> None:
+        self.store, self.run, self.artifacts = store, run, list[str]()
 
-    def hold(self, *artifacts: str) -> None:
-        """Note artifacts; to be called before looking whether they are there."""
+    def add(self, *artifacts: str) -> None:
+        """Note artifacts. Call it before looking for them in the store."""
         new = [artifact for artifact in dict.fromkeys(artifacts) if artifact not in self.artifacts]
         if new:
             self.artifacts += new
             self._write(ended=False)
 
-    def end(self) -> None:
-        """The run is over and well; one that failed keeps its hold for a while, since it may be given again."""
+    def finish(self) -> None:
+        """The run has succeeded. The note of a failed run stays active for a while, since the run may be resumed."""
         self._write(ended=True)
 
     def _write(self, ended: bool) -> None:
-        note = RunNote(run=self.run, at=now(), ended=ended, artifacts=tuple(self.artifacts))
-        Store.current().write(note.model_dump_json(indent=1).encode(), "runs", f"{self.run}.json")
+        note = RunNote(run=self.run, at=timestamp_now(), ended=ended, artifacts=tuple(self.artifacts))
+        self.store.side_files.write(note.model_dump_json(indent=1).encode(), "runs", f"{self.run}.json")
 
 
-def pin(artifact: str) -> None:
-    """Keep an artifact, and all it was made from, until it is unpinned. RequestError if there is no such artifact."""
-    found = Store.current().by_id(artifact)
-    Store.current().write(json.dumps({"at": now()}).encode(), "pins", found.id)
+def pin(store: Store, artifact: str) -> None:
+    """Keep an artifact and its lineage until it is unpinned. RequestError if there is no such artifact."""
+    store.side_files.write(json.dumps({"at": timestamp_now()}).encode(), "pins", store.by_id(artifact).id)
 
 
-def unpin(artifact: str) -> None:
-    """RequestError if it is not pinned."""
-    if artifact not in pins():
-        known = ", ".join(pins()) or "none"
+def unpin(store: Store, artifact: str) -> None:
+    """Let an artifact be garbage-collected again. RequestError if it is not pinned."""
+    if artifact not in pins(store):
+        known = ", ".join(pins(store)) or "none"
         raise RequestError(f"{one_line(artifact, 60)!r} is not pinned (pinned: {known})")
-    Store.current().delete("pins", artifact)
+    store.side_files.delete("pins", artifact)
 
 
-def pins() -> list[str]:
-    """What is pinned."""
-    return Store.current().names("pins")
+def pins(store: Store) -> list[str]:
+    """Ids of the pinned artifacts."""
+    return store.side_files.names("pins")
 
 
-def run_notes() -> list[RunNote]:
-    """What all runs have noted. RequestError if a note does not read: nobody knows what it holds."""
-    found = []
-    for name, text in Store.current().read_all("runs").items():
+def run_notes(store: Store) -> list[RunNote]:
+    """The notes of all runs. RequestError if one cannot be parsed, since its artifacts are then unknown."""
+    notes = []
+    for name, text in store.side_files.read_all("runs").items():
         try:
-            found.append(RunNote.model_validate_json(text))
+            notes.append(RunNote.model_validate_json(text))
         except ValidationError as error:
             raise RequestError(
-                f"runs/{name} in {Store.current().root} does not read ({one_line(error, 80)}): remove it"
+                f"runs/{name} in {store.root} could not be parsed ({one_line(error, 80)}): remove it"
             ) from error
-    return found
+    return notes
 
 
-def going_on(note: RunNote, moment: datetime) -> bool:
-    """Whether a run may still be at work or be taken up again."""
-    return not note.ended and note.at >= before(moment, UNFINISHED)
+def is_active(note: RunNote, moment: datetime) -> bool:
+    """Whether a run may still be working or be resumed."""
+    return not note.ended and note.at >= timestamp_ago(moment, UNFINISHED_RUN_AGE)
 
 
-def held(since: str, moment: datetime) -> dict[str, str]:
-    """Artifact -> why it is held, by pins, by runs that go on, and by those since a time; what may change any moment."""
-    found: dict[str, str] = {}
-    for note in run_notes():
-        if going_on(note, moment) or note.at >= since:
-            why = "in use by a run" if going_on(note, moment) else f"used by a run on {note.at[:10]}"
-            found |= dict.fromkeys(note.artifacts, why)
-    return found | dict.fromkeys(pins(), "pinned")
+def pinned_or_in_use(store: Store, since: str, moment: datetime) -> dict[str, str]:
+    """Artifact -> why it is kept: pinned, used by an active run, or by a run since a time. May change at any moment."""
+    reasons: dict[str, str] = {}
+    for note in run_notes(store):
+        active = is_active(note, moment)
+        if active or note.at >= since:
+            reasons |= dict.fromkeys(
+                note.artifacts, "in use by a run" if active else f"used by a run on {note.at[:10]}"
+            )
+    return reasons | dict.fromkeys(pins(store), "pinned")
 
 
-def championed() -> dict[str, str]:
-    """Adapters in force, those that a rollback would bring back, and the scores all of them were judged by."""
-    found: dict[str, str] = {}
-    for base in Store.current().names("champions"):
-        for champion, scores in reversed(Champions(base).stack):
-            found |= {champion.adapter: "champion"} | ({scores: "scores of a champion"} if scores else {})
-    return found
+def champion_artifacts(store: Store) -> dict[str, str]:
+    """Artifact -> why it is kept: champions, those a rollback would restore, and the scores that promoted them."""
+    reasons: dict[str, str] = {}
+    for base in store.side_files.names("champions"):
+        for champion, scores in reversed(Champions(store, base).stack):
+            reasons |= {champion.adapter: "champion"} | ({scores: "scores of a champion"} if scores else {})
+    return reasons
 
 
-def with_lineage(needed: dict[str, str], manifests: Iterable[Manifest]) -> dict[str, str]:
-    """What is needed, and all that it was made from, however far back."""
+def with_lineage(reasons: dict[str, str], manifests: Iterable[Manifest]) -> dict[str, str]:
+    """`reasons`, and those of all artifacts that these were made from, directly or not."""
     inputs = {m.id: [ref.id for ref in m.inputs.values()] for m in manifests}
-    found, todo = dict(needed), list(needed)
+    reasons, todo = dict(reasons), list(reasons)
     while todo:
         artifact = todo.pop()
         for name in inputs.get(artifact, ()):
-            if name not in found:
-                found[name] = f"{artifact} was made from it"
+            if name not in reasons:
+                reasons[name] = f"{artifact} was made from it"
                 todo.append(name)
-    return found
+    return reasons
 
 
-def lineage(artifacts: Iterable[Manifest]) -> dict[str, Manifest]:
-    """By id: artifacts, and all they were made from, however far back, as far as the store has it."""
-    found = {m.id: m for m in artifacts}
-    missing = {ref.id for m in found.values() for ref in m.inputs.values()} - found.keys()
+def lineage(store: Store, artifacts: Iterable[Manifest]) -> dict[str, Manifest]:
+    """Id -> manifest of artifacts and of all that they were made from, as far as the store has them."""
+    manifests = {m.id: m for m in artifacts}
+    missing = {ref.id for m in manifests.values() for ref in m.inputs.values()} - manifests.keys()
     while missing:
         stages = {artifact.rsplit("-", 1)[0] for artifact in missing}
-        read = {m.id: m for stage in stages for m in Store.current().manifests(stage, missing)}
-        found |= read
-        missing = {ref.id for m in read.values() for ref in m.inputs.values()} - found.keys()
-    return found
-
-
-def before(moment: datetime, ago: timedelta) -> str:
-    """A time, as the store writes times."""
-    return (moment - ago).astimezone(UTC).isoformat(timespec="microseconds")
+        parents = {m.id: m for stage in stages for m in store.manifests(stage, missing)}
+        manifests |= parents
+        missing = {ref.id for m in parents.values() for ref in m.inputs.values()} - manifests.keys()
+    return manifests

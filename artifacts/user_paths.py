@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from artifacts.code_fingerprint import ROOT
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
+from artifacts.text import one_line
 
 
 def user_path(text: str, what: str) -> Path:

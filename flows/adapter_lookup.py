@@ -16,13 +16,13 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
         return None
     if name == "latest":
         of_base = [
-            m for m in store.manifests("train") if _base(m) == model.revision and m.of is None
+            m for m in store.manifests("train") if _base(m) == model.revision and m.variant is None
         ]  # no further seeds
         if not of_base:
             raise RequestError(f"no adapter of {model.name} in {store.root} yet: `dialogsum run` trains one")
         manifest = of_base[-1]
     elif name == "champion":
-        champions = Champions(model.revision)
+        champions = Champions(Store.current(), model.revision)
         if champions.current is None:
             way = reinstate([champions]) or "`dialogsum promote` makes the latest one if it is better"
             raise RequestError(
@@ -37,7 +37,7 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
                 f"{name} is not an adapter but the work of {manifest.stage} (adapters are called train-…)"
             )
     if _base(manifest) != model.revision:
-        origin = manifest.made.origin.get("model", _base(manifest)[:8])
+        origin = manifest.provenance.origin.get("model", _base(manifest)[:8])
         raise RequestError(
             f"adapter {manifest.id} was trained on {origin}, the recipe's base model is {model.origin}: "
             f"choose an adapter of that base, or the recipe it was trained by"
@@ -55,7 +55,7 @@ def reinstate(logs: Iterable[Champions]) -> str:
         return ""
     adapter = max(withdrawn, key=lambda name: withdrawn[name])
     trained = Store.current().manifests("train", {adapter})
-    recipe = trained[0].made.origin.get("recipe", "").split(" ")[0] if trained else ""
+    recipe = trained[0].provenance.origin.get("recipe", "").split(" ")[0] if trained else ""
     command = " ".join(
         ["dialogsum promote", *([recipe] if recipe not in ("", "quickstart") else []), "--adapter", adapter]
     )

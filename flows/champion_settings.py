@@ -19,8 +19,9 @@ from artifacts.errors import RequestError
 from artifacts.user_paths import user_path
 from flows.recipe import OVERRIDES, PROMPTS, Recipe, load_recipe
 from tasks.config import DownloadSpec, ResolvedModel, TrainSpec
-from tasks.execution import sharding
+from tasks.execution.job import load_job
 from tasks.models.prompt_template import load_prompt
+from tasks.registry import STAGES
 
 
 def remark(champion: Champion, recipe: str, overrides: Sequence[str]) -> str | None:
@@ -29,7 +30,7 @@ def remark(champion: Champion, recipe: str, overrides: Sequence[str]) -> str | N
     None if they have them already, or if another recipe trained the champion.
     """
     try:
-        if Store.current().by_id(champion.adapter).made.origin["recipe"].split(" ")[0] != recipe:
+        if Store.current().by_id(champion.adapter).provenance.origin["recipe"].split(" ")[0] != recipe:
             return None
         missing = missing_overrides(champion, load_recipe(recipe, overrides))
     except (RequestError, ValidationError, KeyError):  # its lineage was removed, or is of another version
@@ -47,9 +48,12 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
     """Overrides that give `recipe` the champion's data, base model, prompts, training and decoding settings."""
     store = Store.current()
     adapter = store.by_id(champion.adapter)
-    spec = TrainSpec.model_validate(sharding.kept(adapter.id).spec)
+    spec = load_job(store, adapter.id, STAGES).spec
+    assert isinstance(spec, TrainSpec)
     dataset = store.by_id(adapter.inputs["rows"].id).inputs["dataset"].id
-    data = DownloadSpec.model_validate(sharding.kept(dataset).spec).data
+    download = load_job(store, dataset, STAGES).spec
+    assert isinstance(download, DownloadSpec)
+    data = download.data
     wanted: dict[str, Any] = {
         "data.source": "sample" if data.kind == "sample" else data.location,
         "model.source": _source(spec.model),

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 from artifacts.artifact_store import DamageError, Store
 from artifacts.champions import Champion, Champions
-from artifacts.errors import RequestError, one_line
-from artifacts.manifest import Manifest, Record
+from artifacts.errors import RequestError
+from artifacts.manifest import Manifest
+from artifacts.record import Record
+from artifacts.text import one_line
 from flows.evaluation_history import evaluations_before
 from flows.labels import Overrides, prompt_labels
 from flows.recipe import PROMPTS, Recipe
@@ -22,7 +24,7 @@ from tasks.config import (
     TrainSpec,
 )
 from tasks.download import DOWNLOAD
-from tasks.execution.stage import Input
+from tasks.execution.decision import Input
 from tasks.format import FORMAT
 from tasks.generate import GENERATE
 from tasks.models.prompt_template import load_prompt
@@ -81,7 +83,7 @@ def set_up(recipe: Recipe, overrides: Overrides | None = None) -> Setup:
     other = recipe.evaluation.prompt
     evaluation = load_prompt(other, PROMPTS, "evaluation.prompt") if other else prompt
     model = resolve_model(recipe.model)
-    champions = Champions(model.revision)
+    champions = Champions(Store.current(), model.revision)
     return Setup(recipe, resolve_data(recipe.data), model, prompt, evaluation, champions, overrides or Overrides())
 
 

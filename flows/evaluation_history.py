@@ -21,13 +21,13 @@ def evaluations(base: str) -> list[Evaluation]:
     asked = {m.inputs["rows"].id for m in outputs.values() if "rows" in m.inputs}
     prompts = {m.id: m for m in store.manifests("format", asked)}
     decisions = {m.inputs["scores"].id: bool(m.facts["passed"]) for m in store.manifests("promote")}
-    promoted = {change.scores for change in Champions(base).changes if change.action == "promoted"}
+    promoted = {change.scores for change in Champions(Store.current(), base).changes if change.action == "promoted"}
     found = []
     for m in scores:
         made = outputs.get(m.inputs[System.BASE].id)
         if "intervals" not in m.facts:  # written before there was a history
             continue
-        judged = m.of is None or m.id in decisions  # what was made for a further seed may become a candidate later
+        judged = m.variant is None or m.id in decisions  # what was made for a further seed may become a candidate later
         if judged and made is not None and made.identity["config"]["model"]["revision"] == base:
             found.append(_evaluation(m, outputs, prompts, datasets, decisions, promoted))
     return found
@@ -56,8 +56,8 @@ def _evaluation(
     asked = prompts.get(rows)
     protocol = m.facts.get("protocol", {})
     return Evaluation(
-        at=m.made.at,
-        recipe=m.made.origin.get("recipe", ""),
+        at=m.provenance.at,
+        recipe=m.provenance.origin.get("recipe", ""),
         data=dataset.identity["config"]["data"]["revision"][:8] if dataset else m.inputs["dataset"].digest[:8],
         scores=m.id,
         adapter=tuned.inputs["adapter"].id if tuned else None,
@@ -65,11 +65,12 @@ def _evaluation(
         interval=tuple(m.facts["intervals"][System.TUNED if System.TUNED in m.inputs else System.BASE][HEADLINE_TYPE]),
         decision=decided,
         # the name that the prompt had then: a file of the library may have been edited since
-        prompt=m.made.origin.get("prompt") or (prompt_label(asked.identity["config"]["template"]) if asked else ""),
+        prompt=m.provenance.origin.get("prompt")
+        or (prompt_label(asked.identity["config"]["template"]) if asked else ""),
         prompts=rows,
         rows=protocol.get("rows"),
         rows_in_split=protocol.get("rows_in_split"),
-        overrides=m.made.origin.get("overrides", ""),
+        overrides=m.provenance.origin.get("overrides", ""),
     )
 
 

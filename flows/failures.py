@@ -14,7 +14,7 @@ from prefect.states import Failed
 
 from artifacts.errors import RequestError, StageError
 from flows.recipe import OVERRIDES, Recipe, all_keys
-from tasks.gpu_lease import deployed
+from tasks.gpu_lease import is_deployment_run
 
 Function = Callable[..., Any]
 
@@ -27,7 +27,7 @@ def fails_in_one_line(function: Function) -> Function:
 
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
-        if not deployed():
+        if not is_deployment_run():
             return function(*args, **kwargs)
         for name in ("prefect.flow_runs", "prefect.task_runs"):
             logging.getLogger(name).addFilter(_ONE_LINE)

@@ -15,11 +15,13 @@ from prefect.states import Cancelling
 
 from artifacts.artifact_store import Store
 from artifacts.check import refuse_failed
-from artifacts.errors import StageError, one_line
+from artifacts.errors import StageError
+from artifacts.text import one_line
 from tasks.cancellation import stop_if_cancelled
 from tasks.execution import sharding
-from tasks.execution.stage import Job
-from tasks.prefect_task import RunEvents, log_what_is_kept, title
+from tasks.execution.job import Job
+from tasks.execution.stage import Shard
+from tasks.prefect_task import RunEvents, log_how_to_resume, title
 from tasks.registry import STAGES
 from tasks.server_outage import retry
 
@@ -34,21 +36,22 @@ def send(job: Job, path: str) -> None:
 
     `path`: where in the store it will be. StageError if its checks on the CPU or its runs fail.
     """
-    refuse_failed(sharding.check(job, RunEvents(f"check {title(job)}")))
-    machines = job.runtime.machines if STAGES[job.stage].share else 1
-    wanted = [(0, 1)] if machines == 1 else sharding.missing_shares(job, machines)
+    store, stage = Store.current(), STAGES[job.stage]
+    refuse_failed(sharding.check(store, stage, job, RunEvents(f"check {title(job)}")))
+    machines = job.runtime.machines if stage.run_shard else 1
+    shards = [Shard(0, 1)] if machines == 1 else sharding.missing_shards(store, job, machines)
     left = "its runs on the GPU pool are cancelled; their checkpoints and finished batches are kept"
-    with log_what_is_kept(title(job), lambda: left), get_client(sync_client=True) as client:
-        _all(client, {share: _Child(job, share) for share in wanted})
-    manifest = Store.current().manifest(path)
+    with log_how_to_resume(title(job), lambda: left), get_client(sync_client=True) as client:
+        _all(client, {shard: _Child(job, shard) for shard in shards})
+    manifest = store.manifest(path)
     whole = (
         manifest is not None and manifest.key == job.key
         if machines == 1
-        else not sharding.missing_shares(job, machines)
+        else not sharding.missing_shards(store, job, machines)
     )
     if not whole:
         raise StageError(
-            f"{title(job)} ran on the GPU pool, but {job.artifact} is not in {Store.current().root}: give its "
+            f"{title(job)} ran on the GPU pool, but {job.artifact} is not in {store.root}: give its "
             "workers the same code and the same DIALOGSUM_STORE"
         )
 
@@ -56,16 +59,16 @@ def send(job: Job, path: str) -> None:
 class _Child:
     """A run on the GPU pool."""
 
-    def __init__(self, job: Job, share: tuple[int, int]) -> None:
-        self.job, self.share, self.tries = job, share, 0
-        self.name = title(job) if share[1] == 1 else f"{title(job)}, {share[0] + 1} of {share[1]}"
+    def __init__(self, job: Job, shard: Shard) -> None:
+        self.job, self.shard, self.tries = job, shard, 0
+        self.name = title(job) if shard.count == 1 else f"{title(job)}, {shard.index + 1} of {shard.count}"
         self.start()
 
     def start(self) -> None:
         job, self.tries = self.job, self.tries + 1
         given: dict[str, Any] = {"artifact": job.artifact, "refresh": job.refresh}
-        if self.share[1] > 1:
-            given |= {"shard": self.share[0], "shards": self.share[1]}
+        if self.shard.count > 1:
+            given |= {"shard": self.shard.index, "shards": self.shard.count}
         run: Any = retry(
             run_deployment, f"stage-{job.stage}/stage-{job.stage}", parameters=given, flow_run_name=self.name, timeout=0,
             tags=["gpu", job.recipe.split(" ")[0]],
@@ -89,7 +92,7 @@ class _Child:
         raise StageError(f"{self.name}: its run {self.id} on the GPU pool ended {said}")
 
 
-def _all(client: SyncPrefectClient, children: dict[tuple[int, int], _Child]) -> None:
+def _all(client: SyncPrefectClient, children: dict[Shard, _Child]) -> None:
     """Wait for all children. If one fails the others are let finish: their shares are kept. Cancelled with this run."""
     failed: list[StageError] = []
     running = list(children.values())

@@ -6,8 +6,9 @@ from typing import Any
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
-from artifacts.manifest import Manifest, Record
+from artifacts.manifest import Manifest
 from artifacts.reasons import excerpt, excerpts
+from artifacts.record import Record
 from flows.recipe import PROMPTS, Recipe
 from tasks.metrics.score_table import System
 from tasks.models.prompt_template import load_prompt

@@ -18,11 +18,13 @@ from prefect.states import Completed
 from prefect.variables import Variable
 from pydantic import Field
 
-from artifacts.artifact_store import Store, id_of
+from artifacts.artifact_path import artifact_id
+from artifacts.artifact_store import Store
 from artifacts.errors import RequestError, StageError
-from artifacts.manifest import Manifest, Record
+from artifacts.manifest import Manifest
+from artifacts.record import Record
 from artifacts.refs import Ref
-from artifacts.retention import Uses
+from artifacts.retention import RunNotes
 from flows import dag, publishing, run_names
 from flows.adapter_lookup import find_adapter
 from flows.dag import Outcome, Setup
@@ -31,11 +33,12 @@ from flows.gpu_pool import send
 from flows.labels import overrides_of, prompt_label
 from flows.planner import describe
 from flows.recipe import OVERRIDES, PROMPTS, RECIPES, load_recipe
-from tasks.execution import sharding
-from tasks.execution.stage import Job, Stage, decide
-from tasks.gpu_lease import deployed
+from tasks.execution.decision import decide
+from tasks.execution.job import Job, save_job
+from tasks.execution.stage import Stage
+from tasks.gpu_lease import is_deployment_run
 from tasks.models.prompt_template import load_prompt
-from tasks.prefect_task import run_stage, terminal
+from tasks.prefect_task import current_listener, run_stage
 from tasks.registry import STAGES
 from tasks.reporting.system_names import quoted
 from tasks.server_outage import retry
@@ -53,8 +56,8 @@ class Run:
         self.id = str(flow_run.id or uuid4())
         self.stages: list[dict[str, Any]] = []
         self.artifacts: dict[str, Manifest] = {}
-        self.uses = Uses(self.id)
-        self.away = deployed()
+        self.uses = RunNotes(Store.current(), self.id)
+        self.away = is_deployment_run()
         """Whether stages for a GPU are made by the GPU pool instead of here."""
         self.standby = StandbyWorker([stage.worker for stage in STAGES.values() if stage.worker])
         Store.current().check_writable()
@@ -63,20 +66,20 @@ class Run:
         """Run one stage, or take its artifact from the store."""
         started = time.perf_counter()
         inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in given.items()}
-        decision = decide(stage, of, spec, inputs, stage.name in self.refresh)
-        self.uses.hold(id_of(decision.path), *(ref.id for ref in inputs.values()))
+        decision = decide(Store.current(), stage, of, spec, inputs, stage.name in self.refresh)
+        self.uses.add(artifact_id(decision.path), *(ref.id for ref in inputs.values()))
         label, recipe = " ".join(filter(None, [stage.name, of])), self.setup.recipe
         get_run_logger().info("%s: %s, %s", label, decision.status, decision.reason)
-        listener = terminal.get()
+        listener = current_listener.get()
         listener.stage(label, decision.status, decision.reason)
         job = Job(
-            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=decision.identity, run=self.id,
+            stage=stage.name, variant=of, spec=spec, inputs=inputs, identity=decision.identity, run=self.id,
             recipe=f"{recipe.name} {recipe.revision}", origin=self._origin(stage),
             refresh=decision.status == "run" and stage.name in self.refresh, runtime=recipe.runtime,
         )  # fmt: skip
         sent = decision.status == "run" and stage.pool == "gpu" and self.away
         if decision.status == "run":
-            sharding.keep(job)
+            save_job(Store.current(), job)
             if recipe.runtime.device != "cpu" and not self.away:
                 self.standby.request(worker_follows(stage, of))
         if sent:
@@ -85,7 +88,7 @@ class Run:
         ref = run_stage(job)
         manifest = Store.current().verified(ref.path)
         entry = describe(decision, manifest)
-        if decision.status == "run" and not sent and manifest.made.run != self.id:
+        if decision.status == "run" and not sent and manifest.provenance.run != self.id:
             entry |= {"status": "reused", "reason": "another run made it meanwhile"}
         entry["seconds"] = round(time.perf_counter() - started, 3)
         self.stages.append(entry)
@@ -110,7 +113,7 @@ class Run:
                 outcome = walk(self.setup, self.step)
             if self._settled(outcome, moves):
                 told, message = publishing.tell(self.setup, self.stages, outcome, self.artifacts)
-                self.uses.end()
+                self.uses.finish()
                 return Completed(message=message, data=told)
             get_run_logger().warning("the champion changed meanwhile: comparing again")
             self.setup = dag.set_up(self.setup.recipe, self.setup.overrides)
@@ -152,7 +155,7 @@ CANDIDATE = r"^(latest|train-[0-9a-f]{8})$"
 
 def _set_up(recipe: str, overrides: list[str]) -> Setup:
     """As a deployment, with what the station adds to every recipe before the run's own overrides."""
-    station: Any = retry(Variable.get, OVERRIDES, []) if deployed() else []
+    station: Any = retry(Variable.get, OVERRIDES, []) if is_deployment_run() else []
     if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
         raise RequestError(f'the Prefect variable {OVERRIDES} has to be a list such as ["train.epochs=3"]')
     if station:

@@ -121,7 +121,7 @@ def decision(
     store, adapter = Store.current(), outcome.adapter.id
     manifest = store.by_id(outcome.decision.id)
     decision = GateDecision.load(store.payload(manifest.path))
-    before, after = setup.champions, Champions(setup.model.revision)
+    before, after = setup.champions, Champions(Store.current(), setup.model.revision)
     candidate = setup.candidate(adapter)
     moved = len(after.changes) > len(before.changes) and after.current == candidate
     # a champion that no longer passes, such as under a stricter gate, is told as rejected and stays in force

@@ -9,8 +9,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from artifacts.cache_key import identity_of, sha256
-from artifacts.errors import RequestError, nearest, one_line
-from artifacts.manifest import Record
+from artifacts.errors import RequestError
+from artifacts.record import Record
+from artifacts.text import did_you_mean, one_line
 from artifacts.user_paths import user_path
 from tasks.config import (
     Count,
@@ -62,7 +63,7 @@ def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     known = [p.stem for p in RECIPES.glob("*.yaml")]
     file = RECIPES / f"{recipe}.yaml" if recipe in known else user_path(recipe, "recipe")
     if not file.is_file():
-        raise RequestError(f"no recipe {one_line(recipe, 80)!r}, by name or as a file{nearest(recipe, known)}")
+        raise RequestError(f"no recipe {one_line(recipe, 80)!r}, by name or as a file{did_you_mean(recipe, known)}")
     content = _yaml(file)
     for override in overrides:
         key, sign, text = override.partition("=")
@@ -134,7 +135,7 @@ def _suggestion(wrong: str) -> str:
     if alike:
         return f"; did you mean '{alike[0]}'?"
     siblings = [key.removeprefix(f"{section}.") for key in known if section and key.startswith(f"{section}.")]
-    return f"; known in {section}: {', '.join(siblings)}" if siblings else nearest(wrong, known)
+    return f"; known in {section}: {', '.join(siblings)}" if siblings else did_you_mean(wrong, known)
 
 
 def _first_leaf(key: Any, value: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
-from artifacts.errors import one_line
 from artifacts.manifest import Manifest
+from artifacts.text import one_line
 from tasks.reporting.escaping import escape_markdown
 from tasks.reporting.links import escape_and_link, link_ids, report_url
 

@@ -14,12 +14,14 @@ from pydantic import Field
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
-from artifacts.retention import Uses
+from artifacts.retention import RunNotes
 from flows.failures import fails_in_one_line
 from flows.run_names import kept_or
-from tasks.execution import sharding
-from tasks.execution.stage import Job, decide
-from tasks.gpu_lease import gpu_gate
+from tasks.execution.decision import decide
+from tasks.execution.job import Job, load_job, save_job
+from tasks.execution.sharding import execute_shard
+from tasks.execution.stage import Shard
+from tasks.gpu_lease import hold_gpu
 from tasks.prefect_task import RunEvents, publish_pages, run_stage, title
 from tasks.registry import STAGES
 
@@ -27,7 +29,7 @@ from tasks.registry import STAGES
 def _run_name(given: dict[str, Any]) -> str:
     """`train smollm2-135m-instruct r32 3 epochs`, and which share of it."""
     try:
-        name = title(sharding.kept(given["artifact"]))
+        name = title(load_job(Store.current(), given["artifact"], STAGES))
     except RequestError:
         name = given["artifact"]  # the run itself says what is wrong
     shards = given.get("shards", 1)
@@ -36,9 +38,10 @@ def _run_name(given: dict[str, Any]) -> str:
 
 def _job(artifact: str, refresh: bool) -> Job:
     """The job of an artifact as today's code does it. Another version makes another artifact, never this one anew."""
-    job = sharding.kept(artifact)
+    store = Store.current()
+    job = load_job(store, artifact, STAGES)
     stage = STAGES[job.stage]
-    decision = decide(stage, job.of, stage.spec.model_validate(job.spec), job.inputs)
+    decision = decide(store, stage, job.variant, job.spec, job.inputs)
     if decision.identity != job.identity:
         get_run_logger().warning(
             "%s is the work of other code than this worker has: making %s-%s", artifact, job.stage, decision.key[:8]
@@ -48,11 +51,11 @@ def _job(artifact: str, refresh: bool) -> Job:
 
 def _make(artifact: str, refresh: bool) -> State[Any]:
     job = _job(artifact, refresh)
-    sharding.keep(job)
-    uses = Uses(job.run)
-    uses.hold(job.artifact, *(ref.id for ref in job.inputs.values()))
+    save_job(Store.current(), job)
+    uses = RunNotes(Store.current(), job.run)
+    uses.add(job.artifact, *(ref.id for ref in job.inputs.values()))
     ref = run_stage(job)
-    uses.end()
+    uses.finish()
     publish_pages([Store.current().verified(ref.path)])
     return Completed(message=f"{ref.id}: {ref.rows} rows, {Store.current().absolute(ref.path)}")
 
@@ -108,10 +111,9 @@ def generate(
     if shards == 1:
         return _make(artifact, refresh)
     job = _job(artifact, False)
-    share = (shard, shards)
     if shard >= shards:
         raise RequestError(f"shard is {shard}, but there are {shards}, counted from 0")
     events = RunEvents(_run_name(flow_run.parameters))
-    sharding.perform_share(job, share, events, gpu_gate("gpu"))
+    execute_shard(Store.current(), STAGES[job.stage], job, Shard(shard, shards), events, hold_gpu("gpu"))
     events.finish()
     return Completed(message=f"share {shard + 1} of {shards} of {artifact}")

@@ -17,7 +17,8 @@ from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from artifacts.errors import StageError, one_line
+from artifacts.errors import StageError
+from artifacts.text import one_line
 from tasks.cancellation import stop_if_cancelled
 from tasks.server_outage import is_outage, retry
 

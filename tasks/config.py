@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from artifacts.cache_key import NotIdentity
-from artifacts.manifest import Record
+from artifacts.record import Record
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -183,10 +183,6 @@ class Runtime(Record):
     device: Annotated[
         Literal["auto", "cpu", "cuda"], NotIdentity("where the same arithmetic is done; the manifest records it")
     ] = "auto"
-    workers: Annotated[
-        Annotated[int, Field(ge=0, le=10**4)],
-        NotIdentity("processes that load rows in the order that the sampler gives"),
-    ] = 0
     threads: Annotated[Count | None, NotIdentity("threads of one process on the CPU; all cores unless given")] = None
 
 

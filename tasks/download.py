@@ -14,10 +14,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
 from artifacts.schemas import DATASET, write_table
+from artifacts.text import one_line
 from tasks.config import DownloadSpec, ResolvedData
-from tasks.execution.stage import Context, Done, Stage
+from tasks.execution.stage import Context, Stage, StageResult
 from tasks.sources.hub import fetch
 from tasks.sources.resolve import SPLITS
 
@@ -30,7 +31,7 @@ Fields = tuple[Any, ...]
 _NUMBERED_ID = re.compile(r"(.+_\d+)_\d+")
 
 
-def download(spec: DownloadSpec, context: Context) -> Done:
+def download(spec: DownloadSpec, context: Context) -> StageResult:
     """Read, check and regroup every split. RequestError names the split, the row and the problem."""
     counts: dict[str, Any] = {}
     for split in SPLITS:
@@ -39,7 +40,7 @@ def download(spec: DownloadSpec, context: Context) -> Done:
         counts[split] = write_table(chain([first], rows), DATASET, context.out / f"{split}.parquet")
         counts[f"{split}_references"] = len(first["references"])
     context.events.log("  ".join(f"{split}: {counts[split]} x {counts[f'{split}_references']}" for split in SPLITS))
-    return Done(rows=sum(counts[split] for split in SPLITS), facts=counts)
+    return StageResult(rows=sum(counts[split] for split in SPLITS), facts=counts)
 
 
 def read(data: ResolvedData, split: str) -> Iterator[Fields]:

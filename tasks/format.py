@@ -12,14 +12,14 @@ from typing import Any
 from artifacts.errors import RequestError
 from artifacts.schemas import DATASET, FORMATTED_EVAL, FORMATTED_TRAIN, rows_of, write_table
 from tasks.config import FormatSpec
-from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.models.prompt_template import fill
 
 MAX_OVERLAP = 0.01
 """Share of the test dialogues that may also be in train: reported, not refused. DialogSum itself has one of 500."""
 
 
-def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Done:
+def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> StageResult:
     """Fill the template for every dialogue. RequestError if train and test share dialogues, unless that is allowed."""
 
     def split(name: str) -> Iterator[dict[str, Any]]:
@@ -27,7 +27,7 @@ def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Don
 
     if spec.rows == "eval":
         prompts = ({"id": row["id"], "prompt": fill(spec.template, row["dialogue"])} for row in split("test"))
-        return Done(rows=write_table(prompts, FORMATTED_EVAL, context.out / "test.parquet"))
+        return StageResult(rows=write_table(prompts, FORMATTED_EVAL, context.out / "test.parquet"))
     test = [(row["id"], _normalized(row["dialogue"])) for row in split("test")]
     held_out = {dialogue for _, dialogue in test}
     shared = {dialogue for row in split("train") if (dialogue := _normalized(row["dialogue"])) in held_out}
@@ -45,7 +45,7 @@ def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Don
             for reference in row["references"]
         )
         counts[name] = write_table(rows, FORMATTED_TRAIN, context.out / f"{name}.parquet")
-    return Done(rows=counts["train"], facts={"rows": counts["train"], "in_train_and_test": len(shared)})
+    return StageResult(rows=counts["train"], facts={"rows": counts["train"], "in_train_and_test": len(shared)})
 
 
 def _normalized(dialogue: str) -> str:

@@ -18,14 +18,14 @@ from tasks.config import GenerateSpec
 from tasks.decoding.batching import batch_size, count
 from tasks.decoding.part_files import read_parts
 from tasks.decoding.worker_records import DecodingWorkerConfig, Measurements
-from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.workers.gpus import visible_gpus, worker_environments
 from tasks.workers.launcher import run_workers
 
 WORKER = "tasks.decoding.worker"
 
 
-def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> Done:
+def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> StageResult:
     """Predict a summary for the first `limit` rows. Predictions that are in `work/parts` already are reused."""
     folder = context.work / "parts"
     row_ids = [row["id"] for row in read_table(rows.payload / "test.parquet", FORMATTED_EVAL)][: spec.generate.limit]
@@ -39,15 +39,15 @@ def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Arti
         raise StageError(f"{len(missing)} of {len(row_ids)} rows have no prediction, the first is {missing[0]!r}")
     predictions = [by_id[row_id] for row_id in row_ids]
     write_table(predictions, PREDICTIONS, context.out / "predictions.parquet")
-    return Done(rows=len(predictions), facts=_facts(predictions), measured=measured)
+    return StageResult(rows=len(predictions), facts=_facts(predictions), measured=measured)
 
 
 def predict(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> dict[str, Any]:
-    """Write the predictions of one shard to `work/parts`: batches n, n + k, … where (n, k) is `context.share`.
+    """Write the predictions of one shard to `work/parts`: batches n, n + k, … where (n, k) is `context.shard`.
 
     Returns its measurements.
     """
-    number, machines = context.share
+    number, machines = context.shard.index, context.shard.count
     runtime, row_count = context.runtime, min(rows.manifest.rows, spec.generate.limit or rows.manifest.rows)
     size = batch_size(runtime, "cuda" if runtime.device != "cpu" and visible_gpus() else "cpu")
     environments = worker_environments(runtime.device, runtime.gpus, count(-(-row_count // machines), size))
@@ -89,5 +89,5 @@ GENERATE = Stage(
     label=_label,
     pool="gpu",
     worker=WORKER,
-    share=predict,
+    run_shard=predict,
 )

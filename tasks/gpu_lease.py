@@ -22,22 +22,22 @@ from tasks.concurrency_lease import hold_slot
 from tasks.server_outage import retry
 from tasks.workers.gpus import gpu_names
 
-LIMIT = "DIALOGSUM_GPU_LIMIT"
+GPU_LIMIT_VARIABLE = "DIALOGSUM_GPU_LIMIT"
 """Names the limit to hold: one for each machine with GPUs that are used together."""
 POLL = 1.0
 """Seconds between looks at the locks of this machine."""
 
 
-def deployed() -> bool:
+def is_deployment_run() -> bool:
     """Whether this run belongs to a deployment; asks no server."""
     context = FlowRunContext.get()
     return bool(context and context.flow_run and context.flow_run.deployment_id)
 
 
 @contextmanager
-def gpu_gate(pool: str) -> Iterator[None]:
+def hold_gpu(pool: str) -> Iterator[None]:
     """Wait for the GPU and hold it. StageError if the server has no such limit."""
-    limit = os.environ.get(LIMIT) or ("gpu" if deployed() else None)
+    limit = os.environ.get(GPU_LIMIT_VARIABLE) or ("gpu" if is_deployment_run() else None)
     if pool != "gpu" or limit is None:
         yield
         return

@@ -19,13 +19,14 @@ from prefect.runtime import task_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from artifacts.artifact_store import Store
-from artifacts.errors import one_line
 from artifacts.manifest import Manifest
 from artifacts.prefect_results import ARTIFACT_KEY, saved_block
 from artifacts.refs import Ref
 from artifacts.retention import lineage
-from tasks.execution.stage import Job, perform
-from tasks.gpu_lease import gpu_gate
+from artifacts.text import one_line
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
+from tasks.gpu_lease import hold_gpu
 from tasks.registry import STAGES
 from tasks.reporting.artifact_page import heading, page
 from tasks.server_outage import is_outage, retry
@@ -38,7 +39,7 @@ OUTAGE = 15.0
 ASKED_AT_ONCE = 200
 """Pages that the server is asked for in one request: it answers with no more."""
 
-terminal: ContextVar[Listener] = ContextVar("terminal", default=NullListener())  # noqa: B039  # it keeps nothing
+current_listener: ContextVar[Listener] = ContextVar("terminal", default=NullListener())  # noqa: B039  # it keeps nothing
 """Who else wants to hear, beside the Prefect run: the command line sets it."""
 
 
@@ -46,7 +47,7 @@ class RunEvents:
     """Progress as a Prefect progress artifact and, every tenth, a log line; all of it to the terminal as well."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.logger, self.terminal = title, get_run_logger(), terminal.get()
+        self.title, self.logger, self.terminal = title, get_run_logger(), current_listener.get()
         self.artifact: UUID | None = None
         self.due, self.tenth = 0.0, -1
         self.missed: float | None = None
@@ -108,8 +109,8 @@ def _run_name() -> str:
 def title(job: Job) -> str:
     """`train smollm2-135m-instruct r32 3 epochs`, `generate tuned gemma-2b`."""
     stage = STAGES[job.stage]
-    label = stage.label(stage.spec.model_validate(job.spec))
-    return " ".join(dict.fromkeys([job.stage, job.of or label, label]))
+    label = stage.label(job.spec)
+    return " ".join(dict.fromkeys([job.stage, job.variant or label, label]))
 
 
 @cache
@@ -132,7 +133,7 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
     )
     def run(job: Job) -> Ref:
         events = RunEvents(title(job))
-        manifest, ran = perform(stage, job, events, gpu_gate(stage.pool))
+        manifest, ran = execute(Store.current(), stage, job, events, hold_gpu(stage.pool))
         events.finish()
         get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "found in the store", manifest.rows)
         if ran:
@@ -148,7 +149,7 @@ def publish_pages(artifacts: Iterable[Manifest], again: str = "") -> set[str]:
     again: id of an artifact whose page is created although it has one, since it was made anew.
     Returns the ids that have a page then. Where nothing is missing this is one request.
     """
-    wanted = lineage(artifacts)
+    wanted = lineage(Store.current(), artifacts)
     ids = [*{*wanted, *(ref.id for m in wanted.values() for ref in m.inputs.values())}]
     found = set[str]()
     with get_client(sync_client=True) as client:
@@ -167,26 +168,26 @@ def run_stage(job: Job) -> Ref:
     """Run one stage as a Prefect task, or take its receipt from the cache."""
     block = retry(saved_block)
     stage_task: Any = prefect_task(job.stage).with_options(result_storage=block, refresh_cache=job.refresh)
-    with log_what_is_kept(job.stage, lambda: kept(job)):
+    with log_how_to_resume(job.stage, lambda: saved_progress(job)):
         return Ref.model_validate(stage_task(job))
 
 
-GO_ON = "Retry this run, or start it again with the same settings, and it goes on from there"
+RESUME_HINT = "Retry this run, or start it again with the same settings, and it goes on from there"
 
 
 @contextmanager
-def log_what_is_kept(what: str, found: Callable[[], str]) -> Iterator[None]:
+def log_how_to_resume(what: str, found: Callable[[], str]) -> Iterator[None]:
     """If the run is cancelled or its process ended, log what is kept of the work and how to go on."""
     try:
         yield
     except Exception:
         raise
     except BaseException:  # Prefect's TerminationSignal and the like
-        get_run_logger().warning("stopped during %s; %s. %s", what, found(), GO_ON)
+        get_run_logger().warning("stopped during %s; %s. %s", what, found(), RESUME_HINT)
         raise
 
 
-def kept(job: Job) -> str:
+def saved_progress(job: Job) -> str:
     """What a run of a stage that was stopped has left on this machine."""
     steps = (Store.current().scratch / f"{job.stage}-{job.key}").rglob("step-*/manifest.json")
     last = max((int(file.parent.name.removeprefix("step-")) for file in steps), default=None)

@@ -8,14 +8,14 @@ This stage only decides. If the gate passes, the flow moves the champion pointer
 """
 
 from tasks.config import GateConfig, PromoteSpec
-from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.gate_decision import GateCheck, GateDecision
 from tasks.metrics.percentages import percent, probability
 from tasks.metrics.score_table import System
 from tasks.metrics.scores import Scores
 
 
-def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> Done:
+def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> StageResult:
     """Decide whether the candidate may replace the champion."""
     checks = gate(spec.gate, Scores.load(scores.payload))
     if spec.withdrawn_at:
@@ -27,7 +27,7 @@ def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> Done:
     decision = GateDecision(passed=not failed, checks=tuple(checks), reasons=reasons)
     decision.save(context.out)
     context.events.log("the gate passes" if decision.passed else f"the gate does not pass: {reasons[0]}")
-    return Done(rows=len(checks), facts={"passed": decision.passed, "reasons": list(reasons)})
+    return StageResult(rows=len(checks), facts={"passed": decision.passed, "reasons": list(reasons)})
 
 
 def gate(config: GateConfig, scores: Scores) -> list[GateCheck]:

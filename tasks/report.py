@@ -10,7 +10,7 @@ tasks/reporting/page.py collects what it shows, tasks/reporting/rendering.py ren
 """
 
 from tasks.config import ReportSpec
-from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.score_table import MODELS
 from tasks.reporting.page import ReportInputs, build_page
 from tasks.reporting.rendering import render
@@ -25,7 +25,7 @@ def report(
     adapter: Artifact | None = None,
     decision: Artifact | None = None,
     **more: Artifact,
-) -> Done:
+) -> StageResult:
     """Render the report.
 
     more: predictions by system (`base` always among them), and scores of further training seeds as `seed_<n>`.
@@ -39,7 +39,7 @@ def report(
     for name, text in render(page).items():
         (context.out / name).write_text(text, encoding="utf-8", errors="replace")
     examples = sum(map(len, page.examples.values()))
-    return Done(rows=examples, facts={"verdict": page.headline.model_dump(mode="json", by_alias=True)})
+    return StageResult(rows=examples, facts={"verdict": page.headline.model_dump(mode="json", by_alias=True)})
 
 
 REPORT = Stage(

@@ -19,7 +19,7 @@ import numpy as np
 from artifacts.errors import StageError
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
 from tasks.config import ScoreConfig
-from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.bootstrap import bootstrap_counts, mean_and_interval, paired_difference
 from tasks.metrics.diagnostics import NAMES_MEASURE, aggregate, diagnose, reason_to_skip_names
 from tasks.metrics.protocols import (
@@ -50,7 +50,7 @@ class Texts:
     rows_in_split: int
 
 
-def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Artifact) -> Done:
+def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Artifact) -> StageResult:
     """Score every system on the same dialogues.
 
     outputs: predictions by system, `base` always among them. StageError if they are not of the same dialogues.
@@ -79,7 +79,7 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
             system: {name: list(by_type[name].interval) for name in ROUGE_TYPES} for system, by_type in headline.items()
         },
     }
-    return Done(rows=len(texts.ids), facts=facts)
+    return StageResult(rows=len(texts.ids), facts=facts)
 
 
 def aggregate_scores(

@@ -13,7 +13,7 @@ import httpx
 from prefect import get_run_logger
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from artifacts.errors import one_line
+from artifacts.text import one_line
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ The work is done by tasks/training/worker.py in a process of its own; with sever
 
 from artifacts.check import Check
 from tasks.config import Runtime, TrainSpec
-from tasks.execution.stage import Artifact, Context, Done, Stage
+from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.training.worker_records import TrainingResult, TrainingWorkerConfig
 from tasks.workers.gpus import process_count
 from tasks.workers.launcher import run_workers
@@ -18,7 +18,7 @@ from tasks.workers.launcher import run_workers
 WORKER = "tasks.training.worker"
 
 
-def train(spec: TrainSpec, context: Context, rows: Artifact) -> Done:
+def train(spec: TrainSpec, context: Context, rows: Artifact) -> StageResult:
     """Train an adapter. StageError if a check fails, the loss is not finite, or the process dies."""
     result = run_trainer(spec, context, rows, check_only=False)
     facts = {
@@ -27,7 +27,7 @@ def train(spec: TrainSpec, context: Context, rows: Artifact) -> Done:
         "train_rows": result.rows,
         "template": rows.manifest.identity["config"]["template"],
     }
-    return Done(rows=result.rows, facts=facts, measured=result.measured)
+    return StageResult(rows=result.rows, facts=facts, measured=result.measured)
 
 
 def check(spec: TrainSpec, context: Context, rows: Artifact) -> list[Check]:

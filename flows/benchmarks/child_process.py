@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import one_line
+from artifacts.text import one_line
 from tasks.workers.worker_main import end_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import RequestError, nearest
+from artifacts.errors import RequestError
+from artifacts.text import did_you_mean
 from flows.benchmarks.child_process import ChildFailedError, run_child
 from flows.benchmarks.children.random_model import SHAPES, random_model
 from flows.recipe import load_recipe
@@ -101,7 +102,7 @@ def _model_folder(settings: BenchmarkSettings) -> Path:
     if settings.model:
         return Path(settings.model).expanduser().resolve()
     if settings.shape not in SHAPES:
-        raise RequestError(f"--shape: no shape {settings.shape!r}{nearest(settings.shape, SHAPES)}")
+        raise RequestError(f"--shape: no shape {settings.shape!r}{did_you_mean(settings.shape, SHAPES)}")
     if settings.tokenizer is None:
         raise RequestError("give --tokenizer FOLDER with the model's tokenizer, or --model FOLDER with a model")
     return random_model(settings.shape, settings.tokenizer.expanduser(), settings.work.resolve()).resolve()
@@ -112,5 +113,5 @@ def select_systems(names: str | None, known: Sequence[str]) -> list[str]:
     systems = [name.strip() for name in names.split(",")] if names else list(known)
     for system in systems:
         if system not in known:
-            raise RequestError(f"--systems: no system {system!r}{nearest(system, known)}")
+            raise RequestError(f"--systems: no system {system!r}{did_you_mean(system, known)}")
     return systems

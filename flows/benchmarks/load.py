@@ -17,12 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from artifacts.artifact_store import Store, now
+from artifacts.artifact_store import Store
 from artifacts.cache_key import sha256
 from artifacts.code_fingerprint import ROOT
-from artifacts.manifest import Made, Manifest
+from artifacts.manifest import Manifest, Provenance
 from artifacts.refs import Ref
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
+from artifacts.timestamps import timestamp_now
 from tasks.config import (
     DataConfig,
     DownloadSpec,
@@ -36,7 +37,9 @@ from tasks.config import (
     ScoreConfig,
 )
 from tasks.download import COLUMNS
-from tasks.execution.stage import Job, identity, perform
+from tasks.execution.decision import identity
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
 from tasks.registry import STAGES
 from tasks.sources.resolve import SAMPLE, resolve_data
 from tasks.workers.events import NullListener
@@ -70,22 +73,22 @@ def _publish(
 ) -> Manifest:
     """Publish an artifact with this identity. write: called with the folder for its payload."""
     store, key = Store.current(), sha256(contents)
-    with store.alone(stage, key) as scratch:
+    with store.lock(stage, key) as scratch:
         out = scratch / "out"
         out.mkdir()
         write(out)
-        provenance = Made(at=now(), seconds=1.0, run="load")
+        provenance = Provenance(at=timestamp_now(), seconds=1.0, run="load")
         manifest = store.publish(
             out,
             stage=stage,
-            of=variant,
+            variant=variant,
             name="load",
             key=key,
             rows=rows,
             identity=contents,
             inputs={},
             facts={},
-            made=provenance,
+            provenance=provenance,
         )
         shutil.rmtree(scratch, ignore_errors=True)
     return manifest
@@ -138,15 +141,15 @@ def _time_stages(folder: Path, rows: int) -> list[Row]:
         refs, stage = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}, STAGES[name]
         job = Job(
             stage=name,
-            of=variant,
-            spec=spec.model_dump(mode="json"),
+            variant=variant,
+            spec=spec,
             inputs=refs,
-            identity=identity(stage, variant, spec, refs),
+            identity=identity(stage, spec, refs),
             run="load",
             runtime=Runtime(device="cpu"),
         )
         started = time.perf_counter()
-        manifest, _ = perform(stage, job, NullListener())
+        manifest, _ = execute(Store.current(), stage, job, NullListener())
         label = " ".join(filter(None, [name, variant]))
         table.append(_timed(f"{label}, {manifest.rows:,} rows", time.perf_counter() - started))
         return manifest

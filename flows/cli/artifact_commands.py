@@ -83,8 +83,9 @@ def gc(
 def pin(artifact: ArtifactId, debug: Debug = False) -> None:
     """Keep an artifact whatever its age. Everything it was made from is kept as well."""
     from artifacts import retention
+    from artifacts.artifact_store import Store
 
-    retention.pin(artifact)
+    retention.pin(Store.current(), artifact)
     print(f"{artifact} is pinned")
 
 
@@ -92,6 +93,7 @@ def pin(artifact: ArtifactId, debug: Debug = False) -> None:
 def unpin(artifact: ArtifactId, debug: Debug = False) -> None:
     """Unpin an artifact, so that gc may remove it."""
     from artifacts import retention
+    from artifacts.artifact_store import Store
 
-    retention.unpin(artifact)
+    retention.unpin(Store.current(), artifact)
     print(f"{artifact} is no longer pinned")

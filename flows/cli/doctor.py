@@ -13,15 +13,19 @@ from tempfile import TemporaryDirectory
 
 from artifacts.artifact_store import Store
 from artifacts.check import Check
-from artifacts.errors import RequestError, StageError, one_line
-from artifacts.manifest import Record
+from artifacts.errors import RequestError, StageError
+from artifacts.record import Record
 from artifacts.refs import Ref
+from artifacts.text import one_line
 from flows import dag
 from flows.cli.terminal import Terminal
 from flows.recipe import Recipe
 from flows.station.supervisor import station_server
 from tasks.config import TrainSpec
-from tasks.execution.stage import RECORDED, Artifact, Context, Input, Job, Stage, decide, perform
+from tasks.execution.decision import Input, decide
+from tasks.execution.executor import RECORDED_PACKAGES, execute
+from tasks.execution.job import Job
+from tasks.execution.stage import Artifact, Context, Stage
 from tasks.reporting.escaping import visible
 from tasks.train import run_trainer
 from tasks.workers.events import NullListener
@@ -58,7 +62,7 @@ def check_machine(recipe: Recipe, as_json: bool) -> None:
 
 def _versions() -> Check:
     versions = []
-    for name in RECORDED:
+    for name in RECORDED_PACKAGES:
         try:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -110,16 +114,16 @@ def _training_rows(setup: dag.Setup) -> list[Check]:
         if isinstance(spec, TrainSpec):
             checks.extend(_preflight(setup, spec, refs["rows"]))
             raise ReachedTrainer
-        decision = decide(stage, variant, spec, refs)
+        decision = decide(Store.current(), stage, variant, spec, refs)
         job = Job(
             stage=stage.name,
-            of=variant,
-            spec=spec.model_dump(mode="json"),
+            variant=variant,
+            spec=spec,
             inputs=refs,
             identity=decision.identity,
             run="doctor",
         )
-        return Ref.of_manifest(perform(stage, job, NullListener())[0])
+        return Ref.of_manifest(execute(Store.current(), stage, job, NullListener())[0])
 
     try:
         dag.retrain(setup, step)

@@ -7,7 +7,8 @@ from rich.markup import escape
 
 from artifacts.artifact_store import Store
 from artifacts.champions import Champions
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
+from artifacts.text import one_line
 from flows.cli.terminal import minute, new_table, stdout_console
 from flows.evaluation_history import evaluations, overrides_by_recipe
 from tasks.config import Evaluation
@@ -27,7 +28,7 @@ def show_history(base: str, as_json: bool, plot: Path | None) -> None:
         as_json: print one JSON object instead of the table.
         plot: SVG file to draw the history into as well. RequestError if it cannot be written.
     """
-    rows, champions = evaluations(base), Champions(base)
+    rows, champions = evaluations(base), Champions(Store.current(), base)
     if plot is not None:
         _write_plot(rows, plot)
     if as_json:

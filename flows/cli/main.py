@@ -12,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from artifacts.errors import RequestError, StageError, nearest, one_line
+from artifacts.errors import RequestError, StageError
+from artifacts.text import did_you_mean, one_line
 from flows.cli import artifact_commands, bench_commands, model_commands, pipeline_commands, station_commands
 from flows.cli.options import Invocation
 
@@ -90,7 +91,7 @@ def _usage_message(error: Any) -> str:
     message, context = str(error.format_message()).rstrip("."), error.ctx
     if message.startswith("No such command"):
         name = message.split("'")[1]
-        return f"no command {name!r}{nearest(name, context.command.commands)}"
+        return f"no command {name!r}{did_you_mean(name, context.command.commands)}"
     return f"{message}; see `{context.command_path if context else 'dialogsum'} --help`"
 
 

@@ -33,9 +33,9 @@ def completed(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
 
 def stage_names() -> list[str]:
     """The seven stages. Imported on call: `--help` does not need the store."""
-    from artifacts.artifact_store import NUMBERS
+    from artifacts.artifact_path import STAGE_NUMBERS
 
-    return list(NUMBERS)
+    return list(STAGE_NUMBERS)
 
 
 def _recipes() -> list[str]:
@@ -55,9 +55,10 @@ def _adapters() -> list[str]:
 
 
 def _ids(stage: str | None = None) -> list[str]:
-    from artifacts.artifact_store import Store, id_of
+    from artifacts.artifact_path import artifact_id
+    from artifacts.artifact_store import Store
 
-    return [id_of(folder) for folder in Store.current().folders(stage)]
+    return [artifact_id(folder) for folder in Store.current().folders(stage)]
 
 
 def _keys() -> list[str]:

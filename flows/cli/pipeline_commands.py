@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from artifacts.errors import RequestError, nearest, one_line
+from artifacts.errors import RequestError
+from artifacts.text import did_you_mean, one_line
 from flows.cli.options import AsJson, Debug, Overrides, RecipeName, Refresh, adapters, prompts, stage_names
 
 commands = typer.Typer()
@@ -123,9 +124,10 @@ def rollback(
 ) -> None:
     """Restore the previous champion. Retraining does not promote the current one again."""
     base = _base_revision(recipe, overrides)
+    from artifacts.artifact_store import Store
     from artifacts.champions import Champions
 
-    champions = Champions(base)
+    champions = Champions(Store.current(), base)
     champion = champions.roll_back(run="by hand")
     withdrawn = champions.stack[-1][0].adapter
     if as_json:
@@ -173,12 +175,12 @@ def _execute(flow: Callable[..., Any], parameters: dict[str, Any], as_json: bool
     """Run a flow in this process and print its scores. Returns what `--json` prints."""
     from flows.cli.terminal import Terminal
     from flows.station.server_check import answering, check_server, find_reports
-    from tasks.prefect_task import terminal
+    from tasks.prefect_task import current_listener
 
     check_server()
     find_reports()
     listener = Terminal()
-    terminal.set(listener)
+    current_listener.set(listener)
     with answering():
         summary: dict[str, Any] = flow(**parameters)
     if as_json:
@@ -216,5 +218,5 @@ def _checked_stages(refresh: list[str] | None) -> list[str]:
     """The stages to rerun. RequestError if one does not exist."""
     for name in refresh or []:
         if name not in stage_names():
-            raise RequestError(f"--refresh: no stage {one_line(name, 60)!r}{nearest(name, stage_names())}")
+            raise RequestError(f"--refresh: no stage {one_line(name, 60)!r}{did_you_mean(name, stage_names())}")
     return refresh or []

@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from artifacts.artifact_store import Store
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
+from artifacts.text import one_line
 from flows.evaluation_history import overrides_by_recipe
 from flows.labels import prompts_of
 from tasks.metrics.score_table import ROUGE_TYPES, System
@@ -29,7 +30,7 @@ def markdown_table(ids: list[str]) -> str:
     """
     store = Store.current()
     scores = [store.by_id(name) for name in ids] or [
-        m for m in store.manifests("score") if m.of is None and "intervals" in m.facts
+        m for m in store.manifests("score") if m.variant is None and "intervals" in m.facts
     ]
     if any(m.stage != "score" for m in scores):
         raise RequestError("results are made from score artifacts (score-…): `dialogsum show` lists them")
@@ -44,7 +45,7 @@ def markdown_table(ids: list[str]) -> str:
                 lines.append(_row(store, m, system))
     protocol = scores[-1].facts["protocol"]
     notes = [f"F1 x 100, {protocol['name']}, {protocol['package']}; interval: {protocol['interval']}."]
-    origins = ((m.made.origin.get("recipe", ""), m.made.origin.get("overrides", "")) for m in scores)
+    origins = ((m.provenance.origin.get("recipe", ""), m.provenance.origin.get("overrides", "")) for m in scores)
     for recipe, overrides in overrides_by_recipe(origins):
         notes += ["", f"Recipe {visible(recipe)} with `{visible(overrides).replace('`', chr(39))}`."]
     return "\n".join([*lines, "", *notes, ""])
@@ -70,16 +71,16 @@ def _row(store: Store, scores: Manifest, system: str) -> str:
     if prompt and not re.fullmatch(r"[\w.-]+", prompt):
         prompt = escape_markdown(quoted(prompt))
     decoding = describe_decoding(outputs.identity["config"]["generate"])
-    peak = max(float(m.made.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
+    peak = max(float(m.provenance.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
     by_type = (headline.systems[system][name] for name in ROUGE_TYPES[:3])
     cells = [
-        f"{outputs.made.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{decoding}",
-        scores.made.origin.get("recipe", ""),
+        f"{outputs.provenance.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{decoding}",
+        scores.provenance.origin.get("recipe", ""),
         *(f"{score.f1:.2f} ({score.interval[0]:.1f} to {score.interval[1]:.1f})" for score in by_type),
         f"{headline.protocol.dialogues} x {headline.protocol.references_per_row} references",
         prompt or "-",
-        f"{adapter.made.seconds:.0f} s" if adapter else "-",
-        f"{outputs.made.seconds:.0f} s",
+        f"{adapter.provenance.seconds:.0f} s" if adapter else "-",
+        f"{outputs.provenance.seconds:.0f} s",
         f"{peak:.1f} GiB" if peak else "-",
     ]
     return f"| {' | '.join(cells)} |"

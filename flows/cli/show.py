@@ -9,8 +9,9 @@ from rich.markup import escape
 from rich.tree import Tree
 
 from artifacts.artifact_store import DamageError, Store
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest
+from artifacts.text import one_line
 from flows.cli.terminal import minute, new_table, stdout_console
 from tasks.reporting.escaping import visible
 
@@ -69,12 +70,20 @@ def _print_list(manifests: list[Manifest], as_json: bool) -> None:
     for m in manifests:
         size = sum(seal.bytes for seal in m.files.values())
         name = m.path.split("/")[-1].rsplit("_", 1)[0]
-        table.add_row(m.id, m.of or "", name, str(m.rows), f"{size:,}", f"{m.made.seconds:.1f}", minute(m.made.at))
+        table.add_row(
+            m.id,
+            m.variant or "",
+            name,
+            str(m.rows),
+            f"{size:,}",
+            f"{m.provenance.seconds:.1f}",
+            minute(m.provenance.at),
+        )
     stdout_console().print(table if manifests else "no artifacts yet: `dialogsum run` makes them")
 
 
 def _print_artifact(manifest: Manifest, lineage: list[dict[str, Any]], path: str) -> None:
-    console, origin = Console(highlight=False, soft_wrap=True), manifest.made
+    console, origin = Console(highlight=False, soft_wrap=True), manifest.provenance
     figures = f"{manifest.rows} rows, {origin.seconds:.1f} s, made {minute(origin.at)} UTC"
     console.print(f"[bold]{manifest.id}[/bold]  {figures}")
     console.print(escape(path))

@@ -1,14 +1,13 @@
 """`dialogsum` without a command: the status of the store, and what to do next."""
 
-from pydantic import ValidationError
-
 from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.manifest import Manifest
 from artifacts.retention import RunNote, run_notes
 from flows.adapter_lookup import reinstate
-from tasks.execution.stage import Job
+from tasks.execution.job import Job, parse_job
 from tasks.metrics.score_table import System
+from tasks.registry import STAGES
 from tasks.sources.hub import is_commit
 
 Suggestion = tuple[str, str]
@@ -32,12 +31,12 @@ def status() -> str:
 
 
 def _status(store: Store) -> tuple[list[str], list[Suggestion]]:
-    trained = [manifest for manifest in store.manifests("train") if manifest.of is None]
+    trained = [manifest for manifest in store.manifests("train") if manifest.variant is None]
     lines, suggestions = _unfinished_run(store)
     if not trained:
         return lines or ["The store is empty."], suggestions or FIRST
     reports = store.manifests("report")
-    logs = [Champions(base) for base in dict.fromkeys(map(_base_revision, trained))]
+    logs = [Champions(Store.current(), base) for base in dict.fromkeys(map(_base_revision, trained))]
     with_champion = [log for log in logs if log.current]
     export: list[Suggestion] = []
     if with_champion:
@@ -98,11 +97,11 @@ def _newest_adapter(store: Store, reports: list[Manifest], newest: Manifest, cha
 
 def _unfinished_run(store: Store) -> tuple[list[str], list[Suggestion]]:
     """A line about the newest run, and how to resume it; nothing if it has finished."""
-    notes = sorted(run_notes(), key=lambda note: note.at)
+    notes = sorted(run_notes(store), key=lambda note: note.at)
     job = _first_missing(store, notes[-1]) if notes and not notes[-1].ended else None
     if job is None:
         return [], []
-    stage = " ".join(filter(None, [job.stage, job.of]))
+    stage = " ".join(filter(None, [job.stage, job.variant]))
     recipe = job.recipe.split(" ")[0]
     if store.is_busy(job.stage, job.key):
         return [f"A run of {recipe} is in progress: {stage}."], [("dialogsum show", "what is finished so far")]
@@ -116,10 +115,10 @@ def _first_missing(store: Store, note: RunNote) -> Job | None:
     """The first job of a run whose artifact does not exist."""
     existing = {manifest.id for manifest in store.manifests()}
     for artifact in note.artifacts:
-        content = store.read("jobs", f"{artifact}.json") if artifact not in existing else None
+        content = store.side_files.read("jobs", f"{artifact}.json") if artifact not in existing else None
         if content is not None:
             try:
-                return Job.model_validate_json(content)
-            except ValidationError:  # written by another version
+                return parse_job(content, STAGES)
+            except ValueError:  # written by another version
                 return None
     return None

@@ -9,7 +9,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 
 from artifacts import garbage_collection, retention
-from artifacts.artifact_store import NUMBERS, Store
+from artifacts.artifact_path import STAGE_NUMBERS
+from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from flows.cli.terminal import minute, new_table
 
@@ -31,8 +32,8 @@ def collect_garbage(days: float, delete: bool, as_json: bool) -> None:
     store = Store.current()
     if delete:
         store.check_writable()
-    report = garbage_collection.survey(days)
-    items = garbage_collection.remove(report.items, days) if delete else list(report.items)
+    report = garbage_collection.find_garbage(Store.current(), days)
+    items = garbage_collection.remove(Store.current(), report.items, days) if delete else list(report.items)
     size = sum(item.bytes for item in items)
     if as_json:
         dumped = [item.model_dump(mode="json") for item in items]
@@ -84,15 +85,15 @@ def measure() -> dict[str, Any]:
     """The figures that `dialogsum store --json` prints; sizes in bytes."""
     store = Store.current()
     stages = []
-    for stage in NUMBERS:
+    for stage in STAGE_NUMBERS:
         manifests = store.manifests(stage)
         stages.append(
             {
                 "stage": stage,
                 "count": len(manifests),
                 "bytes": sum(map(garbage_collection.size, manifests)),
-                "oldest": manifests[0].made.at if manifests else None,
-                "newest": manifests[-1].made.at if manifests else None,
+                "oldest": manifests[0].provenance.at if manifests else None,
+                "newest": manifests[-1].provenance.at if manifests else None,
             }
         )
     scratch = _scratch_bytes(store)
@@ -105,8 +106,8 @@ def measure() -> dict[str, Any]:
         "scratch": scratch,
         "scratch_folder": str(store.scratch),
         "free_bytes": shutil.disk_usage(store.root.path).free if has_free else None,
-        "pinned": retention.pins(),
-        "champions": [name for name, why in retention.championed().items() if why == "champion"],
+        "pinned": retention.pins(Store.current()),
+        "champions": [name for name, why in retention.champion_artifacts(Store.current()).items() if why == "champion"],
     }
 
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from artifacts.errors import one_line
+from artifacts.text import one_line
 from tasks.metrics.gate_decision import GateCheck
 from tasks.metrics.score_table import MODELS, System
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.artifact_store import Store
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
+from artifacts.text import one_line
 from flows.inference.model_card import card, scores_hold
 from flows.inference.model_selection import ask
 from tasks.models.base_comparison import compare_base

@@ -1,7 +1,8 @@
 """Under which terms base models and training data are given, for the card of what was made from them."""
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import Manifest, Record
+from artifacts.manifest import Manifest
+from artifacts.record import Record
 from tasks.config import DataConfig
 from tasks.sources.resolve import resolve_data
 
@@ -31,7 +32,7 @@ def training_data(store: Store, adapter: Manifest | None) -> TrainingData:
         dataset = None
     if dataset is None:
         return TrainingData(name="unknown", title="data that is not known here", terms="the terms of whoever owns it")
-    name = dataset.made.origin.get("data", "unknown")
+    name = dataset.provenance.origin.get("data", "unknown")
     revision = dataset.identity["config"].get("data", {}).get("revision")
     if revision == resolve_data(DataConfig(source="sample")).revision:
         terms = "dialogues and summaries that were written for that project, with no text of others: the terms of the project"

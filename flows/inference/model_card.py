@@ -64,7 +64,7 @@ def card(asked: SelectedModel, adapter: Manifest | None, other: OtherBase | None
     classes = (
         "AutoTokenizer, GenerationConfig" if not merged else "AutoModelForCausalLM, AutoTokenizer, GenerationConfig"
     )
-    origin = adapter.made.origin.get("recipe", "") if adapter else ""
+    origin = adapter.provenance.origin.get("recipe", "") if adapter else ""
     training = json.dumps(adapter.identity["config"]["train"], sort_keys=True) if adapter else "not known here"
     text = "\n\n".join([
         f"---\n{metadata.to_yaml()}\n---", f"# {title}",
@@ -134,7 +134,7 @@ def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase 
     """Which weights the scores belong to."""
     if judged is None:
         return []
-    how = judged.made.measured
+    how = judged.provenance.measured
     where = f", in {how['dtype']} on {str(how['device']).split(',')[0]}" if "dtype" in how and "device" in how else ""
     found = [f"Measured on {described(base)}, with the adapter merged in{where}."]
     if merged:

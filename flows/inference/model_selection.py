@@ -21,7 +21,8 @@ from flows.adapter_lookup import find_adapter, reinstate
 from flows.inference.peft_adapters import base_name, fetch_adapter, recipe_of_base
 from flows.inference.prompt_library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
-from tasks.config import ResolvedModel, SummarizeSpec
+from tasks.config import ResolvedModel, SummarizeSpec, TrainSpec
+from tasks.execution.job import load_job
 from tasks.sources.resolve import resolve_model
 from tasks.summarization.request import SelectedModel
 
@@ -72,9 +73,9 @@ def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Ma
         model = resolve_model(load_recipe(recipe, overrides).model)
         found = find_adapter(name, model)
         assert found is not None
-        champion = Champions(model.revision).current
+        champion = Champions(Store.current(), model.revision).current
         return found, champion if name == "champion" else None
-    trained = [manifest for manifest in store.manifests("train") if manifest.of is None]
+    trained = [manifest for manifest in store.manifests("train") if manifest.variant is None]
     if name == "latest":
         if not trained:
             raise RequestError(
@@ -85,7 +86,7 @@ def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Ma
         bases = list(
             dict.fromkeys(str(manifest.identity["config"]["model"]["revision"]) for manifest in reversed(trained))
         )
-        every = [Champions(base) for base in bases]
+        every = [Champions(Store.current(), base) for base in bases]
         logs = [log for log in every if log.current]
         if not logs:
             way = reinstate(every) or (
@@ -131,17 +132,19 @@ def _yaml(value: Any) -> str:
 
 
 def _recipe_that_made(manifest: Manifest) -> str:
-    name = manifest.made.origin.get("recipe", "").split(" ")[0]
+    name = manifest.provenance.origin.get("recipe", "").split(" ")[0]
     return name if name and (RECIPES / f"{name}.yaml").is_file() else "quickstart"
 
 
 def _model_of(manifest: Manifest, recipe: Recipe) -> ResolvedModel:
     """The adapter's base model: where it lay when the adapter was trained, or the recipe's if that is the same."""
-    from tasks.execution import sharding  # which imports every stage
+    from tasks.registry import STAGES  # which imports every stage
 
     revision = manifest.identity["config"]["model"]["revision"]
     try:
-        model = ResolvedModel.model_validate(sharding.kept(manifest.id).spec["model"])
+        spec = load_job(Store.current(), manifest.id, STAGES).spec
+        assert isinstance(spec, TrainSpec)
+        model = spec.model
         source = str(Path(model.location) / model.gguf) if model.gguf else model.location
         if not source.startswith("/") or Path(source).exists():
             return model
@@ -149,7 +152,7 @@ def _model_of(manifest: Manifest, recipe: Recipe) -> ResolvedModel:
         pass
     model = resolve_model(recipe.model)
     if model.revision != revision:
-        origin = manifest.made.origin.get("model", revision[:8])
+        origin = manifest.provenance.origin.get("model", revision[:8])
         raise RequestError(
             f"adapter {manifest.id} was trained on {origin}, which is not where it was: "
             "--recipe with that base model, or --set model.source=…"

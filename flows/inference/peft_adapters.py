@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
+from artifacts.text import one_line
 from artifacts.user_paths import user_path
 from flows.recipe import RECIPES, load_recipe
 

@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from artifacts.errors import RequestError, one_line
-from artifacts.manifest import Record
+from artifacts.errors import RequestError
+from artifacts.record import Record
+from artifacts.text import one_line
 from artifacts.user_paths import user_path
 from flows.recipe import PROMPTS, load_recipe
 from tasks.config import Count

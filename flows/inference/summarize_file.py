@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from artifacts.artifact_store import Store
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
+from artifacts.text import one_line
 from artifacts.user_paths import user_path
 from flows.inference.model_selection import ask
 from tasks.summarization.request import SelectedModel, SummarizeRequest

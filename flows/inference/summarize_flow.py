@@ -10,13 +10,14 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed
 from pydantic import Field
 
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
+from artifacts.text import one_line
 from flows.failures import fails_in_one_line
 from flows.inference.prompt_library import names
 from flows.inference.summarize_file import in_words, summarize_file
 from flows.pipeline import RECIPE_NAMES, Override
 from flows.run_names import kept_or
-from tasks.gpu_lease import gpu_gate
+from tasks.gpu_lease import hold_gpu
 from tasks.prefect_task import RunEvents
 from tasks.reporting.escaping import escape_markdown
 from tasks.summarization.request import SummarizeRequest
@@ -64,7 +65,7 @@ def summarize(
         overrides=tuple(overrides),
     )
     events = RunEvents(f"summarize {source}")
-    with gpu_gate("gpu"):
+    with hold_gpu("gpu"):
         done = summarize_file(request, events)
     events.finish()
     said = in_words(done)

@@ -13,8 +13,9 @@ import yaml
 
 from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
-from artifacts.errors import RequestError, nearest, one_line
-from artifacts.manifest import Record
+from artifacts.errors import RequestError
+from artifacts.record import Record
+from artifacts.text import did_you_mean, one_line
 from flows.recipe import RECIPES, load_recipe
 from tasks.sources.resolve import resolve_data, resolve_model
 
@@ -38,7 +39,7 @@ def known_recipe(name: str) -> str:
     """The name. RequestError if the forms do not offer it: a deployment has no access to recipe files elsewhere."""
     known = [file.stem for file in RECIPES.glob("*.yaml")]
     if name not in known:
-        raise RequestError(f"--recipe: no recipe {one_line(name, 80)!r} in flows/recipes{nearest(name, known)}")
+        raise RequestError(f"--recipe: no recipe {one_line(name, 80)!r} in flows/recipes{did_you_mean(name, known)}")
     return name
 
 
@@ -61,7 +62,9 @@ def choose(given: str | None, kept: Path, overrides: Sequence[str]) -> tuple[Def
 
 def newest_champion() -> Champion | None:
     """Of all base models in the store, the champion whose log changed last."""
-    logs = [log for log in map(Champions, Store.current().names("champions")) if log.current]
+    store = Store.current()
+    bases = store.side_files.names("champions")
+    logs = [log for base in bases if (log := Champions(store, base)).current]
     return max(logs, key=lambda log: log.changes[-1].at).current if logs else None
 
 
@@ -93,7 +96,7 @@ def _trained_champion() -> DefaultRecipe | None:
     if champion is None:
         return None
     try:
-        name = Store.current().by_id(champion.adapter).made.origin.get("recipe", "").split(" ")[0]
+        name = Store.current().by_id(champion.adapter).provenance.origin.get("recipe", "").split(" ")[0]
     except RequestError:  # the adapter was removed from the store
         return None
     if not name or not (RECIPES / f"{name}.yaml").is_file():

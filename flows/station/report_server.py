@@ -31,8 +31,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from artifacts.artifact_store import DamageError, Store
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest
+from artifacts.text import one_line
 from tasks.reporting import artifact_page
 from tasks.reporting.escaping import visible
 
@@ -61,7 +62,7 @@ def index(request: Request) -> Response:
     reports = store.latest("report", MOST)[: -MOST - 1 : -1]
     scores = {m.id: m for m in store.manifests("score", {ref.id for m in reports for ref in m.inputs.values()})}
     rows = [_row(m, scores.get(m.inputs["scores"].id)) for m in reports if "scores" in m.inputs]
-    return _page("index", rows=rows, most=MOST, store=store.place.name)
+    return _page("index", rows=rows, most=MOST, store=store.backend.name)
 
 
 def report(request: Request) -> Response:
@@ -108,8 +109,8 @@ def _row(manifest: Manifest, scores: Manifest | None) -> dict[str, Any]:
     return {
         "id": manifest.id,
         "head": manifest.facts.get("verdict", {}).get("head", manifest.id),
-        "at": manifest.made.at[:16].replace("T", " "),
-        "recipe": manifest.made.origin.get("recipe", ""),
+        "at": manifest.provenance.at[:16].replace("T", " "),
+        "recipe": manifest.provenance.origin.get("recipe", ""),
         "adapter": adapter.id if adapter else None,
         "scores": {name: found["rouge1"] for name, found in headline.items()},
     }

@@ -9,7 +9,8 @@ from prefect import get_client
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL
 
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
+from artifacts.text import one_line
 from tasks.reporting.links import REPORTS_URL
 
 

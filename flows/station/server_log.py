@@ -4,8 +4,8 @@ import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from artifacts.errors import one_line
-from artifacts.manifest import Record
+from artifacts.record import Record
+from artifacts.text import one_line
 
 RECENT = timedelta(days=1)
 """Older errors are not counted."""

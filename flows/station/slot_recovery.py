@@ -23,7 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
-from tasks.gpu_lease import LIMIT
+from tasks.gpu_lease import GPU_LIMIT_VARIABLE
 
 IN_FILES = "prefect.server.concurrency.lease_storage.filesystem"
 """Value of PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE."""
@@ -73,7 +73,7 @@ async def _held(home: Path) -> dict[UUID, int]:
 
 
 def _gpu_limits(client: SyncPrefectClient) -> list[GlobalConcurrencyLimitResponse]:
-    mine = os.environ.get(LIMIT)
+    mine = os.environ.get(GPU_LIMIT_VARIABLE)
     limits = client.read_global_concurrency_limits(AT_ONCE)
     return [limit for limit in limits if limit.name == mine or re.fullmatch(r"gpu(-\d+)?", limit.name)]
 

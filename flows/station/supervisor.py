@@ -24,7 +24,8 @@ import psutil
 
 from artifacts.artifact_store import Store
 from artifacts.code_fingerprint import ROOT
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
+from artifacts.text import one_line
 from artifacts.user_paths import project_folder, user_path
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
 from tasks.reporting.links import REPORTS_URL

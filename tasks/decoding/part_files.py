@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from artifacts.backend import sha256_of
+from artifacts.atomic_files import sha256_of
 from artifacts.schemas import PREDICTIONS, read_table, write_table
 
 

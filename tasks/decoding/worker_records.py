@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.config import GenerateSpec, Runtime
 
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import ConfigDict, Field
 
-from artifacts.manifest import Record
+from artifacts.record import Record
 
 
 class GateCheck(Record):

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import ConfigDict, Field
 
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.metrics.score_table import COMPARISON_SYSTEMS, System
 
 Interval = tuple[float, float]

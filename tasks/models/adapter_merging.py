@@ -11,7 +11,8 @@ import torch
 from peft import PeftConfig, PeftModel
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 
-from artifacts.errors import RequestError, StageError, one_line
+from artifacts.errors import RequestError, StageError
+from artifacts.text import one_line
 from tasks.config import ResolvedModel
 from tasks.models.loading import half_precision, load_model
 

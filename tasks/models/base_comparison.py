@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.errors import RequestError
-from artifacts.manifest import Record
+from artifacts.record import Record
 from artifacts.user_paths import user_path
 from tasks.config import ResolvedModel
 from tasks.sources.resolve import HUB_ID

@@ -7,7 +7,8 @@ template goes around the filled prompt (tasks/models/chat_template.py), so the s
 import re
 from pathlib import Path
 
-from artifacts.errors import RequestError, nearest, one_line
+from artifacts.errors import RequestError
+from artifacts.text import did_you_mean, one_line
 from artifacts.user_paths import user_path
 
 PLACEHOLDER = "{dialogue}"
@@ -28,7 +29,7 @@ def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
             raise RequestError(f"{key}: {file} is not UTF-8 text ({one_line(error, 80)}); save it as UTF-8") from error
         known = [p.stem for p in library.glob("*.txt")]
         raise RequestError(
-            f"{key}: no prompt {one_line(name, 80)!r} in the library and no such file{nearest(name, known)}"
+            f"{key}: no prompt {one_line(name, 80)!r} in the library and no such file{did_you_mean(name, known)}"
         ) from error
     return _template(text, key, str(file))
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Container, Iterator
 from typing import Any
 
-from artifacts.errors import one_line
 from artifacts.manifest import Manifest
+from artifacts.text import one_line
 from tasks.reporting.escaping import escape_markdown
 from tasks.reporting.links import artifact_link, report_url
 
@@ -52,7 +52,7 @@ def page(manifest: Manifest, known: Container[str]) -> str:
         for role, ref in m.inputs.items()
     ]
     results = [f"| {escape_markdown(name)} | {escape_markdown(value)} |" for name, value in [*origins(m), *findings(m)]]
-    created = f"created {m.made.at[:16].replace('T', ' ')} UTC in {m.made.seconds:.1f} s"
+    created = f"created {m.provenance.at[:16].replace('T', ' ')} UTC in {m.provenance.seconds:.1f} s"
     lines = [f"# {m.id}", ""]
     if report:
         lines += [f"**[Open the report]({report})**", ""]
@@ -67,17 +67,19 @@ def page(manifest: Manifest, known: Container[str]) -> str:
 def heading(manifest: Manifest) -> str:
     """Stage, role and name of an artifact: `generate tuned smollm2-135m-instruct`."""
     name = manifest.path.split("/")[-1].rsplit("_", 1)[0]
-    return " ".join(dict.fromkeys(filter(None, [manifest.stage, manifest.of, name])))
+    return " ".join(dict.fromkeys(filter(None, [manifest.stage, manifest.variant, name])))
 
 
 def origins(manifest: Manifest) -> list[tuple[str, str]]:
     """Recipe, data and model of an artifact, as (name, value)."""
-    return [(name, _text(name, value)) for name, value in manifest.made.origin.items() if value]
+    return [(name, _text(name, value)) for name, value in manifest.provenance.origin.items() if value]
 
 
 def findings(manifest: Manifest) -> list[tuple[str, str]]:
     """Facts and measurements of the stage as (label, value): nested values one by one, empty ones left out."""
-    return [pair for name, value in (manifest.facts | manifest.made.measured).items() for pair in _rows(name, value)]
+    return [
+        pair for name, value in (manifest.facts | manifest.provenance.measured).items() for pair in _rows(name, value)
+    ]
 
 
 def _rows(name: str, value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.metrics.gate_decision import GateDecision
 from tasks.metrics.percentages import probability
 from tasks.metrics.score_table import COMPARISON_SYSTEMS, HEADLINE_LABEL, HEADLINE_TYPE, System

@@ -4,12 +4,12 @@ import os
 import re
 from collections.abc import Container
 
-from artifacts.artifact_store import NUMBERS
+from artifacts.artifact_path import STAGE_NUMBERS
 from tasks.reporting.escaping import escape_markdown
 
 REPORTS_URL = "DIALOGSUM_REPORTS_URL"
 """Environment variable: the URL at which the station serves the store's reports (flows/station/report_server.py)."""
-_STAGES = "|".join(NUMBERS)
+_STAGES = "|".join(STAGE_NUMBERS)
 _ID = re.compile(rf"(?<![\w-])(?:{_STAGES})-[0-9a-f]{{8}}(?![\w-])")
 _CODE_ID = re.compile(rf"`((?:{_STAGES})-[0-9a-f]{{8}})`")
 _ESCAPED_ID = re.compile(rf"(?<![\w\\-])({_STAGES})\\-([0-9a-f]{{8}})(?!\w)")

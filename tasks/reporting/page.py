@@ -1,6 +1,5 @@
 """What the report shows: collected from scores, decision, manifests and tables of its inputs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,11 +113,11 @@ def build_page(inputs: ReportInputs) -> ReportPage:
     seeds = seed_scores(inputs.scores, inputs.seeds)
     names = comparison_names(outputs, spec.prompts)
     rouge1 = [row["rouge1"] for row in seeds.rows] if seeds else []
-    provenance = inputs.scores.manifest.made.origin
+    provenance = inputs.scores.manifest.provenance.origin
     return ReportPage(
         headline=headline(scores, decision, rouge1, prompt_differs(inputs), names),
-        model=outputs[System.BASE].made.origin.get("model", "base model"),
-        data=inputs.dataset.manifest.made.origin.get("data", "dataset"),
+        model=outputs[System.BASE].provenance.origin.get("model", "base model"),
+        data=inputs.dataset.manifest.provenance.origin.get("data", "dataset"),
         recipe=provenance.get("recipe"),
         overrides=provenance.get("overrides"),
         systems=[(labels[s], *_adapter_and_decoding(outputs[s], spec.prompts.get(s))) for s in models],
@@ -141,7 +140,7 @@ def build_page(inputs: ReportInputs) -> ReportPage:
         slice_plot=slice_plot(scores.slices, compared) if scores.slices and compared else None,
         examples=select_examples(spec.report.examples, inputs.dataset, row_scores, inputs.outputs),
         curve=learning_curve(inputs.adapter) if inputs.adapter else None,
-        checks=json.loads((inputs.adapter.payload / "checks.json").read_text()) if inputs.adapter else [],
+        checks=inputs.adapter.manifest.facts["checks"] if inputs.adapter else [],
         history=spec.history,
         history_plot=history_plot(spec.history) if len(spec.history) > 1 else None,
         stages=stage_rows(inputs.manifests, spec.report.price_per_gpu_hour),

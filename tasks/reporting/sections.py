@@ -55,16 +55,17 @@ def learning_curve(adapter: Artifact) -> tuple[Markup, str]:
 
 def stage_rows(manifests: Mapping[str, Manifest], price: float | None) -> list[StageRow]:
     """Time, share of the total and, with a price per GPU hour, cost of every stage behind this report."""
-    total = sum(m.made.seconds for m in manifests.values()) or 1.0
+    total = sum(m.provenance.seconds for m in manifests.values()) or 1.0
 
     def cost(name: str, m: Manifest) -> float | None:
-        on_gpu = name in GPU_STAGES and not str(m.made.measured.get("device", "CPU")).startswith("CPU")
+        on_gpu = name in GPU_STAGES and not str(m.provenance.measured.get("device", "CPU")).startswith("CPU")
         if price is None or not on_gpu:
             return None
-        return m.made.seconds / 3600 * price * int(m.made.measured.get("processes") or 1)
+        return m.provenance.seconds / 3600 * price * int(m.provenance.measured.get("processes") or 1)
 
     return [
-        StageRow(name, m, 100 * m.made.seconds / total, cost(name, m), _measured(m)) for name, m in manifests.items()
+        StageRow(name, m, 100 * m.provenance.seconds / total, cost(name, m), _measured(m))
+        for name, m in manifests.items()
     ]
 
 
@@ -95,7 +96,7 @@ def seed_scores(scores: Artifact, seeds: Sequence[Artifact]) -> SeedScores | Non
 
 
 def _measured(manifest: Manifest) -> str:
-    present = {key: value for key, value in manifest.made.measured.items() if value is not None}
+    present = {key: value for key, value in manifest.provenance.measured.items() if value is not None}
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in present.items())
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from artifacts.errors import RequestError, one_line
+from artifacts.errors import RequestError
+from artifacts.text import one_line
 from tasks.sources.file_digests import file_digest
 
 WAITS = (1.0, 2.0, 4.0)

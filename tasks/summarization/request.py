@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.config import Runtime, SummarizeSpec
 
 

@@ -15,12 +15,13 @@ from typing import Any
 from pydantic import Field
 
 from artifacts.artifact_store import Store
-from artifacts.backend import sha256_of
+from artifacts.atomic_files import sha256_of
 from artifacts.cache_key import identity_of, sha256
 from artifacts.code_fingerprint import fingerprint
-from artifacts.errors import RequestError, StageError, one_line
-from artifacts.manifest import Record
+from artifacts.errors import RequestError, StageError
+from artifacts.record import Record
 from artifacts.schemas import read_table
+from artifacts.text import one_line
 from tasks.decoding.batching import batch_size, count
 from tasks.summarization.chunk_files import CHUNK_COLUMNS, chunk_file
 from tasks.summarization.request import SelectedModel
@@ -55,7 +56,7 @@ def summarize_table(model: SelectedModel, table: Table, column: str, out: Path, 
     device = "cuda" if model.runtime.device != "cpu" and visible_gpus() else "cpu"
     size = batch_size(model.runtime, device)
     chunk_rows = BATCHES_PER_CHUNK * size
-    with Store.current().alone("summarize", _request_key(model, table, column, chunk_rows)) as scratch:
+    with Store.current().lock("summarize", _request_key(model, table, column, chunk_rows)) as scratch:
         folder = scratch / "parts"
         folder.mkdir(exist_ok=True)
         files = [chunk_file(folder, number) for number in range(-(-table.rows // chunk_rows))]

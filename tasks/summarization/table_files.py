@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from artifacts.errors import RequestError, nearest, one_line
+from artifacts.errors import RequestError
+from artifacts.text import did_you_mean, one_line
 
 DIALOGUE_COLUMNS = ("dialogue", "conversation", "transcript", "dialog", "messages", "chat", "text", "content")
 """Usual names of the column with the dialogues; the first one that exists is taken."""
@@ -57,7 +58,7 @@ def pick_column(table: Table, column: str | None) -> str:
     """The column with the dialogues. RequestError if it does not exist, or is not obvious and not given."""
     if column is not None:
         if column not in table.columns:
-            raise RequestError(f"--column: no column {one_line(column, 60)!r}{nearest(column, table.columns)}")
+            raise RequestError(f"--column: no column {one_line(column, 60)!r}{did_you_mean(column, table.columns)}")
         return column
     by_name = {name.strip().lower(): name for name in reversed(table.columns)}
     usual = next((by_name[name] for name in DIALOGUE_COLUMNS if name in by_name), None)

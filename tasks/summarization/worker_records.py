@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.config import Runtime, SummarizeSpec
 
 

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensor_bytes
 
-from artifacts.errors import one_line
+from artifacts.text import one_line
 
 KEPT = 2
 """Checkpoints that stay: the newest, and one to fall back to."""

@@ -3,12 +3,13 @@
 Printed, stored with the adapter, and failing where training would go wrong without a word.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from artifacts.check import Check
+from artifacts.check import Check, CheckState
 from tasks.config import TrainSpec
 from tasks.models.chat_template import TurnEncoder
+from tasks.training.check_messages import message
 
 
 def training_checks(
@@ -25,51 +26,42 @@ def training_checks(
 
     `encoded`: (ids, length of the prompt) of each row; `labels`: its labels, -100 where no loss is taken.
     """
-    total = len(rows)
-    checks = [
-        _check("rows", len(encoded) == expected_rows, f"{len(encoded)} of {expected_rows} rows reach the trainer")
-    ]
-    alone, _ = encoder.prompts([row["prompt"] for row in rows], 1 << 30)
-    parity = sum(
+    total, limit = len(rows), spec.train.max_length
+    reached = len(encoded)
+    prompts, _ = encoder.prompts([row["prompt"] for row in rows], 1 << 30)
+    prefixes = sum(
         len(ids) > length and _is_prompt(ids[:length], prompt, encoder)
-        for (ids, length), prompt in zip(encoded, alone, strict=True)
-    )
-    checks.append(
-        _check(
-            "prompt",
-            parity == total,
-            f"the generation prompt is a strict prefix of the training text in {parity} of {total} rows",
-        )
+        for (ids, length), prompt in zip(encoded, prompts, strict=True)
     )
     stops = sum(row[-1] == encoder.stop_id for row in labels)
-    if spec.train.stop_token:
-        checks.append(
-            _check("stop token", stops == total, f"carries a label in {stops} of {total} rows (id {encoder.stop_id})")
-        )
-    else:
-        checks.append(
-            Check(
-                "stop token",
-                "note",
-                "not trained, as the recipe says (train.stop_token): outputs will run to the limit",
-            )
-        )
+    stop_figures = {"labelled": stops, "rows": total, "id": encoder.stop_id}
     labelled = sum(any(label != -100 for label in row) for row in labels)
-    checks.append(_check("labels", labelled == total, f"{labelled} of {total} rows have a token to learn"))
-    checks.append(
-        _check(
-            "length",
-            lost == 0,
-            f"{lost} of {total} completions do not fit into train.max_length={spec.train.max_length}",
-        )
-    )
-    if cut:
-        checks.append(
-            Check("truncation", "note", f"{cut} of {total} dialogues lose their end at {spec.train.max_length} tokens")
-        )
-    else:
-        checks.append(Check("truncation", "ok", f"no dialogue is cut at {spec.train.max_length} tokens"))
-    return checks
+    return [
+        _required("rows", reached == expected_rows, {"reached": reached, "expected": expected_rows}),
+        _required("prompt", prefixes == total, {"prefixes": prefixes, "rows": total}),
+        _required("stop token", stops == total, stop_figures)
+        if spec.train.stop_token
+        else finding("stop token", "note", {}, "stop token untrained"),
+        _required("labels", labelled == total, {"labelled": labelled, "rows": total}),
+        _required("length", lost == 0, {"oversized": lost, "rows": total, "max_length": limit}),
+        finding("truncation", "note", {"truncated": cut, "rows": total, "max_length": limit})
+        if cut
+        else finding("truncation", "ok", {"max_length": limit}, "no truncation"),
+    ]
+
+
+def leakage_check(shared: int) -> Check:
+    """`shared`: dialogues that are in train and in test."""
+    return finding("leakage", "note" if shared else "ok", {"shared": shared})
+
+
+def finding(name: str, state: CheckState, figures: Mapping[str, float], sentence: str = "") -> Check:
+    """A check whose sentence is in check_messages under `sentence`, by default under its name."""
+    return Check(name, state, message(sentence or name, figures), figures)
+
+
+def _required(name: str, holds: bool, figures: Mapping[str, float]) -> Check:
+    return finding(name, "ok" if holds else "failed", figures)
 
 
 def _is_prompt(trained: list[int], alone: list[int], encoder: TurnEncoder) -> bool:
@@ -91,7 +83,3 @@ def memory_check(
     need = int(2**30 + weights + parameters * 0.05 * 16 + 140 * tokens * layers * hidden)
     said = f"about {need / 2**30:.1f} GiB for {parameters / 1e6:.0f} M parameters; {free / 2**30:.1f} GiB free on the {where}"
     return Check("memory", "ok" if need <= free else "note", said)
-
-
-def _check(name: str, holds: bool, detail: str) -> Check:
-    return Check(name, "ok" if holds else "failed", detail)

@@ -25,7 +25,7 @@ from tasks.training import builder, throughput
 from tasks.training.loop import Loop
 from tasks.training.memory import ON_CPU, budget
 from tasks.training.packing import IGNORED, Rows
-from tasks.training.preflight import memory_check, training_checks
+from tasks.training.preflight import leakage_check, memory_check, training_checks
 from tasks.training.process_group import Group
 from tasks.training.worker_records import TrainingResult, TrainingWorkerConfig
 from tasks.workers.cpus import cpu_threads
@@ -53,8 +53,7 @@ def _train(config: TrainingWorkerConfig, group: Group, events: Events, clock: th
     data, checks = prepare(spec, encoder, rows, expected_rows)
     held_out = read_table(config.rows / "validation.parquet", FORMATTED_TRAIN)[: settings.validation_limit]
     validation, _ = prepare(spec, encoder, held_out, len(held_out))
-    shared = config.in_train_and_test
-    checks.append(Check("leakage", "note" if shared else "ok", f"{shared} dialogues stand in both train and test"))
+    checks.append(leakage_check(config.in_train_and_test))
     memory = _memory(spec, data, runtime.train_batch_size, group.device)
     for check in (*checks, memory):
         events.log(str(check))
@@ -77,7 +76,7 @@ def _train(config: TrainingWorkerConfig, group: Group, events: Events, clock: th
     clock.loaded()
     loop.run()
     if group.rank == 0:
-        save(peft_model, spec, loop, [check.as_dict() for check in checks], config.out)
+        save(peft_model, spec, loop, checks, config.out)
     return TrainingResult(
         checks=checks,  # without the memory check, which depends on what else runs now
         rows=len(data.rows),
@@ -121,7 +120,7 @@ def _memory(spec: TrainSpec, data: Rows, most_rows: int | None, device: torch.de
     return memory_check(parameters, shape.num_hidden_layers, shape.hidden_size, tokens, spec, free, where)
 
 
-def save(model: Any, spec: TrainSpec, loop: Loop, checks: list[dict[str, str]], out: Path) -> None:
+def save(model: Any, spec: TrainSpec, loop: Loop, checks: list[Check], out: Path) -> None:
     """Write the payload. The same training gives the same bytes: no path, no time, no order of a set."""
     model.save_pretrained(out)
     (out / "README.md").unlink(missing_ok=True)
@@ -131,7 +130,7 @@ def save(model: Any, spec: TrainSpec, loop: Loop, checks: list[dict[str, str]], 
     write = {
         "adapter_config.json": described,
         "settings.json": identity_of(spec) | {"model_origin": spec.model.origin, "steps": loop.plan.steps},
-        "checks.json": checks,
+        "checks.json": [check.as_payload() for check in checks],
     }
     for name, content in write.items():
         (out / name).write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from artifacts.check import Check
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.config import Runtime, TrainSpec
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from artifacts.errors import RequestError, StageError, one_line
-from artifacts.manifest import Record
+from artifacts.errors import RequestError, StageError
+from artifacts.record import Record
+from artifacts.text import one_line
 from tasks.workers.events import EVENT_PREFIX, Events
 from tasks.workers.processes import start_process, stop_processes
 from tasks.workers.standby import current_standby

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
-from artifacts.errors import RequestError, StageError, one_line
-from artifacts.manifest import Record
+from artifacts.errors import RequestError, StageError
+from artifacts.record import Record
+from artifacts.text import one_line
 from tasks.workers.events import Events, JsonLinesEvents, emit
 
 PARENT_VARIABLE = "DIALOGSUM_PARENT"

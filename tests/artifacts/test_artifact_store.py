@@ -17,12 +17,14 @@ import pytest
 
 from artifacts.artifact_store import DamageError, Store
 from artifacts.errors import RequestError
-from artifacts.manifest import content_digest, seal_of
+from artifacts.manifest import checksum_of, content_digest
 from artifacts.refs import Ref
-from artifacts.remote_backend import RemotePlace
+from artifacts.remote_backend import RemoteBackend
 from tasks.config import DataConfig, DownloadSpec
 from tasks.download import DOWNLOAD
-from tasks.execution.stage import Job, decide, perform
+from tasks.execution.decision import decide
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
 from tasks.sources.resolve import resolve_data
 from tasks.workers.events import NullListener
 from tests.support.artifacts import FILES, KEY, publish_small_artifact
@@ -31,8 +33,8 @@ from tests.support.hostile_texts import HOSTILE_NAMES
 
 def download_job(data: Path) -> Job:
     spec = DownloadSpec(data=resolve_data(DataConfig(source=str(data))))
-    identity = decide(DOWNLOAD, None, spec, {}).identity
-    return Job(stage="download", of=None, spec=spec.model_dump(mode="json"), inputs={}, identity=identity, run="test")
+    identity = decide(Store.current(), DOWNLOAD, None, spec, {}).identity
+    return Job(stage="download", variant=None, spec=spec, inputs={}, identity=identity, run="test")
 
 
 @pytest.fixture(params=["local", "memory", "s3"])
@@ -89,7 +91,7 @@ def test_stage_that_fails_half_way_leaves_no_artifact(store: Store, data: Path) 
     """A stage that wrote one file and then failed has published nothing."""
     (data / "test.csv").write_text("id,dialogue,summary,topic\n")
     with pytest.raises(RequestError, match="test"):
-        perform(DOWNLOAD, download_job(data), NullListener())
+        execute(Store.current(), DOWNLOAD, download_job(data), NullListener())
     assert list(Path(store.root.path).rglob("train.parquet"))  # it had begun
     assert store.manifests() == []
     assert not list(Path(store.root.path).rglob("manifest.json"))
@@ -197,12 +199,12 @@ def test_receipt_of_another_artifact_is_refused(store: Store, change: dict[str, 
 
 def test_moved_store_verifies_and_names_no_old_path(store: Store, data: Path, tmp_path: Path) -> None:
     """A store that a real stage wrote is whole under another path, and no byte in it remembers the first one."""
-    manifest, _ = perform(DOWNLOAD, download_job(data), NullListener())
-    store.write(b"{}", "pointers", "latest.json")
+    manifest, _ = execute(Store.current(), DOWNLOAD, download_job(data), NullListener())
+    store.side_files.write(b"{}", "pointers", "latest.json")
     old = str(store.root).encode()
     moved = Store(shutil.move(store.root.path, tmp_path / "elsewhere"))
     assert moved.verified(manifest.path) == manifest == moved.by_id(manifest.id)
-    assert moved.read("pointers", "latest.json") == b"{}"
+    assert moved.side_files.read("pointers", "latest.json") == b"{}"
     files = [file for file in (tmp_path / "elsewhere").rglob("*") if file.is_file()]
     assert len(files) >= 5
     assert [file for file in files if old in file.read_bytes()] == []
@@ -223,7 +225,7 @@ def test_manifest_of_a_newer_format_is_refused_with_what_to_do(anywhere: Store) 
     manifest = publish_small_artifact(anywhere)
     file = anywhere.root / manifest.path / "manifest.json"
     content = json.loads(file.read_bytes()) | {"format": 2, "new field": []}
-    file.write_text(json.dumps(content | {"seal": seal_of(content)}))
+    file.write_text(json.dumps(content | {"seal": checksum_of(content)}))
     for look in (anywhere.manifest, anywhere.verified, anywhere.payload):
         with pytest.raises(RequestError, match=r"another version.*use that version"):
             look(manifest.path)
@@ -236,9 +238,9 @@ def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str,
     before = sorted(tmp_path.rglob("*"))
     attempts: list[Callable[[], object]] = [
         lambda: anywhere.by_id(name), lambda: anywhere.absolute(name), lambda: anywhere.manifest(name),
-        lambda: anywhere.verified(name), lambda: anywhere.payload(name), lambda: anywhere.read("pointers", name),
-        lambda: anywhere.read(name), lambda: anywhere.write(b"x", "pointers", name), lambda: anywhere.write(b"x", name, "x"),
-        lambda: anywhere.create(b"x", "champions", name), lambda: anywhere.names("champions", name),
+        lambda: anywhere.verified(name), lambda: anywhere.payload(name), lambda: anywhere.side_files.read("pointers", name),
+        lambda: anywhere.side_files.read(name), lambda: anywhere.side_files.write(b"x", "pointers", name), lambda: anywhere.side_files.write(b"x", name, "x"),
+        lambda: anywhere.side_files.create(b"x", "champions", name), lambda: anywhere.side_files.names("champions", name),
     ]  # fmt: skip
     answers = [said(attempt) for attempt in attempts]
     assert [answer for answer in answers if not answer.startswith("RequestError") or "\n" in answer] == []
@@ -247,21 +249,21 @@ def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str,
 
 def test_small_files_are_replaced_whole(anywhere: Store) -> None:
     """A pointer reads as it was last written; one never written is None."""
-    assert anywhere.read("pointers", "latest.json") is None
+    assert anywhere.side_files.read("pointers", "latest.json") is None
     for content in (b"first, longer", b"second"):
-        anywhere.write(content, "pointers", "latest.json")
-        assert anywhere.read("pointers", "latest.json") == content
+        anywhere.side_files.write(content, "pointers", "latest.json")
+        assert anywhere.side_files.read("pointers", "latest.json") == content
 
 
 def test_a_small_file_is_created_once(anywhere: Store) -> None:
     """The second creator is told so and changes nothing; a hidden or half-written file is not listed."""
-    assert anywhere.names("champions", "base") == []
-    assert anywhere.create(b"first", "champions", "base", "2.json") is True
-    assert anywhere.create(b"second", "champions", "base", "2.json") is False
-    assert anywhere.create(b"other", "champions", "base", "1.json") is True
-    assert anywhere.read("champions", "base", "2.json") == b"first"
+    assert anywhere.side_files.names("champions", "base") == []
+    assert anywhere.side_files.create(b"first", "champions", "base", "2.json") is True
+    assert anywhere.side_files.create(b"second", "champions", "base", "2.json") is False
+    assert anywhere.side_files.create(b"other", "champions", "base", "1.json") is True
+    assert anywhere.side_files.read("champions", "base", "2.json") == b"first"
     (anywhere.root / "champions" / "base" / ".3.json.half").write_bytes(b"{")
-    assert anywhere.names("champions", "base") == ["1.json", "2.json"]
+    assert anywhere.side_files.names("champions", "base") == ["1.json", "2.json"]
     if anywhere.is_local:
         assert len(list(Path(anywhere.root.path, "champions", "base").iterdir())) == 3
 
@@ -269,7 +271,7 @@ def test_a_small_file_is_created_once(anywhere: Store) -> None:
 def reseal(file: Path, **changes: Any) -> None:
     """Alter a manifest as somebody would who can compute its seal."""
     content = json.loads(file.read_text()) | changes
-    file.write_text(json.dumps(content | {"seal": seal_of(content)}))
+    file.write_text(json.dumps(content | {"seal": checksum_of(content)}))
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", ".hidden", ""])
@@ -307,8 +309,8 @@ def test_no_byte_of_a_remote_payload_is_read_twice_on_one_machine(
     """Verified and handed out again and again, by a second process too; a file that was written to is read once more."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     read: list[str] = []
-    download = RemotePlace._download
-    monkeypatch.setattr(RemotePlace, "_download", lambda self, path: (read.append(path), download(self, path))[1])
+    download = RemoteBackend._download
+    monkeypatch.setattr(RemoteBackend, "_download", lambda self, path: (read.append(path), download(self, path))[1])
     first, second = Store(s3), Store(s3)
     manifest = publish_small_artifact(first)
     for store in (first, second, first):
@@ -325,11 +327,11 @@ def test_two_that_share_a_store_see_at_once_what_the_other_makes(s3: str) -> Non
     """No listing is remembered: not that something was absent, nor what was there."""
     first, second = Store(s3), Store(s3)
     assert second.manifests() == []
-    assert second.names("champions", "base") == []
+    assert second.side_files.names("champions", "base") == []
     manifest = publish_small_artifact(first)
-    first.create(b"1", "champions", "base", "1.json")
+    first.side_files.create(b"1", "champions", "base", "1.json")
     assert second.manifests() == [manifest] == [second.by_id(manifest.id)]
-    assert second.names("champions", "base") == ["1.json"]
+    assert second.side_files.names("champions", "base") == ["1.json"]
 
 
 def test_the_latest_artifacts_are_found_without_reading_the_others(
@@ -339,8 +341,8 @@ def test_the_latest_artifacts_are_found_without_reading_the_others(
     made = [publish_small_artifact(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
     for age, manifest in enumerate(reversed(made)):
         os.utime(store.absolute(manifest.path), (1e9 - age, 1e9 - age))
-    read, inner = list[str](), store.place.read_all
-    monkeypatch.setattr(store.place, "read_all", lambda paths: inner(read.extend(found := [*paths]) or found))
+    read, inner = list[str](), store.backend.read_all
+    monkeypatch.setattr(store.backend, "read_all", lambda paths: inner(read.extend(found := [*paths]) or found))
     assert {m.id for m in store.latest("train", 3)} == {m.id for m in made[-3:]}
     assert {m.id for m in store.manifests("train", {made[0].id})} == {made[0].id}
     assert len(read) == 4

@@ -36,10 +36,10 @@ def play(moves: str) -> Champions:
     """`ab-`: A is promoted, B is promoted, the champion is rolled back; each on a fresh reading of the log."""
     for move in moves:
         if move == "-":
-            Champions(BASE).roll_back("run")
+            Champions(Store.current(), BASE).roll_back("run")
         else:
-            assert Champions(BASE).promote({"a": A, "b": B, "c": C}[move], f"score-{move * 8}", "run")
-    return Champions(BASE)
+            assert Champions(Store.current(), BASE).promote({"a": A, "b": B, "c": C}[move], f"score-{move * 8}", "run")
+    return Champions(Store.current(), BASE)
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_entries_are_kept_as_they_were_written(log: Store) -> None:
     """One numbered file a change, with adapter, prompt, decoding, scores and run; none is rewritten afterwards."""
     folder = ("champions", BASE[:12])
     play("a")
-    first = log.read(*folder, "000001.json")
+    first = log.side_files.read(*folder, "000001.json")
     play("b-")
-    assert log.names(*folder) == ["000001.json", "000002.json", "000003.json"]
-    assert log.read(*folder, "000001.json") == first
+    assert log.side_files.names(*folder) == ["000001.json", "000002.json", "000003.json"]
+    assert log.side_files.read(*folder, "000001.json") == first
     entry = json.loads(first or b"")
     assert (entry["number"], entry["action"], entry["scores"], entry["run"]) == (1, "promoted", "score-aaaaaaaa", "run")
     assert entry["champion"] == A.model_dump()
-    last = json.loads(log.read(*folder, "000003.json") or b"")
+    last = json.loads(log.side_files.read(*folder, "000003.json") or b"")
     assert (last["action"], last["champion"], last["scores"]) == ("rolled back", A.model_dump(), "score-aaaaaaaa")
 
 
@@ -90,7 +90,7 @@ def test_a_candidate_has_to_beat_the_champion_or_if_it_is_that_the_one_before(
 def test_the_same_adapter_under_another_prompt_is_another_candidate() -> None:
     """It has to beat itself as it was asked before."""
     play("a")
-    assert Champions(BASE).rival(champion("a" * 8, "Other: {dialogue}")) == A
+    assert Champions(Store.current(), BASE).rival(champion("a" * 8, "Other: {dialogue}")) == A
 
 
 def test_a_gap_in_the_log_is_no_end_of_it(store: Store) -> None:
@@ -99,13 +99,13 @@ def test_a_gap_in_the_log_is_no_end_of_it(store: Store) -> None:
     folder = Path(str(store.root)) / "champions" / BASE[:12]
     (folder / "000002.json").unlink()
     assert play("a").current == A
-    assert store.names("champions", BASE[:12]) == ["000001.json", "000003.json", "000004.json"]
+    assert store.side_files.names("champions", BASE[:12]) == ["000001.json", "000003.json", "000004.json"]
 
 
 def test_each_base_model_has_its_own_champion() -> None:
     """What is in force for one is nothing to another."""
     play("a")
-    assert Champions("f" * 64).current is None
+    assert Champions(Store.current(), "f" * 64).current is None
 
 
 def test_rolling_back_nobody_is_refused(log: Store) -> None:
@@ -113,7 +113,7 @@ def test_rolling_back_nobody_is_refused(log: Store) -> None:
     for moves, entries in (("", 0), ("a-", 2)):
         with pytest.raises(RequestError, match="no champion"):
             play(moves).roll_back("run")
-        assert len(Champions(BASE).changes) == entries
+        assert len(Champions(Store.current(), BASE).changes) == entries
 
 
 def test_a_change_on_an_outdated_reading_is_refused_and_loses_nothing(log: Store) -> None:
@@ -123,8 +123,8 @@ def test_a_change_on_an_outdated_reading_is_refused_and_loses_nothing(log: Store
     assert outdated.promote(C, "score-cccccccc", "late") is False
     with pytest.raises(RequestError, match="changed meanwhile"):
         outdated.roll_back("late")
-    assert Champions(BASE).current == B
-    assert [change.run for change in Champions(BASE).changes] == ["run", "run"]
+    assert Champions(Store.current(), BASE).current == B
+    assert [change.run for change in Champions(Store.current(), BASE).changes] == ["run", "run"]
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_a_change_on_an_outdated_reading_is_refused_and_loses_nothing(log: Store
 def test_an_entry_that_does_not_read_is_refused_by_its_name(log: Store, content: bytes) -> None:
     """Nobody is guessed to be champion: one line names the file and the remedy."""
     play("a")
-    log.write(content, "champions", BASE[:12], "000002.json")
+    log.side_files.write(content, "champions", BASE[:12], "000002.json")
     with pytest.raises(RequestError, match=r"000002\.json.* does not read .*remove it") as refused:
-        Champions(BASE)
+        Champions(Store.current(), BASE)
     assert str(refused.value).isprintable()
 
 
@@ -155,7 +155,7 @@ def contended(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def promotes(number: int) -> bool:
-    return Champions(BASE).promote(champion(f"{number:08x}"), f"score-{number:08x}", f"run {number}")
+    return Champions(Store.current(), BASE).promote(champion(f"{number:08x}"), f"score-{number:08x}", f"run {number}")
 
 
 def test_of_threads_that_promote_at_once_exactly_one_wins_each_place(contended: Store) -> None:
@@ -168,9 +168,9 @@ def test_of_threads_that_promote_at_once_exactly_one_wins_each_place(contended: 
                 start.wait(30)
                 return read.promote(champion(f"{number:08x}"), "score-00000000", f"run {number}")
 
-            answers = list(pool.map(attempt, range(16), [Champions(BASE) for _ in range(16)]))
+            answers = list(pool.map(attempt, range(16), [Champions(Store.current(), BASE) for _ in range(16)]))
             assert sum(answers) == 1
-            found = Champions(BASE).changes
+            found = Champions(Store.current(), BASE).changes
             assert len(found) == place + 1
             assert found[-1].run == f"run {answers.index(True)}"
 
@@ -185,7 +185,7 @@ def test_of_processes_that_promote_at_once_none_is_lost_and_none_wins_twice(cont
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         answers = dict(enumerate(pool.map(in_process, range(4))))
     won = {f"run {100 * number + i}" for number, row in answers.items() for i, answer in enumerate(row) if answer}
-    log = Champions(BASE).changes
+    log = Champions(Store.current(), BASE).changes
     assert [change.number for change in log] == list(range(1, len(log) + 1))
     assert sorted(change.run for change in log) == sorted(won)
     assert len(log) >= 20

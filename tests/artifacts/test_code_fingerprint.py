@@ -81,6 +81,23 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
     assert changed_workers == {STAGES[name].worker for name in stages} - {None}
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("tasks/training/check_messages.py", "rows reach the trainer", "rows arrive at the trainer"),
+        ("tasks/training/loop.py", "lower train.learning_rate;", "reduce train.learning_rate;"),
+        ("tasks/sources/hub.py", "no name of a commit", "not named as a commit"),
+        ("artifacts/errors.py", "the disk is full", "there is no space left"),
+        ("tasks/training/throughput.py", '"peak_gib"', '"peak_memory_gib"'),
+    ],
+)
+def test_rewording_a_check_or_an_error_changes_no_stage(source: Path, file: str, old: str, new: str) -> None:
+    """Neither where it is raised nor where it is worded: nothing that people read makes a model train again."""
+    text = (source / file).read_text()
+    assert old in text
+    assert stages_changed_by(lambda: (source / file).write_text(text.replace(old, new))) == set()
+
+
 APART = {
     "tasks.prefect_task": "Prefect's",
     "tasks.gpu_lease": "Prefect's",
@@ -89,7 +106,6 @@ APART = {
     "tasks.cancellation": "Prefect's",
     "tasks.reporting.artifact_page": "Prefect's",
     "tasks.reporting.links": "Prefect's",
-    "tasks.execution.sharding": "the flow's",
     "tasks.models.library_warnings": "the export's",
     "tasks.models.base_comparison": "the export's",
     "artifacts.prefect_results": "Prefect's",
@@ -125,7 +141,8 @@ MODULES = {
 
 def test_every_module_left_out_of_fingerprints_exists_and_says_why() -> None:
     """A renamed module cannot stay on the list by its old name."""
-    assert set(code.PLUMBING) <= MODULES
+    packages = {module.rpartition(".")[0] for module in MODULES}
+    assert set(code.PLUMBING) <= MODULES | packages
     assert all(len(why.split()) > 4 for why in code.PLUMBING.values())
 
 
@@ -144,4 +161,4 @@ def test_every_module_is_in_some_fingerprint_or_on_the_list_of_plumbing(source: 
         file.write_text(file.read_text() + "\nEDITED = True\n")
 
     noticed = {module for module in MODULES if stages_changed_by(partial(extend, module))}
-    assert noticed == MODULES - set(code.PLUMBING) - set(APART)
+    assert noticed == {module for module in MODULES if not code.is_plumbing(module)} - set(APART)

@@ -17,10 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifacts import garbage_collection, retention
-from artifacts.artifact_store import Store, id_of
+from artifacts.artifact_path import artifact_id
+from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
-from artifacts.manifest import InputRef, Made, Manifest
+from artifacts.manifest import InputRef, Manifest, Provenance
+from artifacts.timestamps import timestamp_ago
 from tests.support.processes import run_cli
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -30,39 +32,41 @@ STAGES = ("download", "format", "train", "generate", "score", "promote", "report
 def make(number: int, inputs: list[Manifest] = [], days: float = 100, stage: str = "train") -> Manifest:  # noqa: B006
     """A small artifact, made some days ago."""
     store, key = Store.current(), f"{number:08x}" * 8
-    with store.alone(stage, key) as scratch:
+    with store.lock(stage, key) as scratch:
         out = scratch / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         (out / "payload.bin").write_bytes(b"%d" % number * 10)
         manifest = store.publish(
-            out, stage=stage, of=None, name="made", key=key, rows=1, identity={}, facts={},
+            out, stage=stage, variant=None, name="made", key=key, rows=1, identity={}, facts={},
             inputs={f"input{i}": InputRef(id=m.id, digest=m.digest) for i, m in enumerate(inputs)},
-            made=Made(at=retention.before(NOW, timedelta(days=days)), seconds=0, run="test"),
+            provenance=Provenance(at=timestamp_ago(NOW, timedelta(days=days)), seconds=0, run="test"),
         )  # fmt: skip
-    store.write(b"{}", "results", f"{stage}-{key}")
+    store.side_files.write(b"{}", "results", f"{stage}-{key}")
     return manifest
 
 
 def note(run: str, artifacts: list[str], days: float, ended: bool) -> None:
     """What a run has noted some days ago."""
     found = retention.RunNote(
-        run=run, at=retention.before(NOW, timedelta(days=days)), ended=ended, artifacts=tuple(artifacts)
+        run=run, at=timestamp_ago(NOW, timedelta(days=days)), ended=ended, artifacts=tuple(artifacts)
     )
-    Store.current().write(found.model_dump_json().encode(), "runs", f"{run}.json")
+    Store.current().side_files.write(found.model_dump_json().encode(), "runs", f"{run}.json")
 
 
 def crown(adapter: Manifest) -> None:
     champion = Champion(adapter=adapter.id, template="{dialogue}", turns="none", generate={})
-    assert Champions("0" * 64).promote(champion, "score-ffffffff", "run")
+    assert Champions(Store.current(), "0" * 64).promote(champion, "score-ffffffff", "run")
 
 
 def cleaned(days: float = 30) -> set[str]:
     """Remove what can go; what is left, all of it whole."""
-    garbage_collection.remove(garbage_collection.survey(days, NOW).items, days, NOW)
+    garbage_collection.remove(
+        Store.current(), Store.current(), garbage_collection.find_garbage(Store.current(), days, NOW).items, days, NOW
+    )
     store = Store.current()
-    left = {store.verified(relative).id for relative in store.folders() if store.place.files(relative)}
-    assert {f"{name[:-56]}" for name in store.names("results")} == left
+    left = {store.verified(relative).id for relative in store.folders() if store.backend.files(relative)}
+    assert {f"{name[:-56]}" for name in store.side_files.names("results")} == left
     return left
 
 
@@ -101,7 +105,7 @@ def test_exactly_what_nobody_needs_is_removed(
     for i, inputs in enumerate(history["inputs"]):
         made.append(make(i, [made[j] for j in inputs], history["days"][i], history["stages"][i]))
     for i in history["pinned"]:
-        retention.pin(made[i].id)
+        retention.pin(Store.current(), made[i].id)
     for i in history["champions"]:
         crown(made[i])
     for number, (used, days, ended) in enumerate(history["runs"]):
@@ -116,7 +120,9 @@ def test_exactly_what_nobody_needs_is_removed(
         expected.add(i)
         todo |= set(history["inputs"][i]) - expected
     assert cleaned() == {made[i].id for i in expected}
-    assert [item for item in garbage_collection.survey(30, NOW).items if item.kind != "scratch"] == []
+    assert [
+        item for item in garbage_collection.find_garbage(Store.current(), 30, NOW).items if item.kind != "scratch"
+    ] == []
 
 
 def test_a_listing_removes_nothing_and_tells_sizes(anywhere: Store) -> None:
@@ -124,7 +130,7 @@ def test_a_listing_removes_nothing_and_tells_sizes(anywhere: Store) -> None:
     data = make(1, days=100, stage="download")
     adapter = make(2, [data], days=90)
     kept = make(3, days=10)
-    found = garbage_collection.survey(30, NOW)
+    found = garbage_collection.find_garbage(Store.current(), 30, NOW)
     assert [(item.what, item.bytes) for item in found.items if item.kind == "artifact"] == [
         (adapter.id, 10),
         (data.id, 10),
@@ -142,7 +148,7 @@ def test_what_a_running_flow_uses_stays_even_with_no_days_to_keep(days: float, e
     adapter = make(1)
     note("run", [adapter.id], days, ended)
     assert cleaned(days=0) == ({adapter.id} if stays else set())
-    assert len(retention.run_notes()) == stays
+    assert len(retention.run_notes(Store.current())) == stays
 
 
 def test_what_a_run_begins_to_use_while_it_is_being_removed_is_put_back(
@@ -150,17 +156,17 @@ def test_what_a_run_begins_to_use_while_it_is_being_removed_is_put_back(
 ) -> None:
     """The run notes it and finds it whole; then its manifest goes: the note is seen and it is whole again."""
     adapter, other = make(1), make(2)
-    items = garbage_collection.survey(30, NOW).items
-    delete = anywhere.place.delete
+    items = garbage_collection.find_garbage(Store.current(), 30, NOW).items
+    delete = anywhere.backend.delete
 
     def run_comes_first(path: str) -> None:
         if path.startswith(adapter.path):
-            retention.Uses("run").hold(adapter.id)
+            retention.RunNotes(Store.current(), "run").add(adapter.id)
             anywhere.verified(adapter.path)
         delete(path)
 
-    monkeypatch.setattr(anywhere.place, "delete", run_comes_first)
-    removed = garbage_collection.remove(items, 30, datetime.now(UTC))
+    monkeypatch.setattr(anywhere.backend, "delete", run_comes_first)
+    removed = garbage_collection.remove(Store.current(), items, 30, datetime.now(UTC))
     assert {item.what for item in removed if item.kind == "artifact"} == {other.id}
     assert anywhere.verified(adapter.path) == adapter
 
@@ -180,20 +186,29 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
         shutil.rmtree(store.root.path, ignore_errors=True)
         data = make(1, stage="download")
         kept, gone = make(2, [data]), make(3, [data])
-        retention.pin(kept.id)
-        items = garbage_collection.survey(30, NOW).items
+        retention.pin(Store.current(), kept.id)
+        items = garbage_collection.find_garbage(Store.current(), 30, NOW).items
         steps = iter(range(survived))
         with monkeypatch.context() as patch:
             for name in ("unlink", "rmdir", "fsync"):
                 patch.setattr(os, name, partial(unless_dead, getattr(os, name)))
             with contextlib.suppress(KeyboardInterrupt):
-                garbage_collection.remove(items, 30, NOW)
+                garbage_collection.remove(Store.current(), items, 30, NOW)
                 done = True
         assert (
             {kept.id, data.id} <= {store.verified(m.path).id for m in store.manifests()} <= {kept.id, data.id, gone.id}
         )
-        garbage_collection.remove(garbage_collection.survey(30, NOW + timedelta(days=3650)).items, 30, NOW)
-        assert [id_of(relative) for relative in store.folders()] == [data.id, kept.id]
+        garbage_collection.remove(
+            Store.current(),
+            Store.current(),
+            Store.current(),
+            Store.current(),
+            Store.current(),
+            garbage_collection.find_garbage(Store.current(), 30, NOW + timedelta(days=3650)).items,
+            30,
+            NOW,
+        )
+        assert [artifact_id(relative) for relative in store.folders()] == [data.id, kept.id]
         survived += 1
     assert survived > 3
 
@@ -201,8 +216,8 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
 def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: Store) -> None:
     """A payload without manifest and what dead runs left: not before a day has passed, nor while a process holds it."""
     dead, damaged = make(1), make(2)
-    anywhere.place.delete(f"{dead.path}/manifest.json")
-    anywhere.place.write(f"{damaged.path}/manifest.json", b"{")
+    anywhere.backend.delete(f"{dead.path}/manifest.json")
+    anywhere.backend.write(f"{damaged.path}/manifest.json", b"{")
     for name in ("train-abandoned", "train-busy"):
         (anywhere.scratch / name).mkdir()
         (anywhere.scratch / name / "checkpoint").write_bytes(b"weights")
@@ -210,29 +225,29 @@ def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: St
     today = datetime.now(UTC)
     assert not [
         item
-        for item in garbage_collection.survey(0, today).items
+        for item in garbage_collection.find_garbage(Store.current(), 0, today).items
         if item.kind in ("half-made artifact", "parts", "scratch")
     ]
     later = today + timedelta(days=2)
-    items = garbage_collection.survey(0, later).items
+    items = garbage_collection.find_garbage(Store.current(), 0, later).items
     assert {item.what for item in items if item.kind == "half-made artifact"} == {dead.id, damaged.id}
     assert {item.what: item.bytes for item in items if item.what.startswith("train-ab")}["train-abandoned"] > 0
     assert [(item.what, item.bytes) for item in items if item.kind == "parts"] == [("generate-abandoned", 4)]
     with FileLock(str(anywhere.scratch / "train-busy.lock")):
-        garbage_collection.remove(items, 0, later)
+        garbage_collection.remove(Store.current(), items, 0, later)
     assert [path.name for path in anywhere.scratch.iterdir() if path.is_dir() and path.name.startswith("train")] == [
         "train-busy"
     ]
-    assert [relative for relative in anywhere.folders() if anywhere.place.files(relative)] == []
-    assert anywhere.place.files("parts") == {}
+    assert [relative for relative in anywhere.folders() if anywhere.backend.files(relative)] == []
+    assert anywhere.backend.files("parts") == {}
 
 
 def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
     """Nobody knows what it holds: one line names it and the remedy."""
     make(1)
-    store.write(b"{", "runs", "run.json")
+    store.side_files.write(b"{", "runs", "run.json")
     with pytest.raises(RequestError, match=r"runs/run\.json .* does not read .*remove it"):
-        garbage_collection.survey(30, NOW)
+        garbage_collection.find_garbage(Store.current(), 30, NOW)
 
 
 def test_the_commands_list_keep_and_remove(store: Store) -> None:

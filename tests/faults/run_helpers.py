@@ -133,7 +133,7 @@ class Runs:
     def complete_artifacts(self, name: str) -> dict[str, str]:
         """Creation time of each artifact in the store that verifies."""
         store = Store(self.store_folder(name))
-        return {m.id: m.made.at for m in store.manifests() if store.verified(m.path)}
+        return {m.id: m.provenance.at for m in store.manifests() if store.verified(m.path)}
 
     def at_work(self, name: str, stage: str) -> bool:
         """Whether a stage has begun or is finished."""

@@ -59,8 +59,9 @@ def test_a_flipped_bit_of_an_artifact_has_its_stage_run_again_with_the_reason(
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
 def test_a_flipped_bit_of_prefects_record_is_never_served(copied: Path, tally: Tally, form: str) -> None:
     """The task gives the receipt of the whole artifact, whatever stands in the record."""
-    from tasks.execution.sharding import kept
+    from tasks.execution.job import load_job
     from tasks.prefect_task import run_stage
+    from tasks.registry import STAGES
 
     dice, lost, store = random.Random(66), [], Store.current()
     for i in range(TRIES[form] // 4):
@@ -69,7 +70,7 @@ def test_a_flipped_bit_of_prefects_record_is_never_served(copied: Path, tally: T
         content, where = flip(record, dice)
         served: Any = None
         try:
-            served = run_stage(kept(manifest.id))
+            served = run_stage(load_job(Store.current(), manifest.id, STAGES))
         except Exception as error:
             served = error
         record.write_bytes(content)
@@ -81,11 +82,12 @@ def test_a_flipped_bit_of_prefects_record_is_never_served(copied: Path, tally: T
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
 def test_the_record_of_another_artifact_is_not_served(copied: Path, tally: Tally) -> None:
     """A record that was copied under another name says what that other artifact is, and counts for nothing."""
-    from tasks.execution.sharding import kept
+    from tasks.execution.job import load_job
     from tasks.prefect_task import run_stage
+    from tasks.registry import STAGES
 
     store, results = Store.current(), Path(Store.current().root.path, "results")
     one, other = store.manifests("format")
     shutil.copy(results / f"format-{other.key}", results / f"format-{one.key}")
-    assert run_stage(kept(one.id)) == Ref.of_manifest(one)
+    assert run_stage(load_job(Store.current(), one.id, STAGES)) == Ref.of_manifest(one)
     tally("6 Prefect result of another artifact", 1, [])

@@ -18,12 +18,14 @@ from tests.faults.fault_table import Tally
 from tests.support.paths import ROOT
 from tests.support.pipelines import DagWalker, small_overrides
 
-REAL = artifacts.artifact_store.now
+REAL = artifacts.artifact_store.timestamp_now
 
 
 def set_clock(patch: pytest.MonkeyPatch, ago: timedelta) -> None:
     """The clock as this project reads it; the machine's own belongs to everybody."""
-    patch.setattr(artifacts.artifact_store, "now", lambda: (datetime.now(UTC) - ago).isoformat(timespec="microseconds"))
+    patch.setattr(
+        artifacts.artifact_store, "timestamp_now", lambda: (datetime.now(UTC) - ago).isoformat(timespec="microseconds")
+    )
 
 
 @pytest.mark.faults
@@ -41,7 +43,7 @@ def test_the_latest_adapter_is_the_last_that_was_made_whatever_the_clock_said(
         walk.through([*overrides, f"train.seed={seed}"])
         trained = next(manifest for manifest, ran in walk.results if ran and manifest.stage == "train")
         latest = find_adapter("latest", model)
-        times = [manifest.made.at for manifest in Store.current().manifests("train")]
+        times = [manifest.provenance.at for manifest in Store.current().manifests("train")]
         if latest != trained or times != sorted(set(times)):
             lost.append((ago, latest and latest.id, trained.id))
     tally("12 clock set back", len(tries), lost)

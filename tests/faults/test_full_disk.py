@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from artifacts.artifact_store import Store
-from artifacts.errors import NoRoomError
+from artifacts.errors import DiskFullError
 from artifacts.manifest import Manifest
-from tasks.execution.stage import Job, Stage
+from tasks.execution.job import Job
+from tasks.execution.stage import Stage
 from tests.faults.fault_table import Tally
 from tests.support.paths import ROOT
 from tests.support.pipelines import DagWalker, set_options
@@ -59,14 +60,14 @@ class Filling(DagWalker):
         self.whole: list[Manifest] = []
 
     def execute(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
-        if not self.said and self.stage == " ".join(filter(None, [stage.name, job.of])):
+        if not self.said and self.stage == " ".join(filter(None, [stage.name, job.variant])):
             store = Store.current()
             self.whole = store.manifests()
-            with files_at_most(self.size), pytest.raises(NoRoomError) as refused:
-                super().execute(stage, job)
+            with files_at_most(self.size), pytest.raises(DiskFullError) as refused:
+                super().execute(Store.current(), stage, job)
             self.said = str(refused.value)
             assert [m for m in Store(store.root).manifests() if Store(store.root).verified(m.path)] == self.whole
-        return super().execute(stage, job)
+        return super().execute(Store.current(), stage, job)
 
 
 @pytest.mark.parametrize(
@@ -82,12 +83,12 @@ def test_a_full_disk_ends_the_stage_in_one_line_and_loses_nothing(
 ) -> None:
     """In every stage, with room for nothing and with room for a little; what comes out afterwards is as ever."""
     lost: list[Any] = []
-    there = {" ".join(filter(None, [m.stage, m.of])): m for m in Store.current().manifests()}
+    there = {" ".join(filter(None, [m.stage, m.variant])): m for m in Store.current().manifests()}
     for size in (0, 300):
         shutil.rmtree(Store.current().absolute(there[stage].path))
         walk = Filling(stage, size)
         walk.through(overrides)
-        named = re.search(r"no room to write in /\S+, where [\d,]+ bytes are free", walk.said)
+        named = re.search(r"the disk is full: /\S+ has [\d,]+ bytes free", walk.said)
         (manifest,) = [manifest for manifest, ran in walk.results if ran]
         as_ever = manifest.digest == there[stage].digest or stage == "report"  # which names the run
         if not named or "\n" in walk.said or manifest.id != there[stage].id or not as_ever:
@@ -132,11 +133,7 @@ def test_the_command_on_a_disk_that_fills_up_goes_on_once_there_is_room(
         ballast.write_bytes(b"x" * max(0, free - kib * 1024))
         process = run()
         last = process.stderr.strip().splitlines()[-1]
-        if (
-            process.returncode == 0
-            or "Traceback" in last
-            or not re.search(r"cannot be written|no room to write in", last)
-        ):
+        if process.returncode == 0 or "Traceback" in last or not re.search(r"cannot be written|the disk is full", last):
             lost.append((kib, process.returncode, process.stderr[-600:]))
         ballast.unlink()
         assert all(Store(small_disk / "store").verified(m.path) for m in Store(small_disk / "store").manifests())

@@ -13,7 +13,9 @@ import artifacts.schemas
 from artifacts.artifact_store import Store
 from artifacts.refs import Ref
 from tasks.config import DataConfig, DownloadSpec, FormatSpec, Runtime
-from tasks.execution.stage import Job, identity, perform
+from tasks.execution.decision import identity
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
 from tasks.registry import STAGES
 from tasks.sources.resolve import resolve_data
 from tasks.workers.events import NullListener
@@ -45,14 +47,14 @@ def peak_of(folder: Path, rows: int) -> int:
         ):
             job = Job(
                 stage=name,
-                of=of,
-                spec=spec.model_dump(mode="json"),
+                variant=of,
+                spec=spec,
                 inputs=inputs,
                 run="load",
                 runtime=Runtime(device="cpu"),
-                identity=identity(STAGES[name], of, spec, inputs),
+                identity=identity(STAGES[name], spec, inputs),
             )
-            manifest, ran = perform(STAGES[name], job, NullListener())
+            manifest, ran = execute(Store.current(), STAGES[name], job, NullListener())
             inputs = {"dataset": Ref.of_manifest(manifest)}
             assert (ran, manifest.rows) == (True, rows + 80 * (name == "download"))
         return tracemalloc.get_traced_memory()[1]

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from artifacts.artifact_store import DamageError, Store
-from artifacts.backend import sha256_of
+from artifacts.atomic_files import sha256_of
 from artifacts.code_fingerprint import PACKAGES
 from artifacts.errors import RequestError, StageError
-from artifacts.manifest import FileSeal, InputRef, content_digest, seal_of
+from artifacts.manifest import FileDigest, InputRef, checksum_of, content_digest
 from artifacts.refs import Ref
 from tasks.config import ModelConfig, ResolvedModel
 from tasks.models.adapter_merging import load_merged_model
@@ -137,11 +137,11 @@ def reseal(folder: Path) -> None:
     file = folder / "manifest.json"
     content = json.loads(file.read_text())
     files = sorted((folder / "payload").iterdir())
-    seals = {f.name: FileSeal(bytes=f.stat().st_size, sha256=sha256_of(f)) for f in files}
+    seals = {f.name: FileDigest(bytes=f.stat().st_size, sha256=sha256_of(f)) for f in files}
     inputs = {role: InputRef(**ref) for role, ref in content["inputs"].items()}
     content |= {"files": {name: seal.model_dump() for name, seal in seals.items()}}
     content |= {"digest": content_digest(seals, inputs)}
-    file.write_text(json.dumps(content | {"seal": seal_of(content)}))
+    file.write_text(json.dumps(content | {"seal": checksum_of(content)}))
 
 
 def test_a_pickle_in_an_adapter_is_not_loaded(copied: Path, model: Path, canary: Canary, tally: Tally) -> None:
@@ -197,8 +197,9 @@ def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
     copied: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch, tally: Tally
 ) -> None:
     """Prefect's record names its own reader: any serializer, decoder or class but ours counts as no result."""
-    from tasks.execution.sharding import kept
+    from tasks.execution.job import load_job
     from tasks.prefect_task import run_stage
+    from tasks.registry import STAGES
 
     (copied / "evil_module.py").write_text(f"import os\nos.mkdir({str(canary.folder)!r})\nRef = loads = dict\n")
     monkeypatch.syspath_prepend(copied)
@@ -232,7 +233,7 @@ def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
     for name, (serializer, result) in planted.items():
         file.write_text(json.dumps({"metadata": record["metadata"] | {"serializer": serializer}, "result": result}))
         try:
-            served: Any = run_stage(kept(manifest.id))
+            served: Any = run_stage(load_job(Store.current(), manifest.id, STAGES))
         except Exception as error:
             served = error
         if canary.sang or served != Ref.of_manifest(manifest):
@@ -240,7 +241,7 @@ def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
             shutil.rmtree(canary.folder, ignore_errors=True)
             sys.modules.pop("evil_module", None)
     file.write_bytes(canary.pickled)
-    assert run_stage(kept(manifest.id)) == Ref.of_manifest(manifest)
+    assert run_stage(load_job(Store.current(), manifest.id, STAGES)) == Ref.of_manifest(manifest)
     tally("14 pickle or code named in a Prefect result", len(planted) + 1, lost)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import seal_of
+from artifacts.manifest import checksum_of
 from tests.faults.fault_table import Tally
 from tests.support.paths import ROOT
 from tests.support.pipelines import set_options
@@ -90,7 +90,7 @@ def rewrite(store: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     """Manifests as another version would have written them, whole by its own rules."""
     for file in store.glob("*/*/manifest.json"):
         content = change(json.loads(file.read_text()))
-        file.write_text(json.dumps(content | {"seal": seal_of(content)}))
+        file.write_text(json.dumps(content | {"seal": checksum_of(content)}))
 
 
 VERSIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {

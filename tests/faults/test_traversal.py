@@ -19,8 +19,9 @@ from artifacts.errors import RequestError
 from artifacts.refs import Ref
 from flows.recipe import PROMPTS, load_recipe
 from tasks.config import ModelConfig
-from tasks.execution import sharding
+from tasks.execution.job import load_job
 from tasks.models.prompt_template import load_prompt
+from tasks.registry import STAGES
 from tasks.sources.resolve import resolve_model
 from tests.faults.fault_table import Tally
 from tests.support.artifacts import publish_small_artifact
@@ -46,7 +47,7 @@ def test_forty_forms_are_refused_wherever_a_name_is_taken(
     fields, files = Ref.of_manifest(manifest).model_dump(), tree(tmp_path)
     attempts: dict[str, Callable[[str], object]] = {
         "receipt": lambda form: Ref.model_validate(fields | {"path": form}),
-        "job": sharding.kept,
+        "job": lambda form: load_job(Store.current(), form, STAGES),
         "recipe": load_recipe,
         "prompt": lambda form: load_prompt(form, PROMPTS),
         "package": lambda form: resolve_model(ModelConfig(source=f"package:{form}/x.gguf")),
@@ -90,7 +91,7 @@ def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Pat
     """What it replaced lies outside, byte for byte as it was: it is neither read as ours nor written over."""
     manifest = publish_small_artifact(store)
     for parts in (("results", "record"), ("champions", "base", "000001.json")):
-        store.write(b"{}", *parts)
+        store.side_files.write(b"{}", *parts)
     link, outside = Path(store.root.path, LINKS[what].format(artifact=manifest.path)), tmp_path / "outside"
     outside.mkdir()
     shutil.move(link, outside / "moved")
@@ -101,18 +102,18 @@ def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Pat
         parts = ("champions", "base") if what == "champions" else ("results",)
         name = "000001.json" if what == "champions" else "record"
         reads = [
-            lambda: store.read(*parts, name),
-            lambda: store.read_all(*parts),
-            lambda: store.write(b"x", *parts, name),
-            lambda: store.create(b"x", *parts, name),
-            lambda: store.delete(*parts, name),
+            lambda: store.side_files.read(*parts, name),
+            lambda: store.side_files.read_all(*parts),
+            lambda: store.side_files.write(b"x", *parts, name),
+            lambda: store.side_files.create(b"x", *parts, name),
+            lambda: store.side_files.delete(*parts, name),
         ]
         if what != "small file":
-            reads += [lambda: store.names(*parts), lambda: store.write(b"x", *parts, "new")]
+            reads += [lambda: store.side_files.names(*parts), lambda: store.side_files.write(b"x", *parts, "new")]
     else:
         reads = [lambda: store.verified(manifest.path), lambda: store.payload(manifest.path)]
         if what != "payload file":
-            reads += [lambda: store.place.remove(manifest.path)] if what in ("artifact", "stage") else []
+            reads += [lambda: store.backend.remove(manifest.path)] if what in ("artifact", "stage") else []
         if what in ("artifact", "stage"):
             reads += [lambda: publish_small_artifact(store), store.manifests]
     lost = []

@@ -44,6 +44,6 @@ def test_article_shows_its_faults(models: dict[str, Path], data: Path) -> None:
     summary = run("article", *overrides)
     adapter = payload(summary, "train")
     checks = {check["name"]: check for check in json.loads((adapter / "checks.json").read_text())}
-    assert checks["rows"]["detail"].startswith("1 of 1 rows")  # 12 rows, one of each 1,000
+    assert checks["rows"]["figures"] == {"reached": 1, "expected": 1}  # 12 rows, one of each 1,000
     assert checks["stop token"]["state"] == "note"
     assert "differs from the one the adapter was trained with" in Path(summary["report"]).read_text(encoding="utf-8")

@@ -111,13 +111,13 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
         assert line.count("●") == 1
     notes = [line for line in lines[5:] if ": with " not in line]
     assert notes == [f"champion: {adapter_id(two)}"]
-    change = Champions(base_of(past))
+    change = Champions(Store.current(), base_of(past))
     change.roll_back("by hand")
     lines = told(past, capsys, as_json=False).splitlines()
     assert lines[5] == f"champion: {adapter_id(one)}"
     assert lines[6].startswith(f"rolled back: {adapter_id(two)}, 20")
     withdrawn = change.stack[-1]
-    assert Champions(base_of(past)).promote(withdrawn[0], withdrawn[1] or "", "by hand")
+    assert Champions(Store.current(), base_of(past)).promote(withdrawn[0], withdrawn[1] or "", "by hand")
     lines = told(past, capsys, as_json=False).splitlines()
     assert lines[5] == f"champion: {adapter_id(two)}"
     assert lines[6].startswith(f"rolled back: {adapter_id(two)}, 20")

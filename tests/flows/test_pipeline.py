@@ -81,7 +81,7 @@ def events(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Callable[[]
 
 
 def log(summary: dict[str, Any]) -> Champions:
-    return Champions(_model(summary).revision)
+    return Champions(Store.current(), _model(summary).revision)
 
 
 def in_force(summary: dict[str, Any]) -> list[str | None]:
@@ -379,7 +379,7 @@ def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, sto
         find_adapter("champion", model)
     with pytest.raises(RequestError, match="cannot be promoted"):
         run("promote", 1, adapter="none")
-    store.write(b"{", "champions", model.revision[:12], "000001.json")
+    store.side_files.write(b"{", "champions", model.revision[:12], "000001.json")
     with pytest.raises(RequestError, match="does not read"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match="not an adapter but the work of score"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import InputRef, Made, Manifest
+from artifacts.manifest import InputRef, Manifest, Provenance
 from artifacts.schemas import DATASET, PREDICTIONS, write_table
 from tasks.config import Runtime, ScoreConfig
 from tasks.execution.stage import Artifact, Context
@@ -35,14 +35,14 @@ class ArtifactFactory:
         manifest = self.store.publish(
             out,
             stage=stage,
-            of=None,
+            variant=None,
             name="made",
             key=f"{self.count:08x}",
             rows=len(rows),
             identity={},
             inputs={},
             facts={},
-            made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
+            provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test"),
         )
         return Artifact(self.store.payload(manifest.path), manifest)
 
@@ -86,7 +86,7 @@ FILES = {"a.bin": bytes(range(256)) * 4, "b.json": b"{}", "c": b"\n"}
 
 def publish_small_artifact(store: Store, files: dict[str, bytes] = FILES, key: str = KEY) -> Manifest:
     """Publish a small artifact whose manifest has every kind of value that real ones have."""
-    with store.alone("train", key) as scratch:
+    with store.lock("train", key) as scratch:
         out = scratch / "out"
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
@@ -95,14 +95,16 @@ def publish_small_artifact(store: Store, files: dict[str, bytes] = FILES, key: s
         return store.publish(
             out,
             stage="train",
-            of=None,
+            variant=None,
             name="tiny model r4",
             key=key,
             rows=3,
             inputs={},
             facts={"loss": 1.5, "no": None},
             identity={"config": {"rate": 2e-05, "text": "{dialogue}\n“é”"}},
-            made=Made(at="2026-01-05T06:00:00.000000+00:00", seconds=12.345, run="r", origin={"model": "tiny"}),
+            provenance=Provenance(
+                at="2026-01-05T06:00:00.000000+00:00", seconds=12.345, run="r", origin={"model": "tiny"}
+            ),
         )
 
 
@@ -110,7 +112,7 @@ def manifest_with_facts(facts: dict[str, Any], stage: str = "train", **inputs: s
     return Manifest(
         id=f"{stage}-1a2b3c4d",
         stage=stage,
-        of="tuned",
+        variant="tuned",
         key="1a2b3c4d" * 8,
         digest="",
         path=f"3_{stage}/tiny-model_1a2b3c4d",
@@ -119,7 +121,7 @@ def manifest_with_facts(facts: dict[str, Any], stage: str = "train", **inputs: s
         inputs={role: InputRef(id=name, digest="") for role, name in inputs.items()},
         files={},
         facts=facts,
-        made=Made(
+        provenance=Provenance(
             at="2026-01-05T06:07:08",
             seconds=1.26,
             run="r",

@@ -6,11 +6,15 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import Manifest, Record
+from artifacts.manifest import Manifest
+from artifacts.record import Record
 from artifacts.refs import Ref
 from tasks.config import DataConfig, DownloadSpec, FormatSpec
 from tasks.download import DOWNLOAD
-from tasks.execution.stage import Job, Stage, decide, perform
+from tasks.execution.decision import decide
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
+from tasks.execution.stage import Stage
 from tasks.format import FORMAT
 from tasks.sources.resolve import resolve_data
 from tasks.workers.events import NullListener
@@ -25,9 +29,9 @@ def dialogue_row(name: str, dialogue: str = "", summary: str = "", topic: str = 
 
 def run_and_publish(stage: Stage, spec: Record, **inputs: Manifest) -> Manifest:
     refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
-    identity = decide(stage, None, spec, refs).identity
-    job = Job(stage=stage.name, of=None, spec=spec.model_dump(mode="json"), inputs=refs, identity=identity, run="test")
-    return perform(stage, job, NullListener())[0]
+    identity = decide(Store.current(), stage, None, spec, refs).identity
+    job = Job(stage=stage.name, variant=None, spec=spec, inputs=refs, identity=identity, run="test")
+    return execute(Store.current(), stage, job, NullListener())[0]
 
 
 def downloaded_dataset(folder: Path) -> Manifest:

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import InputRef, Made
+from artifacts.manifest import InputRef, Provenance
 from tasks.config import SEVEN_LINEARS, ModelConfig
 from tasks.sources.resolve import resolve_model
 from tasks.training.packing import IGNORED, Row
@@ -92,14 +92,16 @@ def publish_adapter(store: Store, model: Path, folder: Path, template: str, key:
     return store.publish(
         random_adapter(model, folder),
         stage="train",
-        of=None,
+        variant=None,
         name="made",
         key=key,
         rows=1,
         identity={"config": {"model": {"revision": revision}, "turns": "chatml", "train": {"epochs": 1}}},
         inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)},
         facts={"template": template},
-        made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": "quickstart 00000000"}),
+        provenance=Provenance(
+            at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": "quickstart 00000000"}
+        ),
     ).id
 
 

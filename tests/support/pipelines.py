@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from artifacts.manifest import Manifest, Record
+from artifacts.artifact_store import Store
+from artifacts.manifest import Manifest
+from artifacts.record import Record
 from artifacts.refs import Ref
 from artifacts.schemas import FORMATTED_EVAL, read_table
 from tasks.decoding.part_files import save_part
 from tasks.decoding.worker_records import Measurements
-from tasks.execution.stage import Job, Stage, decide, perform
+from tasks.execution.decision import decide
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
+from tasks.execution.stage import Stage
 from tasks.workers.events import Events, NullListener
 from tests.support.data import read_csv, write_csv
 
@@ -159,21 +164,21 @@ class DagWalker:
 
     def step(self, stage: Stage, of: str | None, spec: Record, **inputs_by_role: Any) -> Ref:
         inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in inputs_by_role.items()}
-        identity = decide(stage, of, spec, inputs).identity
+        identity = decide(Store.current(), stage, of, spec, inputs).identity
         job = Job(
             stage=stage.name,
-            of=of,
-            spec=spec.model_dump(mode="json"),
+            variant=of,
+            spec=spec,
             inputs=inputs,
             identity=identity,
             run="walk",
             runtime={"device": "cpu"},  # type: ignore[arg-type]
         )
-        self.results.append(self.execute(stage, job))
+        self.results.append(self.execute(Store.current(), stage, job))
         return Ref.of_manifest(self.results[-1][0])
 
     def execute(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
-        return perform(stage, job, self.events)
+        return execute(Store.current(), stage, job, self.events)
 
     def through(self, overrides: list[str]) -> None:
         from flows import dag

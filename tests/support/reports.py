@@ -1,6 +1,5 @@
 """Reports built from rows and summaries, and their pages as a parser reads them."""
 
-import json
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,7 +11,7 @@ from markdown_it import MarkdownIt
 from rouge_score import rouge_scorer
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import InputRef, Made
+from artifacts.manifest import InputRef, Provenance
 from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL
 from tasks.config import Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreConfig
 from tasks.execution.stage import Artifact
@@ -132,8 +131,8 @@ class ReportBuilder:
     def with_provenance(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
         """The same payload under the facts, identity and origin that a real stage would have written."""
         origin = {"model": self.model, "data": self.data}
-        made = Made(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
-        fields = {"facts": facts, "identity": {"config": config}, "made": made}
+        made = Provenance(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
+        fields = {"facts": facts, "identity": {"config": config}, "provenance": made}
         return replace(artifact, manifest=artifact.manifest.model_copy(update=fields))
 
     def inputs(
@@ -164,9 +163,8 @@ class ReportBuilder:
             losses: list[dict[str, Any]] = [{"step": 0, "validation_loss": 3.5}]
             losses += [{"step": i, "train_loss": 3.0 / i} for i in (1, 2)]
             adapter = table("train", "curve", losses, CURVE)
-            (adapter.payload / "checks.json").write_text(json.dumps(self.checks))
             artifacts["adapter"] = self.with_provenance(
-                adapter, {"turns": "gemma", "train": {"seed": 0}}, template=self.trained_on
+                adapter, {"turns": "gemma", "train": {"seed": 0}}, template=self.trained_on, checks=self.checks
             )
         return artifacts
 

@@ -30,11 +30,11 @@ PATIENCE = 240.0
 HOLDER = """
 import sys
 from prefect import flow
-from tasks.gpu_lease import gpu_gate
+from tasks.gpu_lease import hold_gpu
 
 @flow
 def hold():
-    with gpu_gate("gpu"):
+    with hold_gpu("gpu"):
         print("held", flush=True)
         sys.stdin.read()
 

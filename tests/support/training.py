@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import Record
+from artifacts.record import Record
 from artifacts.refs import Ref
 from tasks.config import (
     DataConfig,
@@ -24,7 +24,10 @@ from tasks.config import (
     TrainSpec,
 )
 from tasks.download import DOWNLOAD
-from tasks.execution.stage import Artifact, Job, Stage, identity, perform
+from tasks.execution.decision import identity
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
+from tasks.execution.stage import Artifact, Stage
 from tasks.format import FORMAT
 from tasks.sources.resolve import resolve_data, resolve_model
 from tasks.train import TRAIN
@@ -41,15 +44,15 @@ def run_stage(stage: Stage, spec: Record, runtime: dict[str, Any] | None = None,
     refs = {role: Ref.of_manifest(artifact.manifest) for role, artifact in inputs.items()}
     job = Job(
         stage=stage.name,
-        of=None,
-        spec=spec.model_dump(mode="json"),
+        variant=None,
+        spec=spec,
         inputs=refs,
         run="test",
         refresh=True,
-        identity=identity(stage, None, spec, refs),
+        identity=identity(stage, spec, refs),
         runtime=Runtime(**{"device": "cpu", "threads": 1} | (runtime or {})),
     )
-    manifest, _ = perform(stage, job, NullListener())
+    manifest, _ = execute(Store.current(), stage, job, NullListener())
     return Artifact(Store.current().payload(manifest.path), manifest)
 
 

@@ -136,12 +136,14 @@ UNFORESEEN = {
 }
 """Stages that the plan lists in vain: their input is made again and comes out unchanged, which no plan can know."""
 SECOND_SEED = ["train seed 1", "generate seed 1", "score seed 1"]
-THREADS = ("runtime.workers=1", "runtime.threads=2", "runtime.gpus=0")
+THREADS = ("runtime.threads=2", "runtime.gpus=0")
 SWAPPED_TEXTS = edited("tasks/metrics/rouge.py", "scorer(reference, prediction)", "scorer(prediction, reference)")
 GATE_ROUNDING = edited("tasks/promote.py", "at most {100 * limit:g} %", "at most {100 * limit:.1f} %")
 NO_SAMPLING = edited("tasks/decoding/hf_generate.py", "do_sample=False", "do_sample=0")
 COMMENT = edited("tasks/metrics/rouge.py", "# as in rouge_score", "# just as in rouge_score")
 DOCSTRING = edited("tasks/training/worker.py", "Check, train, save.", "Check, then train and save.")
+ERROR_TEXT = edited("tasks/training/loop.py", "lower train.learning_rate;", "reduce train.learning_rate;")
+CHECK_TEXT = edited("tasks/training/check_messages.py", "rows reach the trainer", "rows arrive at the trainer")
 TEMPLATE = edited("tasks/reporting/report.html.j2", 'examples">Dialogues', 'examples">Examples')
 TABLE: dict[str, tuple[Change, list[str]]] = {
     "nothing": (settings(), []),
@@ -164,6 +166,8 @@ TABLE: dict[str, tuple[Change, list[str]]] = {
     "helper of generation": (NO_SAMPLING, ["generate base", "generate tuned"]),
     "a comment": (COMMENT, []),
     "a docstring": (DOCSTRING, []),
+    "an error's text": (ERROR_TEXT, []),
+    "a check's text": (CHECK_TEXT, []),
     "the report's template": (TEMPLATE, ["report"]),
 }
 """What changes, and the stages that then run."""

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import Made
+from artifacts.manifest import Provenance
 from flows.station.report_server import application
 from tests.support.artifacts import ArtifactFactory
 from tests.support.hostile_texts import HOSTILE_TEXTS
@@ -205,9 +205,18 @@ def test_the_served_report_works_under_the_policy_of_its_server(
     out = tmp_path / "out"
     out.mkdir()
     shutil.copy(pages["full"], out / "report.html")
-    made = Made(at="2026-01-01T00:00:00", seconds=0, run="test")
+    made = Provenance(at="2026-01-01T00:00:00", seconds=0, run="test")
     report = store.publish(
-        out, stage="report", of=None, name="report", key="0" * 64, rows=1, identity={}, inputs={}, facts={}, made=made
+        out,
+        stage="report",
+        variant=None,
+        name="report",
+        key="0" * 64,
+        rows=1,
+        identity={},
+        inputs={},
+        facts={},
+        provenance=made,
     )
     (port,) = free_ports(1)
     server = uvicorn.Server(uvicorn.Config(application("127.0.0.1"), port=port, log_level="critical"))

@@ -311,7 +311,7 @@ def test_one_stage_is_made_again_from_an_id_alone(station: LocalStation, retrain
     score = next(a["key"] for a in station.post("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
     again = station.ended(station.start("stage-score/stage-score", artifact=score))
     assert (again["state_type"], again["name"]) == ("COMPLETED", "score rouge")
-    assert Store(station.folder / "store").by_id(score).made.run == again["id"]
+    assert Store(station.folder / "store").by_id(score).provenance.run == again["id"]
     unknown = station.ended(station.start("stage-score/stage-score", artifact="score-00000000"))
     assert unknown["state_type"] == "FAILED"
     assert "run its recipe once" in unknown["state"]["message"]

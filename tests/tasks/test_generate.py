@@ -13,13 +13,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError, StageError
-from artifacts.manifest import Made
+from artifacts.manifest import Provenance
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
 from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
 from tasks.decoding import engine
 from tasks.decoding.decoder import Decoder
 from tasks.decoding.part_files import save_part
-from tasks.execution.stage import Artifact, Context, Done
+from tasks.execution.stage import Artifact, Context, StageResult
 from tasks.generate import generate
 from tasks.sources.resolve import resolve_model
 from tasks.workers.events import NullListener
@@ -47,14 +47,14 @@ class GenerationSetup:
 
     def publish(self, stage: str, out: Path) -> Artifact:
         manifest = self.store.publish(
-            out, stage=stage, of=None, name="made", key="0" * 64, rows=COUNT, identity={}, inputs={}, facts={},
-            made=Made(at="2026-01-01T00:00:00", seconds=0, run="test"),
+            out, stage=stage, variant=None, name="made", key="0" * 64, rows=COUNT, identity={}, inputs={}, facts={},
+            provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test"),
         )  # fmt: skip
         return Artifact(self.store.payload(manifest.path), manifest)
 
     def run(
         self, adapter: Artifact | None = None, batch: int = 3, gpus: int = 1, events: Any = None, **settings: Any
-    ) -> tuple[Done, list[dict[str, Any]]]:
+    ) -> tuple[StageResult, list[dict[str, Any]]]:
         """The stage function; its scratch is kept, as after a run that was killed."""
         out = self.folder / "out"
         shutil.rmtree(out, ignore_errors=True)

@@ -19,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_JITTER_FACTOR
 
 from artifacts.errors import StageError
 from tasks import concurrency_lease, gpu_lease, prefect_task, server_outage
-from tasks.gpu_lease import gpu_gate
+from tasks.gpu_lease import hold_gpu
 from tests.support.servers import Proxy, until
 
 
@@ -38,10 +38,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_without_deployment_and_limit_there_is_no_gate(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """As in `dialogsum run`; and a stage for the CPU passes whatever is set."""
-    with gpu_gate("gpu"):
+    with hold_gpu("gpu"):
         pass
-    monkeypatch.setenv(gpu_lease.LIMIT, "gpu")
-    with gpu_gate("cpu"):
+    monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, "gpu")
+    with hold_gpu("cpu"):
         pass
     assert asked == []
 
@@ -49,12 +49,12 @@ def test_without_deployment_and_limit_there_is_no_gate(asked: list[Any], monkeyp
 @pytest.mark.usefixtures("prefect_server")
 def test_limit_that_is_not_there_ends_the_stage_and_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than share the GPU with whoever is on it."""
-    monkeypatch.setenv(gpu_lease.LIMIT, "no-such-limit")
+    monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, "no-such-limit")
     reached = []
 
     @flow
     def work() -> None:
-        with gpu_gate("gpu"):
+        with hold_gpu("gpu"):
             reached.append(True)
 
     with pytest.raises(StageError, match=r"'no-such-limit'.*prefect gcl create no-such-limit --limit 1"):
@@ -110,7 +110,7 @@ def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     url = str(PREFECT_API_URL.value())
     with get_client(sync_client=True) as client, Proxy(url) as proxy:
         found = Gated(client, proxy, caplog)
-        monkeypatch.setenv(gpu_lease.LIMIT, found.limit)
+        monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, found.limit)
         take = concurrency_lease._Lease.take
 
         def seen(self: Any, client: Any) -> bool:
@@ -129,7 +129,7 @@ def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None
     @flow
     def work() -> str:
         events = prefect_task.RunEvents("train")
-        with gpu_gate("gpu"):
+        with hold_gpu("gpu"):
             events.progress(1, 4)
             gated.proxy.cut()
             gated.until(lambda: gated.logged("could not be renewed"), "the failed renewal")
@@ -154,7 +154,7 @@ def test_slot_that_the_server_gave_away_is_taken_again(gated: Gated) -> None:
 
     @flow
     def work() -> None:
-        with gpu_gate("gpu"):
+        with hold_gpu("gpu"):
             gated.lose()
             gated.until(lambda: gated.logged("is held again"), "a new lease")
             assert gated.taken == 1
@@ -170,14 +170,14 @@ def test_two_runs_never_share_the_gpu_even_if_the_server_gives_the_slot_away(gat
 
     @flow
     def first() -> None:
-        with gpu_gate("gpu"):
+        with hold_gpu("gpu"):
             first_works.set()
             assert let_go.wait(60)
             order.append("first ends")
 
     @flow
     def second() -> None:
-        with gpu_gate("gpu"):
+        with hold_gpu("gpu"):
             order.append("second begins")
 
     def run(work: Any) -> threading.Thread:
@@ -212,7 +212,7 @@ def test_outage_at_the_end_of_the_work_neither_ends_it_nor_hides_its_error(gated
 
     @flow
     def work(fails: bool) -> str:
-        with gpu_gate("gpu"):
+        with hold_gpu("gpu"):
             gated.caplog.clear()
             gated.cut_until_logged("could not be given back")
             if fails:

@@ -80,7 +80,7 @@ def test_same_training_gives_the_same_bytes(models: dict[str, Any], data: Path) 
     first, again = (train(train_spec(models["llama"]), rows).manifest for _ in range(2))
     other = train(train_spec(models["llama"], seed=1), rows).manifest
     assert first.files == again.files
-    assert first.made.at != again.made.at
+    assert first.provenance.at != again.provenance.at
     assert first.files["adapter_model.safetensors"] != other.files["adapter_model.safetensors"]
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import Manifest, Record
+from artifacts.manifest import Manifest
+from artifacts.record import Record
 from artifacts.refs import Ref
 from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL, FORMATTED_TRAIN, read_table
 from flows import dag
@@ -18,7 +19,10 @@ from flows.dag import Setup
 from flows.recipe import load_recipe
 from tasks.config import DownloadSpec, FormatSpec, GenerateSpec, TrainSpec
 from tasks.download import DOWNLOAD
-from tasks.execution.stage import Job, Stage, identity, perform
+from tasks.execution.decision import identity
+from tasks.execution.executor import execute
+from tasks.execution.job import Job
+from tasks.execution.stage import Stage
 from tasks.format import FORMAT
 from tasks.generate import GENERATE
 from tasks.models.chat_template import TurnEncoder
@@ -66,15 +70,15 @@ def run_stage(
     refs = {role: Ref.of_manifest(manifest) for role, manifest in inputs.items()}
     job = Job(
         stage=stage.name,
-        of=None,
-        spec=spec.model_dump(mode="json"),
+        variant=None,
+        spec=spec,
         inputs=refs,
         run="bench",
-        identity=identity(stage, None, spec, refs),
+        identity=identity(stage, spec, refs),
         runtime=setup.recipe.runtime,
         refresh=refresh,
     )
-    return perform(stage, job, listener or NullListener())[0]
+    return execute(Store.current(), stage, job, listener or NullListener())[0]
 
 
 def _downloaded(setup: Setup) -> Manifest:
@@ -137,8 +141,8 @@ def train(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "samples": steps * setup.recipe.train.batch_size,
-        "measured": manifest.made.measured,
-        "stage_seconds": manifest.made.seconds,
+        "measured": manifest.provenance.measured,
+        "stage_seconds": manifest.provenance.seconds,
         "losses": [row["train_loss"] for row in curve if row["train_loss"] is not None],
     }
 
@@ -147,14 +151,14 @@ def generate(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     """Run the generate stage with the base model."""
     spec = GenerateSpec(model=setup.model, turns=setup.recipe.model.turns, generate=setup.recipe.generate)
     manifest = run_stage(setup, GENERATE, spec, refresh=config["refresh"], rows=_formatted(setup, "eval"))
-    measured = manifest.made.measured
+    measured = manifest.provenance.measured
     return {
         "seconds": measured["generating_seconds"],
         "tokens": measured["tokens"],
         "rows": manifest.rows,
         "device": measured["device"],
         "peak_gib": measured["peak_gib"],
-        "stage": measured | {"stage_seconds": manifest.made.seconds},
+        "stage": measured | {"stage_seconds": manifest.provenance.seconds},
         "digest": manifest.digest,
     }
 

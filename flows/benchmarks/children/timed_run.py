@@ -42,13 +42,13 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
 
     importing = time.perf_counter()
     from flows import pipeline
-    from tasks.prefect_task import terminal
+    from tasks.prefect_task import current_listener
 
     importing = time.perf_counter() - importing
     times = StageTimes()
-    token, started = terminal.set(times), time.time()
+    token, started = current_listener.set(times), time.time()
     summary: Any = pipeline.retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
-    terminal.reset(token)
+    current_listener.reset(token)
     sealing = time.perf_counter()
     store = Store(str(Store.current().root))  # a new one has verified nothing yet
     manifests = {}

@@ -77,7 +77,7 @@ def refused(store: Path, *arguments: str, **environment: Any) -> str:
             "HF_HUB_OFFLINE is set and owner/name is not in the cache; use a folder, or unset",
         ),
         ("plan --set model.source={model} --adapter latest", "no adapter of model"),
-        ("rollback --set model.source={model}", "no champion that could be rolled back"),
+        ("rollback --set model.source={model}", "no champion to roll back"),
         ("history --set model.source={folder}/nowhere", "no model in {folder}/nowhere"),
         ("plan --set model.source={model} --adapter champion", "no adapter of model is champion yet"),
         ("run --seeds 0", "Invalid value for '--seeds'"),

@@ -9,16 +9,19 @@ import pytest
 
 from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
-from artifacts.manifest import InputRef, Made
-from artifacts.retention import Uses
+from artifacts.manifest import InputRef, Provenance
+from artifacts.retention import RunNotes
 from flows.cli.status import status
-from tasks.execution import sharding
-from tasks.execution.stage import Job
+from tasks.config import ResolvedModel, TrainConfig, TrainSpec
+from tasks.execution.job import Job, save_job
 from tests.support.models import publish_adapter
 from tests.support.paths import ROOT
 from tests.support.processes import run_cli
 
 ANSWER = "{dialogue}"
+
+MODEL = ResolvedModel(revision="0" * 64, location="/models/tiny", origin="tiny")
+SPEC = TrainSpec(model=MODEL, turns="gemma", quantization="none", train=TrainConfig())
 
 
 def suggested(text: str) -> list[str]:
@@ -29,9 +32,9 @@ def suggested(text: str) -> list[str]:
 def unfinished(run: str) -> Job:
     """A run of `article` that has recorded its training, as flows/pipeline.py does, and has not ended."""
     identity = {"stage": "train", "config": {}}
-    job = Job(stage="train", of=None, spec={}, inputs={}, identity=identity, run=run, recipe="article 00000000")
-    sharding.keep(job)
-    Uses(run).hold(job.artifact)
+    job = Job(stage="train", variant=None, spec=SPEC, inputs={}, identity=identity, run=run, recipe="article 00000000")
+    save_job(Store.current(), job)
+    RunNotes(Store.current(), run).add(job.artifact)
     return job
 
 
@@ -53,14 +56,14 @@ def test_a_failed_run_leads_to_the_command_that_resumes_it(store: Store) -> None
     unfinished("first")
     assert suggested(status())[:2] == ["dialogsum run article", "dialogsum doctor article"]
     assert "ended before train was finished" in status()
-    Uses("first").end()
+    RunNotes(Store.current(), "first").finish()
     assert suggested(status())[0] == "dialogsum run"
 
 
 def test_a_run_in_progress_is_not_called_failed(store: Store) -> None:
     """A run that holds the lock of the missing artifact is alive."""
     job = unfinished("first")
-    with store.alone("train", job.key):
+    with store.lock("train", job.key):
         assert "in progress: train" in status()
         assert "ended before" not in status()
     assert "ended before" in status()
@@ -74,7 +77,7 @@ def test_champion_leads_to_summaries(store: Store, adapter: str) -> None:
     assert suggested(status())[0] == "dialogsum summarize FILE --adapter latest"
     assert "export" not in status()
     base = store.by_id(adapter).identity["config"]["model"]["revision"]
-    Champions(base).promote(
+    Champions(Store.current(), base).promote(
         Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={}), "score-00000000", "t"
     )
     assert f"{adapter} is champion" in status()
@@ -87,7 +90,7 @@ def test_champion_of_a_base_model_from_the_hub_leads_to_an_adapter(store: Store,
     identity = {"config": {"model": {"revision": "5" * 40}}}
     adapter = published(store, tmp_path / "adapter", "train", "efefefef", 1, {}, identity)
     champion = Champion(adapter=adapter, template=ANSWER, turns="chatml", generate={})
-    Champions("5" * 40).promote(champion, "score-00000000", "t")
+    Champions(Store.current(), "5" * 40).promote(champion, "score-00000000", "t")
     assert "dialogsum export FOLDER" in suggested(status())
 
 
@@ -107,14 +110,14 @@ def published(
     return store.publish(
         out,
         stage=stage,
-        of=None,
+        variant=None,
         name="test",
         key=key * 8,
         rows=1,
         identity=identity or {},
         facts=facts,
         inputs={role: InputRef(id=artifact, digest="0" * 64) for role, artifact in inputs.items()},
-        made=Made(at=f"2026-01-0{day}T00:00:00", seconds=0, run="test"),
+        provenance=Provenance(at=f"2026-01-0{day}T00:00:00", seconds=0, run="test"),
     ).id
 
 
@@ -134,7 +137,7 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
         reports.append(published(store, folder / "report", "report", key, number, {}, scores=scores))
     base = store.by_id(names[0]).identity["config"]["model"]["revision"]
     champion = Champion(adapter=names[0], template=ANSWER, turns="chatml", generate={})
-    Champions(base).promote(champion, "score-aaaaaaaa", "t")
+    Champions(Store.current(), base).promote(champion, "score-aaaaaaaa", "t")
     refused = published(
         store,
         tmp_path / "refused",
@@ -152,7 +155,7 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
         f"{names[1]}, the newest adapter, was rejected: empty: 9.0 % (required: at most 1 %).",
         paths[1],
     ]
-    Champions(base).roll_back("t")
+    Champions(Store.current(), base).roll_back("t")
     assert f"{names[0]} was rolled back on 20" in status()
     assert f"`dialogsum promote --adapter {names[0]}` reinstates it" in status()
 

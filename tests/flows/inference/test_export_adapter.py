@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
-from artifacts.manifest import InputRef, Made
+from artifacts.manifest import InputRef, Provenance
 from flows.inference.export_adapter import export_adapter
 from flows.inference.summarize_file import summarize_file
 from tasks.config import DataConfig, ScoreConfig
@@ -141,8 +141,8 @@ def evaluated(
         shutil.copytree(out, copy, dirs_exist_ok=True)
         refs = {role: InputRef(id=name, digest=name[-8:] * 8) for role, name in inputs.items()}
         return artifact_factory.store.publish(
-            copy, stage=stage, of=None, name="made", key=key, rows=4, identity={"config": config}, inputs=refs,
-            facts=facts or {}, made=Made(at=f"2026-01-0{number}T00:00:00", seconds=1, run="test", origin=origin),
+            copy, stage=stage, variant=None, name="made", key=key, rows=4, identity={"config": config}, inputs=refs,
+            facts=facts or {}, provenance=Provenance(at=f"2026-01-0{number}T00:00:00", seconds=1, run="test", origin=origin),
         ).id  # fmt: skip
 
     def key(stage: int) -> str:

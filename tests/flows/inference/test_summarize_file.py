@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from flows.inference.model_selection import ask
@@ -269,7 +270,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
         adapter=first, template="Judged \u2028 by 😀\x85:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}
     )
     base = store.by_id(first).identity["config"]["model"]["revision"]
-    assert Champions(base).promote(judged, "score-00000000", "test")
+    assert Champions(Store.current(), base).promote(judged, "score-00000000", "test")
     asked = ask("champion", None, None, given)
     assert (asked.spec.template, asked.spec.turns, asked.spec.generate.max_new_tokens) == (
         judged.template,

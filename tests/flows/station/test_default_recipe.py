@@ -13,15 +13,15 @@ import yaml
 from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
-from artifacts.manifest import InputRef, Made
+from artifacts.manifest import InputRef, Provenance
 from artifacts.refs import Ref
 from flows import dag
 from flows.champion_settings import missing_overrides, remark
 from flows.recipe import load_recipe
 from flows.station import default_recipe
 from flows.station.default_recipe import choose, deployments_with, known_recipe
-from tasks.execution import sharding
-from tasks.execution.stage import Job, decide
+from tasks.execution.decision import decide
+from tasks.execution.job import Job, save_job
 from tests.support.paths import ROOT
 from tests.support.pipelines import small_overrides
 
@@ -38,12 +38,12 @@ def crown(store: Store, tmp_path: Path, recipe: str, number: int) -> str:
     out.mkdir()
     (out / "adapter").write_text(recipe)
     manifest = store.publish(
-        out, stage="train", of=None, name="made", key=f"{number:08x}" * 8, rows=1, identity={},
+        out, stage="train", variant=None, name="made", key=f"{number:08x}" * 8, rows=1, identity={},
         inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)}, facts={},
-        made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": f"{recipe} 00000000"}),
+        provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": f"{recipe} 00000000"}),
     )  # fmt: skip
     champion = Champion(adapter=manifest.id, template="{dialogue}", turns="chatml", generate={})
-    assert Champions(f"{number:012x}").promote(champion, "score-00000000", "test")
+    assert Champions(Store.current(), f"{number:012x}").promote(champion, "score-00000000", "test")
     return manifest.id
 
 
@@ -146,20 +146,20 @@ def trained(store: Store, tmp_path: Path, recipe: str, overrides: list[str]) -> 
     setup = dag.set_up(load_recipe(recipe, overrides))
 
     def step(stage: Any, of: str | None, spec: Any, **inputs: Any) -> Any:
-        decision = decide(stage, of, spec, inputs)
+        decision = decide(Store.current(), stage, of, spec, inputs)
         job = Job(
-            stage=stage.name, of=of, spec=spec.model_dump(mode="json"), inputs=inputs, identity=decision.identity, run="test",
+            stage=stage.name, variant=of, spec=spec, inputs=inputs, identity=decision.identity, run="test",
             recipe=f"{recipe} {setup.recipe.revision}",
         )  # fmt: skip
-        sharding.keep(job)
+        save_job(Store.current(), job)
         out = tmp_path / f"{stage.name}{of}"
         out.mkdir()
         (out / "payload").write_text("nothing")
         manifest = store.publish(
-            out, stage=stage.name, of=of, name="made", key=job.key, rows=1, identity=job.identity,
+            out, stage=stage.name, variant=of, name="made", key=job.key, rows=1, identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in inputs.items()},
             facts={"template": setup.prompt},
-            made=Made(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": job.recipe}),
+            provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": job.recipe}),
         )  # fmt: skip
         if stage.name == "train":
             raise TrainedError(manifest.id)

@@ -13,7 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from artifacts.artifact_store import Store
-from artifacts.manifest import InputRef, Made, Manifest
+from artifacts.manifest import InputRef, Manifest, Provenance
 from flows.station.report_server import application
 from tests.support.hostile_texts import HOSTILE_NAMES
 
@@ -41,9 +41,9 @@ def published(place: Store, tmp_path: Path) -> Published:
         out.mkdir()
         (out / ("report.html" if stage == "report" else "x.json")).write_bytes(PAGE)
         return place.publish(
-            out, stage=stage, of=None, name=stage, key=f"{count:08x}" * 8, rows=1000, identity={"config": {"a": "<b>"}}, facts=facts,
+            out, stage=stage, variant=None, name=stage, key=f"{count:08x}" * 8, rows=1000, identity={"config": {"a": "<b>"}}, facts=facts,
             inputs={role: InputRef(id=m.id, digest=m.digest) for role, m in inputs.items()},
-            made=Made(at=f"2026-01-05T06:{count:02d}:00.000000", seconds=1, run="run", origin={"recipe": f"recipe{count} 0abc"}),
+            provenance=Provenance(at=f"2026-01-05T06:{count:02d}:00.000000", seconds=1, run="run", origin={"recipe": f"recipe{count} 0abc"}),
         )  # fmt: skip
 
     return publish
@@ -151,7 +151,7 @@ def test_a_damaged_report_is_not_served(place: Store, published: Published, web:
     """A byte that another hand changed: the page says which file, instead of showing it."""
     report = a_report(published)
     assert web.get(f"/report/{report.id}").status_code == 200
-    place.place.write(f"{report.path}/payload/report.html", PAGE.replace(b"r", b"x"))
+    place.backend.write(f"{report.path}/payload/report.html", PAGE.replace(b"r", b"x"))
     answer = web.get(f"/report/{report.id}")
     assert answer.status_code == 500
     assert "report.html was altered" in answer.text
@@ -160,7 +160,7 @@ def test_a_damaged_report_is_not_served(place: Store, published: Published, web:
 def test_an_input_that_is_gone_is_no_link(place: Store, published: Published, web: TestClient) -> None:
     report = a_report(published)
     gone = report.inputs["adapter"].id
-    place.place.remove(place.by_id(gone).path)
+    place.backend.remove(place.by_id(gone).path)
     page = web.get(f"/artifact/{report.id}").text
     assert gone in page
     assert f"/artifact/{gone}" not in Links(page).targets
@@ -197,5 +197,5 @@ def test_page_of_an_artifact_has_its_files_and_findings(web: TestClient, publish
     seal = made.files["x.json"]
     assert re.search(rf"x\.json</th><td[^>]*>{seal.bytes}</td><td[^>]*>{seal.sha256}", page)
     assert "3 times" in page
-    assert made.seal in page
+    assert made.checksum in page
     assert "script" not in Links(page).elements

@@ -13,8 +13,13 @@ from artifacts.refs import Ref
 from artifacts.schemas import FORMATTED_EVAL
 from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
 from tasks.execution import sharding
-from tasks.execution.stage import Job, identity, parts_of, perform
+from tasks.execution.decision import identity
+from tasks.execution.executor import execute
+from tasks.execution.job import Job, load_job, save_job
+from tasks.execution.sharding import parts_folder
+from tasks.execution.stage import Shard
 from tasks.generate import GENERATE
+from tasks.registry import STAGES
 from tasks.sources.resolve import resolve_model
 from tasks.workers.events import NullListener
 from tests.support.artifacts import ArtifactFactory
@@ -32,49 +37,47 @@ def job(artifact_factory: ArtifactFactory, models: dict[str, Path]) -> Job:
     spec = GenerateSpec(model=model, turns="chatml", generate=GenerateConfig(max_new_tokens=4))
     inputs = {"rows": Ref.of_manifest(source.manifest)}
     return Job(
-        stage="generate", of="base", spec=spec.model_dump(mode="json"), inputs=inputs, run="test",
-        identity=identity(GENERATE, "base", spec, inputs), runtime=Runtime(device="cpu", threads=1, generate_batch_size=2),
+        stage="generate", variant="base", spec=spec, inputs=inputs, run="test",
+        identity=identity(GENERATE, spec, inputs), runtime=Runtime(device="cpu", threads=1, generate_batch_size=2),
     )  # fmt: skip
 
 
 def share(job: Job, n: int, k: int) -> None:
-    sharding.perform_share(job, (n, k), NullListener(), nullcontext())
+    sharding.execute_shard(Store.current(), GENERATE, job, Shard(n, k), NullListener(), nullcontext())
 
 
 def test_job_is_kept_whole_under_the_id_of_its_artifact(job: Job, store: Store) -> None:
     """What comes out of the store makes the same artifact; `refresh` was a wish of that one run."""
-    sharding.keep(job.model_copy(update={"refresh": True}))
-    assert sharding.kept(job.artifact) == job
-    assert job.artifact == perform(GENERATE, job, NullListener())[0].id
+    save_job(Store.current(), job.model_copy(update={"refresh": True}))
+    assert load_job(store, job.artifact, STAGES) == job
+    assert job.artifact == execute(Store.current(), GENERATE, job, NullListener())[0].id
 
 
 def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
     """An id that nobody has seen, and one whose input is damaged."""
-    with pytest.raises(
-        RequestError, match=r"generate-00000000: the store .* does not know how it is made; run its recipe"
-    ):
-        sharding.kept("generate-00000000")
-    sharding.keep(job)
+    with pytest.raises(RequestError, match=r"generate-00000000: the store .* has no job for it; run its recipe"):
+        load_job(store, "generate-00000000", STAGES)
+    save_job(Store.current(), job)
     file = store.payload(job.inputs["rows"].path) / "test.parquet"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(
         RequestError, match=r"cannot be made: inputs rows: .*has \d+ bytes.*make that artifact again first"
     ):
-        sharding.kept(job.artifact)
+        load_job(store, job.artifact, STAGES)
 
 
 @pytest.mark.parametrize("machines", [2, 3, 5])
 def test_machines_that_share_the_rows_write_the_bytes_of_one(job: Job, store: Store, machines: int) -> None:
     """In whatever order they end, even where there are more machines than batches; what was shared is cleared away."""
-    one, _ = perform(GENERATE, job, NullListener())
+    one, _ = execute(Store.current(), GENERATE, job, NullListener())
     shutil.rmtree(store.payload(one.path).parent)
     for n in reversed(range(machines)):
         share(job, n, machines)
-    assert sharding.missing_shares(job, machines) == []
-    joined, ran = perform(GENERATE, job, NullListener())
+    assert sharding.missing_shards(store, job, machines) == []
+    joined, ran = execute(Store.current(), GENERATE, job, NullListener())
     assert ran
     assert joined.files == one.files
-    assert store.names(*parts_of(job)) == []
+    assert store.names(*parts_folder(job)) == []
 
 
 def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,14 +86,14 @@ def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pyt
 
     share(job, 0, 3)
     share(job, 2, 3)
-    kept = store.names(*parts_of(job))
-    assert sharding.missing_shares(job, 3) == [(1, 3)]
+    kept = store.names(*parts_folder(job))
+    assert sharding.missing_shards(store, job, 3) == [Shard(1, 3)]
     share(job, 1, 3)
-    assert set(kept) < set(store.names(*parts_of(job)))
+    assert set(kept) < set(store.names(*parts_folder(job)))
 
     def none(*_: Any) -> None:
         raise AssertionError("a worker was started")
 
     monkeypatch.setattr(generate, "run_workers", none)
     share(job, 1, 3)  # done already
-    assert perform(GENERATE, job, NullListener())[0].rows == ROWS
+    assert execute(Store.current(), GENERATE, job, NullListener())[0].rows == ROWS

@@ -339,6 +339,6 @@ def test_what_the_decoder_does_not_know_is_trained_by_the_modules(models: dict[s
     """Dropout: told in the manifest, and a whole adapter comes out of it, twice the same."""
     spec, rows = train_spec(models["llama"], lora={"rank": 4, "dropout": 0.2}), formatted_rows(data)
     first, again = train(spec, rows), train(spec, rows)
-    assert first.manifest.made.measured["engine"] == "transformers (dropout)"
+    assert first.manifest.provenance.measured["engine"] == "transformers (dropout)"
     assert first.manifest.files == again.manifest.files
     assert all(tensor.any() for name, tensor in adapter_tensors(first).items() if "lora_B" in name)

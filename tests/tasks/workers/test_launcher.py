@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from artifacts.errors import RequestError, StageError
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.workers import processes
 from tasks.workers.launcher import run_workers
 from tests.support.paths import ROOT

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from artifacts.errors import StageError
-from artifacts.manifest import Record
+from artifacts.record import Record
 from tasks.workers.events import NullListener
 from tasks.workers.launcher import run_workers
 from tasks.workers.standby import StandbyWorker, current_standby

@@ -150,6 +150,7 @@ def block(page: str, language: str) -> str:
     return re.search(rf"```{language}\n(.*?)```", PAGES[page], re.DOTALL)[1]  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_prompt_and_recipe_of_the_guide_are_ones(tmp_path: Path) -> None:
     """As written, a file of one's own: previewed, and planned by once its model is one that is here."""
     (tmp_path / "tone.txt").write_text(block("docs/how-to/prompts.md", ""))

@@ -67,6 +67,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_the_license(wheel: Path)
     assert f"dialogsum_pipeline-{VERSION}.dist-info/licenses/LICENSE" in packed
 
 
+@pytest.mark.slow
 def test_the_environment_imports_the_wheel(environment: Path, tmp_path: Path) -> None:
     """And not the checkout."""
     for package in PACKAGES:
@@ -74,6 +75,7 @@ def test_the_environment_imports_the_wheel(environment: Path, tmp_path: Path) ->
         assert file.is_relative_to(environment.resolve())
 
 
+@pytest.mark.slow
 def test_commands_work_outside_of_the_checkout(environment: Path, tmp_path: Path) -> None:
     """Recipes, prompts, the sample and the base model are there; the store is in the current folder."""
     assert run(environment, tmp_path, "dialogsum", "--version") == f"dialogsum {VERSION}\n"
@@ -84,6 +86,7 @@ def test_commands_work_outside_of_the_checkout(environment: Path, tmp_path: Path
     assert f"store: {tmp_path.resolve()}/artifacts/store" in run(environment, tmp_path, "dialogsum")
 
 
+@pytest.mark.slow
 def test_a_station_has_the_deployments_of_the_checkout(environment: Path, tmp_path: Path) -> None:
     script = "from flows.station.default_recipe import deployments_with; print(deployments_with('quickstart'))"
     deployments = yaml.safe_load(run(environment, tmp_path, "python", "-c", script))["deployments"]

@@ -237,11 +237,18 @@ def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str,
     publish_small_artifact(anywhere)
     before = sorted(tmp_path.rglob("*"))
     attempts: list[Callable[[], object]] = [
-        lambda: anywhere.by_id(name), lambda: anywhere.absolute(name), lambda: anywhere.manifest(name),
-        lambda: anywhere.verified(name), lambda: anywhere.payload(name), lambda: anywhere.side_files.read("pointers", name),
-        lambda: anywhere.side_files.read(name), lambda: anywhere.side_files.write(b"x", "pointers", name), lambda: anywhere.side_files.write(b"x", name, "x"),
-        lambda: anywhere.side_files.create(b"x", "champions", name), lambda: anywhere.side_files.names("champions", name),
-    ]  # fmt: skip
+        lambda: anywhere.by_id(name),
+        lambda: anywhere.absolute(name),
+        lambda: anywhere.manifest(name),
+        lambda: anywhere.verified(name),
+        lambda: anywhere.payload(name),
+        lambda: anywhere.side_files.read("pointers", name),
+        lambda: anywhere.side_files.read(name),
+        lambda: anywhere.side_files.write(b"x", "pointers", name),
+        lambda: anywhere.side_files.write(b"x", name, "x"),
+        lambda: anywhere.side_files.create(b"x", "champions", name),
+        lambda: anywhere.side_files.names("champions", name),
+    ]
     answers = [said(attempt) for attempt in attempts]
     assert [answer for answer in answers if not answer.startswith("RequestError") or "\n" in answer] == []
     assert sorted(tmp_path.rglob("*")) == before

@@ -45,11 +45,23 @@ def play(moves: str) -> Champions:
 @pytest.mark.parametrize(
     ("moves", "current", "withdrawn"),
     [
-        ("", None, ""), ("a", A, ""), ("ab", B, ""), ("ab-", A, "b"), ("ab--", None, "ab"), ("a-", None, "a"),
-        ("abc-", B, "c"), ("abc--", A, "bc"), ("ab-c", C, "b"), ("ab-c-", A, "bc"), ("ab-b", B, ""), ("a-a", A, ""),
-        ("aba", A, ""), ("aba-", B, "a"), ("ab-b-", A, "b"),
+        ("", None, ""),
+        ("a", A, ""),
+        ("ab", B, ""),
+        ("ab-", A, "b"),
+        ("ab--", None, "ab"),
+        ("a-", None, "a"),
+        ("abc-", B, "c"),
+        ("abc--", A, "bc"),
+        ("ab-c", C, "b"),
+        ("ab-c-", A, "bc"),
+        ("ab-b", B, ""),
+        ("a-a", A, ""),
+        ("aba", A, ""),
+        ("aba-", B, "a"),
+        ("ab-b-", A, "b"),
     ],
-)  # fmt: skip
+)
 def test_the_log_says_who_is_in_force_and_who_was_rolled_back(
     log: Store, moves: str, current: Champion | None, withdrawn: str
 ) -> None:
@@ -77,9 +89,19 @@ def test_entries_are_kept_as_they_were_written(log: Store) -> None:
 
 @pytest.mark.parametrize(
     ("moves", "candidate", "rival"),
-    [("", A, None), ("a", A, None), ("a", B, A), ("ab", B, A), ("ab", A, B), ("ab", C, B), ("aba", A, B), ("ab-", B, A),
-     ("a-", A, None), ("a-", B, None)],
-)  # fmt: skip
+    [
+        ("", A, None),
+        ("a", A, None),
+        ("a", B, A),
+        ("ab", B, A),
+        ("ab", A, B),
+        ("ab", C, B),
+        ("aba", A, B),
+        ("ab-", B, A),
+        ("a-", A, None),
+        ("a-", B, None),
+    ],
+)
 def test_a_candidate_has_to_beat_the_champion_or_if_it_is_that_the_one_before(
     moves: str, candidate: Champion, rival: Champion | None
 ) -> None:

@@ -38,10 +38,17 @@ def make(number: int, inputs: list[Manifest] = [], days: float = 100, stage: str
         out.mkdir()
         (out / "payload.bin").write_bytes(b"%d" % number * 10)
         manifest = store.publish(
-            out, stage=stage, variant=None, name="made", key=key, rows=1, identity={}, facts={},
+            out,
+            stage=stage,
+            variant=None,
+            name="made",
+            key=key,
+            rows=1,
+            identity={},
+            facts={},
             inputs={f"input{i}": InputRef(id=m.id, digest=m.digest) for i, m in enumerate(inputs)},
             provenance=Provenance(at=timestamp_ago(NOW, timedelta(days=days)), seconds=0, run="test"),
-        )  # fmt: skip
+        )
     store.side_files.write(b"{}", "results", f"{stage}-{key}")
     return manifest
 
@@ -89,9 +96,10 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
         "inputs": [draw(st.lists(st.integers(0, i - 1), unique=True, max_size=3)) if i else [] for i in range(count)],
         "days": [draw(st.sampled_from([0.5, 29, 31, 100, 400])) for _ in range(count)],
         "stages": [draw(st.sampled_from(STAGES)) for _ in range(count)],
-        "pinned": draw(some), "champions": draw(some),
+        "pinned": draw(some),
+        "champions": draw(some),
         "runs": draw(st.lists(st.tuples(some, st.sampled_from([0.1, 5, 20, 90]), st.booleans()), max_size=3)),
-    }  # fmt: skip
+    }
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -273,7 +281,11 @@ def test_the_commands_list_keep_and_remove(store: Store) -> None:
         in shown
     )
     assert f"to free scratch: remove {store.scratch} while no run is active" in shown
-    for arguments, expected in (("pin train-00000009", "no artifact train-00000009"), ("unpin train-00000003", "is not pinned"), ("gc --days -1", "got -1")):  # fmt: skip
+    for arguments, expected in (
+        ("pin train-00000009", "no artifact train-00000009"),
+        ("unpin train-00000003", "is not pinned"),
+        ("gc --days -1", "got -1"),
+    ):
         refused = run_cli(*arguments.split())
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
         assert expected in refused.stderr

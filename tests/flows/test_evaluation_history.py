@@ -45,9 +45,11 @@ def past(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], pref
         patch_known_summaries(patch, folder / "data")
         run = flow_caller(models["llama"], folder / "data")
         found = [
-            run("retrain", 1), run("retrain", 2, "seeds=2"), run("retrain", 1, "train.learning_rate=3e-3"),
+            run("retrain", 1),
+            run("retrain", 2, "seeds=2"),
+            run("retrain", 1, "train.learning_rate=3e-3"),
             run("evaluate", 1, adapter="none"),
-        ]  # fmt: skip
+        ]
     assert [summary.get("decision", {}).get("state") for summary in found] == ["promoted", "promoted", "rejected", None]
     return folder, found
 
@@ -102,8 +104,11 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
     one, two, three, _ = past[1]
     lines = told(past, capsys, as_json=False).splitlines()
     expected = zip(
-        [adapter_id(one), adapter_id(two), adapter_id(three), "none"], WORDS, ["promoted", "promoted", "rejected", "-"], strict=True
-    )  # fmt: skip
+        [adapter_id(one), adapter_id(two), adapter_id(three), "none"],
+        WORDS,
+        ["promoted", "promoted", "rejected", "-"],
+        strict=True,
+    )
     for line, (name, words, decision) in zip(lines[1:5], expected, strict=True):
         assert name in line
         assert f"{expected_f1(words):.2f}" in line
@@ -130,15 +135,19 @@ def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: A
     again("evaluate", 1, "generate.limit=2", adapter=adapter_id(past[1][0]))
     rows = told(past, capsys)["evaluations"]
     assert [(row["prompt"], row["rows"], row["rows_in_split"]) for row in rows] == [
-        *[("highlight", 4, 4)] * 4, ("brief", 4, 4), ("highlight", 2, 4),
-    ]  # fmt: skip
+        *[("highlight", 4, 4)] * 4,
+        ("brief", 4, 4),
+        ("highlight", 2, 4),
+    ]
     assert all("train.max_steps=2" in row["overrides"] and "runtime" not in row["overrides"] for row in rows)
     assert "generate.limit=2" in rows[5]["overrides"]
     head, *lines = told(past, capsys, as_json=False).splitlines()
     assert {"prompt", "dialogues"} <= set(head.split())
     assert [("highlight" in line, "brief" in line, " 2 of 4*" in line) for line in lines[:6]] == [
-        *[(True, False, False)] * 4, (False, True, False), (True, False, True),
-    ]  # fmt: skip
+        *[(True, False, False)] * 4,
+        (False, True, False),
+        (True, False, True),
+    ]
     (mark,) = [line for line in lines if line.startswith("*")]
     assert "part of the test dialogues" in mark
     revision = rows[5]["recipe"]

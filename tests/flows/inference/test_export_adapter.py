@@ -74,9 +74,13 @@ def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch
 def plainly(folder: Path, elsewhere: Path) -> str:
     """What a process says that has none of our code."""
     done = subprocess.run(
-        [sys.executable, "-c", PLAIN, folder, DIALOGUE], cwd=elsewhere, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", PLAIN, folder, DIALOGUE],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        check=False,
         env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HOME": str(elsewhere)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -129,9 +133,15 @@ def test_card_reads_back_with_licence_prompt_and_use(
 
 
 def evaluated(
-    artifact_factory: ArtifactFactory, adapter: str, template: str, candidates: int, words: int, number: int, data: str = "knkarthick/dialogsum@1a2b3c4",
+    artifact_factory: ArtifactFactory,
+    adapter: str,
+    template: str,
+    candidates: int,
+    words: int,
+    number: int,
+    data: str = "knkarthick/dialogsum@1a2b3c4",
     revision: str = "1" * 40,
-) -> None:  # fmt: skip
+) -> None:
     """An evaluation in the store: every reference has six words, base says three of them, the adapter `words`."""
 
     def published(
@@ -141,9 +151,17 @@ def evaluated(
         shutil.copytree(out, copy, dirs_exist_ok=True)
         refs = {role: InputRef(id=name, digest=name[-8:] * 8) for role, name in inputs.items()}
         return artifact_factory.store.publish(
-            copy, stage=stage, variant=None, name="made", key=key, rows=4, identity={"config": config}, inputs=refs,
-            facts=facts or {}, provenance=Provenance(at=f"2026-01-0{number}T00:00:00", seconds=1, run="test", origin=origin),
-        ).id  # fmt: skip
+            copy,
+            stage=stage,
+            variant=None,
+            name="made",
+            key=key,
+            rows=4,
+            identity={"config": config},
+            inputs=refs,
+            facts=facts or {},
+            provenance=Provenance(at=f"2026-01-0{number}T00:00:00", seconds=1, run="test", origin=origin),
+        ).id
 
     def key(stage: int) -> str:
         return f"{number}{stage}abcdef" * 8
@@ -216,15 +234,25 @@ def cache_of_hub(folder: Path, repository: str, weights: dict[str, torch.Tensor]
     ("change", "said", "claimed"),
     [
         (lambda name, tensor: tensor, "owner/llama has the weights of llama, files", True),
-        (lambda name, tensor: tensor * 1.08, "It was not scored on owner/llama, whose weights differ, at most by 8.0 %", False),
+        (
+            lambda name, tensor: tensor * 1.08,
+            "It was not scored on owner/llama, whose weights differ, at most by 8.0 %",
+            False,
+        ),
         (None, "It was not scored on owner/llama, whose weights were not at hand to compare", False),
     ],
     ids=["the same", "rounded", "not here"],
-)  # fmt: skip
+)
 def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
-    trained: tuple[str, list[str]], artifact_factory: ArtifactFactory, tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch,
-    change: Any, said: str, claimed: bool,
-) -> None:  # fmt: skip
+    trained: tuple[str, list[str]],
+    artifact_factory: ArtifactFactory,
+    tmp_path: Path,
+    models: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Any,
+    said: str,
+    claimed: bool,
+) -> None:
     """Compared where the cache of the hub has them; the card and the command say what was found."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
     if change:
@@ -273,8 +301,17 @@ def test_merged_export_is_quiet_and_readable_as_the_umask_allows(
         os.umask(before)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'out'}\n", "")
     assert {file.name: oct(file.stat().st_mode & 0o777) for file in (tmp_path / "out").iterdir()} == dict.fromkeys(
-        ["README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"], "0o640"
-    )  # fmt: skip
+        [
+            "README.md",
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "chat_template.jinja",
+        ],
+        "0o640",
+    )
 
 
 @pytest.fixture
@@ -334,10 +371,20 @@ def test_push_puts_the_folder_into_a_private_repository(
     """Every file of it, byte for byte, through the command line."""
     url, took = hub
     done = run_cli(
-        "export", str(tmp_path / "out"), "--adapter", trained[0], "--base", "owner/llama", "--push", "owner/mine",
+        "export",
+        str(tmp_path / "out"),
+        "--adapter",
+        trained[0],
+        "--base",
+        "owner/llama",
+        "--push",
+        "owner/mine",
         *[word for one in trained[1] for word in ("--set", one)],
-        HF_ENDPOINT=url, HF_HUB_OFFLINE="0", HF_TOKEN="hf_test", HF_HUB_DISABLE_XET="1",
-    )  # fmt: skip
+        HF_ENDPOINT=url,
+        HF_HUB_OFFLINE="0",
+        HF_TOKEN="hf_test",
+        HF_HUB_DISABLE_XET="1",
+    )
     assert done.returncode == 0, done.stderr
     assert took.pop("repository")["visibility"] == "private"
     assert took == {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}

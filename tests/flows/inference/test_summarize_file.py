@@ -57,9 +57,13 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> list[SummarizationWorkerConfig]:
 def given_model(models: dict[str, Path]) -> list[str]:
     """Overrides that ask the tiny Llama."""
     return [
-        f"model.source={models['llama']}", "model.turns=chatml", f"generate.max_new_tokens={NEW_TOKENS}",
-        "runtime.device=cpu", "runtime.threads=1", "runtime.generate_batch_size=3",
-    ]  # fmt: skip
+        f"model.source={models['llama']}",
+        "model.turns=chatml",
+        f"generate.max_new_tokens={NEW_TOKENS}",
+        "runtime.device=cpu",
+        "runtime.threads=1",
+        "runtime.generate_batch_size=3",
+    ]
 
 
 def said(model: Path, prompt: str, adapter: Path | None = None) -> str:
@@ -72,9 +76,13 @@ def said(model: Path, prompt: str, adapter: Path | None = None) -> str:
     ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
     stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
     out = loaded.generate(
-        input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW_TOKENS,
-        eos_token_id=stop, pad_token_id=0,
-    )[0, ids.shape[1] :]  # fmt: skip
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        do_sample=False,
+        max_new_tokens=NEW_TOKENS,
+        eos_token_id=stop,
+        pad_token_id=0,
+    )[0, ids.shape[1] :]
     return str(tokenizer.decode(out, skip_special_tokens=True).strip())
 
 
@@ -86,7 +94,9 @@ def summarize(**request: Any) -> dict[str, Any]:
 
 def write_rows(file: Path, dialogues: list[str]) -> None:
     with file.open("w", newline="") as f:
-        csv.writer(f).writerows([["id", "dialogue", "summary"], *[[str(i), text, f"mine {i}"] for i, text in enumerate(dialogues)]])  # fmt: skip
+        csv.writer(f).writerows(
+            [["id", "dialogue", "summary"], *[[str(i), text, f"mine {i}"] for i, text in enumerate(dialogues)]]
+        )
 
 
 def test_every_row_gets_what_the_model_alone_says(
@@ -99,7 +109,9 @@ def test_every_row_gets_what_the_model_alone_says(
     done = summarize(source=str(tmp_path / "in.csv"), adapter="none", overrides=given_model)
     rows = read_csv(Path(done["out"]))
     assert list(rows[0]) == ["id", "dialogue", "summary", "generated_summary", "tokens", "stop", "model"]
-    assert [(row["id"], row["dialogue"], row["summary"]) for row in rows] == [(str(i), t, f"mine {i}") for i, t in enumerate(texts)]  # fmt: skip
+    assert [(row["id"], row["dialogue"], row["summary"]) for row in rows] == [
+        (str(i), t, f"mine {i}") for i, t in enumerate(texts)
+    ]
     for row, text in zip(rows, texts, strict=True):
         if text.strip():
             talk = parse_conversation(text)
@@ -154,7 +166,9 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
 ) -> None:
     """A folder that peft alone wrote; the one conversation of a subtitle file, with names."""
     random_adapter(models["llama"], tmp_path / "mine")
-    (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nAnn: Hi.\n\n2\n00:00:02,000 --> 00:00:03,000\nBob: Ho.\n")  # fmt: skip
+    (tmp_path / "talk.srt").write_text(
+        "1\n00:00:01,000 --> 00:00:02,000\nAnn: Hi.\n\n2\n00:00:02,000 --> 00:00:03,000\nBob: Ho.\n"
+    )
     source, out, adapter = (str(tmp_path / name) for name in ("talk.srt", "talk.txt", "mine"))
     done = summarize(source=source, out=out, adapter=adapter, overrides=given_model)
     wanted = said(models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine")
@@ -191,9 +205,21 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_mo
     write_rows(tmp_path / "in.csv", texts)
     out, parts = tmp_path / "out.csv", lambda: list((tmp_path / "store").rglob("parts/*.parquet"))
     command = [
-        "summarize", str(tmp_path / "in.csv"), "--adapter", "none", "--prompt", PROMPT, "--recipe", "quickstart", "--json",
-        "--out", str(out), *[word for one in given_model for word in ("--set", one)], "--set", "generate.max_new_tokens=60",
-    ]  # fmt: skip
+        "summarize",
+        str(tmp_path / "in.csv"),
+        "--adapter",
+        "none",
+        "--prompt",
+        PROMPT,
+        "--recipe",
+        "quickstart",
+        "--json",
+        "--out",
+        str(out),
+        *[word for one in given_model for word in ("--set", one)],
+        "--set",
+        "generate.max_new_tokens=60",
+    ]
     run = subprocess.Popen([sys.executable, "-m", "flows.cli", *command], cwd=ROOT, stdout=subprocess.PIPE)
     until = time.monotonic() + 120
     while len(parts()) < 2 and run.poll() is None and time.monotonic() < until:
@@ -251,9 +277,13 @@ print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
             writer.writerow(["id", "dialogue"])
             writer.writerows([i, f"#Person1#: {i} " + "word " * 200] for i in range(rows))
         done = subprocess.run(
-            [sys.executable, "-c", script, tmp_path / "in.csv", tmp_path / "out.csv"], cwd=ROOT, capture_output=True, text=True,
-            check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+            [sys.executable, "-c", script, tmp_path / "in.csv", tmp_path / "out.csv"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
         assert done.returncode == 0, done.stderr
         count, peaks[rows] = map(int, done.stdout.split())
         assert count == rows
@@ -335,8 +365,9 @@ def test_the_artifact_shows_the_first_rows_of_a_table_as_text(tmp_path: Path, su
 
     rows = [
         ("Ann: a | b\nBob: <b>bold</b>", "old", "A *link*: [x](http://e) | <script>alert(1)</script>", "stop_token"),
-        ("", "old", None, "skipped: no dialogue"), *[(f"Ann: {i}", "old", f"said {i}", "limit") for i in range(6)],
-    ]  # fmt: skip
+        ("", "old", None, "skipped: no dialogue"),
+        *[(f"Ann: {i}", "old", f"said {i}", "limit") for i in range(6)],
+    ]
     table, file = (
         pd.DataFrame(rows, columns=["dialogue", "summary", "generated_summary", "stop"]),
         tmp_path / f"out{suffix}",
@@ -351,7 +382,11 @@ def test_the_artifact_shows_the_first_rows_of_a_table_as_text(tmp_path: Path, su
     cells = re.findall(r"<td>(.*?)</td>", html)
     assert len(cells) == 3 * SHOWN_ROWS
     assert not re.search("<a|<b>|<em>|<script", html)
-    assert cells[:3] == ["1", "Ann: a | b Bob: &lt;b&gt;bold&lt;/b&gt;", "A *link*: [x](http://e) | &lt;script&gt;alert(1)&lt;/script&gt;"]  # fmt: skip
+    assert cells[:3] == [
+        "1",
+        "Ann: a | b Bob: &lt;b&gt;bold&lt;/b&gt;",
+        "A *link*: [x](http://e) | &lt;script&gt;alert(1)&lt;/script&gt;",
+    ]
     assert cells[5] == "skipped: no dialogue"
     assert "its first 5 of 8 rows" in html
 

@@ -41,10 +41,22 @@ def published(place: Store, tmp_path: Path) -> Published:
         out.mkdir()
         (out / ("report.html" if stage == "report" else "x.json")).write_bytes(PAGE)
         return place.publish(
-            out, stage=stage, variant=None, name=stage, key=f"{count:08x}" * 8, rows=1000, identity={"config": {"a": "<b>"}}, facts=facts,
+            out,
+            stage=stage,
+            variant=None,
+            name=stage,
+            key=f"{count:08x}" * 8,
+            rows=1000,
+            identity={"config": {"a": "<b>"}},
+            facts=facts,
             inputs={role: InputRef(id=m.id, digest=m.digest) for role, m in inputs.items()},
-            provenance=Provenance(at=f"2026-01-05T06:{count:02d}:00.000000", seconds=1, run="run", origin={"recipe": f"recipe{count} 0abc"}),
-        )  # fmt: skip
+            provenance=Provenance(
+                at=f"2026-01-05T06:{count:02d}:00.000000",
+                seconds=1,
+                run="run",
+                origin={"recipe": f"recipe{count} 0abc"},
+            ),
+        )
 
     return publish
 
@@ -92,7 +104,11 @@ def test_every_report_is_listed_newest_first_and_every_link_opens(web: TestClien
             todo += Links(answer.text).targets
     assert set(seen.values()) == {200}
     inputs = {ref.id for report in (first, second) for ref in report.inputs.values()}
-    assert seen.keys() == {"/", *(f"/artifact/{name}" for name in (*inputs, first.id, second.id)), *(f"/report/{r.id}" for r in (first, second))}  # fmt: skip
+    assert seen.keys() == {
+        "/",
+        *(f"/artifact/{name}" for name in (*inputs, first.id, second.id)),
+        *(f"/report/{r.id}" for r in (first, second)),
+    }
 
 
 def test_a_report_is_served_as_it_lies_in_the_store(web: TestClient, published: Published) -> None:
@@ -169,8 +185,10 @@ def test_an_input_that_is_gone_is_no_link(place: Store, published: Published, we
 def test_a_foreign_page_cannot_read_a_server_on_the_loopback_interface(published: Published) -> None:
     """A name that somebody points to 127.0.0.1 is refused there; a server for others answers to the names it has."""
     for host, name, status in [
-        ("127.0.0.1", "evil.example", 400), ("127.0.0.1", "localhost:4201", 200), ("0.0.0.0", "station.example", 200),
-    ]:  # fmt: skip
+        ("127.0.0.1", "evil.example", 400),
+        ("127.0.0.1", "localhost:4201", 200),
+        ("0.0.0.0", "station.example", 200),
+    ]:
         answer = TestClient(application(host), base_url="http://127.0.0.1").get("/", headers={"Host": name})
         assert answer.status_code == status
 

@@ -37,9 +37,14 @@ def job(artifact_factory: ArtifactFactory, models: dict[str, Path]) -> Job:
     spec = GenerateSpec(model=model, turns="chatml", generate=GenerateConfig(max_new_tokens=4))
     inputs = {"rows": Ref.of_manifest(source.manifest)}
     return Job(
-        stage="generate", variant="base", spec=spec, inputs=inputs, run="test",
-        identity=identity(GENERATE, spec, inputs), runtime=Runtime(device="cpu", threads=1, generate_batch_size=2),
-    )  # fmt: skip
+        stage="generate",
+        variant="base",
+        spec=spec,
+        inputs=inputs,
+        run="test",
+        identity=identity(GENERATE, spec, inputs),
+        runtime=Runtime(device="cpu", threads=1, generate_batch_size=2),
+    )
 
 
 def share(job: Job, n: int, k: int) -> None:

@@ -4,9 +4,9 @@ Reads   rows (format, eval); adapter (train) or none
 Writes  predictions.parquet (artifacts.schemas.PREDICTIONS), in the order of the rows
 Rerun   dialogsum run RECIPE --refresh generate
 
-The work is done by tasks/decoding/worker.py in processes of their own, one per GPU. They save every batch, so a run that
-was killed resumes at the batch it had reached. The rows alone decide the batches: neither the number of GPUs nor the
-number of machines that share the work changes a byte.
+The work is done by tasks/decoding/worker.py in processes of their own, one per GPU. They save every batch, so a run
+that was killed resumes at the batch it had reached. The rows alone decide the batches: neither the number of GPUs nor
+the number of machines that share the work changes a byte.
 """
 
 from statistics import fmean
@@ -15,7 +15,7 @@ from typing import Any
 from artifacts.errors import StageError
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
 from tasks.config import GenerateSpec
-from tasks.decoding.batching import batch_size, count
+from tasks.decoding.batching import batch_count, batch_size
 from tasks.decoding.part_files import read_parts
 from tasks.decoding.worker_records import DecodingWorkerConfig, Measurements
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
@@ -50,7 +50,7 @@ def predict(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artif
     number, machines = context.shard.index, context.shard.count
     runtime, row_count = context.runtime, min(rows.manifest.rows, spec.generate.limit or rows.manifest.rows)
     size = batch_size(runtime, "cuda" if runtime.device != "cpu" and visible_gpus() else "cpu")
-    environments = worker_environments(runtime.device, runtime.gpus, count(-(-row_count // machines), size))
+    environments = worker_environments(runtime.device, runtime.gpus, batch_count(-(-row_count // machines), size))
     processes = len(environments)
     configs = [
         DecodingWorkerConfig(

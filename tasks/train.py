@@ -1,8 +1,8 @@
 """train: formatted rows and a base model -> a LoRA adapter.
 
 Reads   rows (format, train)
-Writes  adapter_model.safetensors and adapter_config.json (fp32, for plain peft), curve.parquet (artifacts.schemas.CURVE),
-        settings.json, checks.json
+Writes  adapter_model.safetensors and adapter_config.json (fp32, for plain peft),
+        curve.parquet (artifacts.schemas.CURVE), settings.json, checks.json
 Rerun   dialogsum run RECIPE --refresh train
 
 The work is done by tasks/training/worker.py in a process of its own; with several GPUs accelerate starts one for each.
@@ -21,13 +21,14 @@ WORKER = "tasks.training.worker"
 def train(spec: TrainSpec, context: Context, rows: Artifact) -> StageResult:
     """Train an adapter. StageError if a check fails, the loss is not finite, or the process dies."""
     result = run_trainer(spec, context, rows, check_only=False)
+    assert result.measured is not None
     facts = {
         "checks": [check.as_dict() for check in result.checks],
         "steps": result.steps,
         "train_rows": result.rows,
         "template": rows.manifest.identity["config"]["template"],
     }
-    return StageResult(rows=result.rows, facts=facts, measured=result.measured)
+    return StageResult(rows=result.rows, facts=facts, measured=result.measured.as_dict())
 
 
 def check(spec: TrainSpec, context: Context, rows: Artifact) -> list[Check]:

@@ -48,7 +48,7 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from flows.recipe import load_recipe
-    from tasks.decoding.batching import batch_size, deal
+    from tasks.decoding.batching import batch_size, make_batches
     from tasks.decoding.engine import Engine
     from tasks.models.loading import pick_device
 
@@ -60,12 +60,12 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
     model = model.to(device).eval()
     summaries = {name: _generate(model, tokenizer, stop, prompts, limit, size) for name, size in PEERS.items()}
     engine = Engine(model, tokenizer, stop, recipe.generate)
-    if not engine.own:
+    if not engine.native:
         raise RuntimeError(
             f"{model.config.model_type} is decoded by transformers' generate: there is nothing to compare"
         )
     numbered = [(str(i), ids) for i, ids in enumerate(prompts)]
-    batches = deal(numbered, batch_size(recipe.runtime, device.type))
+    batches = make_batches(numbered, batch_size(recipe.runtime, device.type))
     predictions = [row for batch in batches for row in engine.predict(batch)]
     summaries["ours"] = [row["prediction"] for row in sorted(predictions, key=lambda row: int(row["id"]))]
     return {"summaries": summaries}

@@ -15,7 +15,7 @@ from artifacts.errors import RequestError
 from flows.benchmarks.environment import BenchmarkSettings, benchmark_run
 from flows.recipe import load_recipe
 from tasks.config import TrainConfig
-from tasks.training.schedule import Plan
+from tasks.training.schedule import StepSchedule
 
 LAST_STEPS = 20
 """Steps at the end whose mean losses are compared."""
@@ -33,7 +33,7 @@ def bench_parity(settings: BenchmarkSettings, steps: int, micro_batch: int = 8) 
         limit = f"train.limit={steps * train.batch_size}"
         facts, rows = run.prepare(limit)
         ours = run.run_system("ours", "children.our_stages", limit, *only, do="train", warm=1)
-        _sort_rows(rows, Plan(facts["rows"], train), steps)
+        _sort_rows(rows, StepSchedule(facts["rows"], train), steps)
         config = {"system": "parity", "model": facts["model"], "rows": str(rows), "steps": steps, "warm": 1}
         config |= {"rank": train.lora.rank, "alpha": train.lora.alpha, "seed": train.seed}
         options = _trl_options(train, steps, micro_batch)
@@ -62,7 +62,7 @@ def _trl_options(train: TrainConfig, steps: int, micro_batch: int) -> dict[str, 
     }
 
 
-def _sort_rows(file: Path, plan: Plan, steps: int) -> None:
+def _sort_rows(file: Path, plan: StepSchedule, steps: int) -> None:
     """Put the training rows of the file into the order in which the steps take them."""
     rows = json.loads(file.read_text())
     rows["train"] = [rows["train"][i] for step in range(steps) for i in plan.rows(step)]

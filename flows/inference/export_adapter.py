@@ -10,7 +10,7 @@ from artifacts.text import one_line
 from flows.inference.model_card import card, scores_hold
 from flows.inference.model_selection import ask
 from tasks.models.base_comparison import compare_base
-from tasks.models.export import base_of, export
+from tasks.models.export import export, public_base
 from tasks.models.library_warnings import quiet_libraries
 
 
@@ -31,7 +31,7 @@ def export_adapter(
         raise RequestError(f"--push: {one_line(push, 60)!r} is no repository; expected owner/name")
     asked = ask(adapter, recipe, None, overrides)
     assert asked.adapter is not None
-    place = None if merged else base_of(asked.spec, base)
+    place = None if merged else public_base(asked.spec, base)
     with quiet_libraries():
         other = compare_base(asked.spec.model, base) if base else None
         export(asked.spec, asked.adapter, out, place)

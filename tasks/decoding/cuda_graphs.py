@@ -1,4 +1,4 @@
-"""CUDA graphs: a step that is always the same is recorded once and replayed, so that the GPU never waits for Python."""
+"""CUDA graphs of decode steps: a step is captured once and replayed, so that the GPU never waits for Python."""
 
 import time
 from collections.abc import Callable
@@ -8,38 +8,37 @@ import torch
 from torch import Tensor
 
 
-class Graphs:
-    """One graph for each kind of step over the same `state`."""
+class StepGraphs:
+    """One CUDA graph for each combination of arguments of a step; all of them work on the same `state`."""
 
     def __init__(self, state: tuple[Tensor, ...]) -> None:
         self.state = state
-        self.made: dict[tuple[Any, ...], Callable[[], None]] = {}
+        self.replays: dict[tuple[Any, ...], Callable[[], None]] = {}
         self.pool: Any = None
-        """Memory that all graphs share: they never run at once."""
-        self.seconds = 0.0
-        """Spent on recording."""
+        """Memory that all graphs share, since they never run at once."""
+        self.capture_seconds = 0.0
 
-    def run(self, step: Callable[..., None], *kind: Any) -> None:
-        """`step(*kind)`, recorded at its first use."""
-        if kind not in self.made:
+    def run(self, step: Callable[..., None], *arguments: Any) -> None:
+        """Run `step(*arguments)` from its graph, which is captured at the first use."""
+        if arguments not in self.replays:
             started = time.perf_counter()
-            self.made[kind] = self.recorded(step, *kind)
-            self.seconds += time.perf_counter() - started
-        self.made[kind]()
+            self.replays[arguments] = self._capture(step, *arguments)
+            self.capture_seconds += time.perf_counter() - started
+        self.replays[arguments]()
 
-    def recorded(self, step: Callable[..., None], *kind: Any) -> Callable[[], None]:
-        """A graph of the step. What the step that warms up changes in the state is taken back."""
-        before = [tensor.clone() for tensor in self.state]
+    def _capture(self, step: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+        """Capture a graph of the step. The warm-up step before it leaves the state as it was."""
+        saved = [tensor.clone() for tensor in self.state]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            step(*kind)
-            for tensor, old in zip(self.state, before, strict=True):
-                tensor.copy_(old)
+            step(*arguments)
+            for tensor, value in zip(self.state, saved, strict=True):
+                tensor.copy_(value)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool, stream=stream):
-            step(*kind)
+            step(*arguments)
         self.pool = self.pool or graph.pool()
         replay: Callable[[], None] = graph.replay
         return replay

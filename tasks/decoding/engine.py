@@ -1,8 +1,9 @@
-"""From a batch of prompts to its predictions: which decoder, how many candidates, what to do when memory runs out."""
+"""Predictions for batches of prompts: choice of the decoder, candidates, and batches that do not fit into memory."""
 
 import gc
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,114 +12,130 @@ import torch
 from artifacts.errors import RequestError, StageError
 from tasks.config import GenerateConfig
 from tasks.decoding import hf_generate
-from tasks.decoding.batching import Row, shape
-from tasks.decoding.decoder import Decoder, NotFiniteError
+from tasks.decoding.batching import Row, batch_shape
+from tasks.decoding.decoder import Decoder, NonFiniteError
 from tasks.decoding.minimum_bayes_risk import choose
-from tasks.decoding.sampling import Sampling, draws
+from tasks.decoding.sampling import Sampling, draw_uniforms
 
-FAMILIES = ("gemma", "llama", "mistral", "qwen2", "qwen3")
-"""Model types whose layers are attention over all earlier tokens and nothing else, tested in tests/tasks/decoding/test_decoder.py."""
+NATIVE_MODEL_TYPES = ("gemma", "llama", "mistral", "qwen2", "qwen3")
+"""Model types with causal attention over all earlier tokens in each layer (tests/tasks/decoding/test_decoder.py)."""
 
 
 def supported(model: Any) -> bool:
-    """Whether `Decoder` computes what this model means."""
+    """Whether `Decoder` can decode this model."""
     config = model.config
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     return (
-        config.model_type in FAMILIES
+        config.model_type in NATIVE_MODEL_TYPES
         and not getattr(config, "use_sliding_window", config.model_type == "mistral" and config.sliding_window)
         and rope not in ("dynamic", "longrope")  # they change with the longest row of the batch
     )
 
 
+@dataclass
+class EngineStats:
+    """What an engine has done so far."""
+
+    tokens: int = 0
+    """Tokens generated, of all candidates."""
+    decoding_seconds: float = 0.0
+    capture_seconds: float = 0.0
+    """Capture of CUDA graphs."""
+    choosing_seconds: float = 0.0
+    """Minimum Bayes risk."""
+    splits: int = 0
+    """How often a batch was split because memory ran out."""
+
+
 class Engine:
-    """Decodes batches for one model. What it spent is in `spent`."""
+    """Decodes batches for one model."""
 
     def __init__(self, model: Any, tokenizer: Any, stop_id: int, settings: GenerateConfig) -> None:
         self.model, self.tokenizer, self.stop_id, self.settings = model, tokenizer, stop_id, settings
-        self.own = settings.beams == 1 and supported(model)
-        if settings.candidates > 1 and not self.own:
+        self.native = settings.beams == 1 and supported(model)
+        """Whether `Decoder` decodes it, and not transformers."""
+        if settings.candidates > 1 and not self.native:
             raise RequestError(
-                f"generate.candidates is {settings.candidates}, but {model.config.model_type} has 1 only"
+                f"generate.candidates is {settings.candidates}, but only generate.candidates=1 is supported for "
+                f"{model.config.model_type}"
             )
-        self.most: int | None = None
-        """Rows that memory was found to hold."""
+        self.max_rows: int | None = None
+        """The most rows that fit into memory, known once it has run out."""
         self.decoder: Decoder | None = None
-        self.spent = {
-            "tokens": 0.0, "decoding_seconds": 0.0, "recording_seconds": 0.0, "choosing_seconds": 0.0, "halved": 0.0
-        }  # fmt: skip
+        self.stats = EngineStats()
 
     def predict(self, batch: list[Row]) -> list[dict[str, Any]]:
-        """A prediction a row (artifacts.schemas.PREDICTIONS). StageError where the model computes no numbers."""
+        """A prediction per row (artifacts.schemas.PREDICTIONS). StageError if the logits are NaN or infinite."""
         settings = self.settings
-        sampled = [
-            np.stack([draws(settings.seed, name, candidate, settings.max_new_tokens) for name, _ in batch])
-            for candidate in range(settings.candidates if settings.candidates > 1 else 0)
+        samples = settings.candidates if settings.candidates > 1 else 0
+        uniforms = [
+            np.stack([draw_uniforms(settings.seed, row_id, sample, settings.max_new_tokens) for row_id, _ in batch])
+            for sample in range(samples)
         ]
         started = time.perf_counter()
-        passes = self._decode(batch, [None, *sampled])
+        passes = self._decode(batch, [None, *uniforms])
         decoded = time.perf_counter()
-        answers = [self._chosen(said) for said in zip(*passes, strict=True)]
-        self.spent["tokens"] += sum(len(said) for answered in passes for said in answered)
-        self.spent["decoding_seconds"] += decoded - started
-        self.spent["choosing_seconds"] += time.perf_counter() - decoded
-        return [{"id": name} | answer for (name, _), answer in zip(batch, answers, strict=True)]
+        predictions = [self._choose(candidates) for candidates in zip(*passes, strict=True)]
+        self.stats.tokens += sum(len(tokens) for outputs in passes for tokens in outputs)
+        self.stats.decoding_seconds += decoded - started
+        self.stats.choosing_seconds += time.perf_counter() - decoded
+        return [{"id": row_id} | prediction for (row_id, _), prediction in zip(batch, predictions, strict=True)]
 
-    def _chosen(self, said: Sequence[list[int]]) -> dict[str, Any]:
-        """One of the answers to a prompt. `tokens` counts what was generated, the stop token included."""
-        bare = [tokens[:-1] if tokens[-1:] == [self.stop_id] else tokens for tokens in said]
+    def _choose(self, candidates: Sequence[list[int]]) -> dict[str, Any]:
+        """One of the outputs for a prompt. `tokens` counts what was generated, including the stop token."""
+        bare = [tokens[:-1] if tokens[-1:] == [self.stop_id] else tokens for tokens in candidates]
         texts = [text.strip() for text in self.tokenizer.batch_decode(bare, skip_special_tokens=True)]
         best = choose(texts) if len(texts) > 1 else 0
-        stop = "stop_token" if len(bare[best]) < len(said[best]) else "limit"
-        return {"prediction": texts[best], "tokens": len(said[best]), "stop": stop}
+        stop = "stop_token" if len(bare[best]) < len(candidates[best]) else "limit"
+        return {"prediction": texts[best], "tokens": len(candidates[best]), "stop": stop}
 
-    def _decode(self, batch: list[Row], numbers: list[np.ndarray | None]) -> list[list[list[int]]]:
-        """Ids for each of `numbers` and each row, in halves where memory does not hold them all."""
-        if self.most is None or len(batch) <= self.most:
+    def _decode(self, batch: list[Row], uniforms: list[np.ndarray | None]) -> list[list[list[int]]]:
+        """Token ids for each of `uniforms` and each row. A batch that does not fit into memory is split in two."""
+        if self.max_rows is None or len(batch) <= self.max_rows:
             try:
-                return self._attempt(batch, numbers)
+                return self._decode_batch(batch, uniforms)
             except torch.OutOfMemoryError as error:
                 if len(batch) == 1:
                     raise StageError(
                         f"a prompt of {len(batch[0][1])} tokens does not fit into the memory of the GPU: "
                         "lower generate.max_prompt_tokens"
                     ) from error
-            # outside of `except`, whose traceback holds on to what filled the memory
-            self.most = -(-len(batch) // 2)
-            self.spent["halved"] += 1
+            # outside of `except`, whose traceback keeps the tensors that filled the memory
+            self.max_rows = -(-len(batch) // 2)
+            self.stats.splits += 1
             self._release()
-        half = -(-len(batch) // 2)
+        middle = -(-len(batch) // 2)
         parts = [
-            self._decode(batch[part], [None if table is None else table[part] for table in numbers])
-            for part in (slice(half), slice(half, None))
+            self._decode(batch[part], [None if numbers is None else numbers[part] for numbers in uniforms])
+            for part in (slice(middle), slice(middle, None))
         ]
         return [first + second for first, second in zip(*parts, strict=True)]
 
-    def _attempt(self, batch: list[Row], numbers: list[np.ndarray | None]) -> list[list[list[int]]]:
+    def _decode_batch(self, batch: list[Row], uniforms: list[np.ndarray | None]) -> list[list[list[int]]]:
         prompts = [ids for _, ids in batch]
         try:
-            if not self.own:
-                pad = self.tokenizer.pad_token_id
-                return [hf_generate.generate(self.model, pad, self.stop_id, prompts, self.settings)]
+            if not self.native:
+                pad_id = self.tokenizer.pad_token_id
+                return [hf_generate.generate(self.model, pad_id, self.stop_id, prompts, self.settings)]
             if self.decoder is None or not self.decoder.fits(prompts):
                 self._release()
                 sampling = Sampling(self.settings.temperature, self.settings.epsilon)
                 self.decoder = Decoder(
-                    self.model, self.stop_id, *shape(prompts), self.settings.max_new_tokens, sampling
+                    self.model, self.stop_id, *batch_shape(prompts), self.settings.max_new_tokens, sampling
                 )
             graphs = self.decoder.graphs
-            before = graphs.seconds if graphs else 0.0
-            said = self.decoder.decode(prompts, numbers)
-            self.spent["recording_seconds"] += graphs.seconds - before if graphs else 0.0
-            return said
-        except NotFiniteError as error:
+            captured_before = graphs.capture_seconds if graphs else 0.0
+            outputs = self.decoder.decode(prompts, uniforms)
+            self.stats.capture_seconds += graphs.capture_seconds - captured_before if graphs else 0.0
+            return outputs
+        except NonFiniteError as error:
             raise StageError(
-                f"the model computes no numbers for row {batch[error.row][0]!r} at token {error.position}: "
-                "its weights or those of the adapter are broken, or too large for half precision"
+                f"the model produced NaN or infinite logits for row {batch[error.row][0]!r} at token {error.position}: "
+                "the weights of the model or of the adapter are broken, or too large for half precision"
             ) from error
 
     def _release(self) -> None:
-        """Give the memory of the cache and the graphs back."""
+        """Free the memory of the cache and the graphs."""
         self.decoder = None
         gc.collect()
         if self.model.device.type == "cuda":

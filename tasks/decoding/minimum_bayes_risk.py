@@ -1,8 +1,8 @@
-"""Minimum Bayes risk: of several answers to one prompt, the one that agrees most with all the others.
+"""Minimum Bayes risk decoding: of several candidates for one prompt, choose the one that agrees most with the others.
 
-Agreement is the weighted mean of the F1 of ROUGE-1, ROUGE-2 and ROUGE-L with stemming, as rouge_score computes them. All
-pairs of one row are scored at once, some hundred times faster than one by one. This is a part of decoding and not of
-scoring: an edit of tasks/metrics/rouge.py must not generate anything anew.
+Agreement is the weighted mean of the F1 of ROUGE-1, ROUGE-2 and ROUGE-L with stemming, as rouge_score computes them.
+All pairs of candidates are scored at once, about a hundred times faster than one by one. This belongs to decoding, not
+to scoring, so that an edit of tasks/metrics/rouge.py changes no key of generate.
 """
 
 from collections import Counter
@@ -19,20 +19,22 @@ WEIGHTS = (1, 2, 1)
 
 
 def choose(texts: Sequence[str]) -> int:
-    """Index of the text with the highest mean agreement with the others; the first of equals."""
-    means = agreement(texts)
-    np.fill_diagonal(means, 0.0)
-    # rounded: equal texts are equal, whatever the order in which their figures were added
-    return int(means.sum(1).round(9).argmax())
+    """Index of the text with the highest mean agreement with the others; the first one if several have it."""
+    scores = agreement(texts)
+    np.fill_diagonal(scores, 0.0)
+    # rounded, so that equal texts have equal sums in whatever order their scores are added
+    return int(scores.sum(1).round(9).argmax())
 
 
 def agreement(texts: Sequence[str]) -> np.ndarray:
-    """[texts, texts] weighted mean F1 of each pair."""
+    """[texts, texts] weighted mean of the F1 scores of each pair."""
     tokens = [_tokens(text) for text in texts]
-    pairs = [list(pairwise(words)) for words in tokens]
+    bigrams = [list(pairwise(words)) for words in tokens]
     tables = [
-        _f1(_common(tokens), tokens), _f1(_common(pairs), pairs), _f1(_subsequences(tokens), tokens)
-    ]  # fmt: skip
+        _f1(_overlap(tokens), tokens),
+        _f1(_overlap(bigrams), bigrams),
+        _f1(_longest_common_subsequences(tokens), tokens),
+    ]
     mean: np.ndarray = np.average(tables, axis=0, weights=WEIGHTS)
     return mean
 
@@ -51,52 +53,52 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def _f1(hits: np.ndarray, texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
-    """2 hits / (length + length), which is what precision and recall make."""
+def _f1(matches: np.ndarray, texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
+    """[texts, texts] F1 from the numbers of matches: 2 matches / (length + length)."""
     lengths = np.array([len(text) for text in texts])
-    both = lengths[:, None] + lengths[None]
-    ratio: np.ndarray = 2 * hits / np.maximum(both, 1)
+    total = lengths[:, None] + lengths[None]
+    ratio: np.ndarray = 2 * matches / np.maximum(total, 1)
     return ratio
 
 
-def _common(texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
-    """[texts, texts] tokens in common: the second `the` of a text meets the second `the` of another."""
-    numbers: dict[tuple[Hashable, int], int] = {}
+def _overlap(texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
+    """[texts, texts] clipped n-gram matches: the second `the` of a text matches the second `the` of another."""
+    column_of: dict[tuple[Hashable, int], int] = {}
     rows, columns = [], []
     for row, text in enumerate(texts):
-        seen: Counter[Hashable] = Counter()
+        counts: Counter[Hashable] = Counter()
         for token in text:
-            seen[token] += 1
+            counts[token] += 1
             rows.append(row)
-            columns.append(numbers.setdefault((token, seen[token]), len(numbers)))
-    table = np.zeros((len(texts), len(numbers)), np.float32)  # exact: counts are small
+            columns.append(column_of.setdefault((token, counts[token]), len(column_of)))
+    table = np.zeros((len(texts), len(column_of)), np.float32)  # exact: counts are small
     table[rows, columns] = 1
-    common: np.ndarray = (table @ table.T).astype(np.int64)
-    return common
+    matches: np.ndarray = (table @ table.T).astype(np.int64)
+    return matches
 
 
-def _subsequences(texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
+def _longest_common_subsequences(texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
     """[texts, texts] lengths of the longest common subsequences.
 
-    Bit-parallel (H. Hyyrö, 2004), a zero bit is a step of it; the texts stand side by side in one integer, one unused bit
-    between them for the carry, so that one text meets all others at once.
+    Bit-parallel (H. Hyyrö, 2004): a zero bit is a token of the subsequence. All texts lie side by side in one integer,
+    with one unused bit between them for the carry, so that one text is compared with all others at once.
     """
-    places: dict[Hashable, int] = {}
-    everything, at, starts = 0, 0, []
+    occurrences: dict[Hashable, int] = {}
+    all_bits, position, starts = 0, 0, []
     for text in texts:
-        starts.append(at)
-        everything |= ((1 << len(text)) - 1) << at
+        starts.append(position)
+        all_bits |= ((1 << len(text)) - 1) << position
         for token in text:
-            places[token] = places.get(token, 0) | 1 << at
-            at += 1
-        at += 1
-    width = -(-at // 8)
-    found = []
+            occurrences[token] = occurrences.get(token, 0) | 1 << position
+            position += 1
+        position += 1
+    width = -(-position // 8)
+    lengths = []
     for text in texts:
-        row = everything
+        row = all_bits
         for token in text:
-            if match := row & places[token]:
-                row = ((row + match) | (row - match)) & everything
-        bits = np.unpackbits(np.frombuffer((everything ^ row).to_bytes(width, "little"), np.uint8), bitorder="little")
-        found.append(np.add.reduceat(bits, starts, dtype=np.int64))
-    return np.array(found)
+            if match := row & occurrences[token]:
+                row = ((row + match) | (row - match)) & all_bits
+        bits = np.unpackbits(np.frombuffer((all_bits ^ row).to_bytes(width, "little"), np.uint8), bitorder="little")
+        lengths.append(np.add.reduceat(bits, starts, dtype=np.int64))
+    return np.array(lengths)

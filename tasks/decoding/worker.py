@@ -8,7 +8,7 @@ import time
 import torch
 
 from artifacts.schemas import FORMATTED_EVAL, read_table
-from tasks.decoding.batching import batch_size, deal
+from tasks.decoding.batching import batch_size, make_batches
 from tasks.decoding.engine import Engine
 from tasks.decoding.part_files import read_parts, save_part
 from tasks.decoding.worker_records import DecodingWorkerConfig, Measurements
@@ -31,14 +31,15 @@ def run(config: DecodingWorkerConfig, events: Events) -> Measurements:
     config.parts.mkdir(parents=True, exist_ok=True)
     finished_ids = {row["id"] for row in read_parts(config.parts)}
     if finished_ids and shard == 0:
-        events.log(f"{len(finished_ids)} of {len(rows)} rows were predicted before the last run ended; going on")
+        events.log(f"{len(finished_ids)} of {len(rows)} rows were predicted by an earlier run; resuming")
     tokenizer = load_tokenizer(spec.model)
     encoder = TurnEncoder(tokenizer, spec.turns)
     prompts, truncated = encoder.prompts([row["prompt"] for row in rows], spec.generate.max_prompt_tokens)
     if truncated and shard == 0:
-        events.log(f"{truncated} of {len(rows)} prompts lose their end at {spec.generate.max_prompt_tokens} tokens")
+        events.log(f"{truncated} of {len(rows)} prompts are truncated at {spec.generate.max_prompt_tokens} tokens")
     size = batch_size(runtime, device.type)
-    batches = deal([(row["id"], ids) for row, ids in zip(rows, prompts, strict=True)], size)[shard :: config.shards]
+    batches = make_batches([(row["id"], ids) for row, ids in zip(rows, prompts, strict=True)], size)
+    batches = batches[shard :: config.shards]
     remaining = [[row for row in batch if row[0] not in finished_ids] for batch in batches]
     total = sum(map(len, batches))
     finished = total - sum(map(len, remaining))
@@ -49,21 +50,21 @@ def run(config: DecodingWorkerConfig, events: Events) -> Measurements:
     for batch in filter(None, remaining):
         save_part(engine.predict(batch), config.parts)
         finished += len(batch)
-        speed = engine.spent["tokens"] / (time.perf_counter() - loaded)
+        speed = engine.stats.tokens / (time.perf_counter() - loaded)
         events.progress(finished, total, f"{speed:.0f} tokens/s")
-    seconds, spent = time.perf_counter() - loaded, engine.spent
+    seconds, stats = time.perf_counter() - loaded, engine.stats
     return Measurements(
         device=device_description(device),
         dtype=str(engine.model.dtype).removeprefix("torch."),
         batch=size,
         loading_seconds=round(loaded - started, 2),
         generating_seconds=round(seconds, 2),
-        decoding_seconds=round(spent["decoding_seconds"], 2),
-        recording_seconds=round(spent["recording_seconds"], 2),
-        choosing_seconds=round(spent["choosing_seconds"], 2),
-        tokens=int(spent["tokens"]),
-        tokens_per_second=round(spent["tokens"] / seconds, 1) if spent["tokens"] else None,
-        halved=int(spent["halved"]),
+        decoding_seconds=round(stats.decoding_seconds, 2),
+        recording_seconds=round(stats.capture_seconds, 2),
+        choosing_seconds=round(stats.choosing_seconds, 2),
+        tokens=stats.tokens,
+        tokens_per_second=round(stats.tokens / seconds, 1) if stats.tokens else None,
+        halved=stats.splits,
         peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None,
     )
 

@@ -1,6 +1,6 @@
 """Merge an adapter into its base model, or refuse an adapter that does not fit.
 
-peft loads what it can, warns about the rest and goes on: an adapter with other keys would leave the base model as it is.
+peft only warns about keys that it cannot load, so an adapter with other keys would leave the base model unchanged.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from artifacts.text import one_line
 from tasks.config import ResolvedModel
 from tasks.models.loading import half_precision, load_model
 
-_SHOWN = 2
+_KEYS_SHOWN = 2
 """Keys that a message names."""
 
 
@@ -33,47 +33,47 @@ def load_merged_model(base: ResolvedModel, adapter: Path | None, device: torch.d
 def merge_adapter(model: Any, adapter: Path, base: str) -> Any:
     """The base model with the weights of the adapter in the folder `adapter` added; `base` is its name for people.
 
-    StageError if the folder has no safetensors. RequestError if peft cannot merge this kind of adapter, or if the keys and
-    shapes in the folder are not exactly those that the adapter has on this base model.
+    StageError if the folder has no safetensors. RequestError if peft cannot merge this kind of adapter, or if the keys
+    and shapes in the folder are not exactly those that the adapter has on this base model.
     """
     if not (adapter / SAFETENSORS_WEIGHTS_NAME).is_file():  # peft would load a pickle instead
         raise StageError(f"{adapter} has no {SAFETENSORS_WEIGHTS_NAME}: other formats can run code and are not loaded")
-    unfit = f"the adapter in {adapter} does not fit the base model {base}"
+    misfit = f"the adapter in {adapter} does not fit the base model {base}"
     try:
         config = PeftConfig.from_pretrained(str(adapter))
         if config.is_prompt_learning:
             raise RequestError(
-                f"the adapter in {adapter} is of the kind {config.peft_type.value}, which adds no weights to the model; expected "
-                "one that peft can merge, such as LoRA"
+                f"the adapter in {adapter} is of the kind {config.peft_type.value}, which adds no weights to the "
+                "model; expected one that peft can merge, such as LoRA"
             )
         config.inference_mode = True
-        # PeftModel.from_pretrained does the same and keeps the load result to itself
+        # PeftModel.from_pretrained does the same, but does not return the result of loading
         adapted = PeftModel(model, config)
         loaded = adapted.load_adapter(adapter, "default")
-    except KeyError as error:  # of a whole module that the adapter replaces
+    except KeyError as error:  # a complete module that the adapter replaces is missing
         raise RequestError(
-            f"{unfit}: missing {one_line(error.args[0], 200)}; name the base model it was trained on"
+            f"{misfit}: missing {one_line(error.args[0], 200)}; name the base model it was trained on"
         ) from error
     except ValueError as error:  # no module has the names of the adapter's targets
-        raise RequestError(f"{unfit}: {one_line(error, 250)}; name the base model it was trained on") from error
+        raise RequestError(f"{misfit}: {one_line(error, 250)}; name the base model it was trained on") from error
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise
         first = str(error).split("size mismatch", 1)[1]
         raise RequestError(
-            f"{unfit}: size mismatch {one_line(first, 250)}; name the base model it was trained on"
+            f"{misfit}: size mismatch {one_line(first, 250)}; name the base model it was trained on"
         ) from error
-    wrong = [
+    problems = [
         f"{len(keys)} {word} ({_some(keys)})"
         for word, keys in (("missing", loaded.missing_keys), ("unexpected", loaded.unexpected_keys))
         if keys
     ]
-    if wrong:
-        raise RequestError(f"{unfit}: keys {' and '.join(wrong)}; name the base model it was trained on")
+    if problems:
+        raise RequestError(f"{misfit}: keys {' and '.join(problems)}; name the base model it was trained on")
     return adapted.merge_and_unload()
 
 
 def _some(keys: Sequence[str]) -> str:
     """The first keys by name, and how many more there are."""
-    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
-    return ", ".join(sorted(keys)[:_SHOWN]) + more
+    rest = f" and {len(keys) - _KEYS_SHOWN} more" if len(keys) > _KEYS_SHOWN else ""
+    return ", ".join(sorted(keys)[:_KEYS_SHOWN]) + rest

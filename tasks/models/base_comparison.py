@@ -1,4 +1,4 @@
-"""Does a base model that others can get have the weights that an adapter was trained on?"""
+"""Compare the weights of another base model with those that an adapter was trained on."""
 
 import json
 from collections.abc import Iterator
@@ -12,20 +12,20 @@ from artifacts.user_paths import user_path
 from tasks.config import ResolvedModel
 from tasks.sources.resolve import HUB_ID
 
-UNLIKE = 0.5
-"""A weight that differs by more than this part of itself is another one: 4 bits change it by about a tenth."""
-TIED = "lm_head.weight"
-"""Not in the files of a model that uses its embedding instead."""
+MAX_DIFFERENCE = 0.5
+"""A weight with a larger relative difference belongs to another model; 4-bit quantization changes it by about 0.1."""
+TIED_WEIGHT = "lm_head.weight"
+"""Missing in the files of a model that uses its embedding instead."""
 
 
 class OtherBase(Record):
     """A base model named with --base, beside the one that the adapter was trained on."""
 
     name: str
-    """Of a hub repository, or of a folder."""
+    """Name of a hub repository or of a folder."""
     on_hub: bool
     difference: float | None
-    """Largest change of a weight matrix, as a share of its norm; None if the weights are not on this machine."""
+    """Largest difference of a weight matrix relative to its norm; None if the weights are not on this machine."""
 
     @property
     def equal(self) -> bool:
@@ -36,7 +36,7 @@ class OtherBase(Record):
 def compare_base(model: ResolvedModel, base: str) -> OtherBase:
     """Compare `base`, a hub id or a folder, with the model that an adapter was trained on.
 
-    RequestError if `base` is neither, or if it has other weights altogether. Nothing is fetched from the hub.
+    RequestError if `base` is neither, or is another model. Nothing is downloaded.
     """
     folder = user_path(base, "--base")
     if folder.is_dir():
@@ -53,55 +53,56 @@ def compare_base(model: ResolvedModel, base: str) -> OtherBase:
 
 
 def _cached(repository: str) -> Path | None:
-    """Folder with its weights, if the cache of the hub has them."""
+    """Folder with its weights, if they are in the cache of the hub."""
     from huggingface_hub import snapshot_download
 
     patterns = ["*.safetensors", "*.safetensors.index.json"]
     try:
         folder = Path(snapshot_download(repository, allow_patterns=patterns, local_files_only=True))
-    except Exception:  # not there, or not whole: each library has classes of its own
+    except Exception:  # missing or incomplete: each library has its own classes
         return None
     return folder if list(folder.glob("*.safetensors")) else None
 
 
 def _difference(model: ResolvedModel, folder: Path, base: str) -> float:
-    """Largest |ours - theirs| / |ours| of all weights, by the Euclidean norm. RequestError if these are other weights."""
+    """Largest |ours - theirs| / |ours| of all weights, by the Euclidean norm. RequestError if it is another model."""
     from tasks.models.loading import model_folder
 
-    found = 0.0
+    largest = 0.0
     with ExitStack() as opened:
         ours, theirs = _tensors(model_folder(model), opened), _tensors(folder, opened)
-        if missing := sorted((set(ours) ^ set(theirs)) - {TIED}):
+        if missing := sorted((set(ours) ^ set(theirs)) - {TIED_WEIGHT}):
             raise RequestError(
                 f"--base: {base} and {model.origin}, on which the adapter was trained, do not have the same weights: "
-                f"{missing[0]} is in one of them only; --merged puts the right ones into the folder"
+                f"only one of them has {missing[0]}; use --merged to export a folder with the right weights"
             )
         for name in sorted(set(ours) & set(theirs)):
             one, other = ours[name].get_tensor(name).float(), theirs[name].get_tensor(name).float()
             change = float((one - other).norm() / one.norm().clamp(min=1e-12)) if one.shape == other.shape else 1.0
-            if change > UNLIKE:
+            if change > MAX_DIFFERENCE:
                 raise RequestError(
-                    f"--base: {base} has other weights than {model.origin}, on which the adapter was trained ({name} differs by "
-                    f"{100 * change:.0f} %): --merged puts the right ones into the folder"
+                    f"--base: {base} has other weights than {model.origin}, on which the adapter was trained "
+                    f"({name} differs by {100 * change:.0f} %); use --merged to export a folder with the right weights"
                 )
-            found = max(found, change)
-    return found
+            largest = max(largest, change)
+    return largest
 
 
 def _tensors(folder: Path, opened: ExitStack) -> dict[str, Any]:
-    """Name of each weight -> the open file that holds it."""
+    """Name of each weight -> the open file that contains it."""
     from safetensors import safe_open
 
     files = {file: opened.enter_context(safe_open(file, framework="pt")) for file in _files(folder)}
-    return {name: handle for handle in files.values() for name in handle.keys() if not name.endswith("inv_freq")}  # noqa: SIM118
+    names = [(name, handle) for handle in files.values() for name in handle.keys()]  # noqa: SIM118
+    return {name: handle for name, handle in names if not name.endswith("inv_freq")}
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The files of the model: those of its index, or its only one, or all there are."""
-    index, alone = folder / "model.safetensors.index.json", folder / "model.safetensors"
+    """The files with weights: those in the index, or the single file, or all there are."""
+    index, single = folder / "model.safetensors.index.json", folder / "model.safetensors"
     if index.is_file():
         yield from (folder / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values())))
-    elif alone.is_file():
-        yield alone
+    elif single.is_file():
+        yield single
     else:
         yield from sorted(folder.glob("*.safetensors"))

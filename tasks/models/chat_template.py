@@ -1,19 +1,19 @@
-"""Turn templates, and the token ids of a row: the only place where text becomes ids, for training and generation alike.
+"""Chat templates and tokenization, for training and generation alike.
 
-The markers are encoded as special tokens, dialogue and summary never: `<end_of_turn>` in a dialogue is six characters
-of text and cannot end its own turn.
+Markers are encoded as special tokens, dialogue and summary never are: `<end_of_turn>` in a dialogue is ordinary text
+and cannot end its turn.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tasks.config import TurnsName
 
 
 @dataclass(frozen=True)
 class Turns:
-    """Text before the prompt, text between prompt and completion, and the token that ends the completion."""
+    """A chat template: text before the prompt, text between prompt and completion, token after the completion."""
 
     opening: str
     closing: str
@@ -24,14 +24,15 @@ class Turns:
 TURNS: dict[TurnsName, Turns] = {
     "chatml": Turns("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>"),
     "gemma": Turns("<bos><start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>"),
-    # SmolLM2's own chat template: without its system message the untuned model scores 4 points less
+    # SmolLM2's own chat template: without its system message the base model scores 4 points less
     "smollm2": Turns(
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\n",
+        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        "<|im_start|>user\n",
         "<|im_end|>\n<|im_start|>assistant\n",
         "<|im_end|>",
     ),
     "none": Turns("", "\n", None),
-    # What the article trained on, and what it generated with: they differ, which is one of its faults.
+    # what the article trained with, and what it generated with: they differ, which is one of its mistakes
     "article": Turns("<bos><start_of_turn>user\n ", "\n<end_of_turn>\n", None),
     "article-inference": Turns(
         "<bos><start_of_turn>user\n ",
@@ -41,8 +42,19 @@ TURNS: dict[TurnsName, Turns] = {
 }
 
 
+class EncodedRows(NamedTuple):
+    """Training rows as token ids."""
+
+    rows: list[tuple[list[int], int]]
+    """Token ids, and how many of them belong to the prompt."""
+    truncated: int
+    """Number of prompts that lost their end."""
+    oversized: int
+    """Number of completions that did not fit and lost their end."""
+
+
 class TurnEncoder:
-    """Encodes rows for one tokenizer and one turn template."""
+    """Encodes rows for one tokenizer and one chat template."""
 
     def __init__(self, tokenizer: Any, turns: TurnsName) -> None:
         self.tokenizer = tokenizer
@@ -61,30 +73,30 @@ class TurnEncoder:
         return ids
 
     def _texts(self, texts: Sequence[str]) -> list[list[int]]:
-        # a lone surrogate cannot be encoded by any tokenizer
+        # no tokenizer can encode a lone surrogate
         clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         ids: list[list[int]] = self.tokenizer(clean, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return ids
 
     def prompts(self, prompts: Sequence[str], max_tokens: int) -> tuple[list[list[int]], int]:
-        """Prompts -> (ids of each, at most `max_tokens` long; how many were cut). What is cut is the prompt's end."""
-        room = max(0, max_tokens - len(self.opening) - len(self.closing))
+        """Prompts -> (ids of each, at most `max_tokens`; number of truncated prompts). A long prompt loses its end."""
+        limit = max(0, max_tokens - len(self.opening) - len(self.closing))
         texts = self._texts(prompts)
-        return [self.opening + text[:room] + self.closing for text in texts], sum(len(text) > room for text in texts)
+        return [self.opening + text[:limit] + self.closing for text in texts], sum(len(text) > limit for text in texts)
 
     def rows(
         self, prompts: Sequence[str], completions: Sequence[str], max_tokens: int, stop: bool = True
-    ) -> tuple[list[tuple[list[int], int]], int, int]:
-        """Training rows -> ([(ids, tokens of the prompt)], prompts cut, completions that do not fit and were cut)."""
-        tail = [self.stop_id] if stop else []
-        ends = [ids + tail for ids in self._texts(completions)]
-        markers, cut, lost = len(self.opening) + len(self.closing), 0, 0
+    ) -> EncodedRows:
+        """Training rows of at most `max_tokens` tokens; with `stop` each ends with the stop token."""
+        suffix = [self.stop_id] if stop else []
+        endings = [ids + suffix for ids in self._texts(completions)]
+        markers, truncated, oversized = len(self.opening) + len(self.closing), 0, 0
         rows = []
-        for text, end in zip(self._texts(prompts), ends, strict=True):
-            room = max_tokens - markers - len(end)
-            if room < 0:
-                lost, end, room = lost + 1, end[: max(0, max_tokens - markers)], 0
-            cut += len(text) > room
-            prompt = self.opening + text[:room] + self.closing
-            rows.append((prompt + end, len(prompt)))
-        return rows, cut, lost
+        for text, ending in zip(self._texts(prompts), endings, strict=True):
+            limit = max_tokens - markers - len(ending)
+            if limit < 0:
+                oversized, ending, limit = oversized + 1, ending[: max(0, max_tokens - markers)], 0
+            truncated += len(text) > limit
+            prompt = self.opening + text[:limit] + self.closing
+            rows.append((prompt + ending, len(prompt)))
+        return EncodedRows(rows, truncated, oversized)

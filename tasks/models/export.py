@@ -1,6 +1,7 @@
-"""export: an adapter -> a folder that plain peft loads, or merged a bf16 model that plain transformers loads.
+"""export: an adapter -> a folder for plain peft, or merged into a bf16 model for plain transformers.
 
-The chat template holds turns and prompt: the dialogue is the user's message, and nothing of this project is needed to ask.
+The exported chat template contains the prompt, and the dialogue is the user's message, so using the model needs
+nothing of this project.
 """
 
 import json
@@ -15,20 +16,23 @@ from tasks.sources.hub import is_commit
 
 
 def chat_template(spec: SummarizeSpec) -> str:
-    """Jinja that puts turns and prompt around the last message, as tasks/models/chat_template.py and tasks/models/prompt_template.py do."""
+    """A Jinja chat template that puts turns and prompt around the last message.
+
+    It gives the text that chat_template.py and prompt_template.py make.
+    """
     turns = TURNS[spec.turns]
-    before, after = (json.dumps(text, ensure_ascii=False) for text in spec.template.split(PLACEHOLDER))
+    prefix, suffix = (json.dumps(text, ensure_ascii=False) for text in spec.template.split(PLACEHOLDER))
     opening, closing = (json.dumps(text, ensure_ascii=False) for text in (turns.opening, turns.closing))
     return (
-        f"{{{{ {opening} + {before} + messages[-1]['content'] + {after} }}}}"
+        f"{{{{ {opening} + {prefix} + messages[-1]['content'] + {suffix} }}}}"
         f"{{% if add_generation_prompt %}}{{{{ {closing} }}}}{{% endif %}}"
     )
 
 
 def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> None:
-    """Write the folder `out`, which has to be empty or new.
+    """Write the folder `out`, which must be empty or new.
 
-    base: where peft finds the base model (hub id or folder); None merges the adapter into it instead.
+    base: where peft finds the base model (hub id or folder); None merges the adapter into the base model.
     """
     import torch
     from transformers import GenerationConfig
@@ -39,16 +43,21 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
 
     tokenizer = load_tokenizer(spec.model)
     stop_id = TurnEncoder(tokenizer, spec.turns).stop_id
+    beams = spec.generate.beams
     generation = GenerationConfig(
-        max_new_tokens=spec.generate.max_new_tokens, num_beams=spec.generate.beams, do_sample=False, eos_token_id=stop_id,
-        pad_token_id=tokenizer.pad_token_id, length_penalty=spec.generate.length_penalty if spec.generate.beams > 1 else None,
-    )  # fmt: skip
+        max_new_tokens=spec.generate.max_new_tokens,
+        num_beams=beams,
+        do_sample=False,
+        eos_token_id=stop_id,
+        pad_token_id=tokenizer.pad_token_id,
+        length_penalty=spec.generate.length_penalty if beams > 1 else None,
+    )
     out.mkdir(parents=True, exist_ok=True)
     if base is None:
         model = load_merged_model(spec.model, adapter, torch.device("cpu")).to(torch.bfloat16)
         model.generation_config = generation
         model.save_pretrained(out)
-        for file in out.glob("*.safetensors"):  # written for their owner alone; config.json follows the umask
+        for file in out.glob("*.safetensors"):  # written for their owner only, while config.json follows the umask
             file.chmod((out / "config.json").stat().st_mode)
     else:
         shutil.copyfile(adapter / "adapter_model.safetensors", out / "adapter_model.safetensors")
@@ -62,11 +71,11 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
     tokenizer.save_pretrained(out)
 
 
-def base_of(spec: SummarizeSpec, given: str | None) -> str:
-    """Where others find the base model. RequestError if only this machine has it and nobody says where else."""
-    if given is None and not is_commit(spec.model.revision):
+def public_base(spec: SummarizeSpec, base: str | None) -> str:
+    """Where others find the base model: `base`, else its hub id. RequestError if it is only on this machine."""
+    if base is None and not is_commit(spec.model.revision):
         raise RequestError(
-            f"the base model {spec.model.origin} is not from the hub: --merged puts it into the folder, "
+            f"the base model {spec.model.origin} is not from the hub: --merged exports it with the adapter, "
             "or --base names where others find the same weights"
         )
-    return given or spec.model.location
+    return base or spec.model.location

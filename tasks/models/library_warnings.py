@@ -1,26 +1,26 @@
-"""Keep the remarks of the model libraries off the terminal, at their source."""
+"""Suppress warnings of the model libraries that mean nothing to users."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-KERNELS = "bitsandbytes.backends.cpu.ops"
-"""Its logger warns that a faster kernel was not found on the hub, which nothing here needs."""
+KERNEL_LOGGER = "bitsandbytes.backends.cpu.ops"
+"""Warns that a faster kernel was not found on the hub, which is not needed."""
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Drop FutureWarnings, which one library of the stack has about another, and that warning; all else is shown."""
+    """Drop the warning of KERNEL_LOGGER and FutureWarnings, which one library gives about another; show all others."""
 
-    def unneeded(record: logging.LogRecord) -> bool:
+    def is_relevant(record: logging.LogRecord) -> bool:
         return "gemm_4bit_forward" not in record.getMessage()
 
-    logger = logging.getLogger(KERNELS)
-    logger.addFilter(unneeded)
+    logger = logging.getLogger(KERNEL_LOGGER)
+    logger.addFilter(is_relevant)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
             yield
     finally:
-        logger.removeFilter(unneeded)
+        logger.removeFilter(is_relevant)

@@ -1,5 +1,7 @@
-"""Load a pinned base model and its tokenizer: safetensors, or a GGUF file unpacked once. Never code from a repository: said
-outright, since transformers asks the terminal where it is left open."""
+"""Load a pinned base model and its tokenizer, from safetensors or from a GGUF file that is unpacked once.
+
+Remote code is disabled explicitly; otherwise transformers prompts on the terminal.
+"""
 
 import shutil
 import uuid
@@ -15,14 +17,14 @@ from artifacts.errors import RequestError
 from tasks.config import ResolvedModel
 from tasks.sources.hub import fetch
 
-FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.jinja"]
+DOWNLOADED_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.jinja"]
 
 
-def pick_device(wanted: str) -> torch.device:
-    """The device of this process. RequestError if a GPU is asked for and there is none."""
-    if wanted == "cuda" and not torch.cuda.is_available():
+def pick_device(setting: str) -> torch.device:
+    """The device of this process for runtime.device. RequestError if that is cuda and there is no GPU."""
+    if setting == "cuda" and not torch.cuda.is_available():
         raise RequestError("runtime.device is cuda, but torch sees no GPU here; use auto or cpu")
-    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def device_description(device: torch.device) -> str:
@@ -31,12 +33,12 @@ def device_description(device: torch.device) -> str:
 
 
 def half_precision(device: torch.device) -> torch.dtype:
-    """bf16 where the GPU has it, else fp16."""
+    """bf16 if the device supports it, else fp16."""
     return torch.bfloat16 if device.type == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
 
 
 def load_tokenizer(model: ResolvedModel) -> PreTrainedTokenizerBase:
-    """Left-padding tokenizer with a pad token."""
+    """A left-padding tokenizer with a pad token."""
     tokenizer: Any = AutoTokenizer.from_pretrained(model_folder(model), trust_remote_code=False)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
@@ -45,7 +47,7 @@ def load_tokenizer(model: ResolvedModel) -> PreTrainedTokenizerBase:
 
 
 def load_model(model: ResolvedModel, dtype: torch.dtype, **options: Any) -> PreTrainedModel:
-    """The model in `dtype` on the CPU, or where `options` say."""
+    """The model in `dtype`, on the CPU unless `options` of transformers place it elsewhere."""
     loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         model_folder(model), dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
     )
@@ -53,16 +55,16 @@ def load_model(model: ResolvedModel, dtype: torch.dtype, **options: Any) -> PreT
 
 
 def model_folder(model: ResolvedModel) -> Path:
-    """Local folder with safetensors and tokenizer."""
+    """Local folder with safetensors and tokenizer files, downloaded or unpacked if necessary."""
     if model.gguf:
         return _unpacked(model)
     if Path(model.location).is_dir():
         return Path(model.location)
-    return fetch(model.location, model.revision, FILES)
+    return fetch(model.location, model.revision, DOWNLOADED_FILES)
 
 
 def _unpacked(model: ResolvedModel) -> Path:
-    """GGUF -> safetensors, once for each file: reading the packed weights takes 20 s, the unpacked ones 1 s."""
+    """GGUF -> safetensors, once per file: reading the packed weights takes 20 s, the unpacked ones 1 s."""
     from transformers import GgufConfig
 
     assert model.gguf is not None
@@ -70,28 +72,28 @@ def _unpacked(model: ResolvedModel) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
-            half = folder.with_name(f"{folder.name[:16]}.{uuid.uuid4().hex[:8]}")
+            temporary = folder.with_name(f"{folder.name[:16]}.{uuid.uuid4().hex[:8]}")
             try:
-                AutoTokenizer.from_pretrained(model.location, gguf_file=model.gguf).save_pretrained(half)
+                AutoTokenizer.from_pretrained(model.location, gguf_file=model.gguf).save_pretrained(temporary)
                 AutoModelForCausalLM.from_pretrained(
                     model.location,
                     gguf_file=model.gguf,
                     dtype=torch.float32,
                     quantization_config=GgufConfig(dequantize=True),
-                ).save_pretrained(half)
-                half.rename(folder)
+                ).save_pretrained(temporary)
+                temporary.rename(folder)
             finally:
-                shutil.rmtree(half, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
 def head_size(config: Any) -> int:
-    """Numbers in a key of one head."""
+    """Numbers in the key of one attention head."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def flash_attention(config: Any, device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether torch has flash attention for it: half precision, compute capability 8 or more, heads of at most 256."""
+    """Whether torch has flash attention for it: half precision, compute capability 8 or more, heads up to 256."""
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
         return False
     size = head_size(config)

@@ -1,7 +1,7 @@
-"""The prompt: one template, one home, one function for training and generation.
+"""Prompt templates, for training and generation alike.
 
-A prompt file is plain text with `{dialogue}` in it, front matter between `---` lines optional. The model's own turn
-template goes around the filled prompt (tasks/models/chat_template.py), so the same file serves every model.
+A prompt file is plain text with `{dialogue}` in it, and optional front matter between `---` lines. The model's chat
+template is put around the filled prompt (tasks/models/chat_template.py), so the same file serves every model.
 """
 
 import re
@@ -16,7 +16,10 @@ _FRONT_MATTER = re.compile(r"\A---\n(?:.*\n)*?---\n")
 
 
 def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
-    """Text of a template: a name in `library`, a file, or the text itself. RequestError if it has not one {dialogue}."""
+    """The text of a template: a name in `library`, a file, or the text itself.
+
+    RequestError, which names the setting `key`, unless it contains {dialogue} exactly once.
+    """
     if PLACEHOLDER in name:
         return _template(name, key, "the text")
     file = user_path(name, key)
@@ -42,6 +45,6 @@ def _template(text: str, key: str, where: str) -> str:
 
 
 def fill(template: str, dialogue: str) -> str:
-    """The prompt for one dialogue. The dialogue is pasted once, so braces in it fill nothing."""
-    before, after = template.split(PLACEHOLDER)
-    return before + dialogue + after
+    """The prompt for one dialogue. Braces in the dialogue are not filled."""
+    prefix, suffix = template.split(PLACEHOLDER)
+    return prefix + dialogue + suffix

@@ -1,4 +1,4 @@
-"""sha256 of files outside the store, remembered for large ones that nobody has written to since."""
+"""sha256 of files outside of the store; for large files it is cached until the file changes."""
 
 import hashlib
 import json
@@ -7,25 +7,28 @@ from pathlib import Path
 from artifacts.artifact_store import Store
 from artifacts.cache_key import sha256
 
+MIN_CACHED_BYTES = 1 << 24
+
 
 def file_digest(file: Path) -> str:
-    """64 hex digits. What is remembered lies in the store's scratch."""
+    """64 hex digits. The cache lies in the store's scratch folder."""
     stat = file.stat()
+    is_large = stat.st_size > MIN_CACHED_BYTES
     stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    memo = Store.current().scratch / "digests" / f"{sha256(str(file.resolve()))[:32]}.json"
-    if stat.st_size > 1 << 24:
+    cache_file = Store.current().scratch / "digests" / f"{sha256(str(file.resolve()))[:32]}.json"
+    if is_large:
         try:
-            kept = json.loads(memo.read_text())
-            if kept["stamp"] == stamp:
-                return str(kept["sha256"])
+            cached = json.loads(cache_file.read_text())
+            if cached["stamp"] == stamp:
+                return str(cached["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
     with file.open("rb") as f:
         digest = hashlib.file_digest(f, "sha256").hexdigest()
-    if stat.st_size > 1 << 24 and Store.current().scratch.exists():
+    if is_large and Store.current().scratch.exists():
         try:
-            memo.parent.mkdir(parents=True, exist_ok=True)
-            memo.write_text(json.dumps({"stamp": stamp, "sha256": digest}))
+            cache_file.parent.mkdir(parents=True, exist_ok=True)
+            cache_file.write_text(json.dumps({"stamp": stamp, "sha256": digest}))
         except OSError:
-            pass  # a read-only store: hash again next time
+            pass  # the store is read-only: the file is hashed again next time
     return digest

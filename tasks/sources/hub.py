@@ -1,7 +1,7 @@
-"""The hub: which commit a name means, and the files of a commit, each with the bytes that the hub says it has.
+"""The Hugging Face hub: the commit that a name means, and the verified files of a commit.
 
-What may pass is asked again after a while: too many requests, a fault of the server, no answer in time. What asking again
-cannot mend is not: no licence, no such name, no network.
+Rate limits, server errors and timeouts are retried after a pause. Refusals are not: a missing licence or token, an
+unknown name, no network.
 """
 
 import hashlib
@@ -16,37 +16,38 @@ from artifacts.errors import RequestError
 from artifacts.text import one_line
 from tasks.sources.file_digests import file_digest
 
-WAITS = (1.0, 2.0, 4.0)
-"""Seconds before asking again."""
-LONGEST = 30.0
-"""The hub may say how long to wait; no longer than this."""
-PASSING = ("Timeout", "ReadError", "ProtocolError")
-"""In the names of classes that say that no whole answer came; which library's they are differs."""
-Answer = TypeVar("Answer")
+RETRY_DELAYS = (1.0, 2.0, 4.0)
+"""Seconds before each retry."""
+MAX_RETRY_AFTER = 30.0
+"""Most seconds to wait when the hub names a time."""
+TRANSIENT_ERRORS = ("Timeout", "ReadError", "ProtocolError")
+"""Parts of the names of error classes for incomplete responses; the HTTP libraries have different classes."""
+Response = TypeVar("Response")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]{0,200}")
 
 
 def is_commit(revision: str) -> bool:
-    """Whether a pinned revision is a commit of the hub; that of a folder or file is the 64 digits of its sha256."""
+    """Whether a pinned revision is a commit of the hub; the revision of a folder or file is a sha256 of 64 digits."""
     return _COMMIT.fullmatch(revision) is not None
 
 
 def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
-    """Commit of a hub repository that this account may read."""
+    """The commit of `revision` in a hub repository. RequestError if this account cannot read it."""
     from huggingface_hub import HfApi, constants, errors
 
     page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
     if revision is not None and not _REVISION.fullmatch(revision):
         raise RequestError(
-            f"{key.split('.')[0]}.revision: {one_line(revision, 80)!r} is no name of a commit, tag or branch; see {page}"
+            f"{key.split('.')[0]}.revision: {one_line(revision, 80)!r} is not the name of a commit, tag or branch; "
+            f"see {page}"
         )
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes"):
         return _cached_commit(repo, revision, kind, key)
     try:
         wait = constants.HF_HUB_ETAG_TIMEOUT
-        info = patiently(lambda: HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=wait))
-        patiently(lambda: HfApi().auth_check(repo, repo_type=kind))
+        info = with_retries(lambda: HfApi().repo_info(repo, revision=revision, repo_type=kind, timeout=wait))
+        with_retries(lambda: HfApi().auth_check(repo, repo_type=kind))
     except errors.GatedRepoError:
         raise RequestError(
             f"{key}: {repo} is gated: accept its licence at {page} and set HF_TOKEN to a token of that account"
@@ -61,10 +62,11 @@ def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
         status = _status(error)
         if status in (401, 403):
             raise RequestError(
-                f"{key}: the hub refused {repo} ({status}): accept its licence at {page} and set HF_TOKEN to a valid token"
+                f"{key}: the hub refused {repo} ({status}): accept its licence at {page} and set HF_TOKEN to a valid "
+                "token"
             ) from None
-        raise RequestError(f"{key}: the hub answered {status} for {repo}; try again later") from None
-    except Exception as error:  # no route, no name, time-out: each HTTP library has its own classes
+        raise RequestError(f"{key}: the hub responded with {status} for {repo}; try again later") from None
+    except Exception as error:  # no route, no such host, timeout: each HTTP library has its own classes
         if isinstance(error, RequestError):
             raise
         raise RequestError(
@@ -72,12 +74,12 @@ def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
             f"check the network, or use a folder (or 'sample'), or HF_HUB_OFFLINE=1 with a filled cache"
         ) from error
     if not info.sha:
-        raise RequestError(f"{key}: the hub names no commit for {repo}; see {page}")
+        raise RequestError(f"{key}: the hub returned no commit for {repo}; see {page}")
     return info.sha
 
 
 def _status(error: Any) -> Any:
-    """All that is repeated of an answer: its words may have the token in them, and Prefect logs causes."""
+    """The status code only: the response's text may contain the token, and Prefect logs causes."""
     return error.response.status_code if error.response is not None else "?"
 
 
@@ -98,68 +100,68 @@ def _cached_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
 
 
 def fetch(repo: str, revision: str, patterns: list[str], kind: str = "model", key: str = "model.source") -> Path:
-    """Local folder with the files of a repository at a commit. RequestError if they cannot be had whole."""
+    """Local folder with the files of a repository at a commit. RequestError if one of them is missing or damaged."""
     from huggingface_hub import errors, snapshot_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()
     try:
         folder = Path(
-            patiently(lambda: snapshot_download(repo, revision=revision, repo_type=kind, allow_patterns=patterns))
+            with_retries(lambda: snapshot_download(repo, revision=revision, repo_type=kind, allow_patterns=patterns))
         )
     except errors.GatedRepoError:
         raise RequestError(f"{key}: {repo} is gated: accept its licence on its page and set HF_TOKEN") from None
     except errors.HfHubHTTPError as error:
-        raise RequestError(f"{key}: cannot fetch {repo}: the hub answered {_status(error)}") from None
+        raise RequestError(f"{key}: cannot fetch {repo}: the hub responded with {_status(error)}") from None
     except Exception as error:
         raise RequestError(f"{key}: cannot fetch {repo} ({one_line(error, 160)})") from error
     if kind == "dataset" and not (folder.parents[1] / "trees" / f"{revision}.json").is_file():
-        # without the list of the commit's files, offline, a snapshot that lacks some of them looks like a whole one
+        # offline, without the list of the commit's files, an incomplete snapshot looks complete
         raise RequestError(
-            f"{key}: {repo}@{revision[:8]} may be incomplete in the cache, which has no list of its files: run once with "
-            "access to the hub"
+            f"{key}: {repo}@{revision[:8]} may be incomplete in the cache, which has no list of its files: run once "
+            "with access to the hub"
         )
-    if wrong := [file for file in sorted(folder.rglob("*")) if file.is_file() and not _as_named(file)]:
-        for file in wrong:
+    if corrupt := [file for file in sorted(folder.rglob("*")) if file.is_file() and not _matches_blob_digest(file)]:
+        for file in corrupt:
             file.resolve().unlink()
             file.unlink(missing_ok=True)
         raise RequestError(
-            f"{key}: {wrong[0].name} of {repo} came with other bytes than the hub says it has; it was removed: "
-            "give the same command again"
+            f"{key}: {corrupt[0].name} of {repo} does not have the digest that the hub gives; it was removed: "
+            "run the same command again"
         )
     return folder
 
 
-def patiently(call: Callable[[], Answer]) -> Answer:
-    """What a call to the hub returns, asked again where that may help."""
-    for wait in WAITS:
+def with_retries(call: Callable[[], Response]) -> Response:
+    """The result of a call to the hub, which is repeated after transient errors."""
+    for delay in RETRY_DELAYS:
         try:
             return call()
         except Exception as error:
-            pause = _pause(error, wait)
-            if pause is None:
+            seconds = _retry_seconds(error, delay)
+            if seconds is None:
                 raise
-            time.sleep(pause)
+            time.sleep(seconds)
     return call()
 
 
-def _pause(error: BaseException | None, wait: float) -> float | None:
-    """Seconds until it is worth asking again; None if it is not. The first who knows a status decides, causes included."""
+def _retry_seconds(error: BaseException | None, delay: float) -> float | None:
+    """Seconds until a retry; None if the error is not transient. The first status among error and causes decides."""
     while error is not None:
         response = getattr(error, "response", None)
         if response is not None:
             if response.status_code != 429 and response.status_code < 500:
                 return None
-            said = str(response.headers.get("Retry-After", ""))
-            return min(LONGEST, float(said)) if said.isdecimal() else wait
-        if any(word in type(error).__name__ for word in PASSING):
-            return wait
+            retry_after = str(response.headers.get("Retry-After", ""))
+            return min(MAX_RETRY_AFTER, float(retry_after)) if retry_after.isdecimal() else delay
+        if any(word in type(error).__name__ for word in TRANSIENT_ERRORS):
+            return delay
         error = error.__cause__
     return None
 
 
-def _as_named(file: Path) -> bool:
-    """Whether a file in the hub's cache has the digest that it is stored under there: sha256, or git's of a small one."""
+def _matches_blob_digest(file: Path) -> bool:
+    """Whether a file in the hub's cache has the digest in its name: sha256, or git's sha1 for small files."""
     blob = file.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", blob.name):
         return file_digest(blob) == blob.name

@@ -1,6 +1,6 @@
-"""The world outside, asked once before anything starts: which bytes does a data source or a base model mean today?
+"""Pin the data source and the base model of a recipe to their bytes, once, before anything runs.
 
-A hub name becomes a commit, a folder becomes the sha256 of its files. Every refusal says what to do.
+A hub name becomes a commit, a folder becomes the sha256 of its files.
 """
 
 import importlib.util
@@ -19,11 +19,11 @@ from tasks.sources.hub import hub_commit
 SAMPLE = Path(__file__).resolve().parent / "sample"
 SPLITS = ("train", "validation", "test")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
-_WEIGHTS = (".safetensors", ".json", ".model", ".jinja", ".gguf", ".txt")
+_MODEL_FILES = (".safetensors", ".json", ".model", ".jinja", ".gguf", ".txt")
 
 
 def resolve_data(config: DataConfig) -> ResolvedData:
-    """Pin a data source. RequestError if it is not there, not complete or not reachable."""
+    """Pin a data source. RequestError if it does not exist, is incomplete or cannot be reached."""
     source = config.source
     if source == "sample" or _is_path(source, "data.source"):
         folder = SAMPLE if source == "sample" else user_path(source, "data.source")
@@ -50,7 +50,7 @@ def resolve_data(config: DataConfig) -> ResolvedData:
 
 
 def resolve_model(config: ModelConfig) -> ResolvedModel:
-    """Pin a base model. RequestError if it is unknown, gated without licence or token, or not reachable."""
+    """Pin a base model. RequestError if it is unknown, gated without licence or token, or cannot be reached."""
     source = config.source
     if source.startswith("package:"):
         return _packaged(source)
@@ -60,7 +60,7 @@ def resolve_model(config: ModelConfig) -> ResolvedModel:
             raise RequestError(
                 f"model.source: no model in {folder} (expected a folder with config.json and *.safetensors)"
             )
-        names = sorted(p.name for p in folder.iterdir() if p.suffix in _WEIGHTS)
+        names = sorted(p.name for p in folder.iterdir() if p.suffix in _MODEL_FILES)
         if not any(name.endswith(".safetensors") for name in names):
             raise RequestError(
                 f"model.source: no *.safetensors in {folder}; other formats can run code and are not loaded"
@@ -79,8 +79,8 @@ def _packaged(source: str) -> ResolvedModel:
     module, _, name = source.removeprefix("package:").partition("/")
     if not re.fullmatch(r"\w+", module) or not re.fullmatch(r"[\w.-]+\.gguf", name):
         raise RequestError(f"model.source: {source!r} is not of the form package:<module>/<file>.gguf")
-    found = importlib.util.find_spec(module)
-    folders = list(found.submodule_search_locations or []) if found else []
+    package = importlib.util.find_spec(module)
+    folders = list(package.submodule_search_locations or []) if package else []
     file = Path(folders[0]) / name if folders else None
     if file is None or not file.is_file():
         raise RequestError(f"model.source: no {name} in an installed package {module}; run `make setup`")

@@ -22,7 +22,7 @@ from artifacts.errors import RequestError, StageError
 from artifacts.record import Record
 from artifacts.schemas import read_table
 from artifacts.text import one_line
-from tasks.decoding.batching import batch_size, count
+from tasks.decoding.batching import batch_count, batch_size
 from tasks.summarization.chunk_files import CHUNK_COLUMNS, chunk_file
 from tasks.summarization.request import SelectedModel
 from tasks.summarization.table_files import Table, free_names
@@ -65,7 +65,7 @@ def summarize_table(model: SelectedModel, table: Table, column: str, out: Path, 
         if resumed_rows:
             events.log(f"resuming: {resumed_rows} of {table.rows} rows are already summarized")
         if missing:
-            environments = worker_environments(model.runtime.device, model.runtime.gpus, count(table.rows, size))
+            environments = worker_environments(model.runtime.device, model.runtime.gpus, batch_count(table.rows, size))
             environments = environments[: len(files)]
             configs = [
                 SummarizationWorkerConfig(

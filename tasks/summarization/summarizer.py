@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from artifacts.errors import RequestError
-from tasks.decoding.batching import deal
+from tasks.decoding.batching import make_batches
 from tasks.decoding.engine import Engine
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.prompt_template import fill
@@ -116,7 +116,7 @@ class Summarizer:
         rows = list(zip(by_name, self._token_ids(list(by_name.values())) if by_name else [], strict=True))
         predictions: dict[str, Prediction] = {}
         finished = 0
-        for batch in deal(rows, self.batch_size) if rows else []:
+        for batch in make_batches(rows, self.batch_size) if rows else []:
             for row in self.engine.predict(batch):
                 predictions[by_name[row["id"]]] = Prediction(row["prediction"], row["tokens"], row["stop"])
             finished += len(batch)

@@ -1,4 +1,4 @@
-"""Base model and adapter -> what computes losses: the decoder of model.py, or the modules themselves."""
+"""Build what trains an adapter: the packed model, or the modules of transformers where it does not support them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,23 +10,23 @@ from transformers import BitsAndBytesConfig, set_seed
 
 from tasks.config import TrainSpec
 from tasks.models.loading import load_model
-from tasks.training.cuda_graphs import GraphedDecoder
+from tasks.training.cuda_graphs import GraphedPackedModel
 from tasks.training.flat_adapter import FlatAdapter
-from tasks.training.packed_model import Decoder, unsupported
+from tasks.training.packed_model import PackedModel, unsupported
 from tasks.training.packing import Pack
 from tasks.training.padded_model import PaddedModel
 
 
 class Trainable(Protocol):
-    """What the loop needs of a model."""
+    """What the training loop needs of a model."""
 
     adapter: FlatAdapter
     device: torch.device
     dtype: torch.dtype
     vocabulary: int
 
-    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
-        """Told the rows' lengths of each pack to come. Returns which of them it should see before time is taken."""
+    def select_warm_up(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """Called with the row lengths of every upcoming pack; returns the indexes of those to run during warm-up."""
         ...
 
     def loss(self, pack: Pack) -> torch.Tensor:
@@ -35,19 +35,23 @@ class Trainable(Protocol):
 
 
 def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -> Any:
-    """The frozen base with a new adapter in fp32; its random half is drawn from the seed."""
+    """The frozen base model with a new adapter in fp32; the matrices A are drawn from the seed."""
     settings = spec.train
-    placed: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
+    options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
     if spec.quantization == "nf4":
-        placed["quantization_config"] = BitsAndBytesConfig(
+        options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
         )
-    # on the CPU embedding and norms stay fp32; the decoder casts the linears
-    base: Any = load_model(spec.model, torch.float32 if device.type == "cpu" else dtype, **placed)
+    # on a CPU embedding and norms stay fp32; PackedModel casts the linears
+    base: Any = load_model(spec.model, torch.float32 if device.type == "cpu" else dtype, **options)
     lora = LoraConfig(
-        r=settings.lora.rank, lora_alpha=settings.lora.alpha, lora_dropout=settings.lora.dropout,
-        target_modules=list(settings.lora.targets), use_rslora=settings.lora.rslora, task_type=TaskType.CAUSAL_LM,
-    )  # fmt: skip
+        r=settings.lora.rank,
+        lora_alpha=settings.lora.alpha,
+        lora_dropout=settings.lora.dropout,
+        target_modules=list(settings.lora.targets),
+        use_rslora=settings.lora.rslora,
+        task_type=TaskType.CAUSAL_LM,
+    )
     set_seed(settings.seed)
     model: Any = get_peft_model(base, lora)
     for parameter in model.parameters():
@@ -56,28 +60,28 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
     return model
 
 
-def trainable(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> tuple[Trainable, str | None]:
-    """What trains a peft model, and why it is not the decoder if it is not."""
+def build_trainable(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> tuple[Trainable, str | None]:
+    """What trains a peft model, and the reason if that is not PackedModel."""
     reason = unsupported(model, dtype)
     if reason:
         return PaddedModel(model, dtype, smoothing), reason
-    decoder = Decoder(model, dtype, smoothing)
-    return (GraphedDecoder(decoder) if decoder.device.type == "cuda" else decoder), None
+    packed = PackedModel(model, dtype, smoothing)
+    return (GraphedPackedModel(packed) if packed.device.type == "cuda" else packed), None
 
 
-def product_dtype(device: torch.device) -> tuple[torch.dtype, str]:
-    """In what the products are computed, and why."""
+def compute_dtype(device: torch.device) -> tuple[torch.dtype, str]:
+    """The dtype of matrix products, and the reason."""
     if device.type == "cpu":
         if cpu_has_bf16():
             return torch.bfloat16, "this CPU has bf16 instructions"
         return torch.float32, "this CPU has no bf16 instructions"
     if torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16, "this GPU computes in it"
+        return torch.bfloat16, "this GPU has bf16 instructions"
     return torch.float32, "this GPU has no bf16, and fp16 overflows in the models trained here"
 
 
 def cpu_has_bf16() -> bool:
-    """bf16 instructions, without which bf16 on the CPU is slower than fp32."""
+    """Whether this CPU has bf16 instructions; without them bf16 is slower than fp32."""
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:

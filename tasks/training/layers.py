@@ -1,7 +1,7 @@
-"""The pieces of a decoder layer as autograd functions: what each keeps for the backward pass is chosen here.
+"""The parts of a decoder layer as autograd functions, which choose what is kept for the backward pass.
 
-Kept per token and layer, d the model's width and m the MLP's: 4 d of norms and streams, about 2 d around attention,
-2 m of gate and up. Neither the MLP's product nor any cast copy is kept.
+Kept per token and layer, with the model's width d and the MLP's width m: 4 d of norms and streams, about 2 d around
+attention, 2 m of gate and up projection. Neither the product inside of the MLP nor any cast copy is kept.
 """
 
 from typing import Any
@@ -9,92 +9,97 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from tasks.training.fused_ops import Pointwise
-from tasks.training.lora_linear import Site
+from tasks.training.fused_ops import FusedOps
+from tasks.training.lora_linear import LoraLinearGroup
 
 
 class AddNorm(Function):
-    """(stream, delta) -> (stream + delta, norm of it)."""
+    """(stream, delta) -> (stream + delta, norm of the sum)."""
 
     @staticmethod
-    def forward(ctx: Any, stream: Any, delta: Any, weight: Any, math: Pointwise) -> Any:
-        total, normed = math.add_norm(stream, delta, weight)
+    def forward(ctx: Any, stream: Any, delta: Any, weight: Any, ops: FusedOps) -> Any:
+        total, normed = ops.add_norm(stream, delta, weight)
         ctx.save_for_backward(total, weight)
-        ctx.math = math
+        ctx.ops = ops
         return total, normed
 
     @staticmethod
     def backward(ctx: Any, grad_total: Any, grad_normed: Any) -> Any:
-        return *ctx.math.add_norm_back(grad_total, grad_normed, *ctx.saved_tensors), None, None
+        return *ctx.ops.add_norm_backward(grad_total, grad_normed, *ctx.saved_tensors), None, None
 
 
 class Linear(Function):
-    """[T, in] -> [T, out] through a site."""
+    """[T, in] -> [T, out] through a group of linears."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, site: Site) -> Any:
-        y, low = site.forward(x)
-        ctx.save_for_backward(x, low)
-        ctx.site = site
+    def forward(ctx: Any, x: Any, group: LoraLinearGroup) -> Any:
+        y, lora_hidden = group.forward(x)
+        ctx.save_for_backward(x, lora_hidden)
+        ctx.group = group
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        x, low = ctx.saved_tensors
-        back, grad_low = ctx.site.input_gradient(grad)
-        ctx.site.add_gradients(grad, grad_low, x, low)
-        return back, None
+        x, lora_hidden = ctx.saved_tensors
+        grad_x, grad_hidden = ctx.group.input_gradient(grad)
+        ctx.group.add_gradients(grad, grad_hidden, x, lora_hidden)
+        return grad_x, None
 
 
 class Rotate(Function):
     """Joint projection [T, (heads + 2 key heads) size] -> q, k with rotary positions, v."""
 
     @staticmethod
-    def forward(ctx: Any, joint: Any, cos: Any, sin: Any, math: Pointwise) -> Any:
+    def forward(ctx: Any, joint: Any, cos: Any, sin: Any, ops: FusedOps) -> Any:
         ctx.save_for_backward(cos, sin)
-        ctx.math = math
-        return math.rotate(joint, cos, sin)
+        ctx.ops = ops
+        return ops.rotate(joint, cos, sin)
 
     @staticmethod
     def backward(ctx: Any, q: Any, k: Any, v: Any) -> Any:
-        return ctx.math.rotate_back(q, k, v, *ctx.saved_tensors), None, None, None
+        return ctx.ops.rotate_backward(q, k, v, *ctx.saved_tensors), None, None, None
 
 
 class GatedMlp(Function):
-    """[T, d] -> [T, d] through gate, up and down."""
+    """[T, d] -> [T, d] through the gate, up and down projections."""
 
     @staticmethod
-    def forward(ctx: Any, x: Any, into: Site, out: Site, math: Pointwise) -> Any:
-        both, low_in = into.forward(x)
-        y, low_out = out.forward(math.gate(both))
-        ctx.save_for_backward(x, low_in, both, low_out)
-        ctx.sites, ctx.math = (into, out), math
+    def forward(ctx: Any, x: Any, gate_up: LoraLinearGroup, down: LoraLinearGroup, ops: FusedOps) -> Any:
+        gate_and_up, up_hidden = gate_up.forward(x)
+        y, down_hidden = down.forward(ops.gated_activation(gate_and_up))
+        ctx.save_for_backward(x, up_hidden, gate_and_up, down_hidden)
+        ctx.groups, ctx.ops = (gate_up, down), ops
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        x, low_in, both, low_out = ctx.saved_tensors
-        into, out = ctx.sites
-        grad_product, grad_low = out.input_gradient(grad)
-        grad_both, product = ctx.math.gate_back(grad_product, both)
-        out.add_gradients(grad, grad_low, product, low_out)
-        back, grad_low = into.input_gradient(grad_both)
-        into.add_gradients(grad_both, grad_low, x, low_in)
-        return back, None, None, None
+        x, up_hidden, gate_and_up, down_hidden = ctx.saved_tensors
+        gate_up, down = ctx.groups
+        grad_product, grad_hidden = down.input_gradient(grad)
+        grad_gate_and_up, product = ctx.ops.gated_activation_backward(grad_product, gate_and_up)
+        down.add_gradients(grad, grad_hidden, product, down_hidden)
+        grad_x, grad_hidden = gate_up.input_gradient(grad_gate_and_up)
+        gate_up.add_gradients(grad_gate_and_up, grad_hidden, x, up_hidden)
+        return grad_x, None, None, None
 
 
 def head_loss(
-    hidden: torch.Tensor, head: torch.Tensor, labels: torch.Tensor, most_logits: int, math: Pointwise, wanted: bool
+    hidden: torch.Tensor,
+    head: torch.Tensor,
+    labels: torch.Tensor,
+    max_logits: int,
+    ops: FusedOps,
+    with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum of the losses, and its gradient if it is wanted: then labels are smoothed."""
-    loss = math.smoothed if wanted else math.cross_entropy
+    """The sum of the losses, and its gradient [L, d] if requested; in that case labels are smoothed."""
+    loss = ops.smoothed_cross_entropy if with_gradient else ops.cross_entropy
     total = torch.zeros((), device=hidden.device)
     gradient = torch.empty_like(hidden)
-    rows = max(1, most_logits // head.shape[0])
+    rows = max(1, max_logits // head.shape[0])
     for part, target, slot in zip(hidden.split(rows), labels.split(rows), gradient.split(rows), strict=True):
         losses, grad = loss(part @ head.t(), target)
         total += losses.sum()
-        if wanted:
+        if with_gradient:
             torch.mm(grad, head, out=slot)
     return total, gradient
 
@@ -102,13 +107,13 @@ def head_loss(
 class HeadLoss(Function):
     """Hidden states [L, d], head [vocabulary, d] and labels [L, 1] -> the sum of their losses, fp32.
 
-    The gradient is computed with the loss, a slice of rows at a time: logits of all rows never exist together, and are
-    computed once.
+    The gradient is computed together with the loss, a slice of rows at a time: logits are computed once, and those of
+    all rows never exist together.
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Any, head: Any, labels: Any, most_logits: int, math: Pointwise) -> Any:
-        total, gradient = head_loss(hidden, head, labels, most_logits, math, ctx.needs_input_grad[0])
+    def forward(ctx: Any, hidden: Any, head: Any, labels: Any, max_logits: int, ops: FusedOps) -> Any:
+        total, gradient = head_loss(hidden, head, labels, max_logits, ops, ctx.needs_input_grad[0])
         ctx.save_for_backward(gradient)
         return total
 

@@ -1,17 +1,14 @@
-"""The training loop: the same rows, rates and sums whatever the hardware, and it can be interrupted at any moment.
+"""The training loop: the same rows, learning rates and sums on any hardware; it can be interrupted at any moment.
 
-A step's loss and gradient are sums over its labelled tokens, divided by their number: how the rows are shared out among
-processes and micro-batches changes rounding only. The device is not waited for: a step's figures are read once the next
-one is queued, so a loss that is no number ends the run one step later at the most, before any checkpoint of it.
+Loss and gradient of a step are sums over its labelled tokens, divided by their number, so dividing the rows among
+processes and micro-batches changes rounding only. The host does not wait for the device: the results of a step are read
+once the next step is queued. A loss that is NaN or infinite therefore ends the run at most one step later, before any
+checkpoint of it.
 """
 
-import math
-import signal
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -20,29 +17,29 @@ from artifacts.errors import StageError
 from tasks.config import TrainConfig
 from tasks.training import checkpoint
 from tasks.training.builder import Trainable
-from tasks.training.gradients import Gradients
+from tasks.training.gradients import GradientAccumulator
+from tasks.training.guards import CheckpointTimer, DivergenceGuard, SigtermFlag
 from tasks.training.optimizer import Optimizer
-from tasks.training.packing import Rows, pack, shares
-from tasks.training.process_group import Group
-from tasks.training.schedule import Plan
+from tasks.training.packing import LabelledRows, balance_by_tokens, pack
+from tasks.training.process_group import ProcessGroup
+from tasks.training.schedule import StepSchedule
 from tasks.workers.events import Events
 
-CHECKPOINT_SECONDS = 60.0
-FIGURES = ("validation_loss", "train_loss")
-"""Of a row of the curve; the first one there is, is the base model's."""
+WARM_UP_STEPS = 1000
+"""Steps whose micro-batches the warm-up looks at."""
 
 
 class StoppedError(StageError):
-    """Asked to stop by SIGTERM; a checkpoint was written."""
+    """SIGTERM stopped the training; a checkpoint was written."""
 
     exit_code = 143
 
 
 @dataclass
 class Timing:
-    """Seconds, and the tokens of the steps."""
+    """Seconds of each phase, and the tokens of the steps."""
 
-    warm: float = 0.0
+    warm_up: float = 0.0
     training: float = 0.0
     """From the first validation to the last."""
     validation: float = 0.0
@@ -50,175 +47,185 @@ class Timing:
     resumed_at: int = 0
 
 
+@dataclass
+class QueuedStep:
+    """A step whose results are on their way to the host."""
+
+    step: int
+    results: torch.Tensor
+    """[3] loss, gradient norm, and the number of processes that received SIGTERM."""
+    copied: Any
+    """CUDA event, None on a CPU."""
+
+
 class Loop:
     """One training."""
 
     def __init__(
-        self, model: Trainable, settings: TrainConfig, train: Rows, validation: Rows, group: Group, events: Events,
-        budget: int, most_rows: int | None = None, work: Path | None = None, identity: str = "",
-    ) -> None:  # fmt: skip
-        """`budget`: tokens of a micro-batch; `most_rows`: its rows. `work`: where checkpoints lie, None for none."""
+        self,
+        model: Trainable,
+        settings: TrainConfig,
+        train: LabelledRows,
+        validation: LabelledRows,
+        group: ProcessGroup,
+        events: Events,
+        token_budget: int,
+        max_rows: int | None = None,
+        work: Path | None = None,
+        identity: str = "",
+    ) -> None:
+        """`token_budget`, `max_rows`: limits of a micro-batch. `work`: folder for checkpoints, None for none."""
         self.model, self.settings, self.train, self.validation = model, settings, train, validation
         self.group, self.events, self.work, self.identity = group, events, work, identity
-        self.plan = Plan(len(train.rows), settings)
+        self.schedule = StepSchedule(len(train.rows), settings)
         self.optimizer = Optimizer(model.adapter, settings)
-        self.gradients = Gradients(model, train, group, events, budget, most_rows)
-        self.progress = checkpoint.Progress(done=0, curve=[], budget=budget)
+        self.gradients = GradientAccumulator(model, train, group, events, token_budget, max_rows)
+        self.progress = checkpoint.Progress(steps_done=0, curve=[], token_budget=token_budget)
+        self.guard = DivergenceGuard(model.vocabulary, train, self.schedule)
+        self.timer = CheckpointTimer()
         self.timing = Timing()
-        self.stopped = self.stopping = False
-        self._queued: tuple[int, torch.Tensor, Any] | None = None
-        self._saved = self._told = time.monotonic()
-        self.checkpoint_seconds = CHECKPOINT_SECONDS
-
-    # -- the whole
+        self.sigterm = SigtermFlag()
+        self.stop_after_step = False
+        self._queued: QueuedStep | None = None
+        self._last_update = time.monotonic()
 
     def run(self) -> None:
-        """Train to the end. StageError if a loss is no number, StoppedError after SIGTERM."""
-        self.group.same(self.model.adapter.values.data)
+        """Train to the end. StageError if a loss is NaN, infinite or has diverged; StoppedError after SIGTERM."""
+        self.group.broadcast(self.model.adapter.values.data)
         self.model.adapter.refresh()
         self._resume()
-        before = self._listen()
-        try:
-            if self.model.device.type == "cuda" and self.progress.done < self.plan.steps:
-                to_come = range(self.progress.done, min(self.plan.steps, self.progress.done + 1000))
-                self.timing.warm = self.gradients.warm_up([self.plan.rows(step) for step in to_come])
+        steps = self.schedule.steps
+        with self.sigterm:
+            if self.model.device.type == "cuda" and self.progress.steps_done < steps:
+                upcoming = range(self.progress.steps_done, min(steps, self.progress.steps_done + WARM_UP_STEPS))
+                self.timing.warm_up = self.gradients.warm_up([self.schedule.rows(step) for step in upcoming])
             started = time.perf_counter()
-            self._validate(self.progress.done)
-            for step in range(self.progress.done, self.plan.steps):
+            self._validate(self.progress.steps_done)
+            for step in range(self.progress.steps_done, steps):
                 self._step(step)
-                if self.model.device.type == "cpu" or self.plan.evaluates(step + 1) or self._due():
-                    self._settle()
-                if self.stopping:
+                if self.model.device.type == "cpu" or self.schedule.validates_after(step + 1) or self._checkpoint_due():
+                    self._drain()
+                if self.stop_after_step:
                     self._stop()
                 self._validate(step + 1)
-                if self._due():
-                    self._save()
-            self._refuse("the adapter's norm", self.model.adapter.values.data.norm().item(), self.plan.steps - 1)
+                if self._checkpoint_due():
+                    self._save_checkpoint()
+            self.guard.check("the adapter's norm", self.model.adapter.values.data.norm().item(), steps - 1)
             self.timing.training = time.perf_counter() - started
-        finally:
-            if before is not None:
-                signal.signal(signal.SIGTERM, before)
 
     # -- a step
 
     def _step(self, step: int) -> None:
-        chosen = self.plan.rows(step)
-        torch.manual_seed(((self.settings.seed * 1_000_003 + step) * 1_009 + self.group.rank) % 2**63)  # of dropout
-        total = self.gradients.add(self.gradients.mine(chosen))
-        found = torch.stack([total, total.new_tensor(float(self.stopped))])
-        self.group.add(self.model.adapter.grads)
-        self.group.add(found)
-        count = max(1, sum(self.train.targets[i] for i in chosen))
-        norm = self.optimizer.step(self.plan.rate(step), count)
-        found = torch.stack([found[0] / count, norm, found[1]])
-        host = torch.empty(3, pin_memory=found.is_cuda).copy_(found, non_blocking=True)
-        copied = torch.cuda.current_stream().record_event() if found.is_cuda else None
-        previous, self._queued = self._queued, (step, host, copied)
+        """Queue a step on the device, then read the results of the previous one."""
+        rows = self.schedule.rows(step)
+        dropout_seed = ((self.settings.seed * 1_000_003 + step) * 1_009 + self.group.rank) % 2**63
+        torch.manual_seed(dropout_seed)
+        total = self.gradients.accumulate(self.gradients.own_rows(rows))
+        sums = torch.stack([total, total.new_tensor(float(self.sigterm.received))])
+        self.group.all_reduce(self.model.adapter.grads)
+        self.group.all_reduce(sums)
+        target_count = max(1, sum(self.train.target_counts[i] for i in rows))
+        norm = self.optimizer.step(self.schedule.learning_rate(step), target_count)
+        results = torch.stack([sums[0] / target_count, norm, sums[1]])
+        host = torch.empty(3, pin_memory=results.is_cuda).copy_(results, non_blocking=True)
+        copied = torch.cuda.current_stream().record_event() if results.is_cuda else None
+        previous, self._queued = self._queued, QueuedStep(step, host, copied)
         if previous:
-            self._read(*previous)
-        self.timing.tokens += sum(self.train.lengths[i] for i in chosen)
+            self._read(previous)
+        self.timing.tokens += sum(self.train.lengths[i] for i in rows)
 
-    # -- what is told and kept
-
-    def _settle(self) -> None:
-        """Read what is queued."""
+    def _drain(self) -> None:
+        """Read the results of the step that is queued."""
         previous, self._queued = self._queued, None
         if previous:
-            self._read(*previous)
+            self._read(previous)
 
-    def _read(self, step: int, host: torch.Tensor, copied: Any) -> None:
-        if copied is not None:
-            copied.synchronize()
-        loss, norm, stop = host.tolist()
-        self._refuse("loss", loss, step, self._most(loss))
-        self._refuse("gradient norm", norm, step)
-        self.progress.done = step + 1
+    def _read(self, queued: QueuedStep) -> None:
+        """Wait for the results of a step, check them and report them."""
+        if queued.copied is not None:
+            queued.copied.synchronize()
+        step = queued.step
+        loss, norm, sigterms = queued.results.tolist()
+        self.guard.check("loss", loss, step, self.guard.max_plausible_loss(loss, self.progress.curve))
+        self.guard.check("gradient norm", norm, step)
+        self.progress.steps_done = step + 1
         self.progress.curve.append(
-            {"step": step + 1, "epoch": (step + 1) / self.plan.per_epoch, "learning_rate": self.plan.rate(step),
-             "gradient_norm": norm, "train_loss": loss}
-        )  # fmt: skip
+            {
+                "step": step + 1,
+                "epoch": (step + 1) / self.schedule.steps_per_epoch,
+                "learning_rate": self.schedule.learning_rate(step),
+                "gradient_norm": norm,
+                "train_loss": loss,
+            }
+        )
         now = time.monotonic()
-        speed = sum(self.train.lengths[i] for i in self.plan.rows(step)) / max(1e-9, now - self._told)
-        self._told = now
-        self.events.progress(step + 1, self.plan.steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s")
-        self.stopping |= bool(stop)
+        tokens = sum(self.train.lengths[i] for i in self.schedule.rows(step))
+        speed = tokens / max(1e-9, now - self._last_update)
+        self._last_update = now
+        self.events.progress(step + 1, self.schedule.steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s")
+        self.stop_after_step |= bool(sigterms)
 
-    def _refuse(self, name: str, value: float, step: int, most: float = math.inf) -> None:
-        """StageError if a figure of a step is no number, or more than there can be."""
-        if not (math.isfinite(value) and value <= most):
-            rows = ", ".join(self.train.ids[i] for i in self.plan.rows(step))
-            raise StageError(
-                f"{name} is {value:.4g} at step {step + 1} of {self.plan.steps} (learning rate {self.plan.rate(step):.3g}): "
-                f"lower train.learning_rate; no adapter was written; rows of the step: {rows}"
-            )
-
-    def _most(self, loss: float) -> float:
-        """A loss above it has exploded: twice that of guessing among all tokens, and twice the first."""
-        first = next((row[name] for row in self.progress.curve for name in FIGURES if name in row), loss)
-        return 2 * max(math.log(self.model.vocabulary), first)
-
-    def _validate(self, done: int) -> None:
-        """If it is due after `done` steps, and was not done: the mean loss over the labelled tokens of the validation rows."""
-        count, curve = sum(self.validation.targets), self.progress.curve
-        if not count or (done and not self.plan.evaluates(done)) or (curve and "validation_loss" in curve[-1]):
+    def _validate(self, steps_done: int) -> None:
+        """Measure the mean loss over the labelled validation tokens, if that is due after `steps_done` steps."""
+        target_count, curve = sum(self.validation.target_counts), self.progress.curve
+        due = not steps_done or self.schedule.validates_after(steps_done)
+        if not target_count or not due or (curve and "validation_loss" in curve[-1]):
             return
         started = time.perf_counter()
-        mine = shares(self.validation.lengths, self.group.size)[self.group.rank]
+        own = balance_by_tokens(self.validation.lengths, self.group.size)[self.group.rank]
         total = torch.zeros((), device=self.model.device, dtype=torch.float64)
         with torch.no_grad():
-            for part in self.gradients.parts([self.validation.lengths[i] for i in mine]):
-                if self.stopped and self.group.size == 1:
+            for part in self.gradients.micro_batches([self.validation.lengths[i] for i in own]):
+                if self.sigterm.received and self.group.size == 1:
                     self._stop()
-                rows = [self.validation.rows[mine[i]] for i in part]
+                rows = [self.validation.rows[own[i]] for i in part]
                 total += self.model.loss(pack(rows).to(self.model.device)).double()
-        self.group.add(total)
-        loss = total.item() / count
-        self._refuse("validation loss", loss, max(0, done - 1), self._most(loss))
-        if not done:
+        self.group.all_reduce(total)
+        loss = total.item() / target_count
+        self.guard.check("validation loss", loss, max(0, steps_done - 1), self.guard.max_plausible_loss(loss, curve))
+        if not steps_done:
             curve.append({"step": 0, "epoch": 0.0})
         curve[-1]["validation_loss"] = loss
         self.timing.validation += time.perf_counter() - started
-        self.events.log(f"step {done}: validation loss {loss:.4f}")
-        self._told = time.monotonic()
+        self.events.log(f"step {steps_done}: validation loss {loss:.4f}")
+        self._last_update = time.monotonic()
 
     # -- interruptions
 
-    def _due(self) -> bool:
-        return self.work is not None and time.monotonic() - self._saved >= self.checkpoint_seconds
+    def _checkpoint_due(self) -> bool:
+        return self.work is not None and self.timer.is_due()
 
-    def _save(self) -> None:
-        self._saved = time.monotonic()
-        self.progress.budget = self.gradients.budget
+    def _save_checkpoint(self) -> None:
+        self.timer.restart()
+        self.progress.token_budget = self.gradients.token_budget
         if self.work is not None and self.group.rank == 0:
             checkpoint.save(self.work, self.identity, self.progress, self.optimizer.tensors())
 
     def _resume(self) -> None:
-        found = checkpoint.newest(self.work, self.identity, self.events.log) if self.work is not None else None
-        at = torch.tensor(found[0].done if found else 0, device=self.model.device)
-        self.group.same(at)
-        if self.group.size > 1 and int(at) != (found[0].done if found else 0):
-            raise StageError("the processes see different checkpoints: the store's scratch must be on one disk")
-        if found:
-            self.progress, tensors = found
-            self.gradients.budget = self.progress.budget
+        """Load the newest checkpoint of this training, if there is one."""
+        loaded = checkpoint.load_newest(self.work, self.identity, self.events.log) if self.work is not None else None
+        steps_done = loaded[0].steps_done if loaded else 0
+        first_process = torch.tensor(steps_done, device=self.model.device)
+        self.group.broadcast(first_process)
+        if self.group.size > 1 and int(first_process) != steps_done:
+            raise StageError(
+                "the processes see different checkpoints: the scratch folder of the store must be on a disk that "
+                "they share"
+            )
+        if loaded:
+            self.progress, tensors = loaded
+            self.gradients.token_budget = self.progress.token_budget
             self.optimizer.restore(tensors)
-            self.timing.resumed_at = self.progress.done
-            self.events.log(f"going on from the checkpoint after step {self.progress.done} of {self.plan.steps}")
-
-    def _listen(self) -> Any:
-        """Take SIGTERM as a wish to stop after the step. Returns the handler to put back; None where there can be none."""
-        if threading.current_thread() is not threading.main_thread():
-            return None
-
-        def stop(signum: int, frame: FrameType | None) -> None:
-            self.stopped = True
-
-        return signal.signal(signal.SIGTERM, stop)
+            self.timing.resumed_at = self.progress.steps_done
+            self.events.log(
+                f"resuming from the checkpoint after step {self.progress.steps_done} of {self.schedule.steps}"
+            )
 
     def _stop(self) -> None:
-        self._settle()
-        self._save()
+        """Write a checkpoint and raise StoppedError."""
+        self._drain()
+        self._save_checkpoint()
         raise StoppedError(
-            f"stopped by SIGTERM after step {self.progress.done} of {self.plan.steps}; "
-            "a checkpoint was written, and the next run goes on from it"
+            f"stopped by SIGTERM after step {self.progress.steps_done} of {self.schedule.steps}; "
+            "a checkpoint was written, and the next run resumes from it"
         )

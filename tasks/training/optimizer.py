@@ -1,4 +1,4 @@
-"""AdamW over the flat adapter, with gradient clipping; its state as plain tensors."""
+"""AdamW with gradient clipping over the flat adapter; its state is readable as plain tensors."""
 
 from typing import Any
 
@@ -7,44 +7,49 @@ import torch
 from tasks.config import TrainConfig
 from tasks.training.flat_adapter import FlatAdapter
 
-TINY = 1e-6
-"""What transformers adds to the norm it divides by."""
+CLIP_EPSILON = 1e-6
+"""Added to the norm before the division, as in transformers."""
 
 
 class Optimizer:
-    """One update a step, queued on the device without waiting for it."""
+    """One update per step, queued on the device without waiting for it."""
 
     def __init__(self, adapter: FlatAdapter, settings: TrainConfig) -> None:
         self.adapter, self.settings = adapter, settings
         values, device = [adapter.values], adapter.values.device
-        how: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
-        # bitsandbytes pages optimizer state between GPU and host: without a GPU it is AdamW
+        options: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+        # bitsandbytes pages the state between GPU and host, so without a GPU the optimizer is plain AdamW
         if settings.optimizer == "paged_adamw_8bit" and device.type == "cuda":
             from bitsandbytes.optim.adamw import PagedAdamW8bit
 
-            self.inner: Any = PagedAdamW8bit(values, **how)
+            self.torch_optimizer: Any = PagedAdamW8bit(values, **options)
         else:
-            self.inner = torch.optim.AdamW(values, fused=device.type == "cuda", **how)
+            self.torch_optimizer = torch.optim.AdamW(values, fused=device.type == "cuda", **options)
 
-    def step(self, rate: float, tokens: int) -> torch.Tensor:
-        """Update from the gradients of summed losses over `tokens` tokens, and clear them. Returns their norm as a mean."""
+    def step(self, learning_rate: float, target_count: int) -> torch.Tensor:
+        """Update the adapter from the summed gradients of `target_count` tokens, and clear them.
+
+        Returns the norm of the mean gradient before clipping.
+        """
         grads = self.adapter.grads
-        grads.div_(tokens)
+        grads.div_(target_count)
         norm: torch.Tensor = grads.norm()
-        grads.mul_((self.settings.max_gradient_norm / (norm + TINY)).clamp(max=1.0))
-        self.inner.param_groups[0]["lr"] = rate
-        self.inner.step()
+        grads.mul_((self.settings.max_gradient_norm / (norm + CLIP_EPSILON)).clamp(max=1.0))
+        self.torch_optimizer.param_groups[0]["lr"] = learning_rate
+        self.torch_optimizer.step()
         grads.zero_()
         self.adapter.refresh()
         return norm
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Adapter and state, as they are now."""
-        state = {name: torch.as_tensor(value) for name, value in self.inner.state[self.adapter.values].items()}
+        """Adapter and optimizer state by name."""
+        state = {
+            name: torch.as_tensor(value) for name, value in self.torch_optimizer.state[self.adapter.values].items()
+        }
         return {"adapter": self.adapter.values.data} | {f"optimizer.{name}": value for name, value in state.items()}
 
     def restore(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Go on from `tensors`."""
+        """Continue from `tensors`, as `tensors()` returned them."""
         with torch.no_grad():
             self.adapter.values.copy_(tensors["adapter"])
         self.adapter.refresh()
@@ -53,16 +58,16 @@ class Optimizer:
         for name, value in tensors.items():
             if name.startswith("optimizer."):
                 key = name.removeprefix("optimizer.")
-                if key == "step":  # a count: a tensor to torch, a number to bitsandbytes
-                    state[key] = int(value) if self._counts else value.to(device if self._fused else "cpu")
+                if key == "step":  # torch stores the count as a tensor, bitsandbytes as a number
+                    state[key] = int(value) if self._is_bitsandbytes else value.to(device if self._fused else "cpu")
                 else:
                     state[key] = value.to(device)
-        self.inner.state[self.adapter.values] = state
+        self.torch_optimizer.state[self.adapter.values] = state
 
     @property
     def _fused(self) -> bool:
-        return bool(self.inner.param_groups[0].get("fused"))
+        return bool(self.torch_optimizer.param_groups[0].get("fused"))
 
     @property
-    def _counts(self) -> bool:
-        return not isinstance(self.inner, torch.optim.AdamW)
+    def _is_bitsandbytes(self) -> bool:
+        return not isinstance(self.torch_optimizer, torch.optim.AdamW)

@@ -1,4 +1,4 @@
-"""A peft model as it is, one padded batch a pack: for architectures and adapters that model.py does not know."""
+"""Training through the modules of transformers in padded batches, where PackedModel does not support the model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,16 +24,16 @@ class PaddedModel:
         self.device = self.adapter.values.device
         for module in model.modules():
             # On a CPU with bf16 instructions bitsandbytes repacks its weights at the first evaluation, for a kernel
-            # without gradients: training then goes on with wrong ones, and the loss looks healthy.
+            # without gradients: training would continue with wrong gradients, and the loss would look healthy.
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
 
-    def prepare(self, packs: Sequence[Sequence[int]]) -> list[int]:
-        """Nothing to prepare."""
+    def select_warm_up(self, packs: Sequence[Sequence[int]]) -> list[int]:
+        """No pack: nothing is captured."""
         return []
 
     def loss(self, pack: Pack) -> torch.Tensor:
-        """Sum over the labelled tokens, fp32. The head sees these alone, unless the model does something after it."""
+        """Sum over the labelled tokens, fp32. The head computes these alone, unless the model changes its output."""
         self.model.train(torch.is_grad_enabled())
         ids = pad_sequence(pack.ids.split(pack.lengths), batch_first=True)
         lengths = torch.tensor(pack.lengths, device=ids.device)
@@ -42,13 +42,13 @@ class PaddedModel:
         head = self.causal.get_output_embeddings()
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             if getattr(self.causal.config, "final_logit_softcapping", None) or head is None:
-                logits = self.model(**inputs).logits[mask][pack.picked]
+                logits = self.model(**inputs).logits[mask][pack.target_positions]
             else:
                 self.causal.set_output_embeddings(torch.nn.Identity())
                 try:
                     hidden = self.model(**inputs).logits
                 finally:
                     self.causal.set_output_embeddings(head)
-                logits = head(hidden[mask][pack.picked].to(head.weight.dtype))
+                logits = head(hidden[mask][pack.target_positions].to(head.weight.dtype))
         smoothing = self.smoothing if torch.is_grad_enabled() else 0.0
         return F.cross_entropy(logits.float(), pack.labels, reduction="sum", label_smoothing=smoothing)

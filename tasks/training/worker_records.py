@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from artifacts.check import Check
 from artifacts.record import Record
 from tasks.config import Runtime, TrainSpec
@@ -30,6 +28,36 @@ class TrainingWorkerConfig(Record):
     checkpoint_seconds: float = 60.0
 
 
+class TrainingMeasurements(Record):
+    """Hardware, speed and memory of a training. The field names are those in manifests."""
+
+    device: str
+    processes: int
+    engine: str
+    micro_batch: int
+    """Rows of the largest micro-batch."""
+    micro_tokens: int
+    """Its tokens."""
+    memory: str
+    """Estimated need and free memory before the training."""
+    loading_seconds: float
+    compile_seconds: float
+    """Warm-up: compilation and capture of CUDA graphs."""
+    training_seconds: float
+    """From the first validation to the last."""
+    validation_seconds: float
+    tokens_per_second: float
+    """Of the steps, without validation."""
+    peak_gib: float | None
+    """Most GPU memory in use at once."""
+    resumed_at: int | None = None
+    """The step after which a checkpoint was resumed."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest; without `resumed_at` if the training was not interrupted."""
+        return self.model_dump(exclude=set() if self.resumed_at else {"resumed_at"})
+
+
 class TrainingResult(Record):
     """What the trainer reports; with `check_only` only the checks."""
 
@@ -37,5 +65,4 @@ class TrainingResult(Record):
     rows: int = 0
     """Rows that were trained on."""
     steps: int = 0
-    measured: dict[str, Any] = Field(default_factory=dict)
-    """Hardware, speed and memory (tasks/training/throughput.py)."""
+    measured: TrainingMeasurements | None = None

@@ -14,8 +14,8 @@ EVENT_PREFIX = "@dialogsum "
 class Events(Protocol):
     """Receives progress and log lines: a terminal, a Prefect run, or nothing."""
 
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        """`done` of `total` units are finished."""
+    def progress(self, completed: int, total: int, note: str = "") -> None:
+        """`completed` of `total` units are finished."""
 
     def log(self, line: str) -> None:
         """One line for people."""
@@ -37,15 +37,15 @@ class NullListener:
     def stage(self, label: str, status: str, reason: str) -> None: ...
     def finished(self, entry: dict[str, Any]) -> None: ...
 
-    def progress(self, done: int, total: int, note: str = "") -> None: ...
+    def progress(self, completed: int, total: int, note: str = "") -> None: ...
     def log(self, line: str) -> None: ...
 
 
 class JsonLinesEvents:
     """The worker's events as JSON lines on standard output."""
 
-    def progress(self, done: int, total: int, note: str = "") -> None:
-        emit("progress", done=done, total=total, note=note)
+    def progress(self, completed: int, total: int, note: str = "") -> None:
+        emit("progress", completed=completed, total=total, note=note)
 
     def log(self, line: str) -> None:
         emit("log", line=line)

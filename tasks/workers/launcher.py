@@ -100,11 +100,12 @@ class _Worker:
     def handle_event(self, event: dict[str, Any], events: Events, workers: Sequence["_Worker"]) -> None:
         match event["event"]:
             case "progress":
-                self.progress = event["done"], event["total"]
+                self.progress = event["completed"], event["total"]
                 reported = [worker.progress for worker in workers if worker.progress]
                 if len(reported) == len(workers):  # the total is known once every worker has reported
                     note = event["note"] + (" each" if len(reported) > 1 and event["note"] else "")
-                    events.progress(sum(done for done, _ in reported), sum(total for _, total in reported), note)
+                    completed, totals = zip(*reported, strict=True)
+                    events.progress(sum(completed), sum(totals), note)
             case "log":
                 events.log(event["line"])
             case "result":

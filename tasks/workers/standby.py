@@ -1,7 +1,7 @@
 """A standby worker: a process that has imported the libraries before its work is known, so that no GPU waits for them.
 
-The process (tasks/workers/standby_main.py) is started while another stage runs. Without a GPU there is none: on a CPU its
-imports would take cores from the stage that runs.
+The process (tasks/workers/standby_main.py) is started while another stage runs. Without a GPU there is none: on a CPU
+its imports would take cores from the stage that runs.
 """
 
 import json

@@ -14,8 +14,8 @@ import torch
 
 from tasks.training import checkpoint
 from tasks.training.checkpoint import Progress
-from tasks.training.packing import Rows
-from tasks.training.worker import _identity
+from tasks.training.packing import LabelledRows
+from tasks.training.worker import _checkpoint_identity
 from tests.faults.fault_table import Tally
 from tests.support.models import random_rows
 from tests.support.training import train_spec
@@ -40,13 +40,13 @@ def folder(tmp_path: Path) -> Path:
 def taken(folder: Path, identity: str = "this") -> tuple[int | None, list[str]]:
     """After which step the checkpoint is that would be gone on from, and what was said."""
     messages: list[str] = []
-    newest = checkpoint.newest(folder, identity, messages.append)
+    newest = checkpoint.load_newest(folder, identity, messages.append)
     if newest is None:
         return None, messages
     progress, tensors = newest
-    assert len(progress.curve) == progress.done
-    assert all(torch.equal(tensors[name], value + progress.done) for name, value in TENSORS.items())
-    return progress.done, messages
+    assert len(progress.curve) == progress.steps_done
+    assert all(torch.equal(tensors[name], value + progress.steps_done) for name, value in TENSORS.items())
+    return progress.steps_done, messages
 
 
 def test_any_byte_that_is_flipped_or_cut_off_is_found(folder: Path, tally: Tally) -> None:
@@ -115,7 +115,9 @@ def test_every_setting_row_and_label_makes_another_training(
 
     def identity(train: Any = rows, validation: Any = held_out, quantization: str = "none", **changes: Any) -> str:
         spec = train_spec(models["llama"], quantization, **changes)
-        return _identity(spec, Rows(train, ["a"] * len(train)), Rows(validation, ["b"] * len(validation)))
+        return _checkpoint_identity(
+            spec, LabelledRows(train, ["a"] * len(train)), LabelledRows(validation, ["b"] * len(validation))
+        )
 
     (ids, labels), *others = rows
     variants = {

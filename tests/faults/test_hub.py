@@ -35,7 +35,7 @@ SCRIPT = """
 import json, sys
 from artifacts.errors import RequestError
 from tasks.sources import hub
-hub.WAITS = tuple(wait / 20 for wait in hub.WAITS)
+hub.RETRY_DELAYS = tuple(delay / 20 for delay in hub.RETRY_DELAYS)
 try:
 {what}
 except RequestError as refused:
@@ -171,5 +171,5 @@ def test_nothing_half_downloaded_or_altered_is_used(
 def test_a_revision_is_a_name(resolve: Any, hub: Hub, revision: str) -> None:
     """It is looked for in the cache as a file, so it must not lead elsewhere."""
     answer = resolve(PIN.replace("'owner/model'", f"'owner/model', revision={revision!r}"))
-    assert "is no name of a commit, tag or branch" in answer
+    assert "is not the name of a commit, tag or branch" in answer
     assert not hub.requests

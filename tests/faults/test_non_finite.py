@@ -56,7 +56,7 @@ def test_what_is_no_number_is_never_published(
             ["evaluate", "--adapter", "none"],
             tmp_path / "nan",
             [],
-            ("no numbers for row 'test_", "at token 1"),
+            ("NaN or infinite logits for row 'test_", "at token 1"),
         ),
     }
     for name, (words, model, more, parts) in tries.items():

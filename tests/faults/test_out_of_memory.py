@@ -15,10 +15,10 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tasks.config import SEVEN_LINEARS, GenerateConfig, TrainConfig
 from tasks.decoding.engine import Engine
-from tasks.training.builder import trainable
+from tasks.training.builder import build_trainable
 from tasks.training.loop import Loop
-from tasks.training.packing import IGNORED, Rows
-from tasks.training.process_group import Group
+from tasks.training.packing import IGNORED, LabelledRows
+from tasks.training.process_group import ProcessGroup
 from tests.faults.fault_table import Tally
 from tests.support.listeners import RecordingListener
 from tests.support.training import run_to_end
@@ -71,14 +71,22 @@ def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512
     model: Any = get_peft_model(model_on(device), lora)
     torch.manual_seed(1)
     ids = torch.randint(3, 600, (rows, length)).tolist()
-    data = Rows(
+    data = LabelledRows(
         [(row, [IGNORED] * (length // 2) + row[length // 2 :]) for row in ids], [f"row{i}" for i in range(rows)]
     )
     heard = RecordingListener()
     settings = TrainConfig(max_steps=2, batch_size=rows, learning_rate=1e-3, evaluations=1)
-    held_out = Rows(data.rows[:2], ["a", "b"])
+    held_out = LabelledRows(data.rows[:2], ["a", "b"])
     return (
-        Loop(trainable(model, torch.bfloat16)[0], settings, data, held_out, Group(0, 1, device), heard, budget),
+        Loop(
+            build_trainable(model, torch.bfloat16)[0],
+            settings,
+            data,
+            held_out,
+            ProcessGroup(0, 1, device),
+            heard,
+            budget,
+        ),
         heard,
     )
 
@@ -97,8 +105,8 @@ def test_training_halves_what_goes_through_at_once_until_it_fits(scarce: Any, ta
     lost: list[Any] = []
     if not 1 <= len(halvings) <= 6 or time.monotonic() - began > 60:
         lost.append((halvings, time.monotonic() - began))
-    if loop.timing.tokens != tokens or loop.gradients.budget >= 1 << 16:
-        lost.append((loop.timing.tokens, tokens, loop.gradients.budget))
+    if loop.timing.tokens != tokens or loop.gradients.token_budget >= 1 << 16:
+        lost.append((loop.timing.tokens, tokens, loop.gradients.token_budget))
     losses = [[row["train_loss"] for row in each if row["step"]] for each in (curve, expected)]
     if losses[0] != pytest.approx(losses[1], rel=5e-3):
         lost.append(losses)
@@ -119,7 +127,7 @@ def test_generation_halves_its_batch_until_it_fits(models: dict[str, Path], scar
     expected, _ = predicted(16)
     scarce()
     predictions, engine = predicted(len(batch))
-    lost: list[Any] = [] if engine.spent["halved"] else ["memory did not run out"]
+    lost: list[Any] = [] if engine.stats.splits else ["memory did not run out"]
     same = sum(a == b for a, b in zip(predictions, expected, strict=True))
     if same < 0.95 * len(batch):  # half precision: another order of sums decides a tie now and then
         lost.append((same, len(batch)))

@@ -172,9 +172,9 @@ def test_a_pickle_in_a_checkpoint_is_passed_over(tmp_path: Path, canary: Canary,
         last = checkpoint.save(tmp_path / "c", "this", checkpoint.Progress(step, [], 60), tensors)
     for name in ("optimizer.pt", "rng_state.pth", "training_args.bin"):
         (last / name).write_bytes(canary.pickled)
-    newest = checkpoint.newest(tmp_path / "c", "this", print)
+    newest = checkpoint.load_newest(tmp_path / "c", "this", print)
     assert newest is not None
-    assert newest[0].done == 2
+    assert newest[0].steps_done == 2
     lost, messages = [], list[str]()
     for name in ("state.safetensors", "state.json", "manifest.json"):
         contents = (last / name).read_bytes(), (last / "manifest.json").read_bytes()
@@ -183,8 +183,8 @@ def test_a_pickle_in_a_checkpoint_is_passed_over(tmp_path: Path, canary: Canary,
             manifest = json.loads(contents[1])
             manifest["files"][name] = hashlib.sha256(canary.pickled).hexdigest()
             (last / "manifest.json").write_text(json.dumps(manifest))
-        newest = checkpoint.newest(tmp_path / "c", "this", messages.append)
-        if newest is None or newest[0].done != 1 or canary.sang:
+        newest = checkpoint.load_newest(tmp_path / "c", "this", messages.append)
+        if newest is None or newest[0].steps_done != 1 or canary.sang:
             lost.append(name)
         (last / name).write_bytes(contents[0])
         (last / "manifest.json").write_bytes(contents[1])

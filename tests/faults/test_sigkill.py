@@ -158,7 +158,7 @@ def test_terminated_twenty_times_it_leaves_checkpoints_and_nobody_behind(
         steps = [0]
         for _ in range(5):
             run = runs.start(name)
-            assert run.until(lambda run=run: f" of {STEPS}  loss" in run.stderr or run.stderr.count("going on from")), (
+            assert run.until(lambda run=run: f" of {STEPS}  loss" in run.stderr or run.stderr.count("resuming from")), (
                 run.stderr
             )
             time.sleep(dice.random() * 0.15)
@@ -264,11 +264,16 @@ def test_a_checkpoint_killed_at_any_file_boundary_leaves_the_one_before(tmp_path
             break
         messages: list[str] = []
         newest = checkpoint.newest(tmp_path / "c", "this", messages.append)
-        if newest is None or newest[0].done not in (3, 4) or messages or len(newest[0].curve) != newest[0].done:
-            lost.append((boundary, newest and newest[0].done, messages))
+        if (
+            newest is None
+            or newest[0].steps_done not in (3, 4)
+            or messages
+            or len(newest[0].curve) != newest[0].steps_done
+        ):
+            lost.append((boundary, newest and newest[0].steps_done, messages))
         save(4)
         again = checkpoint.newest(tmp_path / "c", "this", messages.append)
-        if again is None or again[0].done != 4:
+        if again is None or again[0].steps_done != 4:
             lost.append((boundary, "again"))
         boundary += 1
     assert boundary > 8

@@ -140,6 +140,7 @@ COVERED = {
     "tasks/training/flat_adapter.py": (PACKED_MODEL, "transformers' modules share its parameters"),
     "tasks/training/fused_ops.py": (PACKED_MODEL, "loss and gradients are those of transformers"),
     "tasks/training/gradients.py": (PACKED_MODEL, "loss and gradients are those of transformers"),
+    "tasks/training/guards.py": (LOOP, "divergence, checkpoints and SIGTERM"),
     "tasks/training/layers.py": (PACKED_MODEL, "loss and gradients are those of transformers"),
     "tasks/training/lora_linear.py": ("tasks/training/test_nf4_gradient.py", "gradients through an nf4 base"),
     "tasks/training/memory.py": (LOOP, "memory that runs out"),

@@ -553,8 +553,8 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Lo
         parent = station.retrain("train.max_steps=5000", "train.learning_rate=1e-9", "train.seed=9")
         wait_until(lambda parent=parent: station.children(parent))
         (child,) = station.children(parent)
-        wait_until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "going on from" in logged(child["id"]))
-        if attempt and f"going on from the checkpoint after step {saved} " not in logged(child["id"]):
+        wait_until(lambda child=child: " of 5000 loss" in logged(child["id"]) or "resuming from" in logged(child["id"]))
+        if attempt and f"resuming from the checkpoint after step {saved} " not in logged(child["id"]):
             lost.append(("not gone on from", saved, logged(child["id"])))
         station.post(f"/flow_runs/{parent}/set_state", state={"type": "CANCELLING"})
         ended = {station.ended(run)["state_type"] for run in (parent, child["id"])}

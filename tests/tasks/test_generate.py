@@ -251,7 +251,7 @@ def test_candidates_of_a_model_the_decoder_does_not_know_are_refused(
     setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its greedy summaries come from transformers."""
-    monkeypatch.setattr(engine, "FAMILIES", ())
+    monkeypatch.setattr(engine, "NATIVE_MODEL_TYPES", ())
     assert setup.afresh() == setup.oracle()
     with pytest.raises(RequestError, match="candidates"):
         setup.afresh(candidates=3)
@@ -279,7 +279,7 @@ def broken_at(setup: GenerationSetup, prompt: int) -> None:
 def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(setup: GenerationSetup, beams: int) -> None:
     """Weights that overflowed do not become summaries, in no decoder."""
     broken_at(setup, 4)
-    with pytest.raises(StageError, match=r"no numbers for row 'test_4' at token 1\b"):
+    with pytest.raises(StageError, match=r"NaN or infinite logits for row 'test_4' at token 1\b"):
         setup.afresh(batch=64, beams=beams)
 
 
@@ -290,7 +290,7 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
     setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch, candidates: int
 ) -> None:
     """Halved until it fits, and not tried in vain again; the predictions are the same."""
-    wanted, sizes, real = setup.afresh(batch=64, candidates=candidates), list[int](), Decoder._read
+    wanted, sizes, real = setup.afresh(batch=64, candidates=candidates), list[int](), Decoder._prefill
 
     def small(self: Decoder, prompts: list[list[int]]) -> None:
         sizes.append(len(prompts))
@@ -298,7 +298,7 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
             raise torch.OutOfMemoryError("CUDA out of memory")
         real(self, prompts)
 
-    monkeypatch.setattr(Decoder, "_read", small)
+    monkeypatch.setattr(Decoder, "_prefill", small)
     shutil.rmtree(setup.work)
     done, found = setup.run(batch=4, candidates=candidates)
     assert found == wanted
@@ -317,7 +317,7 @@ def test_one_row_that_memory_does_not_hold_says_what_to_do(
     def fail(self: Decoder, prompts: list[list[int]]) -> None:
         raise errors[0]
 
-    monkeypatch.setattr(Decoder, "_read", fail)
+    monkeypatch.setattr(Decoder, "_prefill", fail)
     with pytest.raises(StageError, match=r"tokens does not fit.*max_prompt_tokens"):
         setup.run()
     errors.pop(0)

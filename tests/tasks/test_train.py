@@ -22,7 +22,7 @@ from tasks.models.loading import load_tokenizer
 from tasks.sources.resolve import resolve_model
 from tasks.training import builder
 from tasks.training import worker as training_worker
-from tasks.training.schedule import Plan
+from tasks.training.schedule import StepSchedule
 from tests.support.data import read_csv, write_csv
 from tests.support.paths import ROOT
 from tests.support.training import adapter_tensors, formatted_rows, train, train_spec
@@ -125,15 +125,15 @@ def test_training_is_that_of_trl(
 
     tokenizer = load_tokenizer(spec.model)
     source = read_table(rows.payload / "train.parquet", FORMATTED_TRAIN)
-    ready, _ = training_worker.prepare(spec, TurnEncoder(tokenizer, spec.turns), source, len(source))
-    plan = Plan(len(source), spec.train)
+    ready, _ = training_worker.encode_and_check(spec, TurnEncoder(tokenizer, spec.turns), source, len(source))
+    plan = StepSchedule(len(source), spec.train)
     assert [len(plan.rows(step)) for step in range(5)] == [5, 5, 2, 5, 5]
     model = builder.load_peft_model(spec, torch.device("cpu"), torch.float32)
     trl: Any = InOrder(
         model=model,
         args=SFTConfig(
             output_dir=str(tmp_path / "trl"), per_device_train_batch_size=5, max_steps=5, logging_steps=1, bf16=False,
-            learning_rate=spec.train.learning_rate, lr_scheduler_type=schedule, warmup_steps=plan.warmup,
+            learning_rate=spec.train.learning_rate, lr_scheduler_type=schedule, warmup_steps=plan.warmup_steps,
             weight_decay=0.1, max_grad_norm=0.05, optim="adamw_torch", use_cpu=True, gradient_checkpointing=False,
             max_length=None, dataset_kwargs={"skip_prepare_dataset": True}, save_strategy="no", report_to=[],
             disable_tqdm=True,
@@ -196,7 +196,7 @@ def test_prompt_and_nothing_else_is_masked(models: dict[str, Any], data: Path, l
     spec = train_spec(models["gemma"], loss_on=loss_on)
     source = read_table(formatted_rows(data).payload / "train.parquet", FORMATTED_TRAIN)
     encoder = TurnEncoder(load_tokenizer(spec.model), spec.turns)
-    ready, _ = training_worker.prepare(spec, encoder, source, len(source))
+    ready, _ = training_worker.encode_and_check(spec, encoder, source, len(source))
     prompts, _ = encoder.prompts([row["prompt"] for row in source], 1 << 20)
     for (ids, labels), prompt in zip(ready.rows, prompts, strict=True):
         hidden = len(prompt) if masked else 0

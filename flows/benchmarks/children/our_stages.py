@@ -167,7 +167,7 @@ def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     """Run the generation worker's engine over the test prompts twice: in the second pass, all graphs are captured."""
     import torch
 
-    from tasks.decoding.batching import batch_size, deal
+    from tasks.decoding.batching import batch_size, make_batches
     from tasks.decoding.engine import Engine
     from tasks.models.adapter_merging import load_merged_model
     from tasks.models.loading import device_description, pick_device
@@ -179,11 +179,11 @@ def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: settings.limit]
     prompts, _ = encoder.prompts([row["prompt"] for row in rows], settings.max_prompt_tokens)
     numbered = list(zip([row["id"] for row in rows], prompts, strict=True))
-    batches = deal(numbered, batch_size(setup.recipe.runtime, device.type))
+    batches = make_batches(numbered, batch_size(setup.recipe.runtime, device.type))
     engine = Engine(load_merged_model(setup.model, None, device), tokenizer, encoder.stop_id, settings)
     passes = []
     for _ in range(2):
-        engine.spent["tokens"], started = 0.0, time.perf_counter()
+        engine.stats.tokens, started = 0, time.perf_counter()
         for batch in batches:
             engine.predict(batch)
         passes.append(time.perf_counter() - started)
@@ -191,7 +191,7 @@ def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     return {
         "seconds": passes[1],
         "first_seconds": passes[0],
-        "tokens": engine.spent["tokens"],
+        "tokens": engine.stats.tokens,
         "rows": len(rows),
         "device": device_description(device),
         "peak_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,

@@ -11,16 +11,16 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from tasks.decoding import decoder as module
 from tasks.decoding import engine, flash_cache, kv_cache
-from tasks.decoding.cuda_graphs import Graphs
-from tasks.decoding.decoder import Decoder, NotFiniteError
+from tasks.decoding.cuda_graphs import StepGraphs
+from tasks.decoding.decoder import Decoder, NonFiniteError
 from tasks.decoding.engine import supported
-from tasks.decoding.sampling import Sampling, draws
+from tasks.decoding.sampling import Sampling, draw_uniforms
 
 NEW = 12
 LENGTHS = (5, 41, 3, 17, 1, 22, 9, 30)
 
 
-@pytest.fixture(scope="module", params=engine.FAMILIES)
+@pytest.fixture(scope="module", params=engine.NATIVE_MODEL_TYPES)
 def model(request: pytest.FixtureRequest) -> Any:
     """A tiny random model of every family, with several query heads to a key head."""
     torch.manual_seed(0)
@@ -80,14 +80,14 @@ def said(decoder: Decoder, prompts: list[list[int]]) -> list[list[int]]:
     return found
 
 
-class Counted(Graphs):
+class Counted(StepGraphs):
     """Plain steps in the place of graphs, counted."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.steps: Counter[tuple[int, bool]] = Counter()
 
-    def recorded(self, step: Any, *kind: Any) -> Any:
+    def _capture(self, step: Any, *kind: Any) -> Any:
         def replay() -> None:
             rows, _, sampled = kind
             self.steps[rows, sampled] += 1
@@ -100,35 +100,35 @@ def reference_flash(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    query_edges: torch.Tensor,
-    key_edges: torch.Tensor,
-    longest_query: int,
-    longest_key: int,
+    cu_seqlens_q: torch.Tensor,
+    cu_seqlens_k: torch.Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
     *,
     scaling: float,
     causal: bool,
-    used: torch.Tensor | None,
+    lengths_k: torch.Tensor | None,
 ) -> torch.Tensor:
     """What torch's flash attention does, in a loop; it has no version for the CPU."""
-    assert bool((key_edges.diff() >= 0).all()), "flash attention wants rising edges"
+    assert bool((cu_seqlens_k.diff() >= 0).all()), "flash attention needs sorted cu_seqlens"
     out = torch.empty_like(query)
-    for row in range(len(query_edges) - 1):
-        mine = slice(int(query_edges[row]), int(query_edges[row + 1]))
-        start = int(key_edges[row])
-        end = start + int(used[row]) if used is not None else int(key_edges[row + 1])
-        assert mine.stop - mine.start <= longest_query
-        assert end - start <= longest_key
+    for row in range(len(cu_seqlens_q) - 1):
+        mine = slice(int(cu_seqlens_q[row]), int(cu_seqlens_q[row + 1]))
+        start = int(cu_seqlens_k[row])
+        end = start + int(lengths_k[row]) if lengths_k is not None else int(cu_seqlens_k[row + 1])
+        assert mine.stop - mine.start <= max_seqlen_q
+        assert end - start <= max_seqlen_k
         q, k, v = (x.transpose(0, 1)[None] for x in (query[mine], key[start:end], value[start:end]))
         said = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scaling, enable_gqa=True)
         out[mine] = said[0].transpose(0, 1)
     return out
 
 
-@pytest.fixture(params=["even", "flash"])
+@pytest.fixture(params=["padded", "flash"])
 def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both caches, the one for GPUs with its kernel replaced."""
     if request.param == "flash":
-        monkeypatch.setattr(flash_cache, "flash", reference_flash)
+        monkeypatch.setattr(flash_cache, "flash_attention_varlen", reference_flash)
         monkeypatch.setattr(module, "flash_attention", lambda *_: True)
     return str(request.param)
 
@@ -145,14 +145,14 @@ def test_batches_filled_up_to_the_size_of_a_graph(
     model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows that are nobody's touch no other, at the start or after rows were dropped; looks are rare."""
-    monkeypatch.setitem(module.LOOK_EVERY, "cpu", 2)
-    monkeypatch.setattr(module, "part_of", lambda rows, n: -(-rows // n))
-    monkeypatch.setattr(module, "Graphs", Counted)
+    monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", 2)
+    monkeypatch.setattr(module, "fraction_of_rows", lambda rows, n: -(-rows // n))
+    monkeypatch.setattr(module, "StepGraphs", Counted)
     wanted = [plain(model, prompt, stop) for prompt in prompts]
     decoder = make(model, stop, rows=len(prompts) + 3, graphs=True)
     for some in (slice(0, None), slice(0, 3), slice(2, 7), slice(0, None)):
         assert said(decoder, prompts[some]) == wanted[some]
-    assert set(decoder.sizes) == {3, 6, 11}
+    assert set(decoder.graph_rows) == {3, 6, 11}
     assert set(decoder.graphs.steps) == {(3, False), (6, False), (11, False)}
 
 
@@ -184,7 +184,7 @@ def test_prompts_of_several_forwards(
 ) -> None:
     """Prompts that exceed one forward are read in several, a prompt longer than a forward whole."""
     whole = said(make(model, stop), prompts)
-    monkeypatch.setitem(module.PROMPT_TOKENS, "cpu", 25)
+    monkeypatch.setitem(module.PREFILL_TOKENS, "cpu", 25)
     assert said(make(model, stop), prompts) == whole
 
 
@@ -196,14 +196,14 @@ def test_smallest_limits(model: Any, prompts: list[list[int]], cache: str, new: 
 
 def test_too_large_a_batch_is_refused(model: Any, prompts: list[list[int]], cache: str) -> None:
     """More rows or tokens than there is room for never overwrite another row."""
-    with pytest.raises(ValueError, match="room"):
+    with pytest.raises(ValueError, match="do not fit"):
         make(model, -1, rows=4).decode(prompts)
-    with pytest.raises(ValueError, match="room"):
+    with pytest.raises(ValueError, match="do not fit"):
         make(model, -1).decode([[5] * (sum(LENGTHS) + 100)])
 
 
 def numbers(rows: range, candidate: int = 0, seed: int = 0) -> np.ndarray:
-    return np.stack([draws(seed, f"row {row}", candidate, NEW) for row in rows])
+    return np.stack([draw_uniforms(seed, f"row {row}", candidate, NEW) for row in rows])
 
 
 def test_prompts_are_read_once_for_several_answers(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
@@ -225,7 +225,7 @@ def test_samples_do_not_depend_on_company(
     for row, prompt in enumerate(prompts):
         assert decoder.decode([prompt], [numbers(range(row, row + 1))]) == [[together[row]]]
     assert decoder.decode(prompts[3:6], [numbers(range(3, 6))]) == [together[3:6]]
-    monkeypatch.setattr(module, "Graphs", Counted)
+    monkeypatch.setattr(module, "StepGraphs", Counted)
     padded = make(model, stop, rows=20, sampling=Sampling(1.0, 0.001), graphs=True)
     assert padded.decode(prompts, [numbers(range(8))]) == [together]
     short = make(model, stop, new=4, sampling=Sampling(1.0, 0.001))
@@ -238,7 +238,9 @@ def test_first_sampled_tokens_have_the_probabilities_of_softmax(model: Any) -> N
     with torch.inference_mode():
         wanted = (model(torch.tensor([ids])).logits[0, -1] / 0.7).softmax(-1).double().numpy()
     decoder = Decoder(model, -1, 500, 1500, 3, 1, Sampling(0.7, 0.0))
-    tables = [np.stack([draws(1, f"{table} {row}", 0, 1) for row in range(500)]) for table in range(count // 500)]
+    tables = [
+        np.stack([draw_uniforms(1, f"{table} {row}", 0, 1) for row in range(500)]) for table in range(count // 500)
+    ]
     found = np.zeros(600)
     for answers in decoder.decode([ids] * 500, tables):
         np.add.at(found, [row[0] for row in answers], 1)
@@ -253,7 +255,7 @@ def test_scores_that_are_no_numbers_are_named(
     model: Any, prompts: list[list[int]], cache: str, position: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The row and the token at which it happened, also when the look comes later and other rows are long done."""
-    monkeypatch.setitem(module.LOOK_EVERY, "cpu", 4)
+    monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", 4)
     row = 1  # the longest; what follows leaves out rows that come to the same length
     real = Decoder._hidden
 
@@ -265,7 +267,7 @@ def test_scores_that_are_no_numbers_are_named(
 
     monkeypatch.setattr(Decoder, "_hidden", broken)
     lonely = [prompt for prompt in prompts if len(prompt) + 12 < len(prompts[row]) or prompt == prompts[row]]
-    with pytest.raises(NotFiniteError) as failure:
+    with pytest.raises(NonFiniteError) as failure:
         make(model, -1).decode(lonely)
     assert (failure.value.row, failure.value.position) == (lonely.index(prompts[row]), position)
 
@@ -275,7 +277,7 @@ def test_attention_is_given_back(model: Any, prompts: list[list[int]]) -> None:
     before = model.config._attn_implementation
     wanted = plain(model, prompts[0], -1)
     decoder = make(model, -1, rows=2)
-    with pytest.raises(ValueError, match="room"):
+    with pytest.raises(ValueError, match="do not fit"):
         decoder.decode(prompts)
     assert model.config._attn_implementation == before
     assert plain(model, prompts[0], -1) == wanted
@@ -313,9 +315,9 @@ def test_other_models_are_left_to_transformers(kind: str, settings: dict[str, An
 def test_attention_that_is_more_than_causal_is_refused(wanted: dict[str, Any]) -> None:
     """Rather than left out: its answers would be other ones."""
     some = torch.zeros(1, 1, 1, 8)
-    given = {"attention_mask": None, "scaling": 1.0, "rows": None} | wanted
+    given = {"attention_mask": None, "scaling": 1.0, "kv_cache": None} | wanted
     with pytest.raises(ValueError, match="decoded by transformers"):
-        kv_cache.attend(None, some, some, some, **given)
+        kv_cache.cached_attention(None, some, some, some, **given)
 
 
 @pytest.mark.gpu
@@ -326,4 +328,4 @@ def test_scores_are_not_rounded_to_half_precision(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     hidden, head = (torch.randn(rows, 576, device="cuda", dtype=dtype) for rows in (64, 49_152))
     exact = hidden.double() @ head.double().T
-    torch.testing.assert_close(module.scores(hidden, head).double(), exact, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(module.logits(hidden, head).double(), exact, rtol=1e-4, atol=1e-3)

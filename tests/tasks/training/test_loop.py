@@ -15,13 +15,13 @@ import torch
 from artifacts.errors import StageError
 from tasks.config import TrainConfig
 from tasks.training import checkpoint
-from tasks.training.builder import trainable
+from tasks.training.builder import build_trainable
 from tasks.training.loop import Loop, StoppedError
-from tasks.training.memory import out_of_memory
-from tasks.training.packing import Rows
+from tasks.training.memory import is_out_of_memory
+from tasks.training.packing import LabelledRows
 from tasks.training.padded_model import PaddedModel
-from tasks.training.process_group import Group
-from tasks.training.schedule import Plan
+from tasks.training.process_group import ProcessGroup
+from tasks.training.schedule import StepSchedule
 from tests.support.listeners import RecordingListener
 from tests.support.models import peft_model, random_rows
 from tests.support.training import (
@@ -49,39 +49,39 @@ def loop_of(models: dict[str, Path], work: Path | None = None, **more: Any) -> t
     heard = RecordingListener()
     model: Any = peft_model(models["llama"], **more.pop("lora", {}))
     kind = more.pop("model", None)
-    given = {"identity": "this", "budget": 60} | more
+    given = {"identity": "this", "token_budget": 60} | more
     rows, held_out = random_rows(10), random_rows(3, seed=1)
     loop = Loop(
-        kind(model, torch.float32) if kind else trainable(model, torch.float32)[0], SETTINGS, Rows(rows, [f"row{i}" for i in range(10)]), Rows(held_out, ["a", "b", "c"]),
-        Group(0, 1, torch.device("cpu")), heard, work=work, **given,
+        kind(model, torch.float32) if kind else build_trainable(model, torch.float32)[0], SETTINGS, LabelledRows(rows, [f"row{i}" for i in range(10)]), LabelledRows(held_out, ["a", "b", "c"]),
+        ProcessGroup(0, 1, torch.device("cpu")), heard, work=work, **given,
     )  # fmt: skip
-    loop.checkpoint_seconds = 0.0
+    loop.timer.seconds = 0.0
     return loop, heard
 
 
 def at_step(loop: Loop, step: int, do: Callable[[], None]) -> None:
     """Call `do` in the middle of a step: after its gradients, before its update."""
-    inner = loop.gradients.add
+    inner = loop.gradients.accumulate
 
     def gradients(*arguments: Any) -> Any:
         total = inner(*arguments)
-        if loop.progress.done == step:
+        if loop.progress.steps_done == step:
             do()
         return total
 
-    loop.gradients.add = gradients  # type: ignore[method-assign]
+    loop.gradients.accumulate = gradients  # type: ignore[method-assign]
 
 
 def test_plan_takes_every_row_once_an_epoch_and_hangs_on_seed_and_step_alone() -> None:
     settings = TrainConfig(batch_size=4, epochs=2.5, seed=3)
-    plan, again = Plan(10, settings), Plan(10, settings)
+    plan, again = StepSchedule(10, settings), StepSchedule(10, settings)
     assert plan.steps == 8  # 2.5 epochs of 3 steps, rounded up
     forward = [plan.rows(step) for step in range(8)]
     assert [again.rows(step) for step in reversed(range(8))] == forward[::-1]
     for first in (0, 3):
         assert sorted(row for step in forward[first : first + 3] for row in step) == list(range(10))
     assert forward[:3] != forward[3:6]
-    assert [Plan(10, settings.model_copy(update={"seed": 4})).rows(s) for s in range(8)] != forward
+    assert [StepSchedule(10, settings.model_copy(update={"seed": 4})).rows(s) for s in range(8)] != forward
 
 
 @pytest.mark.parametrize("kind", [None, PaddedModel])
@@ -103,7 +103,7 @@ def test_killed_in_any_step_it_goes_on_to_the_same_bits(
     second, heard = loop_of(models, tmp_path, **more)
     found, again = run_to_end(second)
     assert heard.steps == list(range(step + 1, STEPS + 1))
-    assert any("going on" in line for line in heard.lines) == (step > 0)
+    assert any("resuming" in line for line in heard.lines) == (step > 0)
     assert torch.equal(found, wanted)
     assert again == curve
 
@@ -139,9 +139,9 @@ def test_the_checkpoint_of_another_training_is_refused(models: dict[str, Path], 
     run_to_end(loop_of(models, tmp_path, identity="other")[0])
     loop, heard = loop_of(models, tmp_path)
     loop.run()
-    assert "it is of another training" in heard.lines[0]
+    assert "it belongs to another training" in heard.lines[0]
     assert heard.steps == list(range(1, STEPS + 1))
-    assert checkpoint.newest(tmp_path, "this", heard.log) is not None
+    assert checkpoint.load_newest(tmp_path, "this", heard.log) is not None
 
 
 @pytest.mark.parametrize("boundary", range(8))
@@ -179,8 +179,8 @@ def test_out_of_memory_halves_what_goes_through_at_once_and_nothing_else(
     models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same rows, same rates, same adapter but for rounding; the model was halfway through a backward pass."""
-    wanted, curve = run_to_end(loop_of(models, budget=1000)[0])
-    loop, heard = loop_of(models, budget=1000)
+    wanted, curve = run_to_end(loop_of(models, token_budget=1000)[0])
+    loop, heard = loop_of(models, token_budget=1000)
     inner, sizes = loop.model.loss, []
 
     def loss(pack: Any) -> Any:
@@ -220,8 +220,8 @@ def test_a_row_that_does_not_fit_alone_and_other_errors_are_not_swallowed(
         with pytest.raises(expected, match=match):
             loop.run()
         assert len(heard.lines) <= 8
-    assert not out_of_memory(RuntimeError("there is no memory of this"))
-    assert out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
+    assert not is_out_of_memory(RuntimeError("there is no memory of this"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"))
 
 
 @pytest.mark.row(8, "loss or gradient no number, infinite, exploding")
@@ -238,19 +238,19 @@ def test_no_number_ends_the_run_in_its_step_and_leaves_the_checkpoint_before(
         loop.model.adapter.grads[7] = value
 
     if where == "loss":
-        inner = loop.gradients.add
-        loop.gradients.add = lambda *a: inner(*a) * (value if loop.progress.done == 3 else 1)  # type: ignore[method-assign]
+        inner = loop.gradients.accumulate
+        loop.gradients.accumulate = lambda *a: inner(*a) * (value if loop.progress.steps_done == 3 else 1)  # type: ignore[method-assign]
     else:
         at_step(loop, 3, spoil)
-    rows = ", ".join(f"row{i}" for i in loop.plan.rows(3))
+    rows = ", ".join(f"row{i}" for i in loop.schedule.rows(3))
     with pytest.raises(
         StageError, match=rf"{where} is (nan|inf|3\d\.\d+) at step 4 of 6 \(learning rate 0.00\d+\).*{rows}"
     ):
         loop.run()
     assert heard.steps == [1, 2, 3]
-    saved = checkpoint.newest(tmp_path, "this", heard.log)
+    saved = checkpoint.load_newest(tmp_path, "this", heard.log)
     assert saved is not None
-    assert saved[0].done == 3
+    assert saved[0].steps_done == 3
     assert all(tensor.isfinite().all() for tensor in saved[1].values())
 
 
@@ -262,7 +262,7 @@ def test_sigterm_finishes_the_step_and_the_next_run_goes_on(models: dict[str, Pa
     for trial in range(20):
         step, folder = random.Random(trial).randrange(STEPS), tmp_path / str(trial)
         loop, heard = loop_of(models, folder)
-        loop.checkpoint_seconds = 1e9
+        loop.timer.seconds = 1e9
         at_step(loop, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(StoppedError, match=f"SIGTERM after step {step + 1} of 6") as stopped:
             loop.run()

@@ -15,15 +15,15 @@ from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer
 from tasks.training import builder
 from tasks.training import worker as training_worker
-from tasks.training.packed_model import Decoder
-from tasks.training.packing import pack, targets
+from tasks.training.packed_model import PackedModel
+from tasks.training.packing import pack, target_count
 from tasks.training.padded_model import PaddedModel
 from tests.support.training import formatted_rows, train_spec
 
 pytestmark = pytest.mark.usefixtures("workers_inline")
 
 
-@pytest.mark.parametrize("kind", [Decoder, PaddedModel])
+@pytest.mark.parametrize("kind", [PackedModel, PaddedModel])
 @pytest.mark.parametrize("evaluated", [False, True])
 def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
     models: dict[str, Any], data: Path, kind: Any, evaluated: bool
@@ -34,7 +34,7 @@ def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
         read_table(formatted_rows(data).payload / "train.parquet", FORMATTED_TRAIN),
     )
     encoder = TurnEncoder(load_tokenizer(spec.model), spec.turns)
-    ready = training_worker.prepare(spec, encoder, rows, len(rows))[0].rows[:4]
+    ready = training_worker.encode_and_check(spec, encoder, rows, len(rows))[0].rows[:4]
     model = builder.load_peft_model(spec, torch.device("cpu"), torch.float32)
     plain: Any = AutoModelForCausalLM.from_pretrained(models["gemma"], dtype=torch.float32)
     weights = {name: module for name, module in plain.named_modules() if isinstance(module, torch.nn.Linear)}
@@ -59,7 +59,7 @@ def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
     trained.loss(pack(ready)).backward()
     for ids, labels in ready:
         loss = plain(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss
-        (loss * targets((ids, labels))).backward()
+        (loss * target_count((ids, labels))).backward()
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             expected = same[name].grad

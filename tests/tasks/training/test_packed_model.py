@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from tasks.models.loading import flash_attention
-from tasks.training.cuda_graphs import GraphedDecoder, filled, key_of
-from tasks.training.packed_model import LOGITS_AT_ONCE, Decoder, unsupported
-from tasks.training.packing import IGNORED, Row, micro_batches, pack, shares, targets
+from tasks.training.cuda_graphs import GraphedPackedModel, graph_key, pad_pack
+from tasks.training.packed_model import MAX_LOGITS, PackedModel, unsupported
+from tasks.training.packing import IGNORED, Row, balance_by_tokens, micro_batches, pack, target_count
 from tasks.training.padded_model import PaddedModel
 from tests.support.models import peft_model, random_rows
 
@@ -21,7 +21,7 @@ def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
     total = 0.0
     for ids, labels in rows:
-        loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * targets((ids, labels))
+        loss = model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss * target_count((ids, labels))
         loss.backward()
         total += loss.item()
     return total, {name: p.grad.clone() for name, p in model.named_parameters() if "lora_" in name}
@@ -31,7 +31,7 @@ def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
 @pytest.mark.parametrize(
     "lora",
     [{"r": 8}, {"r": 3}, {"target_modules": ["q_proj", "v_proj", "down_proj"]}],
-    ids=["joined", "apart", "three of seven"],
+    ids=["fused", "not fused", "three of seven"],
 )
 def test_loss_and_gradients_are_those_of_transformers_and_peft(
     models: dict[str, Path], name: str, lora: dict[str, Any]
@@ -39,7 +39,7 @@ def test_loss_and_gradients_are_those_of_transformers_and_peft(
     model, rows = peft_model(models[name], **lora), random_rows()
     assert unsupported(model, torch.float32) is None
     expected, gradients = plain(model, rows)
-    decoder = Decoder(model, torch.float32)
+    decoder = PackedModel(model, torch.float32)
     loss = decoder.loss(pack(rows))
     loss.backward()
     assert loss.item() == pytest.approx(expected, rel=1e-6)
@@ -55,13 +55,14 @@ def test_transformers_modules_work_beside_the_decoder(models: dict[str, Path]) -
     """They share parameters: the loss of either is that of the adapter as it is now."""
     model, rows = peft_model(models["gemma"]), random_rows()
     initial, _ = plain(model, rows)
-    decoder = Decoder(model, torch.float32)
+    decoder = PackedModel(model, torch.float32)
     decoder.adapter.values.data.mul_(1.5)
     decoder.adapter.refresh()
     with torch.no_grad():
         ours = decoder.loss(pack(rows)).item()
         theirs = sum(
-            model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss.item() * targets((ids, labels))
+            model(input_ids=torch.tensor([ids]), labels=torch.tensor([labels])).loss.item()
+            * target_count((ids, labels))
             for ids, labels in rows
         )
     assert ours == pytest.approx(theirs, rel=1e-6)
@@ -70,9 +71,9 @@ def test_transformers_modules_work_beside_the_decoder(models: dict[str, Path]) -
 
 def test_gradients_add_up_over_packs(models: dict[str, Path]) -> None:
     rows = random_rows(6)
-    at_once = Decoder(peft_model(models["llama"]), torch.float32)
+    at_once = PackedModel(peft_model(models["llama"]), torch.float32)
     at_once.loss(pack(rows)).backward()
-    parts = Decoder(peft_model(models["llama"]), torch.float32)
+    parts = PackedModel(peft_model(models["llama"]), torch.float32)
     for piece in (rows[:1], rows[1:4], rows[4:]):
         parts.loss(pack(piece)).backward()
     assert torch.allclose(at_once.adapter.grads, parts.adapter.grads, rtol=1e-4, atol=1e-4)
@@ -81,7 +82,7 @@ def test_gradients_add_up_over_packs(models: dict[str, Path]) -> None:
 @pytest.mark.parametrize("name", ["gemma", "llama"])
 def test_a_row_does_not_see_its_neighbours(models: dict[str, Path], name: str) -> None:
     """Another row in front, of the same length, changes nothing: not one bit."""
-    decoder = Decoder(peft_model(models[name]), torch.float32)
+    decoder = PackedModel(peft_model(models[name]), torch.float32)
     first, other, last = random_rows(3)
     other = ([5] * len(first[0]), [IGNORED] * len(first[0]))
     first = (first[0], [IGNORED] * len(first[0]))
@@ -91,11 +92,11 @@ def test_a_row_does_not_see_its_neighbours(models: dict[str, Path], name: str) -
 
 def test_bf16_products_stay_near_fp32(models: dict[str, Path]) -> None:
     rows = random_rows()
-    exact, rounded = (Decoder(peft_model(models["gemma"]), dtype) for dtype in (torch.float32, torch.bfloat16))
+    exact, rounded = (PackedModel(peft_model(models["gemma"]), dtype) for dtype in (torch.float32, torch.bfloat16))
     losses = [decoder.loss(pack(rows)) for decoder in (exact, rounded)]
     for loss in losses:
         loss.backward()
-    assert rounded.adapter.half.dtype == torch.bfloat16
+    assert rounded.adapter.compute_values.dtype == torch.bfloat16
     assert rounded.adapter.grads.dtype == torch.float32
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=2e-3)
     expected = exact.adapter.grads
@@ -106,8 +107,8 @@ def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pyt
     rows = random_rows()
     actual = []
     for logits in (1 << 25, 1500):
-        monkeypatch.setitem(LOGITS_AT_ONCE, "cpu", logits)
-        decoder = Decoder(peft_model(models["llama"]), torch.float32)
+        monkeypatch.setitem(MAX_LOGITS, "cpu", logits)
+        decoder = PackedModel(peft_model(models["llama"]), torch.float32)
         loss = decoder.loss(pack(rows))
         loss.backward()
         actual.append((loss.item(), decoder.adapter.grads))
@@ -152,7 +153,7 @@ def test_flash_attention_is_used_where_torch_has_it(
 
 def test_rows_are_shared_out_by_their_tokens() -> None:
     lengths = [900, 100, 300, 500, 200, 800]
-    assert sorted(sum(lengths[i] for i in group) for group in shares(lengths, 2)) == [1400, 1400]
+    assert sorted(sum(lengths[i] for i in group) for group in balance_by_tokens(lengths, 2)) == [1400, 1400]
     groups = micro_batches(lengths, 1000)
     assert sorted(i for group in groups for i in group) == list(range(6))
     assert all(sum(lengths[i] for i in group) <= 1000 for group in groups)
@@ -164,10 +165,13 @@ def test_rows_are_shared_out_by_their_tokens() -> None:
 @pytest.mark.parametrize("name", ["gemma", "llama"])
 def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> None:
     """Packs filled up to a fixed size, through the code that replays graphs: same losses, same sums of gradients."""
-    plain, graphed = Decoder(peft_model(models[name]), torch.float32), Decoder(peft_model(models[name]), torch.float32)
-    replayed = GraphedDecoder(graphed, step=64)
+    plain, graphed = (
+        PackedModel(peft_model(models[name]), torch.float32),
+        PackedModel(peft_model(models[name]), torch.float32),
+    )
+    replayed = GraphedPackedModel(graphed, token_bucket=64)
     packs = [pack(random_rows(count, seed)) for count, seed in ((5, 0), (5, 1), (4, 2), (6, 3), (5, 0), (5, 1), (4, 2))]
-    keys = [key_of(packs[i].lengths, 64) for i in replayed.prepare([one.lengths for one in packs])]
+    keys = [graph_key(packs[i].lengths, 64) for i in replayed.select_warm_up([one.lengths for one in packs])]
     assert keys
     assert len(set(keys)) == len(keys)
     for one in packs:
@@ -177,13 +181,13 @@ def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> No
         assert actual.item() == pytest.approx(expected.item(), rel=1e-6)
     assert set(replayed.graphs) == set(keys)
     assert torch.allclose(graphed.adapter.grads, plain.adapter.grads, rtol=1e-4, atol=1e-4)
-    tokens, rows, longest = key = key_of(packs[0].lengths, 64)
-    padded = filled(packs[0], key)
-    assert (len(padded.ids), len(padded.bounds), int(padded.bounds[-1])) == (tokens, rows + 1, tokens)
+    tokens, rows, longest = key = graph_key(packs[0].lengths, 64)
+    padded = pad_pack(packs[0], key)
+    assert (len(padded.ids), len(padded.cu_seqlens), int(padded.cu_seqlens[-1])) == (tokens, rows + 1, tokens)
     assert longest >= max(padded.lengths)
 
 
-@pytest.mark.parametrize("make", [Decoder, PaddedModel])
+@pytest.mark.parametrize("make", [PackedModel, PaddedModel])
 def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: dict[str, Path], make: Any) -> None:
     rows = random_rows()
     model, ours = peft_model(models["llama"]), make(peft_model(models["llama"]), torch.float32, smoothing=0.2)
@@ -197,7 +201,7 @@ def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: 
     loss = ours.loss(pack(rows))
     loss.backward()
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)
-    trained = ours.body if isinstance(ours, Decoder) else ours.model
+    trained = ours.body if isinstance(ours, PackedModel) else ours.model
     actual = {name: p.grad for name, p in trained.named_parameters() if "lora_" in name}
     assert len(actual) == len(expected)
     for name, grad in actual.items():

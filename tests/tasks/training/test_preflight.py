@@ -9,8 +9,8 @@ from transformers import AutoTokenizer
 from artifacts.check import Check, refuse_failed
 from artifacts.errors import StageError
 from tasks.config import ResolvedModel, TrainConfig, TrainSpec
-from tasks.models.chat_template import TurnEncoder
-from tasks.training.preflight import memory_check, training_checks
+from tasks.models.chat_template import EncodedRows, TurnEncoder
+from tasks.training.preflight import Preflight, memory_check
 from tests.support.data import read_csv
 from tests.support.paths import SAMPLE
 
@@ -32,9 +32,9 @@ class Rows:
     def findings(self, labels: list[list[int]] | None = None) -> dict[str, Check]:
         """The checks by name. Labels are those of loss on the completion unless given."""
         labels = labels or [[-100] * length + ids[length:] for ids, length in self.encoded]
-        findings = training_checks(
-            self.spec, self.encoder, self.rows, self.encoded, labels, self.expected, self.cut, self.lost
-        )
+        findings = Preflight(
+            self.spec, self.encoder, self.rows, EncodedRows(self.encoded, self.cut, self.lost), labels, self.expected
+        ).checks()
         return {check.name: check for check in findings}
 
 

@@ -1,4 +1,4 @@
-"""What a finished run tells: the JSON of the command line, the artifacts in the Prefect UI, the event for automations."""
+"""Results of a finished run: the JSON of `run --json`, the artifacts in the Prefect UI, the event for automations."""
 
 from collections.abc import Container, Sequence
 from typing import Any
@@ -10,9 +10,10 @@ from prefect.events import emit_event
 from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.manifest import Manifest
-from flows.dag import Outcome, Setup
+from flows.dag import Outcome, ResolvedRecipe
 from flows.labels import Overrides, labels_of, outputs_of, prompt_label, prompts_of
 from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
+from tasks.execution.listener import StageEntry
 from tasks.metrics.gate_decision import GateCheck, GateDecision
 from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, ROUGE_TYPES, System
 from tasks.metrics.scores import Scores, ScoringProtocol
@@ -22,19 +23,20 @@ from tasks.reporting.links import ids_in, link_ids
 from tasks.reporting.system_names import comparison_names, quoted
 
 
-def tell(
-    setup: Setup, stages: list[dict[str, Any]], outcome: Outcome, artifacts: dict[str, Manifest]
+def publish_run(
+    resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, artifacts: dict[str, Manifest]
 ) -> tuple[dict[str, Any], str]:
-    """Publish to the UI; returns what `run --json` prints, and the run in one line for the message of its state.
+    """Publish to the UI. Returns the JSON of `run --json`, and the result in one line for the message of the run's state.
 
-    artifacts: those of the stages, by id. They get a page wherever they were made, and so does what is named beside them.
+    `artifacts` are those of the stages, by id. They get a page wherever they were made, and so do the artifacts that the
+    pages name.
     """
-    store, name = Store.current(), setup.recipe.name
+    store, name = Store.current(), resolved.recipe.name
     scores, report = store.by_id(outcome.scores.id), store.by_id(outcome.report.id)
     page = f"{store.absolute(report.path)}/payload/report.html"
-    about = f"{name}: {compared(setup, scores, outcome)}"
-    known = publish_pages([*artifacts.values(), *_named(setup, stages, artifacts)])
-    text = (store.payload(report.path) / "report.md").read_text() + overrides_page(setup.overrides)
+    about = f"{name}: {compared(resolved, scores, outcome)}"
+    known = publish_pages([*artifacts.values(), *_named(resolved, entries, artifacts)])
+    text = (store.payload(report.path) / "report.md").read_text() + overrides_page(resolved.overrides)
     create_markdown_artifact(report_page(text, report.id, page, known), key="report", description=f"{about}: report")
     create_markdown_artifact(
         scores_page(score_table(store, scores), scores, known),
@@ -42,39 +44,39 @@ def tell(
         description=f"{about}: F1 x 100, headline protocol",
     )
     create_markdown_artifact(
-        stages_page(stages, known), key="stages", description=f"{about}: what ran, what was reused, and why"
+        stages_page(entries, known), key="stages", description=f"{about}: what ran, what was reused, and why"
     )
     publish_report_file(report.id, page, name)
-    ran = sum(e["status"] == "run" for e in stages)
-    get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(stages))
-    told = {
+    ran = sum(e.status == "run" for e in entries)
+    get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(entries))
+    summary = {
         "recipe": name,
         "store": str(store.root),
-        "stages": stages,
+        "stages": [entry.to_json() for entry in entries],
         "scores": scores.facts["headline"],
         "report": page,
     }
     if outcome.seeds:
         every = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
-        told["seeds"] = [m.facts["headline"][System.TUNED] for m in every]
+        summary["seeds"] = [m.facts["headline"][System.TUNED] for m in every]
     decided = ""
     if outcome.decision is not None:
-        told["decision"], decided = decision(setup, stages, outcome, known)
-    return told, headline(stages, decided, f"{compared(setup, scores, outcome)}: {result(store, scores)}")
+        summary["decision"], decided = decision(resolved, entries, outcome, known)
+    return summary, headline(entries, decided, f"{compared(resolved, scores, outcome)}: {result(store, scores)}")
 
 
-def _named(setup: Setup, stages: list[dict[str, Any]], artifacts: Container[str]) -> list[Manifest]:
+def _named(resolved: ResolvedRecipe, entries: list[StageEntry], artifacts: Container[str]) -> list[Manifest]:
     """Further artifacts that the pages of a run name: champions, and what its stages were compared with."""
-    champions = {champion.adapter for champion, _ in setup.champions.stack[-2:]}
-    named = champions.union(*(ids_in(entry["reason"]) for entry in stages))
+    champions = {champion.adapter for champion, _ in resolved.champions.stack[-2:]}
+    named = champions.union(*(ids_in(entry.reason) for entry in entries))
     return Store.current().manifests(ids=missing) if (missing := {i for i in named if i not in artifacts}) else []
 
 
-def compared(setup: Setup, scores: Manifest, outcome: Outcome) -> str:
+def compared(resolved: ResolvedRecipe, scores: Manifest, outcome: Outcome) -> str:
     """`train-1a2b3c4d with prompt brief, 40 dialogues, generate.limit=40`."""
-    overrides = setup.overrides.in_short()
+    overrides = resolved.overrides.in_short()
     who = outcome.adapter.id if outcome.adapter else "base model"
-    asked = f"{who} with prompt {quoted(prompt_label(setup.evaluation_prompt))}"
+    asked = f"{who} with prompt {quoted(prompt_label(resolved.evaluation_prompt))}"
     return ", ".join(
         filter(
             None, [asked, f"{ScoringProtocol.model_validate(scores.facts['protocol']).dialogues} dialogues", overrides]
@@ -103,17 +105,17 @@ def overrides_page(overrides: Overrides) -> str:
     return "\n".join(["", "## Overrides of the recipe", "", *lines, ""]) if lines else ""
 
 
-def headline(stages: list[dict[str, Any]], decided: str, found: str) -> str:
+def headline(entries: list[StageEntry], decided: str, outcome: str) -> str:
     """A finished run in one line: the decision of the gate, the result, and what had to be made for it."""
-    ran = [" ".join(filter(None, [e["stage"], e["of"]])) for e in stages if e["status"] == "run"]
+    ran = [e.label for e in entries if e.status == "run"]
     if not ran:
-        return "; ".join(filter(None, [f"nothing changed: all {len(stages)} stages reused", decided, found]))
-    reused = f"reused {len(stages) - len(ran)} of {len(stages)} stages, ran {', '.join(ran)}"
-    return "; ".join(filter(None, [decided, found, reused]))
+        return "; ".join(filter(None, [f"nothing changed: all {len(entries)} stages reused", decided, outcome]))
+    reused = f"reused {len(entries) - len(ran)} of {len(entries)} stages, ran {', '.join(ran)}"
+    return "; ".join(filter(None, [decided, outcome, reused]))
 
 
 def decision(
-    setup: Setup, stages: list[dict[str, Any]], outcome: Outcome, known: Container[str]
+    resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, known: Container[str]
 ) -> tuple[dict[str, Any], str]:
     """The gate's decision as the pointer stands now, and in words; an event where it was made by this run or moved the pointer."""
     assert outcome.decision is not None
@@ -121,8 +123,8 @@ def decision(
     store, adapter = Store.current(), outcome.adapter.id
     manifest = store.by_id(outcome.decision.id)
     decision = GateDecision.load(store.payload(manifest.path))
-    before, after = setup.champions, Champions(Store.current(), setup.model.revision)
-    candidate = setup.candidate(adapter)
+    before, after = resolved.champions, Champions(Store.current(), resolved.model.revision)
+    candidate = resolved.candidate(adapter)
     moved = len(after.changes) > len(before.changes) and after.current == candidate
     # a champion that no longer passes, such as under a stricter gate, is told as rejected and stays in force
     state = "rejected" if not manifest.facts["passed"] else "promoted" if after.current == candidate else "passed"
@@ -132,13 +134,13 @@ def decision(
         key="decision",
         description=said,
     )
-    new = any(e["artifact"] == manifest.id and e["status"] == "run" for e in stages)
+    new = any(e.artifact == manifest.id and e.status == "run" for e in entries)
     if moved or (new and state == "rejected"):
         emit_event(
             event=f"dialogsum.model.{state}",
             resource={"prefect.resource.id": f"dialogsum.adapter.{adapter}", "prefect.resource.name": adapter},
             payload={
-                "recipe": setup.recipe.name, "base_model": setup.model.origin, "reasons": manifest.facts["reasons"],
+                "recipe": resolved.recipe.name, "base_model": resolved.model.origin, "reasons": manifest.facts["reasons"],
                 "scores": outcome.scores.id, "replaced": before.current.adapter if before.current else None,
             },
         )  # fmt: skip

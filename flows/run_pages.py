@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from artifacts.manifest import Manifest
 from artifacts.text import one_line
+from tasks.execution.listener import StageEntry
 from tasks.reporting.escaping import escape_markdown
 from tasks.reporting.links import escape_and_link, link_ids, report_url
 
@@ -37,9 +38,11 @@ def scores_page(rows: Sequence[Mapping[str, Any]], scores: Manifest, known: Cont
     return f"{_table(rows, known)}\n\n{link_ids(f'`{scores.id}`, made from {made_from}', known)}\n"
 
 
-def stages_page(stages: Sequence[Mapping[str, Any]], known: Container[str]) -> str:
+def stages_page(entries: Sequence[StageEntry], known: Container[str]) -> str:
     """What ran, what was reused, and why."""
-    return _table([{name: entry[name] for name in COLUMNS} for entry in stages], known) + "\n"
+    return (
+        _table([{name: row[name] for name in COLUMNS} for row in (entry.to_json() for entry in entries)], known) + "\n"
+    )
 
 
 def _by_hand(file: str) -> str:

@@ -26,11 +26,12 @@ from artifacts.retention import lineage
 from artifacts.text import one_line
 from tasks.execution.executor import execute
 from tasks.execution.job import Job
+from tasks.execution.listener import Listener
 from tasks.gpu_lease import hold_gpu
 from tasks.registry import STAGES
 from tasks.reporting.artifact_page import heading, page
 from tasks.server_outage import is_outage, retry
-from tasks.workers.events import Listener, NullListener
+from tasks.workers.events import NullListener
 
 EVERY = 2.0
 """Seconds between updates of a progress artifact."""

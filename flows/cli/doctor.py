@@ -43,13 +43,13 @@ class ReachedTrainer(Exception):  # noqa: N818  # not an error: it ends the walk
 
 def check_machine(recipe: Recipe, as_json: bool) -> None:
     """Print every check. StageError if one failed; RequestError if the recipe's data or model cannot be used."""
-    console, store, setup = Terminal().console, _store(), dag.set_up(recipe)
+    console, store, resolved = Terminal().console, _store(), dag.resolve_recipe(recipe)
     console.print("checking the GPU, which imports torch …")
     checks = [_versions(), _gpu(), store, *_gpu_slots()]
-    checks.append(Check("data", "ok", f"{setup.data.origin} at {setup.data.revision[:12]}"))
-    checks.append(Check("model", "ok", f"{setup.model.origin} at {setup.model.revision[:12]}, readable"))
+    checks.append(Check("data", "ok", f"{resolved.data.origin} at {resolved.data.revision[:12]}"))
+    checks.append(Check("model", "ok", f"{resolved.model.origin} at {resolved.model.revision[:12]}, readable"))
     console.print("preparing the training rows with the model's tokenizer …")
-    checks += _training_rows(setup)
+    checks += _training_rows(resolved)
     if as_json:
         print(json.dumps({"recipe": recipe.name, "checks": [check.as_dict() for check in checks]}, ensure_ascii=False))
     else:
@@ -66,7 +66,7 @@ def _versions() -> Check:
         try:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            return Check("versions", "failed", f"{name} is not installed: run `make setup`")
+            return Check("versions", "failed", f"{name} is not installed: run `make resolved`")
     return Check("versions", "ok", f"Python {platform.python_version()}, " + ", ".join(versions))
 
 
@@ -105,14 +105,14 @@ def _gpu_slots() -> list[Check]:
     ]
 
 
-def _training_rows(setup: dag.Setup) -> list[Check]:
+def _training_rows(resolved: dag.ResolvedRecipe) -> list[Check]:
     """Make the data and the prompts, and let the trainer check them."""
     checks: list[Check] = []
 
     def step(stage: Stage, variant: str | None, spec: Record, **inputs: Input) -> Input:
         refs: dict[str, Ref] = {role: ref for role, ref in inputs.items() if isinstance(ref, Ref)}
         if isinstance(spec, TrainSpec):
-            checks.extend(_preflight(setup, spec, refs["rows"]))
+            checks.extend(_preflight(resolved, spec, refs["rows"]))
             raise ReachedTrainer
         decision = decide(Store.current(), stage, variant, spec, refs)
         job = Job(
@@ -126,17 +126,17 @@ def _training_rows(setup: dag.Setup) -> list[Check]:
         return Ref.of_manifest(execute(Store.current(), stage, job, NullListener())[0])
 
     try:
-        dag.retrain(setup, step)
+        dag.retrain(resolved, step)
     except ReachedTrainer:
         return checks
     raise RequestError("the DAG has no training stage")
 
 
-def _preflight(setup: dag.Setup, spec: TrainSpec, rows: Ref) -> list[Check]:
+def _preflight(resolved: dag.ResolvedRecipe, spec: TrainSpec, rows: Ref) -> list[Check]:
     """The checks that the training worker makes before it trains."""
     store = Store.current()
     with TemporaryDirectory() as name:
         folder = Path(name)
-        context = Context(out=folder, work=folder, runtime=setup.recipe.runtime, events=NullListener())
+        context = Context(out=folder, work=folder, runtime=resolved.recipe.runtime, events=NullListener())
         artifact = Artifact(store.payload(rows.path), store.verified(rows.path))
         return run_trainer(spec, context, artifact, check_only=True).checks

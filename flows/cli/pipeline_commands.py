@@ -63,15 +63,19 @@ def plan(
     from flows.cli.terminal import Terminal
     from flows.planner import Planner
 
-    setup, planner = dag.set_up(loaded), Planner(stages)
+    resolved, planner = dag.resolve_recipe(loaded), Planner(stages)
     if adapter is None:
-        dag.retrain(setup, planner.step)
+        dag.retrain(resolved, planner.step)
     else:
-        dag.evaluate(setup, planner.step, find_adapter(adapter, setup.model))
+        dag.evaluate(resolved, planner.step, find_adapter(adapter, resolved.model))
     if as_json:
-        print(json.dumps({"recipe": loaded.name, "stages": planner.stages}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"recipe": loaded.name, "stages": [entry.to_json() for entry in planner.entries]}, ensure_ascii=False
+            )
+        )
     else:
-        Terminal().stages(planner.stages)
+        Terminal().stages(planner.entries)
 
 
 @commands.command()

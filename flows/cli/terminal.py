@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from artifacts.text import one_line
+from tasks.execution.listener import StageEntry
 from tasks.metrics.gate_decision import GateCheck
 from tasks.metrics.score_table import MODELS, System
 
@@ -63,16 +64,13 @@ class Terminal:
         if status == "run":
             self.console.print(f"[bold]{escape(label)}[/bold]  {escape(one_line(reason))}")
 
-    def finished(self, entry: dict[str, Any]) -> None:
+    def finished(self, entry: StageEntry) -> None:
         self.close()
-        if entry["status"] == "run":
-            self.console.print(
-                f"  [green]done[/green] {entry['artifact']}, {entry['rows']} rows, {entry['seconds']:.1f} s"
-            )
+        if entry.status == "run":
+            self.console.print(f"  [green]done[/green] {entry.artifact}, {entry.rows} rows, {entry.seconds:.1f} s")
         else:
             self.console.print(
-                f"[bold]{escape(_label(entry))}[/bold]  [cyan]reused[/cyan] {entry['artifact']}, "
-                f"{escape(entry['reason'])}"
+                f"[bold]{escape(entry.label)}[/bold]  [cyan]reused[/cyan] {entry.artifact}, {escape(entry.reason)}"
             )
 
     def progress(self, done: int, total: int, note: str = "") -> None:
@@ -106,16 +104,16 @@ class Terminal:
             self.bar.stop()
             self.bar = None
 
-    def stages(self, stages: list[dict[str, Any]]) -> None:
+    def stages(self, entries: list[StageEntry]) -> None:
         """Print which stages run or are reused, and why."""
         table = new_table("stage", "", "artifact", "why", wrap=("why",))
-        for entry in stages:
-            colour = "green" if entry["status"] == "run" else "cyan"
+        for entry in entries:
+            colour = "green" if entry.status == "run" else "cyan"
             table.add_row(
-                _label(entry),
-                f"[{colour}]{entry['status']}[/{colour}]",
-                entry["artifact"] or "-",
-                escape(one_line(entry["reason"])),
+                entry.label,
+                f"[{colour}]{entry.status}[/{colour}]",
+                entry.artifact or "-",
+                escape(one_line(entry.reason)),
             )
         self.output.print(table)
 
@@ -156,7 +154,3 @@ class Terminal:
         for check in map(GateCheck.model_validate, decision["checks"]):
             mark = "[green]yes[/green]" if check.passed else "[red]no [/red]"
             self.output.print(f"  {mark if check.applied else ' - '}  {escape(check.reason)}", soft_wrap=True)
-
-
-def _label(entry: dict[str, Any]) -> str:
-    return " ".join(filter(None, [entry["stage"], entry["of"]]))

@@ -21,21 +21,11 @@ class Events(Protocol):
         """One line for people."""
 
 
-class Listener(Events, Protocol):
-    """Receives the start and the end of each stage as well."""
-
-    def stage(self, label: str, status: str, reason: str) -> None:
-        """A stage is about to run, or is reused."""
-
-    def finished(self, entry: dict[str, Any]) -> None:
-        """A stage has ended; `entry` is its row in the JSON of `run`."""
-
-
 class NullListener:
     """Ignores every event."""
 
     def stage(self, label: str, status: str, reason: str) -> None: ...
-    def finished(self, entry: dict[str, Any]) -> None: ...
+    def finished(self, entry: object) -> None: ...
 
     def progress(self, completed: int, total: int, note: str = "") -> None: ...
     def log(self, line: str) -> None: ...

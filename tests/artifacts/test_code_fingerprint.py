@@ -100,6 +100,7 @@ def test_rewording_a_check_or_an_error_changes_no_stage(source: Path, file: str,
 
 APART = {
     "tasks.prefect_task": "Prefect's",
+    "tasks.execution.listener": "the flow's",
     "tasks.gpu_lease": "Prefect's",
     "tasks.concurrency_lease": "Prefect's",
     "tasks.server_outage": "Prefect's",

@@ -238,11 +238,11 @@ def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
     run: Any, events: Any, monkeypatch: pytest.MonkeyPatch, intruder: int, state: str
 ) -> None:
     """Another run promotes between decision and move: the candidate then has to beat that one, whichever is better."""
-    from flows import pipeline
+    from flows import runner
 
     other = run("retrain", intruder, "gate.automatic=false")
     assert (other["decision"]["state"], log(other).changes, events()) == ("passed", [], [])
-    scores, run_stage = stage_entry(other, "score")["artifact"], pipeline.run_stage  # type: ignore[attr-defined]
+    scores, run_stage = stage_entry(other, "score")["artifact"], runner.run_stage  # type: ignore[attr-defined]
 
     def meanwhile(job: Any) -> Any:
         made = run_stage(job)
@@ -253,7 +253,7 @@ def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
             assert log(other).promote(Champion(adapter=adapter_id(other), **asked), scores, "another run")
         return made
 
-    monkeypatch.setattr(pipeline, "run_stage", meanwhile)
+    monkeypatch.setattr(runner, "run_stage", meanwhile)
     found = run("retrain", 2)
     assert found["decision"]["state"] == state
     assert found["scores"]["champion"] == other["scores"]["tuned"]

@@ -78,6 +78,8 @@ COVERED = {
     "flows/inference/model_selection.py": (SUMMARIZE, "the champion with its own prompt and decoding"),
     "flows/inference/peft_adapters.py": (SUMMARIZE, "an adapter that peft wrote"),
     "flows/inference/summarize_flow.py": (SUMMARIZE, "the artifact of its flow"),
+    "flows/runner.py": ("flows/test_pipeline.py", "runs promote once, reuse and compare again"),
+    "tasks/execution/listener.py": ("system/test_caching.py", "the entries of a run and of a plan are compared"),
     "flows/planner.py": ("system/test_caching.py", "every change of the table is planned"),
     "flows/publishing.py": (PIPELINE, "artifacts, events and the JSON of a run"),
     "flows/run_names.py": ("flows/test_labels.py", "names of runs"),

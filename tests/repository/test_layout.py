@@ -42,6 +42,7 @@ MAY_IMPORT_PREFECT = {
     "flows/station/slot_recovery.py",
     "flows/station/schedules.py",
     "flows/pipeline.py",
+    "flows/runner.py",
     "flows/publishing.py",
     "flows/stage_flows.py",
     "flows/gpu_pool.py",

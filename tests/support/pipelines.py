@@ -152,8 +152,8 @@ def planned_stages(overrides: list[str]) -> dict[str, dict[str, Any]]:
     from flows.recipe import load_recipe
 
     planner = Planner()
-    dag.retrain(dag.set_up(load_recipe("smollm2-135m", overrides)), planner.step)
-    return {" ".join(filter(None, [e["stage"], e["of"]])): e for e in planner.stages}
+    dag.retrain(dag.resolve_recipe(load_recipe("smollm2-135m", overrides)), planner.step)
+    return {entry.label: entry.to_json() for entry in planner.entries}
 
 
 class DagWalker:
@@ -184,7 +184,7 @@ class DagWalker:
         from flows import dag
         from flows.recipe import load_recipe
 
-        dag.retrain(dag.set_up(load_recipe("smollm2-135m", overrides)), self.step)
+        dag.retrain(dag.resolve_recipe(load_recipe("smollm2-135m", overrides)), self.step)
 
 
 def set_options(overrides: list[str]) -> list[str]:

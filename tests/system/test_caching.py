@@ -80,8 +80,8 @@ def plan(settings: list[str], refresh: list[str] | None = None) -> dict[str, Any
     from flows.recipe import load_recipe
 
     planner = Planner(frozenset(refresh or []))
-    dag.retrain(dag.set_up(load_recipe("smollm2-135m", settings)), planner.step)
-    return {"stages": planner.stages}
+    dag.retrain(dag.resolve_recipe(load_recipe("smollm2-135m", settings)), planner.step)
+    return {"stages": [entry.to_json() for entry in planner.entries]}
 
 
 def name(entry: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from artifacts.refs import Ref
 from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL, FORMATTED_TRAIN, read_table
 from flows import dag
 from flows.benchmarks.child_process import child_main
-from flows.dag import Setup
+from flows.dag import ResolvedRecipe
 from flows.recipe import load_recipe
 from tasks.config import DownloadSpec, FormatSpec, GenerateSpec, TrainSpec
 from tasks.download import DOWNLOAD
@@ -54,12 +54,12 @@ class ProgressTimes(NullListener):
 def measure(config: dict[str, Any]) -> dict[str, Any]:
     """Do what `do` names: prepare, train, generate or decode."""
     Store.current().check_writable()
-    setup = dag.set_up(load_recipe(config["recipe"], config["overrides"]))
-    return {"prepare": prepare, "train": train, "generate": generate, "decode": decode}[config["do"]](setup, config)
+    resolved = dag.resolve_recipe(load_recipe(config["recipe"], config["overrides"]))
+    return {"prepare": prepare, "train": train, "generate": generate, "decode": decode}[config["do"]](resolved, config)
 
 
 def run_stage(
-    setup: Setup,
+    resolved: ResolvedRecipe,
     stage: Stage,
     spec: Record,
     listener: ProgressTimes | None = None,
@@ -75,27 +75,27 @@ def run_stage(
         inputs=refs,
         run="bench",
         identity=identity(stage, spec, refs),
-        runtime=setup.recipe.runtime,
+        runtime=resolved.recipe.runtime,
         refresh=refresh,
     )
     return execute(Store.current(), stage, job, listener or NullListener())[0]
 
 
-def _downloaded(setup: Setup) -> Manifest:
-    return run_stage(setup, DOWNLOAD, DownloadSpec(data=setup.data))
+def _downloaded(resolved: ResolvedRecipe) -> Manifest:
+    return run_stage(resolved, DOWNLOAD, DownloadSpec(data=resolved.data))
 
 
-def _formatted(setup: Setup, rows: str) -> Manifest:
-    dataset = _downloaded(setup)
-    overlap = setup.recipe.data.allow_overlap
-    spec = FormatSpec(rows=rows, template=setup.prompt, allow_overlap=overlap)  # type: ignore[arg-type]
-    return run_stage(setup, FORMAT, spec, dataset=dataset)
+def _formatted(resolved: ResolvedRecipe, rows: str) -> Manifest:
+    dataset = _downloaded(resolved)
+    overlap = resolved.recipe.data.allow_overlap
+    spec = FormatSpec(rows=rows, template=resolved.prompt, allow_overlap=overlap)  # type: ignore[arg-type]
+    return run_stage(resolved, FORMAT, spec, dataset=dataset)
 
 
-def prepare(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+def prepare(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     """Write the rows that every system gets: token ids and texts to train on, prompts and references to test with."""
-    encoder, settings = TurnEncoder(load_tokenizer(setup.model), setup.recipe.model.turns), setup.recipe.train
-    folder = Store.current().payload(_formatted(setup, "train").path)
+    encoder, settings = TurnEncoder(load_tokenizer(resolved.model), resolved.recipe.model.turns), resolved.recipe.train
+    folder = Store.current().payload(_formatted(resolved, "train").path)
     rows = read_table(folder / "train.parquet", FORMATTED_TRAIN)[: settings.limit]
     prompts, completions = [row["prompt"] for row in rows], [row["completion"] for row in rows]
     encoded, _, _ = encoder.rows(prompts, completions, settings.max_length)
@@ -109,10 +109,10 @@ def prepare(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
         }
         for (ids, length), prompt, completion in zip(encoded, prompts, completions, strict=True)
     ]
-    folder = Store.current().payload(_formatted(setup, "eval").path)
-    test_rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: setup.recipe.generate.limit]
-    test, _ = encoder.prompts([row["prompt"] for row in test_rows], setup.recipe.generate.max_prompt_tokens)
-    dataset = read_table(Store.current().payload(_downloaded(setup).path) / "test.parquet", DATASET)
+    folder = Store.current().payload(_formatted(resolved, "eval").path)
+    test_rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: resolved.recipe.generate.limit]
+    test, _ = encoder.prompts([row["prompt"] for row in test_rows], resolved.recipe.generate.max_prompt_tokens)
+    dataset = read_table(Store.current().payload(_downloaded(resolved).path) / "test.parquet", DATASET)
     summaries = {row["id"]: row["references"] for row in dataset}
     references = [summaries[row["id"]] for row in test_rows]
     Path(config["rows"]).write_text(
@@ -121,7 +121,7 @@ def prepare(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     lengths = [len(row["ids"]) for row in train]
     tokens = sum(lengths)
     return {
-        "model": str(model_folder(setup.model)),
+        "model": str(model_folder(resolved.model)),
         "tokens": tokens / len(lengths),
         "labelled": sum(len(row["ids"]) - row["prompt_tokens"] for row in train) / tokens,
         "context": sum(length * length for length in lengths) / tokens,
@@ -131,26 +131,28 @@ def prepare(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def train(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+def train(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     """Run the train stage."""
-    model, times = setup.recipe.model, ProgressTimes()
-    spec = TrainSpec(model=setup.model, turns=model.turns, quantization=model.quantization, train=setup.recipe.train)
-    manifest = run_stage(setup, TRAIN, spec, times, refresh=True, rows=_formatted(setup, "train"))
+    model, times = resolved.recipe.model, ProgressTimes()
+    spec = TrainSpec(
+        model=resolved.model, turns=model.turns, quantization=model.quantization, train=resolved.recipe.train
+    )
+    manifest = run_stage(resolved, TRAIN, spec, times, refresh=True, rows=_formatted(resolved, "train"))
     seconds, steps = times.after_warm_up(config["warm"])
     curve = read_table(Store.current().payload(manifest.path) / "curve.parquet", CURVE)
     return {
         "seconds": seconds,
-        "samples": steps * setup.recipe.train.batch_size,
+        "samples": steps * resolved.recipe.train.batch_size,
         "measured": manifest.provenance.measured,
         "stage_seconds": manifest.provenance.seconds,
         "losses": [row["train_loss"] for row in curve if row["train_loss"] is not None],
     }
 
 
-def generate(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+def generate(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     """Run the generate stage with the base model."""
-    spec = GenerateSpec(model=setup.model, turns=setup.recipe.model.turns, generate=setup.recipe.generate)
-    manifest = run_stage(setup, GENERATE, spec, refresh=config["refresh"], rows=_formatted(setup, "eval"))
+    spec = GenerateSpec(model=resolved.model, turns=resolved.recipe.model.turns, generate=resolved.recipe.generate)
+    manifest = run_stage(resolved, GENERATE, spec, refresh=config["refresh"], rows=_formatted(resolved, "eval"))
     measured = manifest.provenance.measured
     return {
         "seconds": measured["generating_seconds"],
@@ -163,7 +165,7 @@ def generate(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
+def decode(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     """Run the generation worker's engine over the test prompts twice: in the second pass, all graphs are captured."""
     import torch
 
@@ -172,15 +174,20 @@ def decode(setup: Setup, config: dict[str, Any]) -> dict[str, Any]:
     from tasks.models.adapter_merging import load_merged_model
     from tasks.models.loading import device_description, pick_device
 
-    settings, device = setup.recipe.generate, pick_device(setup.recipe.runtime.device)
-    tokenizer = load_tokenizer(setup.model)
-    encoder = TurnEncoder(tokenizer, setup.recipe.model.turns)
-    folder = Store.current().payload(_formatted(setup, "eval").path)
+    settings, device = resolved.recipe.generate, pick_device(resolved.recipe.runtime.device)
+    tokenizer = load_tokenizer(resolved.model)
+    encoder = TurnEncoder(tokenizer, resolved.recipe.model.turns)
+    folder = Store.current().payload(_formatted(resolved, "eval").path)
     rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: settings.limit]
     prompts, _ = encoder.prompts([row["prompt"] for row in rows], settings.max_prompt_tokens)
     numbered = list(zip([row["id"] for row in rows], prompts, strict=True))
+<<<<<<< HEAD
     batches = make_batches(numbered, batch_size(setup.recipe.runtime, device.type))
     engine = Engine(load_merged_model(setup.model, None, device), tokenizer, encoder.stop_id, settings)
+=======
+    batches = deal(numbered, batch_size(resolved.recipe.runtime, device.type))
+    engine = Engine(load_merged_model(resolved.model, None, device), tokenizer, encoder.stop_id, settings)
+>>>>>>> b69dfd0 (PipelineRun executes the DAG; entries of stages are records)
     passes = []
     for _ in range(2):
         engine.stats.tokens, started = 0, time.perf_counter()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.benchmarks.child_process import child_main
+from tasks.execution.listener import StageEntry
 
 
 class StageTimes:
@@ -17,8 +18,8 @@ class StageTimes:
     def stage(self, label: str, status: str, reason: str) -> None:
         self.stages.append({"label": label, "started": time.time(), "last_event": time.time()})
 
-    def finished(self, entry: dict[str, Any]) -> None:
-        self.stages[-1] |= {"ended": time.time(), "stage": entry["stage"], "artifact": entry["artifact"]}
+    def finished(self, entry: StageEntry) -> None:
+        self.stages[-1] |= {"ended": time.time(), "stage": entry.stage, "artifact": entry.artifact}
 
     def progress(self, done: int, total: int, note: str = "") -> None:
         self.stages[-1]["last_event"] = time.time()

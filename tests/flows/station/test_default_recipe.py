@@ -143,13 +143,13 @@ class TrainedError(Exception):
 
 def trained(store: Store, tmp_path: Path, recipe: str, overrides: list[str]) -> Champion:
     """The champion that a run of this recipe would make: its jobs as a run keeps them, with payloads of nothing."""
-    setup = dag.set_up(load_recipe(recipe, overrides))
+    resolved = dag.resolve_recipe(load_recipe(recipe, overrides))
 
     def step(stage: Any, of: str | None, spec: Any, **inputs: Any) -> Any:
         decision = decide(Store.current(), stage, of, spec, inputs)
         job = Job(
             stage=stage.name, variant=of, spec=spec, inputs=inputs, identity=decision.identity, run="test",
-            recipe=f"{recipe} {setup.recipe.revision}",
+            recipe=f"{recipe} {resolved.recipe.revision}",
         )  # fmt: skip
         save_job(Store.current(), job)
         out = tmp_path / f"{stage.name}{of}"
@@ -158,7 +158,7 @@ def trained(store: Store, tmp_path: Path, recipe: str, overrides: list[str]) -> 
         manifest = store.publish(
             out, stage=stage.name, variant=of, name="made", key=job.key, rows=1, identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in inputs.items()},
-            facts={"template": setup.prompt},
+            facts={"template": resolved.prompt},
             provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": job.recipe}),
         )  # fmt: skip
         if stage.name == "train":
@@ -166,8 +166,8 @@ def trained(store: Store, tmp_path: Path, recipe: str, overrides: list[str]) -> 
         return Ref.of_manifest(manifest)
 
     with pytest.raises(TrainedError) as done:
-        dag.retrain(setup, step)
-    return setup.candidate(str(done.value))
+        dag.retrain(resolved, step)
+    return resolved.candidate(str(done.value))
 
 
 def test_settings_of_a_champion_become_the_overrides_that_it_was_trained_with(

@@ -1,0 +1,143 @@
+"""Executes the DAG: each step is a cached Prefect task, in this process or as a child run on the GPU pool."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from prefect import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from artifacts.artifact_path import artifact_id
+from artifacts.artifact_store import Store
+from artifacts.errors import StageError
+from artifacts.manifest import Manifest
+from artifacts.record import Record
+from artifacts.refs import Ref
+from artifacts.retention import RunNotes
+from flows import dag, publishing
+from flows.dag import Outcome, ResolvedRecipe
+from flows.gpu_pool import send
+from flows.labels import prompt_label
+from tasks.execution.decision import Decision, decide
+from tasks.execution.job import Job, save_job
+from tasks.execution.listener import StageEntry
+from tasks.execution.stage import Stage
+from tasks.gpu_lease import is_deployment_run
+from tasks.prefect_task import current_listener, run_stage
+from tasks.registry import STAGES
+from tasks.workers.standby import StandbyWorker
+
+MAX_COMPARISONS = 5
+"""How often a run evaluates the gate again because another run changed the champion meanwhile."""
+
+
+class PipelineRun:
+    """One run of the DAG: executes its steps, and collects their entries and artifacts for publishing."""
+
+    def __init__(self, resolved: ResolvedRecipe, refresh: list[str]) -> None:
+        self.resolved, self.refresh = resolved, refresh
+        self.id = str(flow_run.id or uuid4())
+        self.entries: list[StageEntry] = []
+        self.artifacts: dict[str, Manifest] = {}
+        self.notes = RunNotes(Store.current(), self.id)
+        self.offload_gpu = is_deployment_run()
+        """Whether the GPU pool runs the stages that need a GPU, instead of this process."""
+        self.standby = StandbyWorker([stage.worker for stage in STAGES.values() if stage.worker])
+        Store.current().check_writable()
+
+    def step(self, stage: Stage, variant: str | None, spec: Record, **inputs: Ref | Manifest) -> Ref:
+        """Run one stage, or reuse its artifact from the store."""
+        started = time.perf_counter()
+        refs = {role: item if isinstance(item, Ref) else Ref.of_manifest(item) for role, item in inputs.items()}
+        decision = decide(Store.current(), stage, variant, spec, refs, stage.name in self.refresh)
+        self.notes.add(artifact_id(decision.path), *(ref.id for ref in refs.values()))
+        self._announce(decision)
+        ref, executed_here = self._dispatch(stage, self._job(stage, spec, refs, decision), decision)
+        self._record(decision, ref, executed_here, time.perf_counter() - started)
+        return ref
+
+    def execute(self, walk: Callable[[ResolvedRecipe, Any], Outcome], may_promote: bool) -> Any:
+        """Walk the DAG and act on the gate's decision; walk again if another run changed the champion meanwhile.
+
+        Returns the state of the finished run: its message is the result in one line, its data the JSON of `run --json`.
+        """
+        for _ in range(MAX_COMPARISONS):
+            self.entries.clear()
+            with self.standby:
+                outcome = walk(self.resolved, self.step)
+            if not may_promote or self._promote_if_passed(outcome):
+                summary, message = publishing.publish_run(self.resolved, self.entries, outcome, self.artifacts)
+                self.notes.finish()
+                return Completed(message=message, data=summary)
+            get_run_logger().warning("another run changed the champion: comparing again")
+            self.resolved = dag.resolve_recipe(self.resolved.recipe, self.resolved.overrides)
+        raise StageError(f"the champion changed {MAX_COMPARISONS} times while this run compared with it: run again")
+
+    def _announce(self, decision: Decision) -> None:
+        label = " ".join(filter(None, [decision.stage, decision.variant]))
+        get_run_logger().info("%s: %s, %s", label, decision.status, decision.reason)
+        current_listener.get().stage(label, decision.status, decision.reason)
+
+    def _job(self, stage: Stage, spec: Record, refs: dict[str, Ref], decision: Decision) -> Job:
+        recipe = self.resolved.recipe
+        return Job(
+            stage=stage.name,
+            variant=decision.variant,
+            spec=spec,
+            inputs=refs,
+            identity=decision.identity,
+            run=self.id,
+            recipe=f"{recipe.name} {recipe.revision}",
+            origin=self._origin(stage),
+            refresh=decision.status == "run" and stage.name in self.refresh,
+            runtime=recipe.runtime,
+        )
+
+    def _dispatch(self, stage: Stage, job: Job, decision: Decision) -> tuple[Ref, bool]:
+        """Returns the receipt, and whether the stage ran in this process if it had to run."""
+        if decision.status == "reused":
+            return run_stage(job), False
+        save_job(Store.current(), job)
+        if stage.pool == "gpu" and self.offload_gpu:
+            send(job, decision.path)
+            return run_stage(job.model_copy(update={"refresh": False})), False
+        if job.runtime.device != "cpu" and not self.offload_gpu:
+            self.standby.request(worker_follows(stage, job.variant))
+        return run_stage(job), True
+
+    def _record(self, decision: Decision, ref: Ref, executed_here: bool, seconds: float) -> None:
+        store = Store.current()
+        manifest = store.verified(ref.path)
+        entry = StageEntry.of_decision(decision, manifest, store.absolute(manifest.path))
+        if executed_here and manifest.provenance.run != self.id:
+            entry = entry.model_copy(update={"status": "reused", "reason": "another run made it meanwhile"})
+        entry = entry.model_copy(update={"seconds": round(seconds, 3)})
+        self.entries.append(entry)
+        self.artifacts[manifest.id] = manifest
+        current_listener.get().finished(entry)
+
+    def _origin(self, stage: Stage) -> dict[str, str]:
+        """Notes for people in the manifest of an artifact, beside its recipe."""
+        overrides, prompt = ", ".join(self.resolved.overrides.effective), prompt_label(self.resolved.evaluation_prompt)
+        notes = {"overrides": overrides, "prompt": prompt if stage.name == "score" else ""}
+        return {name: text for name, text in notes.items() if text}
+
+    def _promote_if_passed(self, outcome: Outcome) -> bool:
+        """Move the champion pointer if the gate has passed; False if another run moved it first."""
+        if outcome.decision is None or outcome.adapter is None:
+            return True
+        if not Store.current().by_id(outcome.decision.id).facts["passed"]:
+            return True
+        candidate = self.resolved.candidate(outcome.adapter.id)
+        if candidate == self.resolved.champions.current:
+            return True
+        return self.resolved.champions.promote(candidate, outcome.scores.id, self.id)
+
+
+def worker_follows(stage: Stage, variant: str | None) -> bool:
+    """Whether a stage with a worker process comes after this one; the same stage for another variant counts."""
+    names = list(STAGES)
+    later = names[names.index(stage.name) + 1 :]
+    return any(STAGES[name].worker for name in later) or (stage.worker is not None and variant == "base")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """A hidden sibling of `final` to write to. It is flushed and renamed to `final` if the block succeeds, else deleted."""
+    """A hidden file beside `final` to write to: renamed to `final` if the block succeeds, else deleted."""
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(final)
     try:

@@ -1,4 +1,4 @@
-"""What makes two pieces of work the same: canonical JSON, its sha256, and what differs."""
+"""Cache keys: canonical JSON of an identity, its sha256, and the differences of two identities."""
 
 import hashlib
 import json
@@ -9,26 +9,26 @@ from pydantic import BaseModel
 
 Identity = dict[str, Any]
 UNKNOWN = "to be made"
-"""In a plan, the digest of what is not there yet begins so."""
+"""In a plan, the digest of an artifact that does not exist yet starts with this."""
 
 
 class NotIdentity:
-    """Marks a config field that cannot change the result; `why` is the sentence that says so."""
+    """Marks a config field that cannot change the result; `why` is the reason."""
 
     def __init__(self, why: str) -> None:
         self.why = why
 
 
 def identity_of(config: BaseModel) -> Identity:
-    """The fields of a config that make its identity, nested models included, as plain JSON values."""
-    found: Identity = {}
+    """The fields of a config that can change the result, nested models included, as plain JSON values."""
+    identity: Identity = {}
     plain = config.model_dump(mode="json")
     for name, field in type(config).model_fields.items():
         if any(isinstance(mark, NotIdentity) for mark in field.metadata):
             continue
         value = getattr(config, name)
-        found[name] = identity_of(value) if isinstance(value, BaseModel) else json.loads(canonical(plain[name]))
-    return found
+        identity[name] = identity_of(value) if isinstance(value, BaseModel) else json.loads(canonical(plain[name]))
+    return identity
 
 
 def canonical(value: object) -> str:
@@ -51,9 +51,9 @@ def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def difference(old: Identity, new: Identity) -> dict[str, tuple[Any, Any]]:
     """The leaves that differ: dotted name -> (old, new); None stands for absent."""
-    before, after = dict(_flat(old)), dict(_flat(new))
+    old_leaves, new_leaves = dict(_flat(old)), dict(_flat(new))
     return {
-        name: (before.get(name), after.get(name))
-        for name in sorted(before | after)
-        if before.get(name) != after.get(name)
+        name: (old_leaves.get(name), new_leaves.get(name))
+        for name in sorted(old_leaves | new_leaves)
+        if old_leaves.get(name) != new_leaves.get(name)
     }

@@ -61,7 +61,7 @@ class Champions:
         self.folder = ("champions", base[:12])
         self.changes = [self._read(name, text) for name, text in store.side_files.read_all(*self.folder).items()]
         self.stack: list[tuple[Champion, str | None]] = []
-        """The champions that a rollback would restore, oldest first, the current one last, each with its score artifact."""
+        """Champions that were not rolled back, oldest first, the current one last, each with its score artifact."""
         self.withdrawn: dict[str, str] = {}
         """Adapter -> when it was rolled back: the gate does not promote it again by itself."""
         self.rollbacks: list[Rollback] = []

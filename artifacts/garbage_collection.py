@@ -116,10 +116,10 @@ def _removed_artifact(store: Store, item: Garbage, since: str, moment: datetime)
     return True
 
 
-def _half_made(store: Store, complete: set[str], kept: set[str]) -> Iterator[Garbage]:
+def _half_made(store: Store, complete: set[str], needed: set[str]) -> Iterator[Garbage]:
     """Artifact folders without a readable manifest."""
     for folder in store.folders():
-        if folder in complete or artifact_id(folder) in kept:
+        if folder in complete or artifact_id(folder) in needed:
             continue
         stage, name = folder.split("/")
         entries = [store.backend.entries(stage)[name], *store.backend.files(folder).values()]

@@ -1,10 +1,10 @@
-"""Prefect's cache over the artifact store: one policy, one place for results, JSON only.
+"""Prefect's cache over the artifact store: one cache policy, one result storage, JSON only.
 
-Prefect's own policies do not serve here: the default key holds the run id, INPUTS would see paths and batch sizes, and
-TASK_SOURCE misses helpers. So the key is the artifact's own, computed by tasks/execution/stage.py. A stored result is a receipt
-whose validator checks every byte of the payload, and Prefect takes its error for "no result", so a damaged artifact is
-made again. A record that is not word for word such a receipt, of that very artifact, counts as no result: Prefect would
-import, call and unpickle whatever a record names, and take one that it cannot read for the stage's answer.
+Prefect's own policies do not fit: the default key contains the run id, INPUTS would include paths and batch sizes, and
+TASK_SOURCE ignores helpers. So the key is that of the artifact (tasks/execution/decision.py). A stored result is a
+receipt whose validator checks every byte of the payload. Prefect treats its error as "no result", so a damaged artifact
+is made again. A record that is anything but the receipt of its artifact counts as no result, because Prefect would
+import, call and unpickle whatever a record names.
 """
 
 import json
@@ -33,9 +33,9 @@ ARTIFACT_KEY = CacheKeyFnPolicy(cache_key_fn=_key)
 
 
 class StoreResults(WritableFileSystem):
-    """Prefect's result records, kept under `results/` of whatever store this process uses.
+    """Prefect's result records, in the folder `results/` of the store that this process uses.
 
-    The block itself holds no address and no credentials: each worker has its own DIALOGSUM_STORE.
+    The block contains neither address nor credentials: each worker has its own DIALOGSUM_STORE.
     """
 
     _block_type_name = "DialogSum store"
@@ -60,15 +60,19 @@ class StoreResults(WritableFileSystem):
 
 
 def _receipt(content: bytes, name: str) -> bytes:
-    """A record, spelled anew. ValueError, KeyError or TypeError unless it is the receipt of the artifact of this name."""
+    """A record, serialized again. ValueError, KeyError or TypeError unless it is the receipt of the artifact `name`."""
     record = json.loads(content)
-    told = json.loads(record["result"])
-    ref = Ref.model_validate(told["data"])
+    result = json.loads(record["result"])
+    ref = Ref.model_validate(result["data"])
     serializer = record["metadata"]["serializer"]
-    if serializer != JSONSerializer().model_dump() or told["__class__"] != RECEIPT or f"{ref.stage}-{ref.key}" != name:
+    if (
+        serializer != JSONSerializer().model_dump()
+        or result["__class__"] != RECEIPT
+        or f"{ref.stage}-{ref.key}" != name
+    ):
         raise ValueError(f"{name} is not the receipt of that artifact")
-    told = {"__class__": RECEIPT, "data": ref.model_dump()}
-    return json.dumps({"metadata": record["metadata"], "result": json.dumps(told)}).encode()
+    result = {"__class__": RECEIPT, "data": ref.model_dump()}
+    return json.dumps({"metadata": record["metadata"], "result": json.dumps(result)}).encode()
 
 
 def _file_name(path: str) -> str:
@@ -76,13 +80,13 @@ def _file_name(path: str) -> str:
 
 
 def saved_block() -> StoreResults:
-    """The block, known to the server: Prefect refers to result storage by a block's id."""
+    """The block, saved on the server, because Prefect refers to result storage by the id of a block."""
     return _saved_on(get_current_settings().api.url)
 
 
 @cache
 def _saved_on(server: str | None) -> StoreResults:
-    """Once a process and server: it is asked for by every stage, and never changes."""
+    """Once per process and server: every stage needs it, and it never changes."""
     block = StoreResults()
     block.save(BLOCK, overwrite=True)
     return block

@@ -1,4 +1,4 @@
-"""Reasons in words: why an artifact has to be made, from what differs between its identity and that of the closest one."""
+"""Sentences that explain why a stage runs, from the differences between two identities."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,32 +7,42 @@ from typing import Any
 
 from artifacts.cache_key import UNKNOWN, canonical
 
-MOST = 120
-"""Characters of a reason, which stands in a table: further parts are counted."""
-EXCERPT = 24
-"""Characters of each of two texts that differ."""
+MAX_REASON_LENGTH = 120
+"""Characters of a reason, which is shown in a table; parts that do not fit are counted."""
+EXCERPT_LENGTH = 24
+"""Characters shown of each of two different texts."""
 SUMMARIES = {
-    "base": "the base model's summaries", "tuned": "the tuned model's summaries", "champion": "the champion's summaries",
+    "base": "the base model's summaries",
+    "tuned": "the tuned model's summaries",
+    "champion": "the champion's summaries",
     "before": "the summaries with the previous prompt",
-}  # fmt: skip
+}
 INPUTS = {
-    "dataset": "the dataset", "rows": "the prompts", "prompts": "the prompts", "adapter": "the adapter", **SUMMARIES,
-    "scores": "the scores", "decision": "the decision of the gate",
-}  # fmt: skip
-"""Role of an input -> its name in a sentence, those that others are made from first."""
+    "dataset": "the dataset",
+    "rows": "the prompts",
+    "prompts": "the prompts",
+    "adapter": "the adapter",
+    **SUMMARIES,
+    "scores": "the scores",
+    "decision": "the decision of the gate",
+}
+"""Role of an input -> its name in a sentence, in the order of the DAG."""
 REVISIONS = {"config.data.revision": "the data", "config.model.revision": "the base model"}
 SHOWN_ONLY = ("config.history", "config.prompts")
-"""What a report shows beside its inputs: told last."""
+"""Settings that a report only shows: mentioned last."""
 
 Changes = Mapping[str, tuple[Any, Any]]
 
 
-def in_words(
-    changes: Changes, stage: str = "", old_ids: Mapping[str, str] | None = None, new_ids: Mapping[str, str] | None = None
-) -> str:  # fmt: skip
-    """Differences (artifacts.cache_key.difference) as one line: `train.lora.rank: 8 -> 16; the prompts changed (… -> …)`.
+def explain(
+    changes: Changes,
+    stage: str = "",
+    old_ids: Mapping[str, str] | None = None,
+    new_ids: Mapping[str, str] | None = None,
+) -> str:
+    """Differences (artifacts.cache_key.difference) as one line: `train.lora.rank: 8 -> 16; the prompts changed (…)`.
 
-    old_ids, new_ids: role -> id of the inputs of the closest artifact and of the one to be made.
+    old_ids, new_ids: role -> id of the inputs of the closest existing artifact and of the new one.
     """
     code = [name.removeprefix("code.") for name in changes if name.startswith("code.")]
     inputs = [name.removeprefix("inputs.") for name in changes if name.startswith("inputs.")]
@@ -42,7 +52,7 @@ def in_words(
         *(_setting(name, *changes[name]) for name in settings),
         *(
             _input(_named(role, stage), (old_ids or {}).get(role), (new_ids or {}).get(role), changes[f"inputs.{role}"])
-            for role in sorted(inputs, key=_place)
+            for role in sorted(inputs, key=_order)
         ),
     ]
     if "config.history" in changes:
@@ -52,27 +62,28 @@ def in_words(
     return _short(parts)
 
 
-def excerpts(old: str, new: str, most: int = EXCERPT) -> tuple[str, str]:
-    """The words from the first difference on, about `most` characters of each text, whole words only.
+def excerpts(old: str, new: str, most: int = EXCERPT_LENGTH) -> tuple[str, str]:
+    """The words from the first difference on, about `most` characters of each text.
 
-    Equal where the texts differ in spaces and line breaks only.
+    The excerpts are equal if the texts differ only in spaces and line breaks.
     """
-    before, after = old.split(), new.split()
-    at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
-    if at and at in (len(before), len(after)):
-        at -= 1  # one of them ends here: the last common word shows where
-    return excerpt(before, at, most), excerpt(after, at, most)
+    old_words, new_words = old.split(), new.split()
+    shorter = min(len(old_words), len(new_words))
+    at = next((i for i in range(shorter) if old_words[i] != new_words[i]), shorter)
+    if at and at == shorter:
+        at -= 1  # one text ends here: the last common word shows where
+    return excerpt(old_words, at, most), excerpt(new_words, at, most)
 
 
-def excerpt(words: Sequence[str], at: int = 0, most: int = EXCERPT) -> str:
-    """Words from the one at `at` on, as many as fit, at least one, with an ellipsis for what is left out."""
+def excerpt(words: Sequence[str], at: int = 0, most: int = EXCERPT_LENGTH) -> str:
+    """As many words from index `at` on as fit, at least one, with an ellipsis on each side where words are left out."""
     shown = list(words[at : at + 1])
     for word in words[at + 1 :]:
         if len(" ".join([*shown, word])) > most:
             break
         shown.append(word)
     text = " ".join("".join(c if c.isprintable() else " " for c in word) for word in shown)
-    cut = len(text) > 2 * most  # one word, longer than any of a language
+    cut = len(text) > 2 * most  # one word, longer than in any language
     more = cut or at + len(shown) < len(words)
     return f"{'…' if at else ''}{text[: 2 * most] if cut else text}{'…' if more else ''}"
 
@@ -90,10 +101,10 @@ def _setting(name: str, old: Any, new: Any) -> str:
         return f"{REVISIONS[name]} changed (revision {_value(old)} -> {_value(new)})"
     shown = "prompt" if name == "config.template" else name.removeprefix("config.")
     if isinstance(old, str) and isinstance(new, str) and re.search(r"\s", f"{old}{new}"):
-        before, after = excerpts(old, new)
-        if before == after:
+        old_excerpt, new_excerpt = excerpts(old, new)
+        if old_excerpt == new_excerpt:
             return f"{shown}: only spaces or line breaks differ"
-        return f'{shown}: "{before}" -> "{after}"'
+        return f'{shown}: "{old_excerpt}" -> "{new_excerpt}"'
     return f"{shown}: {_value(old)} -> {_value(new)}"
 
 
@@ -105,15 +116,13 @@ def _value(value: Any) -> str:
             return value[:8]
         return value if re.fullmatch(r"[\w./:@+-]{1,40}", value) else f'"{excerpt(value.split())}"'
     text = canonical(value)
-    return text if len(text) <= EXCERPT or not isinstance(value, list) else f"{len(value)} entries"
+    return text if len(text) <= EXCERPT_LENGTH or not isinstance(value, list) else f"{len(value)} entries"
 
 
 def _input(name: str, old_id: str | None, new_id: str | None, digests: tuple[Any, Any]) -> str:
     old, new = digests
     if old is None or new is None:
-        return (
-            f"{name} {'added' if old is None else 'left out'} ({_id(new_id, new) if old is None else _id(old_id, old)})"
-        )
+        return f"{name} added ({_id(new_id, new)})" if old is None else f"{name} left out ({_id(old_id, old)})"
     if old_id is not None and old_id == new_id and not str(new).startswith(UNKNOWN):
         return f"{name} came out otherwise ({new_id} was made again)"
     return f"{name} changed ({_id(old_id, old)} -> {_id(new_id, new)})"
@@ -131,15 +140,15 @@ def _named(role: str, stage: str) -> str:
     return "the training rows" if (role, stage) == ("rows", "train") else INPUTS.get(role, role)
 
 
-def _place(role: str) -> tuple[int, str]:
+def _order(role: str) -> tuple[int, str]:
     return (list(INPUTS).index(role) if role in INPUTS else len(INPUTS), role)
 
 
 def _history(old: Any, new: Any) -> str:
-    before, after = len(old or ()), len(new or ())
-    if before == after:
+    old_count, new_count = len(old or ()), len(new or ())
+    if old_count == new_count:
         return "history: an earlier evaluation changed"
-    return f"history: {before} evaluations -> {after}"
+    return f"history: {old_count} evaluations -> {new_count}"
 
 
 def _moment(at: str) -> str:
@@ -151,6 +160,6 @@ def _short(parts: list[str]) -> str:
     for count in range(len(parts), 0, -1):
         left = len(parts) - count
         text = "; ".join([*parts[:count], *([f"and {left} more"] if left else [])])
-        if len(text) <= MOST or count == 1:
+        if len(text) <= MAX_REASON_LENGTH or count == 1:
             return text
     return ""

@@ -18,20 +18,26 @@ PREDICTIONS = pa.schema(
     [("id", pa.string()), ("prediction", pa.string()), ("tokens", pa.int32()), ("stop", pa.string())]
 )
 CURVE = pa.schema(
-    [("step", pa.int32()), ("epoch", pa.float64()), ("learning_rate", pa.float64()), ("gradient_norm", pa.float64()),
-     ("train_loss", pa.float64()), ("validation_loss", pa.float64())]
-)  # fmt: skip
+    [
+        ("step", pa.int32()),
+        ("epoch", pa.float64()),
+        ("learning_rate", pa.float64()),
+        ("gradient_norm", pa.float64()),
+        ("train_loss", pa.float64()),
+        ("validation_loss", pa.float64()),
+    ]
+)
 
 
-AT_ONCE = 1 << 14
-"""Rows of a table that are held in memory together."""
+BATCH_ROWS = 1 << 14
+"""Rows of a table that are in memory at once."""
 
 
 def write_table(rows: Iterable[dict[str, Any]], schema: pa.Schema, file: Path) -> int:
     """Write rows as Parquet, and count them. The bytes depend on rows and schema alone."""
     left, count = iter(rows), 0
     with pq.ParquetWriter(file, schema, compression="zstd", write_statistics=False) as writer:
-        while (batch := list(islice(left, AT_ONCE))) or not count:
+        while (batch := list(islice(left, BATCH_ROWS))) or not count:
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
             count += len(batch)
             if not batch:
@@ -40,13 +46,14 @@ def write_table(rows: Iterable[dict[str, Any]], schema: pa.Schema, file: Path) -
 
 
 def rows_of(file: Path, schema: pa.Schema) -> Iterator[dict[str, Any]]:
-    """Rows of a Parquet file, some at a time. StageError if its columns are not those of `schema`."""
+    """Rows of a Parquet file, read in batches. StageError if its columns are not those of `schema`."""
     with pq.ParquetFile(file) as table:
         if not table.schema_arrow.equals(schema):
             raise StageError(
-                f"{file.name} has columns {table.schema_arrow.names}, expected {schema.names}: rerun the stage that wrote it"
+                f"{file.name} has columns {table.schema_arrow.names}, expected {schema.names}: "
+                "rerun the stage that wrote it"
             )
-        for batch in table.iter_batches(batch_size=AT_ONCE):
+        for batch in table.iter_batches(batch_size=BATCH_ROWS):
             yield from batch.to_pylist()
 
 

@@ -1,8 +1,8 @@
 """A slot of a Prefect global concurrency limit, held through outages of the Prefect server.
 
-Prefect's own `concurrency()` gives a lease up when it cannot be renewed three times in a row, and the slot is lost to a run
-that goes on. Here the lease is renewed for as long as the work lasts; if the server has given the slot away meanwhile, it
-is taken again once it is free.
+Prefect's own `concurrency()` gives up a lease after three failed renewals in a row, and the run continues without its
+slot. Here the lease is renewed as long as the work lasts. If the server has given the slot to another run meanwhile,
+the slot is taken again as soon as it is free.
 """
 
 import threading
@@ -22,12 +22,12 @@ from artifacts.text import one_line
 from tasks.cancellation import stop_if_cancelled
 from tasks.server_outage import is_outage, retry
 
-LEASE = 60.0
-"""Seconds that a slot stays taken after its holder died; Prefect allows no fewer."""
-RENEWAL = 15.0
-"""Seconds between two renewals of a lease."""
-AGAIN = 3.0
-"""Seconds until the next try if a renewal failed."""
+LEASE_SECONDS = 60.0
+"""How long a slot stays taken after its holder dies; the minimum of Prefect."""
+RENEWAL_SECONDS = 15.0
+"""Time between two renewals of a lease."""
+RETRY_SECONDS = 3.0
+"""Time until the next attempt after a failed renewal."""
 
 
 @contextmanager
@@ -35,9 +35,11 @@ def hold_slot(limit: str) -> Iterator[None]:
     """Wait for a slot of the limit and hold it. StageError if the server has no such limit."""
     lease = _Lease(limit)
     with _client() as client:
-        while not retry(lease.take, client):
+        while not retry(lease.acquire, client):
             time.sleep(lease.pause)
-        thread = threading.Thread(target=copy_context().run, args=(lease.keep,), daemon=True, name=f"lease on {limit}")
+        thread = threading.Thread(
+            target=copy_context().run, args=(lease.renew_until_released,), daemon=True, name=f"lease on {limit}"
+        )
         thread.start()
         try:
             yield
@@ -46,7 +48,7 @@ def hold_slot(limit: str) -> Iterator[None]:
 
 
 def _client() -> SyncPrefectClient:
-    """A client of its own: that of the flow run belongs to another thread, and repeats requests for minutes."""
+    """A new client: that of the flow run belongs to another thread and retries requests for minutes."""
     return get_client(httpx_settings={}, sync_client=True)
 
 
@@ -56,76 +58,78 @@ class _Lease:
     def __init__(self, limit: str) -> None:
         self.limit, self.logger = limit, get_run_logger()
         self.id: UUID | None = None
-        """None while no slot is ours."""
-        self.pause = AGAIN
-        """Seconds after which the server wants to be asked again for a slot."""
-        self.lock, self.over, self.in_trouble = threading.Lock(), threading.Event(), False
+        """None while this run holds no slot."""
+        self.pause = RETRY_SECONDS
+        """Seconds after which to request a slot again, as the server wishes."""
+        self.lock, self.released, self.failing = threading.Lock(), threading.Event(), False
 
-    def take(self, client: SyncPrefectClient) -> bool:
-        """Whether a slot was free and is ours now. StageError if the server refuses."""
+    def acquire(self, client: SyncPrefectClient) -> bool:
+        """Take a slot if one is free, and return whether this run holds one. StageError if the server refuses."""
         try:
-            answer = client.increment_concurrency_slots_with_lease([self.limit], 1, "concurrency", LEASE).json()
+            response = client.increment_concurrency_slots_with_lease(
+                [self.limit], 1, "concurrency", LEASE_SECONDS
+            ).json()
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.LOCKED:
-                self.pause = float(error.response.headers.get("Retry-After", AGAIN))
+                self.pause = float(error.response.headers.get("Retry-After", RETRY_SECONDS))
                 return False
             if is_outage(error):
                 raise
             raise self._refused(one_line(error, 120)) from error
-        if not answer["limits"]:
+        if not response["limits"]:
             raise self._refused("there is no such limit")
-        self.id = UUID(answer["lease_id"])
+        self.id = UUID(response["lease_id"])
         return True
 
     def _refused(self, why: str) -> StageError:
         return StageError(
-            f"no slot of the concurrency limit {self.limit!r} to be had ({why}): `dialogsum station up` makes the limit, or "
-            f"`prefect gcl create {self.limit} --limit 1`"
+            f"cannot get a slot of the concurrency limit {self.limit!r} ({why}): create the limit with "
+            f"`dialogsum station up`, or with `prefect gcl create {self.limit} --limit 1`"
         )
 
-    def keep(self) -> None:
-        """Renew the lease until it is released. Nothing that the server answers ends the work, but a cancellation."""
+    def renew_until_released(self) -> None:
+        """Renew the lease until it is released. Of all responses of the server only a cancellation ends the work."""
         with _client() as client, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
-            while not self.over.wait(AGAIN if self.in_trouble else RENEWAL):
+            while not self.released.wait(RETRY_SECONDS if self.failing else RENEWAL_SECONDS):
                 with self.lock:
-                    if not self.over.is_set():
+                    if not self.released.is_set():
                         self._renew(client)
 
     def _renew(self, client: SyncPrefectClient) -> None:
         try:
             if self.id is not None and not self._renewed(client, self.id):
                 self.id = None
-                self._trouble("the Prefect server has given the slot away")
-            if self.id is None and not self.take(client):
+                self._warn_once("the Prefect server gave the slot to another run")
+            if self.id is None and not self.acquire(client):
                 return
             stop_if_cancelled(client)
         except Exception as error:
-            self._trouble(f"its lease could not be renewed ({one_line(error, 120)})")
+            self._warn_once(f"its lease could not be renewed ({one_line(error, 120)})")
             return
-        if self.in_trouble:
+        if self.failing:
             self.logger.info("the slot of %r is held again", self.limit)
-        self.in_trouble = False
+        self.failing = False
 
     def _renewed(self, client: SyncPrefectClient, lease: UUID) -> bool:
-        """False if the server no longer knows the lease."""
+        """Renew, and return False if the server no longer knows the lease."""
         try:
-            client.renew_concurrency_lease(lease, LEASE)
+            client.renew_concurrency_lease(lease, LEASE_SECONDS)
         except httpx.HTTPStatusError as error:
             if error.response.status_code == httpx.codes.GONE:
                 return False
             raise
         return True
 
-    def _trouble(self, what: str) -> None:
-        if not self.in_trouble:
+    def _warn_once(self, what: str) -> None:
+        if not self.failing:
             self.logger.warning(
-                "the slot of %r: %s; the work goes on, and the slot is asked for again", self.limit, what
+                "the slot of %r: %s; the work continues and the slot is requested again", self.limit, what
             )
-        self.in_trouble = True
+        self.failing = True
 
     def release(self, client: SyncPrefectClient) -> None:
-        """Give the slot back. If the server does not answer it frees the slot itself, when the lease ends."""
-        self.over.set()
+        """Release the slot. If the server does not answer, the slot is freed when the lease expires."""
+        self.released.set()
         with self.lock:
             lease, self.id = self.id, None
         if lease is None:
@@ -135,6 +139,8 @@ class _Lease:
                 client.release_concurrency_slots_with_lease(lease)
         except httpx.HTTPError as error:
             self.logger.warning(
-                "the slot of %r could not be given back (%s): the Prefect server frees it within %.0f s",
-                self.limit, one_line(error, 120), LEASE,
-            )  # fmt: skip
+                "the slot of %r could not be released (%s): the Prefect server frees it within %.0f s",
+                self.limit,
+                one_line(error, 120),
+                LEASE_SECONDS,
+            )

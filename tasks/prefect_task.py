@@ -1,7 +1,4 @@
-"""The thin shell: a stage as a Prefect task, the same for all of them.
-
-What a stage is and does stands in its own file; here are only cache policy, run name, tags, progress and logs.
-"""
+"""A stage as a Prefect task: cache policy, run name, progress and logs. The same for every stage."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -33,52 +30,65 @@ from tasks.reporting.artifact_page import heading, page
 from tasks.server_outage import is_outage, retry
 from tasks.workers.events import NullListener
 
-EVERY = 2.0
-"""Seconds between updates of a progress artifact."""
-OUTAGE = 15.0
-"""The same while the server does not answer."""
-ASKED_AT_ONCE = 200
-"""Pages that the server is asked for in one request: it answers with no more."""
+UPDATE_SECONDS = 2.0
+"""Time between two updates of a progress artifact."""
+OUTAGE_UPDATE_SECONDS = 15.0
+"""The same during an outage of the server."""
+MAX_PAGES_PER_REQUEST = 200
+"""The server returns at most this many artifacts per request."""
 
-current_listener: ContextVar[Listener] = ContextVar("terminal", default=NullListener())  # noqa: B039  # it keeps nothing
-"""Who else wants to hear, beside the Prefect run: the command line sets it."""
+current_listener: ContextVar[Listener] = ContextVar(
+    "current_listener",
+    default=NullListener(),  # noqa: B039  # it has no state
+)
+"""Receives events beside the Prefect run; Prefect's tasks run in threads, which inherit it."""
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Send the events of all stages that run in this block to `listener` as well."""
+    token = current_listener.set(listener)
+    try:
+        yield
+    finally:
+        current_listener.reset(token)
 
 
 class RunEvents:
-    """Progress as a Prefect progress artifact and, every tenth, a log line; all of it to the terminal as well."""
+    """Shows progress as a Prefect progress artifact and logs each 10 %; passes all events to the current listener."""
 
     def __init__(self, title: str) -> None:
-        self.title, self.logger, self.terminal = title, get_run_logger(), current_listener.get()
+        self.title, self.logger, self.listener = title, get_run_logger(), current_listener.get()
         self.artifact: UUID | None = None
-        self.due, self.tenth = 0.0, -1
-        self.missed: float | None = None
-        """A share that could not be published."""
+        self.next_update, self.last_decile = 0.0, -1
+        self.unpublished: float | None = None
+        """Percentage that could not be published."""
         self.warned = False
 
     def progress(self, done: int, total: int, note: str = "") -> None:
-        self.terminal.progress(done, total, note)
+        self.listener.progress(done, total, note)
         if not total:
             return
-        share = 100 * done / total
-        if int(share // 10) > self.tenth:
-            self.tenth = int(share // 10)
+        percentage = 100 * done / total
+        if int(percentage // 10) > self.last_decile:
+            self.last_decile = int(percentage // 10)
             self.logger.info("%s of %s %s", done, total, note)
-        if self.missed is not None:
-            self.missed = share
-        if time.monotonic() > self.due or (done == total and self.missed is None):
-            self._publish(share)
+        if self.unpublished is not None:
+            self.unpublished = percentage
+        if time.monotonic() > self.next_update or (done == total and self.unpublished is None):
+            self._publish(percentage)
 
     def finish(self) -> None:
-        """Publish the last share if the server was away when it was due."""
-        if self.missed is not None:
-            self._send(self.missed)
-            self.missed = None
+        """Publish the last percentage if it could not be published in time."""
+        if self.unpublished is not None:
+            self._send(self.unpublished)
+            self.unpublished = None
 
-    def _publish(self, share: float) -> None:
-        """Send a share of the work to the server; while it does not answer the work goes on without."""
+    def _publish(self, percentage: float) -> None:
+        """Send a percentage to the server. During an outage the work continues without updates."""
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # as many as elsewhere would halt the work
-                self._send(share)
+            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # more retries would halt the work
+                self._send(percentage)
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -86,20 +96,21 @@ class RunEvents:
                 self.logger.warning(
                     "the Prefect server does not answer (%s): progress is not shown", one_line(error, 120)
                 )
-            self.warned, self.missed, self.due = True, share, time.monotonic() + OUTAGE
+            self.warned, self.unpublished, self.next_update = True, percentage, time.monotonic() + OUTAGE_UPDATE_SECONDS
         else:
-            self.missed, self.due = None, time.monotonic() + EVERY
+            self.unpublished, self.next_update = None, time.monotonic() + UPDATE_SECONDS
 
-    def _send(self, share: float) -> None:
+    def _send(self, percentage: float) -> None:
         if self.artifact is None:
             key = "".join(c if c.isalnum() else "-" for c in self.title.lower())
-            self.artifact = create_progress_artifact(share, key=f"progress-{key}"[:100], description=self.title)  # type: ignore[assignment]
+            created: Any = create_progress_artifact(percentage, key=f"progress-{key}"[:100], description=self.title)
+            self.artifact = created
         else:
-            update_progress_artifact(self.artifact, share)
+            update_progress_artifact(self.artifact, percentage)
 
     def log(self, line: str) -> None:
         self.logger.info(line)
-        self.terminal.log(line)
+        self.listener.log(line)
 
 
 def _run_name() -> str:
@@ -118,7 +129,7 @@ def title(job: Job) -> str:
 def prefect_task(name: str) -> Task[[Job], Ref]:
     """The stage as a task: cached under the artifact's key, its receipt stored as JSON in the artifact store.
 
-    It has no tags: for each of them Prefect asks the server for a limit, and the task fails where the server is away.
+    It has no tags: for each tag Prefect requests a limit from the server, and the task fails during an outage.
     """
     stage = STAGES[name]
 
@@ -136,7 +147,7 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
         events = RunEvents(title(job))
         manifest, ran = execute(Store.current(), stage, job, events, hold_gpu(stage.pool))
         events.finish()
-        get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "found in the store", manifest.rows)
+        get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "reused from the store", manifest.rows)
         if ran:
             publish_pages([manifest], again=manifest.id)
         return Ref.of_manifest(manifest)
@@ -145,22 +156,22 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
 
 
 def publish_pages(artifacts: Iterable[Manifest], again: str = "") -> set[str]:
-    """Create the pages in the Prefect UI that artifacts and all they were made from lack on this server.
+    """Create missing pages in the Prefect UI for artifacts and all that they were made from.
 
-    again: id of an artifact whose page is created although it has one, since it was made anew.
-    Returns the ids that have a page then. Where nothing is missing this is one request.
+    again: id of an artifact that was made again, whose page is replaced.
+    Returns the ids of all artifacts with a page. If no page is missing this is one request.
     """
-    wanted = lineage(Store.current(), artifacts)
-    ids = [*{*wanted, *(ref.id for m in wanted.values() for ref in m.inputs.values())}]
-    found = set[str]()
+    manifests = lineage(Store.current(), artifacts)
+    ids = [*{*manifests, *(ref.id for m in manifests.values() for ref in m.inputs.values())}]
+    existing = set[str]()
     with get_client(sync_client=True) as client:
-        for start in range(0, len(ids), ASKED_AT_ONCE):
-            keys = ArtifactCollectionFilterKey(any_=ids[start : start + ASKED_AT_ONCE])
+        for start in range(0, len(ids), MAX_PAGES_PER_REQUEST):
+            keys = ArtifactCollectionFilterKey(any_=ids[start : start + MAX_PAGES_PER_REQUEST])
             pages = client.read_latest_artifacts(artifact_filter=ArtifactCollectionFilter(key=keys))
-            found |= {each.key for each in pages}
-    known = found | wanted.keys()
-    for artifact, manifest in wanted.items():
-        if artifact == again or artifact not in found:
+            existing |= {str(item.key) for item in pages}
+    known = existing | manifests.keys()
+    for artifact, manifest in manifests.items():
+        if artifact == again or artifact not in existing:
             create_markdown_artifact(page(manifest, known), key=artifact, description=heading(manifest))
     return known
 
@@ -173,23 +184,23 @@ def run_stage(job: Job) -> Ref:
         return Ref.model_validate(stage_task(job))
 
 
-RESUME_HINT = "Retry this run, or start it again with the same settings, and it goes on from there"
+RESUME_HINT = "Retry this run, or start it again with the same settings, to resume"
 
 
 @contextmanager
-def log_how_to_resume(what: str, found: Callable[[], str]) -> Iterator[None]:
-    """If the run is cancelled or its process ended, log what is kept of the work and how to go on."""
+def log_how_to_resume(what: str, progress: Callable[[], str]) -> Iterator[None]:
+    """If the run is cancelled or its process is terminated, log what is kept of the work and how to resume it."""
     try:
         yield
     except Exception:
         raise
     except BaseException:  # Prefect's TerminationSignal and the like
-        get_run_logger().warning("stopped during %s; %s. %s", what, found(), RESUME_HINT)
+        get_run_logger().warning("stopped during %s; %s. %s", what, progress(), RESUME_HINT)
         raise
 
 
 def saved_progress(job: Job) -> str:
-    """What a run of a stage that was stopped has left on this machine."""
+    """The progress that a stopped run of a stage has left on this machine."""
     steps = (Store.current().scratch / f"{job.stage}-{job.key}").rglob("step-*/manifest.json")
     last = max((int(file.parent.name.removeprefix("step-")) for file in steps), default=None)
     if last is not None:

@@ -179,13 +179,12 @@ def _execute(flow: Callable[..., Any], parameters: dict[str, Any], as_json: bool
     """Run a flow in this process and print its scores. Returns what `--json` prints."""
     from flows.cli.terminal import Terminal
     from flows.station.server_check import answering, check_server, find_reports
-    from tasks.prefect_task import current_listener
+    from tasks.prefect_task import listening
 
     check_server()
     find_reports()
     listener = Terminal()
-    current_listener.set(listener)
-    with answering():
+    with answering(), listening(listener):
         summary: dict[str, Any] = flow(**parameters)
     if as_json:
         print(json.dumps(summary, ensure_ascii=False))

@@ -8,7 +8,7 @@ from artifacts.artifact_path import artifact_folder
 from artifacts.artifact_store import DamageError, Store
 from artifacts.cache_key import Identity, difference, identity_of, sha256
 from artifacts.manifest import Manifest
-from artifacts.reasons import in_words
+from artifacts.reasons import explain
 from artifacts.record import Record
 from tasks.execution.stage import Stage
 
@@ -100,7 +100,7 @@ def decide(
         return decision("run", "first run")
     old_ids = {role: ref.id for role, ref in closest.inputs.items()}
     new_ids = {role: ref.id for role, ref in inputs.items()}
-    return decision("run", in_words(difference(closest.identity, contents), stage.name, old_ids, new_ids))
+    return decision("run", explain(difference(closest.identity, contents), stage.name, old_ids, new_ids))
 
 
 def _closest(store: Store, stage: str, variant: str | None, contents: Identity) -> Manifest | None:

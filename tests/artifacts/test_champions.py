@@ -156,7 +156,7 @@ def test_an_entry_that_does_not_read_is_refused_by_its_name(log: Store, content:
     """Nobody is guessed to be champion: one line names the file and the remedy."""
     play("a")
     log.side_files.write(content, "champions", BASE[:12], "000002.json")
-    with pytest.raises(RequestError, match=r"000002\.json.* does not read .*remove it") as refused:
+    with pytest.raises(RequestError, match=r"000002\.json.* could not be parsed .*remove it") as refused:
         Champions(Store.current(), BASE)
     assert str(refused.value).isprintable()
 

@@ -254,7 +254,7 @@ def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
     """Nobody knows what it holds: one line names it and the remedy."""
     make(1)
     store.side_files.write(b"{", "runs", "run.json")
-    with pytest.raises(RequestError, match=r"runs/run\.json .* does not read .*remove it"):
+    with pytest.raises(RequestError, match=r"runs/run\.json .* could not be parsed .*remove it"):
         garbage_collection.find_garbage(Store.current(), 30, NOW)
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from artifacts.cache_key import UNKNOWN, difference
-from artifacts.reasons import MOST, excerpt, excerpts, in_words
+from artifacts.reasons import MAX_REASON_LENGTH, excerpt, excerpts, explain
 
 OLD = {"rows": "format-b301592f", "base": "generate-2a6eb75e", "scores": "score-1a2b3c4d"}
 NEW = {
@@ -46,18 +46,18 @@ BRIEF = "Read the dialogue and say in one short sentence who wants what.\n\n{dia
 )
 def test_a_change_is_words_with_old_and_new(changes: dict[str, tuple[object, object]], expected: str) -> None:
     """Settings as old -> new, inputs by artifact id, texts by the words that differ, lists by their length."""
-    assert in_words(changes, "generate", OLD, NEW) == expected
+    assert explain(changes, "generate", OLD, NEW) == expected
 
 
 def test_what_training_reads_are_rows_with_answers() -> None:
     """The same role is another thing there."""
-    assert in_words({"inputs.rows": ("a", "b")}, "train", OLD, NEW).startswith("the training rows changed")
+    assert explain({"inputs.rows": ("a", "b")}, "train", OLD, NEW).startswith("the training rows changed")
 
 
 def test_an_input_that_came_out_otherwise_is_not_told_as_another() -> None:
     """The same artifact was made again with other bytes."""
     assert (
-        in_words({"inputs.rows": ("a", "b")}, "generate", OLD, OLD)
+        explain({"inputs.rows": ("a", "b")}, "generate", OLD, OLD)
         == "the prompts came out otherwise (format-b301592f was made again)"
     )
 
@@ -74,8 +74,8 @@ def test_a_reason_stays_short_and_counts_what_it_leaves_out() -> None:
         "config": {"history": [{"adapter": "x" * 300}], "report": {"examples": 1}},
         "inputs": dict.fromkeys(NEW, "2" * 64),
     }
-    reason = in_words(difference(old, new), "report", OLD, NEW)
-    assert len(reason) <= MOST
+    reason = explain(difference(old, new), "report", OLD, NEW)
+    assert len(reason) <= MAX_REASON_LENGTH
     parts = reason.split("; ")
     assert parts[:2] == ["code of tasks.metrics.rouge changed", "report.examples: 500 -> 1"]
     left = re.fullmatch(r"and (\d) more", parts[-1])

@@ -20,7 +20,7 @@ from tasks.config import DataConfig, DownloadSpec, ModelConfig
 from tasks.download import download
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer
-from tasks.prefect_task import current_listener
+from tasks.prefect_task import listening
 from tasks.sources.resolve import resolve_data, resolve_model
 from tests.faults.fault_table import Tally
 from tests.support.artifacts import ArtifactFactory
@@ -88,11 +88,8 @@ def hostile(
 
         listener = Terminal()
         listener.console.file = shown = io.StringIO()
-        token = current_listener.set(listener)
-        try:
+        with listening(listener):
             summary = retrain(recipe="smollm2-135m", overrides=overrides)
-        finally:
-            current_listener.reset(token)
     return summary, shown.getvalue(), overrides, folder
 
 

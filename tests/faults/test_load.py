@@ -64,7 +64,7 @@ def peak_of(folder: Path, rows: int) -> int:
 
 def test_memory_is_flat_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally) -> None:
     """Eight times the rows, in sixteen times as many batches: but for their ids, no more memory."""
-    monkeypatch.setattr(artifacts.schemas, "AT_ONCE", 128)
+    monkeypatch.setattr(artifacts.schemas, "BATCH_ROWS", 128)
     few, many = peak_of(tmp_path / "few", 1000), peak_of(tmp_path / "many", 8000)
     text = 7000 * 1000  # bytes that came on top
     tally("20 rows through download and format, memory flat", 2, [] if many - few < 0.3 * text else [(few, many)])

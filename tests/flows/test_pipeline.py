@@ -380,7 +380,7 @@ def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, sto
     with pytest.raises(RequestError, match="cannot be promoted"):
         run("promote", 1, adapter="none")
     store.side_files.write(b"{", "champions", model.revision[:12], "000001.json")
-    with pytest.raises(RequestError, match="does not read"):
+    with pytest.raises(RequestError, match="could not be parsed"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match="not an adapter but the work of score"):
         find_adapter(stage_entry(trained, "score")["artifact"], model)

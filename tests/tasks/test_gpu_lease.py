@@ -100,10 +100,10 @@ class Gated:
 def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Gated]:
     """With a gate that looks after its lease ten times a second."""
     for module, name in (
-        (concurrency_lease, "RENEWAL"),
-        (concurrency_lease, "AGAIN"),
-        (server_outage, "PAUSE"),
-        (gpu_lease, "POLL"),
+        (concurrency_lease, "RENEWAL_SECONDS"),
+        (concurrency_lease, "RETRY_SECONDS"),
+        (server_outage, "RETRY_SECONDS"),
+        (gpu_lease, "LOCK_POLL_SECONDS"),
     ):
         monkeypatch.setattr(module, name, 0.1)
     caplog.set_level(logging.INFO, "prefect.flow_runs")
@@ -111,14 +111,14 @@ def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     with get_client(sync_client=True) as client, Proxy(url) as proxy:
         found = Gated(client, proxy, caplog)
         monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, found.limit)
-        take = concurrency_lease._Lease.take
+        take = concurrency_lease._Lease.acquire
 
         def seen(self: Any, client: Any) -> bool:
             taken = take(self, client)
             found.leases.add(self.id)
             return taken
 
-        monkeypatch.setattr(concurrency_lease._Lease, "take", seen)
+        monkeypatch.setattr(concurrency_lease._Lease, "acquire", seen)
         with temporary_settings({PREFECT_API_URL: proxy.url, PREFECT_CLIENT_RETRY_JITTER_FACTOR: 0}):
             yield found
 
@@ -160,7 +160,7 @@ def test_slot_that_the_server_gave_away_is_taken_again(gated: Gated) -> None:
             assert gated.taken == 1
 
     work()
-    assert gated.logged("has given the slot away")
+    assert gated.logged("gave the slot to another run")
     assert gated.taken == 0
 
 
@@ -214,7 +214,7 @@ def test_outage_at_the_end_of_the_work_neither_ends_it_nor_hides_its_error(gated
     def work(fails: bool) -> str:
         with hold_gpu("gpu"):
             gated.caplog.clear()
-            gated.cut_until_logged("could not be given back")
+            gated.cut_until_logged("could not be released")
             if fails:
                 raise StageError("out of memory")
         return "done"

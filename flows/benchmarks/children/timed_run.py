@@ -43,13 +43,13 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
 
     importing = time.perf_counter()
     from flows import pipeline
-    from tasks.prefect_task import current_listener
+    from tasks.prefect_task import listening
 
     importing = time.perf_counter() - importing
     times = StageTimes()
-    token, started = current_listener.set(times), time.time()
-    summary: Any = pipeline.retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
-    current_listener.reset(token)
+    started = time.time()
+    with listening(times):
+        summary: Any = pipeline.retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
     sealing = time.perf_counter()
     store = Store(str(Store.current().root))  # a new one has verified nothing yet
     manifests = {}

@@ -1,4 +1,4 @@
-"""All stages, in the order of the graph."""
+"""All stages, in the order of the DAG, and which of them have a worker process."""
 
 from tasks.download import DOWNLOAD
 from tasks.execution.stage import Stage
@@ -10,3 +10,15 @@ from tasks.score import SCORE
 from tasks.train import TRAIN
 
 STAGES: dict[str, Stage] = {stage.name: stage for stage in (DOWNLOAD, FORMAT, TRAIN, GENERATE, SCORE, PROMOTE, REPORT)}
+
+
+def worker_modules() -> list[str]:
+    """The modules that stages run as a process of their own."""
+    return [stage.worker for stage in STAGES.values() if stage.worker]
+
+
+def worker_follows(stage: Stage, variant: str | None) -> bool:
+    """Whether another stage with a worker process follows in the run: a later one, or this one for the tuned model."""
+    names = list(STAGES)
+    later = names[names.index(stage.name) + 1 :]
+    return any(STAGES[name].worker for name in later) or (stage.worker is not None and variant == "base")

@@ -100,10 +100,6 @@ COVERED = {
     "tasks/decoding/part_files.py": ("tasks/test_generate.py", "finished batches are kept, half-written ones ignored"),
     "tasks/decoding/sampling.py": (DECODER, "its draws depend on row and seed alone"),
     "tasks/decoding/worker.py": ("tasks/test_generate.py", "the process of the stage generate"),
-    "tasks/decoding/worker_records.py": (
-        "tasks/test_generate.py",
-        "configs and results of its worker pass through JSON",
-    ),
     "tasks/metrics/row_scores.py": ("tasks/test_score.py", "the table is read back by these columns"),
     "tasks/metrics/score_table.py": ("tasks/metrics/test_scores.py", "its names are the keys of scores.json"),
     "tasks/execution/decision.py": ("system/test_caching.py", "which stages run after which change"),
@@ -115,7 +111,6 @@ COVERED = {
     "tasks/models/library_warnings.py": ("flows/inference/test_export_adapter.py", "the output of `export`"),
     "tasks/models/loading.py": (PACKED_MODEL, "models are loaded as transformers loads them"),
     "tasks/prefect_task.py": ("system/test_caching.py", "every stage runs as a cached task"),
-    "tasks/registry.py": ("artifacts/test_code_fingerprint.py", "every stage that it lists has a fingerprint"),
     "tasks/reporting/links.py": ("tasks/reporting/test_artifact_page.py", "ids become links"),
     "tasks/reporting/page.py": ("tasks/test_report.py", "sections and figures of the page"),
     "tasks/reporting/plots.py": ("tasks/test_report.py", "plots have the same bytes each time"),

@@ -36,7 +36,7 @@ def _status(store: Store) -> tuple[list[str], list[Suggestion]]:
     if not trained:
         return lines or ["The store is empty."], suggestions or FIRST
     reports = store.manifests("report")
-    logs = [Champions(Store.current(), base) for base in dict.fromkeys(map(_base_revision, trained))]
+    logs = [Champions(store, base) for base in dict.fromkeys(map(_base_revision, trained))]
     with_champion = [log for log in logs if log.current]
     export: list[Suggestion] = []
     if with_champion:

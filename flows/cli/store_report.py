@@ -32,8 +32,8 @@ def collect_garbage(days: float, delete: bool, as_json: bool) -> None:
     store = Store.current()
     if delete:
         store.check_writable()
-    report = garbage_collection.find_garbage(Store.current(), days)
-    items = garbage_collection.remove(Store.current(), report.items, days) if delete else list(report.items)
+    report = garbage_collection.find_garbage(store, days)
+    items = garbage_collection.remove(store, report.items, days) if delete else list(report.items)
     size = sum(item.bytes for item in items)
     if as_json:
         dumped = [item.model_dump(mode="json") for item in items]
@@ -106,8 +106,8 @@ def measure() -> dict[str, Any]:
         "scratch": scratch,
         "scratch_folder": str(store.scratch),
         "free_bytes": shutil.disk_usage(store.root.path).free if has_free else None,
-        "pinned": retention.pins(Store.current()),
-        "champions": [name for name, why in retention.champion_artifacts(Store.current()).items() if why == "champion"],
+        "pinned": retention.pins(store),
+        "champions": [name for name, why in retention.champion_artifacts(store).items() if why == "champion"],
     }
 
 

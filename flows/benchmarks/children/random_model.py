@@ -1,8 +1,8 @@
 """A model folder with random weights in the shape of a real model.
 
 Benchmarks use it in place of weights that need a licence. Speed and memory are those of the real model. Its output is
-noise without a stop token, so that every generation runs to its limit. The weights are drawn on the GPU if there is one.
-Gemma-2B takes 5 GB, so an existing folder is reused.
+noise without a stop token, so that every generation runs to its limit. The weights are drawn on the GPU if there is
+one. Gemma-2B takes 5 GB, so an existing folder is reused.
 """
 
 import shutil
@@ -38,7 +38,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def random_model(shape: str, tokenizer: Path, folder: Path, timeout: float = 300) -> Path:
-    """The model folder `folder/SHAPE-random`. Unless it exists, a process makes it. RequestError if that fails."""
+    """The model folder `folder/SHAPE-random`. Unless it exists, a process makes it; RequestError if that fails."""
     model = folder / f"{shape}-random"
     if not (model / "config.json").is_file():
         if not (tokenizer / "tokenizer.json").is_file():

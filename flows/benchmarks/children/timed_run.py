@@ -54,7 +54,9 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
     store = Store(str(Store.current().root))  # a new one has verified nothing yet
     manifests = {}
     for stage in times.stages:
-        manifests[stage["artifact"]] = store.by_id(stage["artifact"]).model_dump(mode="json", include={"made", "rows"})
+        manifests[stage["artifact"]] = store.by_id(stage["artifact"]).model_dump(
+            mode="json", include={"provenance", "rows"}
+        )
         store.verified(store.by_id(stage["artifact"]).path)
     sealing = time.perf_counter() - sealing
     return {

@@ -181,13 +181,8 @@ def decode(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: settings.limit]
     prompts, _ = encoder.prompts([row["prompt"] for row in rows], settings.max_prompt_tokens)
     numbered = list(zip([row["id"] for row in rows], prompts, strict=True))
-<<<<<<< HEAD
-    batches = make_batches(numbered, batch_size(setup.recipe.runtime, device.type))
-    engine = Engine(load_merged_model(setup.model, None, device), tokenizer, encoder.stop_id, settings)
-=======
-    batches = deal(numbered, batch_size(resolved.recipe.runtime, device.type))
+    batches = make_batches(numbered, batch_size(resolved.recipe.runtime, device.type))
     engine = Engine(load_merged_model(resolved.model, None, device), tokenizer, encoder.stop_id, settings)
->>>>>>> b69dfd0 (PipelineRun executes the DAG; entries of stages are records)
     passes = []
     for _ in range(2):
         engine.stats.tokens, started = 0, time.perf_counter()

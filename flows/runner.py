@@ -26,7 +26,7 @@ from tasks.execution.listener import StageEntry
 from tasks.execution.stage import Stage
 from tasks.gpu_lease import is_deployment_run
 from tasks.prefect_task import current_listener, run_stage
-from tasks.registry import STAGES
+from tasks.registry import worker_follows, worker_modules
 from tasks.workers.standby import StandbyWorker
 
 MAX_COMPARISONS = 5
@@ -44,7 +44,7 @@ class PipelineRun:
         self.notes = RunNotes(Store.current(), self.id)
         self.offload_gpu = is_deployment_run()
         """Whether the GPU pool runs the stages that need a GPU, instead of this process."""
-        self.standby = StandbyWorker([stage.worker for stage in STAGES.values() if stage.worker])
+        self.standby = StandbyWorker(worker_modules())
         Store.current().check_writable()
 
     def step(self, stage: Stage, variant: str | None, spec: Record, **inputs: Ref | Manifest) -> Ref:
@@ -134,10 +134,3 @@ class PipelineRun:
         if candidate == self.resolved.champions.current:
             return True
         return self.resolved.champions.promote(candidate, outcome.scores.id, self.id)
-
-
-def worker_follows(stage: Stage, variant: str | None) -> bool:
-    """Whether a stage with a worker process comes after this one; the same stage for another variant counts."""
-    names = list(STAGES)
-    later = names[names.index(stage.name) + 1 :]
-    return any(STAGES[name].worker for name in later) or (stage.worker is not None and variant == "base")

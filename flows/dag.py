@@ -1,4 +1,4 @@
-"""The DAG: stages and their order. `run` executes it with a Prefect task per step; `plan` walks it and executes nothing."""
+"""The DAG: the stages and their order. `run` executes each step as a Prefect task; `plan` executes nothing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -109,7 +109,7 @@ def retrain(resolved: ResolvedRecipe, step: Step) -> Outcome:
 
 
 def evaluate(resolved: ResolvedRecipe, step: Step, adapter: Manifest | None, gated: bool = False) -> Outcome:
-    """Evaluate an existing adapter, or the base model alone, with this recipe's evaluation prompt and decoding settings.
+    """Evaluate an existing adapter, or the base model alone, with this recipe's prompt and decoding settings.
 
     An adapter that was trained with another prompt is scored with both prompts. With `gated`, the gate decides.
     """
@@ -162,7 +162,7 @@ def _evaluate_and_report(
 
 
 def _predictions_of(resolved: ResolvedRecipe, step: Step, dataset: Input, variant: str, settings: Champion) -> Input:
-    """Predictions of another adapter on the same dialogues, with the prompt and decoding settings it was evaluated with."""
+    """Predictions of another adapter on the same dialogues, with its own prompt and decoding settings."""
     prompts = step(FORMAT, variant, _format(resolved, "eval", settings.template), dataset=dataset)
     decoding = GenerateConfig.model_validate(settings.generate | {"limit": resolved.recipe.generate.limit})
     spec = GenerateSpec(model=resolved.model, turns=settings.turns, generate=decoding)  # type: ignore[arg-type]
@@ -176,8 +176,8 @@ def _verified_adapter(adapter: str) -> Manifest:
         return store.verified(store.by_id(adapter).path)
     except (RequestError, DamageError) as error:
         raise RequestError(
-            f"{adapter}, the model to compare with, is missing or damaged ({one_line(error, 120)}): retrain it with its "
-            "recipe, or withdraw it with `dialogsum rollback`"
+            f"{adapter}, the model to compare with, is missing or damaged ({one_line(error, 120)}): "
+            "retrain it with its recipe, or withdraw it with `dialogsum rollback`"
         ) from error
 
 
@@ -186,7 +186,8 @@ def _dataset(resolved: ResolvedRecipe, step: Step) -> Input:
 
 
 def _format(resolved: ResolvedRecipe, rows: str, template: str) -> Record:
-    return FormatSpec(rows=rows, template=template, allow_overlap=resolved.recipe.data.allow_overlap)  # type: ignore[arg-type]
+    overlap = resolved.recipe.data.allow_overlap
+    return FormatSpec(rows=rows, template=template, allow_overlap=overlap)  # type: ignore[arg-type]
 
 
 def _train(resolved: ResolvedRecipe, seed: int | None = None) -> Record:
@@ -197,4 +198,5 @@ def _train(resolved: ResolvedRecipe, seed: int | None = None) -> Record:
 
 
 def _generate(resolved: ResolvedRecipe) -> Record:
-    return GenerateSpec(model=resolved.model, turns=resolved.turns, generate=resolved.recipe.generate)  # type: ignore[arg-type]
+    decoding = resolved.recipe.generate
+    return GenerateSpec(model=resolved.model, turns=resolved.turns, generate=decoding)  # type: ignore[arg-type]

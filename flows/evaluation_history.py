@@ -12,29 +12,29 @@ from tasks.metrics.score_table import HEADLINE_TYPE, System
 
 
 def evaluations(base: str) -> list[Evaluation]:
-    """Evaluations of a base model (its revision), oldest first; those of rivals and further seeds are not among them."""
+    """Evaluations of a base model revision, oldest first, without those of rivals and further seeds."""
     store = Store.current()
     scores = store.manifests("score")
     used = {ref.id for m in scores for ref in m.inputs.values()}
     outputs = {m.id: m for m in store.manifests("generate", used)}
     datasets = {m.id: m for m in store.manifests("download", used)}
-    asked = {m.inputs["rows"].id for m in outputs.values() if "rows" in m.inputs}
-    prompts = {m.id: m for m in store.manifests("format", asked)}
+    prompt_ids = {m.inputs["rows"].id for m in outputs.values() if "rows" in m.inputs}
+    prompts = {m.id: m for m in store.manifests("format", prompt_ids)}
     decisions = {m.inputs["scores"].id: bool(m.facts["passed"]) for m in store.manifests("promote")}
     promoted = {change.scores for change in Champions(Store.current(), base).changes if change.action == "promoted"}
-    found = []
+    evaluations = []
     for m in scores:
-        made = outputs.get(m.inputs[System.BASE].id)
+        base_output = outputs.get(m.inputs[System.BASE].id)
         if "intervals" not in m.facts:  # written before there was a history
             continue
         judged = m.variant is None or m.id in decisions  # what was made for a further seed may become a candidate later
-        if judged and made is not None and made.identity["config"]["model"]["revision"] == base:
-            found.append(_evaluation(m, outputs, prompts, datasets, decisions, promoted))
-    return found
+        if judged and base_output is not None and base_output.identity["config"]["model"]["revision"] == base:
+            evaluations.append(_evaluation(m, outputs, prompts, datasets, decisions, promoted))
+    return evaluations
 
 
 def evaluations_before(scores: str, base: str) -> tuple[Evaluation, ...]:
-    """Those before the evaluation with this score artifact; all if it is not made yet."""
+    """The evaluations before the one with this score artifact; all of them if it does not exist yet."""
     earlier = []
     for evaluation in evaluations(base):
         if evaluation.scores == scores:
@@ -44,16 +44,20 @@ def evaluations_before(scores: str, base: str) -> tuple[Evaluation, ...]:
 
 
 def _evaluation(
-    m: Manifest, outputs: dict[str, Manifest], prompts: dict[str, Manifest], datasets: dict[str, Manifest],
-    decisions: dict[str, bool], promoted: set[str | None],
-) -> Evaluation:  # fmt: skip
+    m: Manifest,
+    outputs: dict[str, Manifest],
+    prompts: dict[str, Manifest],
+    datasets: dict[str, Manifest],
+    decisions: dict[str, bool],
+    promoted: set[str | None],
+) -> Evaluation:
     tuned = outputs.get(m.inputs[System.TUNED].id) if System.TUNED in m.inputs else None
     dataset = datasets.get(m.inputs["dataset"].id)
     decided: Any = None
     if m.id in decisions:
         decided = "promoted" if m.id in promoted else "passed" if decisions[m.id] else "rejected"
     rows = outputs[m.inputs[System.BASE].id].inputs["rows"].id
-    asked = prompts.get(rows)
+    prompt = prompts.get(rows)
     protocol = m.facts.get("protocol", {})
     return Evaluation(
         at=m.provenance.at,
@@ -61,12 +65,12 @@ def _evaluation(
         data=dataset.identity["config"]["data"]["revision"][:8] if dataset else m.inputs["dataset"].digest[:8],
         scores=m.id,
         adapter=tuned.inputs["adapter"].id if tuned else None,
-        headline={system: found[HEADLINE_TYPE] for system, found in m.facts["headline"].items()},
+        headline={system: scores[HEADLINE_TYPE] for system, scores in m.facts["headline"].items()},
         interval=tuple(m.facts["intervals"][System.TUNED if System.TUNED in m.inputs else System.BASE][HEADLINE_TYPE]),
         decision=decided,
         # the name that the prompt had then: a file of the library may have been edited since
         prompt=m.provenance.origin.get("prompt")
-        or (prompt_label(asked.identity["config"]["template"]) if asked else ""),
+        or (prompt_label(prompt.identity["config"]["template"]) if prompt else ""),
         prompts=rows,
         rows=protocol.get("rows"),
         rows_in_split=protocol.get("rows_in_split"),
@@ -74,6 +78,6 @@ def _evaluation(
     )
 
 
-def overrides_by_recipe(made: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def overrides_by_recipe(origins: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """(recipe with its revision, overrides), each recipe once, of those that had overrides."""
-    return list({recipe: (recipe, overrides) for recipe, overrides in made if overrides}.values())
+    return list({recipe: (recipe, overrides) for recipe, overrides in origins if overrides}.values())

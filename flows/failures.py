@@ -1,4 +1,4 @@
-"""How a deployed run fails on a wrong request or a failed stage: one line in its log and its state, in the words of the form.
+"""Failures of deployed runs: one line in the log and the state, in the terms of the form.
 
 On the command line nothing changes: the error is raised, and flows/cli/main.py prints it.
 """
@@ -53,7 +53,7 @@ def in_words_of_form(message: str, fields: Any) -> str:
     if "overrides" not in fields or key is None or key[1] not in all_keys(Recipe):
         return message
     return (
-        f"{message}. Set {key[1]} in the form's field `overrides` ({key[1]}=…), or for all runs in the Prefect variable "
+        f"{message}. Set {key[1]} in the form's field `overrides` ({key[1]}=…), or for all runs in the variable "
         f"{OVERRIDES}"
     )
 

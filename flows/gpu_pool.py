@@ -1,6 +1,6 @@
 """Stages sent to the GPU pool: child runs of their own, one for each machine that shares the work.
 
-Only the store says whether they succeeded: a child that ends well without having made the artifact is an error.
+A child that completes without its artifact in the store is an error.
 """
 
 import time
@@ -32,7 +32,7 @@ POLL = 2.0
 
 
 def send(job: Job, path: str) -> None:
-    """Have the artifact made on the GPU pool, or its parts if several machines share it; returns once they are in the store.
+    """Run a job on the GPU pool, as one run or as several shards. Returns when the results are in the store.
 
     `path`: where in the store it will be. StageError if its checks on the CPU or its runs fail.
     """
@@ -44,12 +44,12 @@ def send(job: Job, path: str) -> None:
     with log_how_to_resume(title(job), lambda: left), get_client(sync_client=True) as client:
         _all(client, {shard: _Child(job, shard) for shard in shards})
     manifest = store.manifest(path)
-    whole = (
+    complete = (
         manifest is not None and manifest.key == job.key
         if machines == 1
         else not sharding.missing_shards(store, job, machines)
     )
-    if not whole:
+    if not complete:
         raise StageError(
             f"{title(job)} ran on the GPU pool, but {job.artifact} is not in {store.root}: give its "
             "workers the same code and the same DIALOGSUM_STORE"
@@ -66,14 +66,18 @@ class _Child:
 
     def start(self) -> None:
         job, self.tries = self.job, self.tries + 1
-        given: dict[str, Any] = {"artifact": job.artifact, "refresh": job.refresh}
+        parameters: dict[str, Any] = {"artifact": job.artifact, "refresh": job.refresh}
         if self.shard.count > 1:
-            given |= {"shard": self.shard.index, "shards": self.shard.count}
+            parameters |= {"shard": self.shard.index, "shards": self.shard.count}
         run: Any = retry(
-            run_deployment, f"stage-{job.stage}/stage-{job.stage}", parameters=given, flow_run_name=self.name, timeout=0,
+            run_deployment,
+            f"stage-{job.stage}/stage-{job.stage}",
+            parameters=parameters,
+            flow_run_name=self.name,
+            timeout=0,
             tags=["gpu", job.recipe.split(" ")[0]],
             idempotency_key=str(uuid4()),  # a request that is repeated makes no second run
-        )  # fmt: skip
+        )
         self.id = run.id
         get_run_logger().info("%s: sent to the GPU pool as run %s", self.name, run.id)
 
@@ -84,16 +88,16 @@ class _Child:
             return False
         if state.is_completed():
             return True
-        said = one_line(f"{state.name}: {state.message or 'no message'}", 300)
+        ending = one_line(f"{state.name}: {state.message or 'no message'}", 300)
         if state.is_crashed() and self.tries < TRIES:
-            get_run_logger().warning("%s died (%s): started again", self.name, said)
+            get_run_logger().warning("%s died (%s): started again", self.name, ending)
             self.start()
             return False
-        raise StageError(f"{self.name}: its run {self.id} on the GPU pool ended {said}")
+        raise StageError(f"{self.name}: its run {self.id} on the GPU pool ended {ending}")
 
 
 def _all(client: SyncPrefectClient, children: dict[Shard, _Child]) -> None:
-    """Wait for all children. If one fails the others are let finish: their shares are kept. Cancelled with this run."""
+    """Wait for all children. If one fails, the others finish: their shards are kept. All end with this run."""
     failed: list[StageError] = []
     running = list(children.values())
     try:
@@ -111,7 +115,7 @@ def _all(client: SyncPrefectClient, children: dict[Shard, _Child]) -> None:
     except BaseException:
         for child in running:
             try:
-                client.set_flow_run_state(child.id, Cancelling(message="the run that asked for it has ended"))
+                client.set_flow_run_state(child.id, Cancelling(message="the parent run has ended"))
             except HTTPError as error:  # the error that ended this run is the one to raise
                 get_run_logger().warning("%s could not be cancelled: %s", child.name, one_line(error, 120))
         raise

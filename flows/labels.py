@@ -26,9 +26,9 @@ class Overrides(Record):
     station: tuple[str, ...] = ()
     """As the Prefect variable has them, for every run of a deployment."""
     own: tuple[str, ...] = ()
-    """As the run was given them."""
+    """As they were passed to the run."""
     effective: tuple[str, ...] = ()
-    """Of both, those that can change a figure and differ from the recipe; not the evaluation's prompt, which is named apart."""
+    """The overrides that can change a figure and differ from the recipe, without the evaluation prompt."""
 
     def in_short(self, most: int = 120) -> str:
         """The effective ones in about `most` characters: `train.epochs=3, generate.limit=8 and 2 more`."""
@@ -43,14 +43,16 @@ class Overrides(Record):
 
 def overrides_of(plain: Recipe | None, recipe: Recipe, station: Sequence[str], own: Sequence[str]) -> Overrides:
     """plain: the recipe without overrides, None where it is none without them."""
-    before, after = _leaves(plain.model_dump(mode="json") if plain else {}), _leaves(recipe.model_dump(mode="json"))
-    changed = {key for key in after if key not in before or before[key] != after[key]}
+    defaults, after = _leaves(plain.model_dump(mode="json") if plain else {}), _leaves(recipe.model_dump(mode="json"))
+    changed = {key for key in after if key not in defaults or defaults[key] != after[key]}
     last = {override.partition("=")[0].strip(): " ".join(override.split()) for override in (*station, *own)}
     effective = [
-        override for key, override in last.items()
-        if key.split(".")[0] not in NO_RESULT and key != "evaluation.prompt"
+        override
+        for key, override in last.items()
+        if key.split(".")[0] not in NO_RESULT
+        and key != "evaluation.prompt"
         and any(leaf == key or leaf.startswith(f"{key}.") for leaf in changed)
-    ]  # fmt: skip
+    ]
     return Overrides(station=tuple(station), own=tuple(own), effective=tuple(effective))
 
 
@@ -84,15 +86,15 @@ def prompt_labels(templates: Mapping[str, str]) -> dict[str, str]:
 def outputs_of(scores: Manifest) -> dict[str, Manifest]:
     """System -> manifest of its predictions, for those of a score artifact that are still in the store."""
     inputs = {role: ref.id for role, ref in scores.inputs.items() if role != "dataset"}
-    found = {m.id: m for m in Store.current().manifests("generate", set(inputs.values()))}
-    return {role: found[identifier] for role, identifier in inputs.items() if identifier in found}
+    manifests = {m.id: m for m in Store.current().manifests("generate", set(inputs.values()))}
+    return {role: manifests[identifier] for role, identifier in inputs.items() if identifier in manifests}
 
 
 def prompts_of(outputs: Mapping[str, Manifest]) -> dict[str, str]:
     """System -> label of its prompt, as far as the prompts are still in the store."""
     rows = {system: m.inputs["rows"].id for system, m in outputs.items() if "rows" in m.inputs}
-    found = {m.id: m for m in Store.current().manifests("format", set(rows.values()))}
-    return prompt_labels({s: found[i].identity["config"]["template"] for s, i in rows.items() if i in found})
+    manifests = {m.id: m for m in Store.current().manifests("format", set(rows.values()))}
+    return prompt_labels({s: manifests[i].identity["config"]["template"] for s, i in rows.items() if i in manifests})
 
 
 def labels_of(scores: Manifest) -> dict[str, str]:

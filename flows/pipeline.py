@@ -64,7 +64,11 @@ def _recipe_and_overrides(resolved: ResolvedRecipe) -> str:
 
 @flow(name="retrain", flow_run_name=run_names.kept_or(run_names.of_retrain), persist_result=False)
 @fails_in_one_line
-def retrain(recipe: RecipeName = "quickstart", overrides: list[Override] = [], refresh: list[StageName] = []) -> Any:  # noqa: B006  # never written to
+def retrain(
+    recipe: RecipeName = "quickstart",
+    overrides: list[Override] = [],  # noqa: B006  # never written to
+    refresh: list[StageName] = [],  # noqa: B006
+) -> Any:
     """Train by a recipe and report whether the new model is better. Unchanged stages are reused.
 
     Args:
@@ -91,7 +95,7 @@ def evaluate(
     Args:
         recipe: Recipe whose data, base model and decoding to use (a file in flows/recipes).
         adapter: Artifact id, `champion`, `latest`, or `none` for the base model alone.
-        prompt: Name of a file in flows/prompts, or the text itself with `{dialogue}` in it; default: the recipe's prompt.
+        prompt: Name of a file in flows/prompts, or the text with `{dialogue}` in it; default: the recipe's prompt.
         overrides: Settings that override the recipe, each `section.key=value`, such as `generate.max_new_tokens=64`.
         refresh: Stages to rerun even if nothing changed.
     """

@@ -26,10 +26,10 @@ from tasks.reporting.system_names import comparison_names, quoted
 def publish_run(
     resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, artifacts: dict[str, Manifest]
 ) -> tuple[dict[str, Any], str]:
-    """Publish to the UI. Returns the JSON of `run --json`, and the result in one line for the message of the run's state.
+    """Publish a run to the UI. Returns the JSON of `run --json`, and the result in one line for the run's state.
 
-    `artifacts` are those of the stages, by id. They get a page wherever they were made, and so do the artifacts that the
-    pages name.
+    `artifacts` are those of the stages, by id. They get a page wherever they were made, and so do the artifacts that
+    the pages name.
     """
     store, name = Store.current(), resolved.recipe.name
     scores, report = store.by_id(outcome.scores.id), store.by_id(outcome.report.id)
@@ -76,10 +76,11 @@ def compared(resolved: ResolvedRecipe, scores: Manifest, outcome: Outcome) -> st
     """`train-1a2b3c4d with prompt brief, 40 dialogues, generate.limit=40`."""
     overrides = resolved.overrides.in_short()
     who = outcome.adapter.id if outcome.adapter else "base model"
-    asked = f"{who} with prompt {quoted(prompt_label(resolved.evaluation_prompt))}"
+    subject = f"{who} with prompt {quoted(prompt_label(resolved.evaluation_prompt))}"
     return ", ".join(
         filter(
-            None, [asked, f"{ScoringProtocol.model_validate(scores.facts['protocol']).dialogues} dialogues", overrides]
+            None,
+            [subject, f"{ScoringProtocol.model_validate(scores.facts['protocol']).dialogues} dialogues", overrides],
         )
     )
 
@@ -100,13 +101,15 @@ def result(store: Store, scores: Manifest) -> str:
 
 def overrides_page(overrides: Overrides) -> str:
     """What the run added to its recipe, as Markdown; empty if nothing."""
-    given = (("the variable dialogsum_overrides", overrides.station), ("this run", overrides.own))
-    lines = [f"- from {escape_markdown(where)}: {escape_markdown(', '.join(added))}" for where, added in given if added]
+    sources = (("the variable dialogsum_overrides", overrides.station), ("this run", overrides.own))
+    lines = [
+        f"- from {escape_markdown(where)}: {escape_markdown(', '.join(added))}" for where, added in sources if added
+    ]
     return "\n".join(["", "## Overrides of the recipe", "", *lines, ""]) if lines else ""
 
 
 def headline(entries: list[StageEntry], decided: str, outcome: str) -> str:
-    """A finished run in one line: the decision of the gate, the result, and what had to be made for it."""
+    """A finished run in one line: the decision of the gate, the result, and the stages that ran."""
     ran = [e.label for e in entries if e.status == "run"]
     if not ran:
         return "; ".join(filter(None, [f"nothing changed: all {len(entries)} stages reused", decided, outcome]))
@@ -117,22 +120,25 @@ def headline(entries: list[StageEntry], decided: str, outcome: str) -> str:
 def decision(
     resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, known: Container[str]
 ) -> tuple[dict[str, Any], str]:
-    """The gate's decision as the pointer stands now, and in words; an event where it was made by this run or moved the pointer."""
+    """Publish the gate's decision. Emits an event if this run made the decision or moved the champion pointer.
+
+    Returns the entry of `run --json` and the decision in words.
+    """
     assert outcome.decision is not None
     assert outcome.adapter is not None
     store, adapter = Store.current(), outcome.adapter.id
     manifest = store.by_id(outcome.decision.id)
     decision = GateDecision.load(store.payload(manifest.path))
-    before, after = resolved.champions, Champions(Store.current(), resolved.model.revision)
+    previous, after = resolved.champions, Champions(Store.current(), resolved.model.revision)
     candidate = resolved.candidate(adapter)
-    moved = len(after.changes) > len(before.changes) and after.current == candidate
-    # a champion that no longer passes, such as under a stricter gate, is told as rejected and stays in force
+    moved = len(after.changes) > len(previous.changes) and after.current == candidate
+    # a champion that no longer passes, such as under a stricter gate, is reported as rejected and remains champion
     state = "rejected" if not manifest.facts["passed"] else "promoted" if after.current == candidate else "passed"
-    said = decision_in_words(adapter, state, moved, manifest.facts["reasons"], after)
+    message = decision_in_words(adapter, state, moved, manifest.facts["reasons"], after)
     create_markdown_artifact(
-        link_ids(decision_page(adapter, state, moved, decision.checks, before, after), known),
+        link_ids(decision_page(adapter, state, moved, decision.checks, previous, after), known),
         key="decision",
-        description=said,
+        description=message,
     )
     new = any(e.artifact == manifest.id and e.status == "run" for e in entries)
     if moved or (new and state == "rejected"):
@@ -140,21 +146,24 @@ def decision(
             event=f"dialogsum.model.{state}",
             resource={"prefect.resource.id": f"dialogsum.adapter.{adapter}", "prefect.resource.name": adapter},
             payload={
-                "recipe": resolved.recipe.name, "base_model": resolved.model.origin, "reasons": manifest.facts["reasons"],
-                "scores": outcome.scores.id, "replaced": before.current.adapter if before.current else None,
+                "recipe": resolved.recipe.name,
+                "base_model": resolved.model.origin,
+                "reasons": manifest.facts["reasons"],
+                "scores": outcome.scores.id,
+                "replaced": previous.current.adapter if previous.current else None,
             },
-        )  # fmt: skip
-    get_run_logger().info("%s; %s", said, "; ".join(manifest.facts["reasons"]))
+        )
+    get_run_logger().info("%s; %s", message, "; ".join(manifest.facts["reasons"]))
     return {
         "adapter": adapter,
         "state": state,
         "reasons": manifest.facts["reasons"],
         "checks": decision.as_json()["checks"],
-    }, said
+    }, message
 
 
 def decision_in_words(adapter: str, state: str, moved: bool, reasons: list[str], champions: Champions) -> str:
-    """`train-1a2b3c4d promoted`, `… remains champion`, `… rejected (the first reason); train-5e6f7a8b remains champion`."""
+    """`train-1a2b3c4d promoted`, `… remains champion`, `… rejected (reason); train-5e6f7a8b remains champion`."""
     if state == "promoted":
         return f"{adapter} {'promoted' if moved else 'remains champion'}"
     if state == "passed":
@@ -165,10 +174,10 @@ def decision_in_words(adapter: str, state: str, moved: bool, reasons: list[str],
 
 
 def decision_page(
-    adapter: str, state: str, moved: bool, checks: Sequence[GateCheck], before: Champions, after: Champions
-) -> str:  # fmt: skip
+    adapter: str, state: str, moved: bool, checks: Sequence[GateCheck], previous: Champions, after: Champions
+) -> str:
     """The decision as Markdown for the Prefect UI."""
-    replaced = f"It replaces `{before.current.adapter}`." if before.current else "There was no champion before."
+    replaced = f"It replaces `{previous.current.adapter}`." if previous.current else "There was no champion before."
     remains = f"`{after.current.adapter}` remains champion." if after.current else "There is no champion."
     head, stands = {
         "promoted": (f"# `{adapter}` is champion", replaced) if moved else (f"# `{adapter}` remains champion", ""),

@@ -33,7 +33,7 @@ OVERRIDES = "dialogsum_overrides"
 
 
 class Recipe(Record):
-    """A whole experiment. Only flows see it; a stage gets its own section."""
+    """All settings of an experiment. Only flows see it; a stage gets its own section."""
 
     name: str
     data: DataConfig = DataConfig()
@@ -59,7 +59,7 @@ class Recipe(Record):
 
 
 def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe by name or file, with `section.key=value` overrides. RequestError on anything unknown or of a wrong type."""
+    """A recipe by name or file, with `section.key=value` overrides. RequestError on unknown keys and wrong types."""
     known = [p.stem for p in RECIPES.glob("*.yaml")]
     file = RECIPES / f"{recipe}.yaml" if recipe in known else user_path(recipe, "recipe")
     if not file.is_file():
@@ -128,7 +128,7 @@ def refuse_unknown(content: Any, model: type[BaseModel], prefix: str = "") -> No
 
 
 def _suggestion(wrong: str) -> str:
-    """`; did you mean 'train.epochs'?` where a key is close in its last part too, else what the key's section contains."""
+    """`; did you mean 'train.epochs'?` if a known key is close, otherwise the keys of the section."""
     known, (section, _, last) = all_keys(Recipe), wrong.rpartition(".")
     close = get_close_matches(wrong, known, n=5, cutoff=0.5)
     alike = [key for key in close if get_close_matches(last, [key.rpartition(".")[2]], cutoff=0.6)]
@@ -150,14 +150,14 @@ def _first_leaf(key: Any, value: Any) -> str:
 
 def all_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Dotted names of every leaf key."""
-    found = []
+    keys = []
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            found += all_keys(kind, f"{prefix}{name}.")
+            keys += all_keys(kind, f"{prefix}{name}.")
         elif prefix or name != "name":
-            found.append(f"{prefix}{name}")
-    return found
+            keys.append(f"{prefix}{name}")
+    return keys
 
 
 def _first(error: ValidationError) -> str:

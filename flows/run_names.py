@@ -1,7 +1,7 @@
 """Names of flow runs: a name that a person typed stays, any other becomes what the run does.
 
-Prefect's engine calls `flow_run_name` when a run starts and replaces whatever name it has, that from the field "Run Name" of
-the UI's form included. Nothing in a run says whether its name was typed, so the names that Prefect draws are recognised.
+Prefect's engine calls `flow_run_name` when a run starts and replaces its name, also one that was typed into the field
+"Run Name" of the UI's form. A run does not record whether its name was typed, so Prefect's random names are recognised.
 """
 
 import re
@@ -16,11 +16,14 @@ from prefect.runtime import flow_run
 VOCABULARY: Any = config
 WORDS = frozenset(word for words in VOCABULARY.values() if words["type"] == "words" for word in words["words"])
 """Of the names that the server draws: `fluffy-heron`."""
-GREEK = "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi|psi|omega"
+GREEK = (
+    "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi|"
+    "psi|omega"
+)
 ENDINGS = (
     "[a-z]|adjunct|anomaly|band|boundary|cloud|cluster|collapse|conflux|expanse|field|fringe|instability|manifold|mass|nebula|"
     "point|quadrant|reach|ring|sector|shift|tensor|terminus|vector|void|warp"
-)  # fmt: skip
+)
 FORM = re.compile(rf"(?:{GREEK})(?:\d+-[a-z-]*|-[a-z-]*-(?:{ENDINGS}))")
 """`upsilon368-selye-warp`, which the UI's form begins with."""
 NEW_FORM = re.compile(
@@ -40,8 +43,8 @@ def kept_or(build: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
     """A `flow_run_name`: the name that the run has if a person typed it, else `build(parameters)`."""
 
     def name() -> str:
-        given = flow_run.name
-        return given if given and not drawn(given) else build(flow_run.parameters)
+        name = flow_run.name
+        return name if name and not drawn(name) else build(flow_run.parameters)
 
     return name
 
@@ -69,7 +72,8 @@ def rename(name: str, recipe: str) -> None:
     """
     context, by = FlowRunContext.get(), re.escape(recipe)
     ours = re.compile(
-        rf"retrain {by}(, .*)?|(evaluate|promote) (latest|champion|none|base model|train-[0-9a-f]{{8}})( with prompt .*)? \({by}(, .*)?\)"
+        rf"retrain {by}(, .*)?|(evaluate|promote) (latest|champion|none|base model|train-[0-9a-f]{{8}})"
+        rf"( with prompt .*)? \({by}(, .*)?\)"
     )
     if context is None or context.flow_run is None or not ours.fullmatch(context.flow_run.name):
         return

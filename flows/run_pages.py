@@ -1,6 +1,6 @@
-"""What a finished run shows in the Prefect UI, as Markdown: the report, the scores, the stages, and where the report is.
+"""Markdown pages of a finished run in the Prefect UI: the report, the scores, the stages, and where the report is.
 
-Markdown also where it is a table: of Prefect's two UIs the newer one shows links in its own tables as text.
+Tables are Markdown too, since the newer of Prefect's two UIs shows links in its own tables as text.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -18,7 +18,7 @@ COLUMNS = ("stage", "of", "status", "artifact", "rows", "seconds", "reason")
 
 
 def report_page(text: str, report: str, file: str, known: Container[str]) -> str:
-    """The first screen of a report, `text`, below the way to all of it. `report`: its artifact id; `file`: path or URI."""
+    """The first screen of a report, `text`, below the link to the full report. `file` is its path or URI."""
     url = report_url(report)
     return f"{f'**[Open the full report]({url})**' if url else _by_hand(file)}\n\n{link_ids(text, known)}"
 
@@ -48,9 +48,11 @@ def stages_page(entries: Sequence[StageEntry], known: Container[str]) -> str:
 def _by_hand(file: str) -> str:
     """A browser opens no link from a page of a server to a file, so the path is text. Backticks would end it."""
     shown = one_line(file.replace("`", "'"), 4000)
-    how = "`dialogsum station up` serves it" if "://" in file else (
-        "open it in a browser on that machine, or have it served by `dialogsum station up`"
-    )  # fmt: skip
+    how = (
+        "`dialogsum station up` serves it"
+        if "://" in file
+        else ("open it in a browser on that machine, or have it served by `dialogsum station up`")
+    )
     return f"The full report is `{shown}`: {how}."
 
 

@@ -1,7 +1,7 @@
 """Each stage as a flow of its own: makes one artifact, known by its id alone.
 
-So any stage is rerun from the UI, and a retraining on a machine without a GPU has its adapters and summaries made on the
-GPU pool (flows/gpu_pool.py).
+Any stage can be rerun from the UI, and a retraining on a machine without a GPU runs its GPU stages on the GPU pool
+(flows/gpu_pool.py).
 """
 
 from typing import Annotated, Any
@@ -26,14 +26,14 @@ from tasks.prefect_task import RunEvents, publish_pages, run_stage, title
 from tasks.registry import STAGES
 
 
-def _run_name(given: dict[str, Any]) -> str:
+def _run_name(parameters: dict[str, Any]) -> str:
     """`train smollm2-135m-instruct r32 3 epochs`, and which share of it."""
     try:
-        name = title(load_job(Store.current(), given["artifact"], STAGES))
+        name = title(load_job(Store.current(), parameters["artifact"], STAGES))
     except RequestError:
-        name = given["artifact"]  # the run itself says what is wrong
-    shards = given.get("shards", 1)
-    return f"{name}, {given['shard'] + 1} of {shards}" if shards > 1 else name
+        name = parameters["artifact"]  # the run itself says what is wrong
+    shards = parameters.get("shards", 1)
+    return f"{name}, {parameters['shard'] + 1} of {shards}" if shards > 1 else name
 
 
 def _job(artifact: str, refresh: bool) -> Job:
@@ -63,7 +63,7 @@ def _make(artifact: str, refresh: bool) -> State[Any]:
 def _description(name: str) -> str:
     """What the UI shows above the form."""
     return (
-        f"Makes one `{name}` artifact again from its id; `refresh` is on: it is rebuilt even if it exists and is intact. "
+        f"Makes one `{name}` artifact again from its id. `refresh` is on: it is rebuilt even if it is intact. "
         "Jobs such as `retrain` run this stage by themselves."
     )
 
@@ -82,7 +82,7 @@ def _stage_flow(name: str) -> Flow[..., Any]:
 
     return flow(
         name=f"stage-{name}", description=_description(name), flow_run_name=kept_or(_run_name), persist_result=False
-    )(fails_in_one_line(make))  # fmt: skip
+    )(fails_in_one_line(make))
 
 
 download, format_, train, score, promote, report = map(

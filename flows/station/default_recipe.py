@@ -1,7 +1,7 @@
 """Which recipe a station's deployments have by default. It is chosen by the first `station up` and kept by later ones.
 
-Order: --recipe, the recipe that an earlier `up` chose, the recipe that trained the champion, the recipe in prefect.yaml if
-its data and base model are available on this machine, quickstart (which needs no hub).
+Order: --recipe, the recipe that an earlier `up` chose, the recipe that trained the champion, the recipe in prefect.yaml
+if its data and base model are available on this machine, quickstart (which needs no hub).
 """
 
 from collections.abc import Sequence
@@ -43,20 +43,20 @@ def known_recipe(name: str) -> str:
     return name
 
 
-def choose(given: str | None, kept: Path, overrides: Sequence[str]) -> tuple[DefaultRecipe, str]:
-    """The choice, which is also written to the file `kept`, and the line that explains it.
+def choose(option: str | None, file: Path, overrides: Sequence[str]) -> tuple[DefaultRecipe, str]:
+    """Choose the default recipe and write it to `file`. Returns the choice, and the line that explains it.
 
-    overrides: those of the Prefect variable, which hold for every deployed run.
+    `option` is that of --recipe; `overrides` are those of the Prefect variable, which apply to every deployed run.
     """
-    before, trained = _read(kept), _trained_champion()
-    if given is not None:
-        choice = DefaultRecipe(recipe=known_recipe(given), reason="given with --recipe")
+    earlier, trained = _read(file), _trained_champion()
+    if option is not None:
+        choice = DefaultRecipe(recipe=known_recipe(option), reason="given with --recipe")
     else:
-        choice = before or trained or _configured(overrides)
-    why = f"kept from an earlier `station up`: {choice.reason}" if choice is before else choice.reason
+        choice = earlier or trained or _configured(overrides)
+    why = f"kept from an earlier `station up`: {choice.reason}" if choice is earlier else choice.reason
     if trained is not None and trained.recipe != choice.recipe:
         why += f"; but {trained.recipe}: {trained.reason}"
-    kept.write_text(choice.model_dump_json())
+    file.write_text(choice.model_dump_json())
     return choice, f"default recipe: {choice.recipe} ({why}); `dialogsum station up --recipe NAME` changes it"
 
 
@@ -81,13 +81,13 @@ def _prefect_yaml() -> Any:
     return yaml.safe_load(PREFECT_YAML.read_text(encoding="utf-8"))
 
 
-def _read(kept: Path) -> DefaultRecipe | None:
+def _read(file: Path) -> DefaultRecipe | None:
     """An earlier choice, unless its recipe has been removed."""
     try:
-        found = DefaultRecipe.model_validate_json(kept.read_text())
+        earlier = DefaultRecipe.model_validate_json(file.read_text())
     except (OSError, ValueError):
         return None
-    return found if (RECIPES / f"{found.recipe}.yaml").is_file() else None
+    return earlier if (RECIPES / f"{earlier.recipe}.yaml").is_file() else None
 
 
 def _trained_champion() -> DefaultRecipe | None:
@@ -113,7 +113,8 @@ def _configured(overrides: Sequence[str]) -> DefaultRecipe:
         return DefaultRecipe(recipe=name, reason="from prefect.yaml; no champion of a recipe in flows/recipes exists")
     return DefaultRecipe(
         recipe=WITHOUT_HUB,
-        reason=f"no champion exists, and {name} of prefect.yaml cannot run here: {one_line(problem.partition(';')[0], 160)}",
+        reason=f"no champion exists, and {name} of prefect.yaml cannot run here: "
+        f"{one_line(problem.partition(';')[0], 160)}",
     )
 
 
@@ -121,7 +122,7 @@ def _unavailable(recipe: str, overrides: Sequence[str]) -> str | None:
     """Why a recipe's data or base model cannot be used on this machine, or None. Takes DEADLINE at most."""
     import huggingface_hub.errors  # noqa: F401  # takes seconds, which are not the hub's
 
-    found = list[str | None]()
+    problems = list[str | None]()
 
     def look() -> None:
         try:
@@ -129,11 +130,13 @@ def _unavailable(recipe: str, overrides: Sequence[str]) -> str | None:
             resolve_data(loaded.data)
             resolve_model(loaded.model)
         except RequestError as error:
-            found.append(str(error))
+            problems.append(str(error))
         else:
-            found.append(None)
+            problems.append(None)
 
     thread = Thread(target=look, daemon=True)  # a daemon does not keep the process from ending
     thread.start()
     thread.join(DEADLINE)
-    return found[0] if found else f"its data and model were not found within {DEADLINE:g} s (is the hub reachable?)"
+    return (
+        problems[0] if problems else f"its data and model were not found within {DEADLINE:g} s (is the hub reachable?)"
+    )

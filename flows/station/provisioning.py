@@ -26,8 +26,9 @@ POOLS = {
     "gpu-pool": "Runs train, generate and summarize: on a GPU, or on the CPU of a machine without one.",
 }
 FORMER_POOL_DESCRIPTIONS = (
-    "retrain, evaluate, promote, and the stages that need no GPU", "train and generate",
-)  # fmt: skip
+    "retrain, evaluate, promote, and the stages that need no GPU",
+    "train and generate",
+)
 """Of stations of earlier versions; a description that people wrote is kept."""
 FORMER_AUTOMATION_NAMES = {
     "dialogsum: mark runs without heartbeat as Crashed": "dialogsum: a run that no longer beats has crashed",
@@ -43,7 +44,7 @@ HEARTBEATS = timedelta(minutes=5)
 A server that was away has heard none meanwhile, and judges at once when it is back: so much longer than an outage.
 """
 WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
-"""Flows whose runs beat that often. Others on the same server may beat every three minutes, as Prefect's do by default."""
+"""Flows whose runs send heartbeats that often. Flows of other projects may use Prefect's default of three minutes."""
 PENDING = timedelta(minutes=10)
 """From a worker's taking a run to its first line: time for a cluster to find a node and fetch an image."""
 CANCELLING = timedelta(minutes=5)
@@ -77,17 +78,19 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
         client.create_variable(VariableCreate(name=OVERRIDES, value=[], tags=["dialogsum"]))
     for automation in automations(_notification(notify)):
         names = [automation.name, FORMER_AUTOMATION_NAMES.get(automation.name, automation.name)]
-        found = [each for name in dict.fromkeys(names) for each in client.read_automations_by_name(name)]
-        for duplicate in found[1:]:
+        existing = [each for name in dict.fromkeys(names) for each in client.read_automations_by_name(name)]
+        for duplicate in existing[1:]:
             client.delete_automation(duplicate.id)
-        if not found:
+        if not existing:
             client.create_automation(automation)
-        elif _content(found[0]) != _content(automation):  # an update forgets what it waits for: the heartbeats of runs
-            client.update_automation(found[0].id, automation)
+        elif _content(existing[0]) != _content(
+            automation
+        ):  # an update forgets what it waits for: the heartbeats of runs
+            client.update_automation(existing[0].id, automation)
 
 
 def station_overrides(client: SyncPrefectClient) -> list[str]:
-    """What the variable adds to every deployed run; nothing if it is missing or not a list of texts, which runs refuse."""
+    """The overrides in the Prefect variable; none if it is missing or invalid (runs then refuse it)."""
     variable = client.read_variable_by_name(OVERRIDES)
     value: Any = variable.value if variable else []
     return value if isinstance(value, list) and all(isinstance(each, str) for each in value) else []
@@ -140,8 +143,8 @@ def _resume(client: SyncPrefectClient) -> None:
         client.delete_variable_by_name(PAUSED)
 
 
-def settle(runs: Iterable[str]) -> None:
-    """End these flow runs, whose processes are gone, where nobody has said how: they would count as running forever."""
+def finalize_orphaned_runs(runs: Iterable[str]) -> None:
+    """Mark flow runs whose processes are gone as ended; otherwise they would count as running forever."""
     message = "the station was taken down"
     with get_client(sync_client=True) as client:
         for run in map(UUID, runs):
@@ -168,61 +171,82 @@ def _notification(url: str | None) -> Any:
     )
 
 
-def automations(tell: Any) -> list[AutomationCore]:
+def automations(notification: Any) -> list[AutomationCore]:
     """Runs whose process is gone are ended; `tell` when a model is rejected and when a retraining does not complete."""
     ends = ("Completed", "Failed", "Cancelled", "Crashed")
     scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
     notifies = (
         "Then does nothing but show in the event feed; to get a notification: dialogsum station up --notify URL"
-        if isinstance(tell, DoNothing)
+        if isinstance(notification, DoNothing)
         else "Then sends a notification to the URL given with: dialogsum station up --notify"
     )
     return [
         _ending(
             "mark runs without heartbeat as Crashed",
             f"Waits for a run of this project that sends no heartbeat for {HEARTBEATS.seconds} s",
-            after=("Running", "heartbeat"), expect=("heartbeat", *ends), within=HEARTBEATS, state=StateType.CRASHED,
+            after=("Running", "heartbeat"),
+            expect=("heartbeat", *ends),
+            within=HEARTBEATS,
+            state=StateType.CRASHED,
             message=f"no heartbeat for {HEARTBEATS.seconds} s: its worker or process died",
         ),
         _ending(
             "mark runs that never started as Crashed",
-            f"Waits for a run of this project that a worker took and that does not start within {PENDING.seconds // 60} minutes",
+            f"Waits for a run of this project that a worker took and that does not start "
+            f"in {PENDING.seconds // 60} minutes",
             after=("Pending", "Submitting", "InfrastructurePending"),
             expect=("Running", "Retrying", "Cancelling", "Submitting", "InfrastructurePending", *scheduled, *ends),
-            within=PENDING, state=StateType.CRASHED,
+            within=PENDING,
+            state=StateType.CRASHED,
             message=f"did not begin within {PENDING.seconds} s: its worker or process died",
         ),
         _ending(
             "finish cancellation of runs whose worker died",
-            f"Waits for a run of this project that is Cancelling and does not end within {CANCELLING.seconds // 60} minutes",
-            after=("Cancelling",), expect=ends, within=CANCELLING, state=StateType.CANCELLED,
+            f"Waits for a run of this project that is Cancelling and does not end "
+            f"in {CANCELLING.seconds // 60} minutes",
+            after=("Cancelling",),
+            expect=ends,
+            within=CANCELLING,
+            state=StateType.CANCELLED,
             message=f"did not end within {CANCELLING.seconds} s: its worker died",
         ),
         AutomationCore(
             name="dialogsum: a model was rejected",
-            description=f"Waits for the event dialogsum.model.rejected: the gate rejected a retrained model. {notifies}",
+            description=f"Waits for the event dialogsum.model.rejected: the gate rejected a model. {notifies}",
             trigger=EventTrigger(
-                posture=Posture.Reactive, expect={"dialogsum.model.rejected"}, threshold=1, within=timedelta(0),
+                posture=Posture.Reactive,
+                expect={"dialogsum.model.rejected"},
+                threshold=1,
+                within=timedelta(0),
                 match={"prefect.resource.id": "dialogsum.adapter.*"},
             ),
-            actions=[tell],
+            actions=[notification],
         ),
         AutomationCore(
             name="dialogsum: a retraining did not complete",
             description=f"Waits for a run of the flow retrain that ends as Failed or Crashed. {notifies}",
             trigger=EventTrigger(
-                posture=Posture.Reactive, expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}, threshold=1,
-                within=timedelta(0), match={"prefect.resource.id": "prefect.flow-run.*"},
+                posture=Posture.Reactive,
+                expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+                threshold=1,
+                within=timedelta(0),
+                match={"prefect.resource.id": "prefect.flow-run.*"},
                 match_related={"prefect.resource.role": "flow", "prefect.resource.name": "retrain"},
             ),
-            actions=[tell],
+            actions=[notification],
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _ending(
-    name: str, waits: str, after: Iterable[str], expect: Iterable[str], within: timedelta, state: StateType, message: str
-) -> AutomationCore:  # fmt: skip
+    name: str,
+    waits: str,
+    after: Iterable[str],
+    expect: Iterable[str],
+    within: timedelta,
+    state: StateType,
+    message: str,
+) -> AutomationCore:
     """End one of our runs where, after one event of a run, none of those that are expected comes."""
     return AutomationCore(
         name=f"dialogsum: {name}",
@@ -231,10 +255,14 @@ def _ending(
             "its concurrency slots, and the next run would wait forever."
         ),
         trigger=EventTrigger(
-            posture=Posture.Proactive, match={"prefect.resource.id": "prefect.flow-run.*"},
-            after={f"prefect.flow-run.{event}" for event in after}, expect={f"prefect.flow-run.{event}" for event in expect},
+            posture=Posture.Proactive,
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            after={f"prefect.flow-run.{event}" for event in after},
+            expect={f"prefect.flow-run.{event}" for event in expect},
             match_related={"prefect.resource.role": "flow", "prefect.resource.name": WATCHED},
-            for_each={"prefect.resource.id"}, threshold=1, within=within,
+            for_each={"prefect.resource.id"},
+            threshold=1,
+            within=within,
         ),
         actions=[ChangeFlowRunState(name=None, force=False, state=state, message=message)],
-    )  # fmt: skip
+    )

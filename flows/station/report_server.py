@@ -5,8 +5,8 @@
 /artifact/<id>     an artifact: what it was made from, what was found, its files, its manifest
 /health            `true`
 
-`dialogsum station up` starts it as `python -m flows.station.report_server HOST PORT`. It reads the store that DIALOGSUM_STORE names,
-local or remote, and verifies what it serves. Where PREFECT_SERVER_API_AUTH_STRING is set, it wants that credential too.
+`dialogsum station up` starts it as `python -m flows.station.report_server HOST PORT`. It reads the store
+that DIALOGSUM_STORE names, local or remote, and verifies what it serves. Where PREFECT_SERVER_API_AUTH_STRING is set, it wants that credential too.
 """
 
 import base64
@@ -130,11 +130,13 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _guarded(request: Request, answer: Answer) -> Response:
     """With the headers of every answer; 401 without the credential that Prefect's server wants."""
-    wanted = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
-    given = request.headers.get("Authorization", "")
-    expected = f"Basic {base64.b64encode(wanted.encode()).decode()}"
-    if wanted and request.url.path != "/health" and not secrets.compare_digest(given.encode(), expected.encode()):
-        response = await _failed(request, HTTPException(HTTPStatus.UNAUTHORIZED, "The credential of the Prefect server is needed."))  # fmt: skip
+    credential = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+    header = request.headers.get("Authorization", "")
+    expected = f"Basic {base64.b64encode(credential.encode()).decode()}"
+    if credential and request.url.path != "/health" and not secrets.compare_digest(header.encode(), expected.encode()):
+        response = await _failed(
+            request, HTTPException(HTTPStatus.UNAUTHORIZED, "The credential of the Prefect server is needed.")
+        )
         response.headers["WWW-Authenticate"] = 'Basic realm="dialogsum", charset="UTF-8"'
     else:
         response = await answer(request)
@@ -143,16 +145,22 @@ async def _guarded(request: Request, answer: Answer) -> Response:
 
 
 def application(host: str) -> Starlette:
-    """The server that listens on `host`. On the loopback interface it refuses other names, which foreign pages could give it."""
+    """The server on `host`. On the loopback interface it refuses other host names (DNS rebinding)."""
     local = host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
     names = ["localhost", "127.0.0.1", "[::1]", host] if local else ["*"]
     app = Starlette(
         routes=[
-            Route("/", index), Route("/health", health), Route("/report/{artifact}", report), Route("/artifact/{artifact}", artifact),
+            Route("/", index),
+            Route("/health", health),
+            Route("/report/{artifact}", report),
+            Route("/artifact/{artifact}", artifact),
         ],
-        middleware=[Middleware(BaseHTTPMiddleware, dispatch=_guarded), Middleware(TrustedHostMiddleware, allowed_hosts=names)],
+        middleware=[
+            Middleware(BaseHTTPMiddleware, dispatch=_guarded),
+            Middleware(TrustedHostMiddleware, allowed_hosts=names),
+        ],
         exception_handlers={HTTPException: _failed, DamageError: _failed, RequestError: _failed, StageError: _failed},
-    )  # fmt: skip
+    )
     app.router.redirect_slashes = False  # a path is right or unknown
     return app
 

@@ -43,9 +43,15 @@ def check_schedules(server_began: datetime) -> tuple[list[str], list[str]]:
 
 
 def _check(
-    client: SyncPrefectClient, name: str, deployment: DeploymentResponse, schedule: DeploymentSchedule, runs: list[FlowRun],
-    server_began: datetime, lines: list[str], problems: list[str],
-) -> None:  # fmt: skip
+    client: SyncPrefectClient,
+    name: str,
+    deployment: DeploymentResponse,
+    schedule: DeploymentSchedule,
+    runs: list[FlowRun],
+    server_began: datetime,
+    lines: list[str],
+    problems: list[str],
+) -> None:
     times = [
         run.next_scheduled_start_time
         for run in runs

@@ -36,7 +36,7 @@ def check_server() -> None:
 
 
 def find_reports() -> None:
-    """Let the run link to the reports that a station on this machine serves, if it uses that station's server and store."""
+    """Let the run link to the report server of a station on this machine, if it uses the station's server and store."""
     from flows.station.supervisor import reports_url
 
     if url := reports_url(PREFECT_API_URL.value()):

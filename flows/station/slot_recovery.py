@@ -1,7 +1,7 @@
 """Slots of the GPU that are taken although no run holds them: the next run would wait for them without end.
 
-A server that keeps leases in its memory, Prefect's default, forgets them when it is restarted, while the number of slots
-that are taken lies in its database. A station keeps them in files, beside its database.
+A server that keeps leases in its memory, Prefect's default, forgets them when it is restarted, while the number of
+slots that are taken lies in its database. A station keeps them in files, beside its database.
 """
 
 import os
@@ -34,7 +34,7 @@ AT_ONCE = 200
 
 
 def free_unheld(client: SyncPrefectClient, home: Path) -> list[str]:
-    """Give back the slots that no lease holds, on the station whose files are in `home`. Returns the names of their limits."""
+    """Free the slots that no lease holds, on the station in the folder `home`. Returns the names of their limits."""
     unheld = find_unheld(client, home) or {}
     for limit, held in unheld.items():
         client.update_global_concurrency_limit(limit, GlobalConcurrencyLimitUpdate(active_slots=held))
@@ -42,7 +42,7 @@ def free_unheld(client: SyncPrefectClient, home: Path) -> list[str]:
 
 
 def find_unheld(client: SyncPrefectClient, home: Path) -> dict[str, int] | None:
-    """GPU limits with more slots taken than leases hold: name -> the number held. None if the server's leases are elsewhere."""
+    """GPU limits with more slots taken than leases: name -> leases. None if the server's leases are elsewhere."""
     settings = client.request("GET", "/admin/settings").json()
     if settings["server"]["concurrency"]["lease_storage"] != IN_FILES or Path(settings["home"]) != home:
         return None

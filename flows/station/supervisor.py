@@ -59,15 +59,15 @@ def up(
     reports_port: int | None = None,
     recipe: str | None = None,
 ) -> None:
-    """Start server and workers, make pools, limits, automations and deployments. Again: starts what has died."""
+    """Start server and workers; create pools, limits, automations and deployments. Restarts what has died."""
     if recipe is not None:
         known_recipe(recipe)
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen
     running = _process("server")
-    if running is not None and (before := _noted("server")["url"]) != url:
-        raise RequestError(f"the station is up at {before}: `dialogsum station down` first, or give the same port")
+    if running is not None and (other_url := _read_process_file("server")["url"]) != url:
+        raise RequestError(f"the station is up at {other_url}: `dialogsum station down` first, or give the same port")
     if running is None and _answers(url):
         raise RequestError(f"another server answers at {url}: choose another with --port")
     limits = ["gpu"] if gpu_workers == 1 else [f"gpu-{n + 1}" for n in range(gpu_workers)]
@@ -78,15 +78,17 @@ def up(
     os.environ.update(_environment(url) | {"DIALOGSUM_STORE": str(Store.current().root)})
     os.environ.setdefault(REPORTS_URL, reports)  # whoever set another knows how browsers reach it
     if running is None:
-        _say(f"starting the Prefect server at {url}, which takes 10 to 40 s")
+        _announce(f"starting the Prefect server at {url}, which takes 10 to 40 s")
         _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
     if _process("reports") is None:
-        place = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
-        found = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-        _start("reports", [host, reports.rsplit(":", 1)[1]], found, module="flows.station.report_server", **place)
+        record = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+        _start(
+            "reports", [host, reports.rsplit(":", 1)[1]], environment, module="flows.station.report_server", **record
+        )
     _wait_for("server", url)
     _wait_for("reports", reports)
-    _say("creating pools, limits, automations and deployments, which takes 10 to 30 s")
+    _announce("creating pools, limits, automations and deployments, which takes 10 to 30 s")
     _deploy(limits, notify, recipe)
     _free_slots()
     if _process("cpu-worker") is None:
@@ -100,24 +102,27 @@ def up(
         print(f"PROBLEM: {problem}")
     ui = url.removesuffix("/api")
     print(
-        f"next: {ui}/deployments?deployments.tags.name=dialogsum has retrain, evaluate, promote and summarize with their forms"
+        f"next: {ui}/deployments?deployments.tags.name=dialogsum has the forms of retrain, evaluate, promote and summarize"
     )
     print("`dialogsum station down` or `make down` stops the station")
 
 
 def down() -> None:
-    """End runs, workers and server. What is finished is kept; a run that is interrupted goes on when it is started again."""
+    """Stop runs, workers and server. Finished stages are kept; an interrupted run resumes when it is started again."""
     names = _names()
     if not names:
         print(f"the station is down already ({_folder()})")
         return
-    _say("ending runs, workers and the server, which takes 10 to 40 s")
-    found = {name: process for name in names if (process := _process(name))}
-    workers = [process for name, process in found.items() if name not in SERVERS]
-    answers = bool(workers) and _answers(_noted("server").get("url", ""))
+    _announce("ending runs, workers and the server, which takes 10 to 40 s")
+    processes = {name: process for name in names if (process := _process(name))}
+    workers = [process for name, process in processes.items() if name not in SERVERS]
+    answers = bool(workers) and _answers(_read_process_file("server").get("url", ""))
     if answers:
-        os.environ.update(_environment(_noted("server")["url"]))
-        from flows.station.provisioning import paused, settle  # takes seconds, which a station that is down needs not
+        os.environ.update(_environment(_read_process_file("server")["url"]))
+        from flows.station.provisioning import (  # takes seconds, which a station that is down needs not
+            finalize_orphaned_runs,
+            paused,
+        )
     # or a worker would start the next run in the place of each that is ended
     with paused() if answers else nullcontext():
         ended = set[str]()
@@ -126,11 +131,11 @@ def down() -> None:
             _end(runs)
         _end(workers)
         if answers:
-            settle(ended)
-    _end([process for name, process in found.items() if name in SERVERS])
+            finalize_orphaned_runs(ended)
+    _end([process for name, process in processes.items() if name in SERVERS])
     for name in names:
-        _note(name).unlink(missing_ok=True)
-        print(f"{name}: {'stopped' if name in found else 'was not running'}")
+        _process_file(name).unlink(missing_ok=True)
+        print(f"{name}: {'stopped' if name in processes else 'was not running'}")
 
 
 def status() -> None:
@@ -147,22 +152,22 @@ def status() -> None:
 
 
 def _report() -> list[str]:
-    server = _noted("server")
+    server = _read_process_file("server")
     os.environ.update(_environment(server.get("url", "")))
     log_start = server.get("log_start", 0)
     from flows.station.station_status import report  # Prefect reads its settings when it is imported
 
-    servers = {name: (noted["url"], _answers(noted["url"])) for name in SERVERS if (noted := _noted(name))}
+    servers = {name: (noted["url"], _answers(noted["url"])) for name in SERVERS if (noted := _read_process_file(name))}
     return report(_folder(), {name: _process(name) for name in _names()}, servers, log_start)
 
 
 def station_server() -> tuple[str | None, Path]:
     """The address of the server of the station on this machine, None unless it answers, and the station's files."""
-    url = _noted("server").get("url", "")
+    url = _read_process_file("server").get("url", "")
     return url if _process("server") and _answers(url) else None, _folder()
 
 
-def _say(line: str) -> None:
+def _announce(line: str) -> None:
     """Progress, on standard error: what comes next takes long."""
     print(f"{line} …", file=sys.stderr, flush=True)
 
@@ -191,16 +196,20 @@ def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     default, line = choose(recipe, _folder() / "recipe.json", overrides)
     print(line)
     champion = newest_champion()
-    if champion is not None and (said := remark(champion, default.recipe, overrides)):
-        print(said)
+    if champion is not None and (remark_line := remark(champion, default.recipe, overrides)):
+        print(remark_line)
     deployments = _folder() / "prefect.yaml"
     deployments.write_text(deployments_with(default.recipe), encoding="utf-8")
-    done = subprocess.run(
+    deployed = subprocess.run(
         [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(deployments)],
-        cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"NO_COLOR": "1"},
-    )  # fmt: skip
-    if done.returncode:
-        raise StageError(f"`prefect deploy --all` failed: {one_line((done.stdout + done.stderr)[-400:])}")
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"NO_COLOR": "1"},
+    )
+    if deployed.returncode:
+        raise StageError(f"`prefect deploy --all` failed: {one_line((deployed.stdout + deployed.stderr)[-400:])}")
 
 
 def _free_slots() -> None:
@@ -214,15 +223,15 @@ def _free_slots() -> None:
 
 
 def reports_url(api: str | None) -> str | None:
-    """Where the station serves the reports of the store that this process uses, if its Prefect server is the one at `api`."""
-    noted = _noted("reports")
-    ours = _noted("server").get("url") == api and noted.get("store") == str(Store.current().root)
+    """Address of the station's report server, if the station uses the Prefect server at `api` and this process's store."""
+    noted = _read_process_file("reports")
+    ours = _read_process_file("server").get("url") == api and noted.get("store") == str(Store.current().root)
     return noted["url"] if ours and _process("reports") else None
 
 
 def _reports_url(api: str, port: int | None) -> str:
-    """Where the report server is or shall be: beside the Prefect server. RequestError if the port is another process's."""
-    noted = _noted("reports").get("url")
+    """Address of the report server, beside the Prefect server. RequestError if another process uses the port."""
+    noted = _read_process_file("reports").get("url")
     host, server_port = api.removesuffix("/api").rsplit(":", 1)
     url = str(noted) if noted and port is None else f"{host}:{port or int(server_port) + 1}"
     if _process("reports") is not None:
@@ -256,7 +265,7 @@ def _answers(url: str) -> bool:
 # -- processes: each has a note with its id and the time it began, since ids are given out again
 
 
-def _note(name: str) -> Path:
+def _process_file(name: str) -> Path:
     return _folder() / f"{name}.process.json"
 
 
@@ -264,17 +273,17 @@ def _names() -> list[str]:
     return sorted((file.name.removesuffix(".process.json") for file in _folder().glob("*.process.json")), reverse=True)
 
 
-def _noted(name: str) -> dict[str, Any]:
+def _read_process_file(name: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(_note(name).read_text())
+        record: dict[str, Any] = json.loads(_process_file(name).read_text())
     except (OSError, ValueError):
         return {}
-    return found
+    return record
 
 
 def _process(name: str) -> psutil.Process | None:
     """The process of that name, if it is still the one that was started here."""
-    noted = _noted(name)
+    noted = _read_process_file(name)
     try:
         process = psutil.Process(noted["pid"])
         same = process.create_time() == noted["created"] and process.status() != psutil.STATUS_ZOMBIE
@@ -298,11 +307,16 @@ def _start(
     with (_folder() / f"{name}.log").open("a") as log:
         start = log.tell()
         started = subprocess.Popen(
-            [sys.executable, "-m", module, *command], cwd=_folder(), env=os.environ | (more or {}),
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", module, *command],
+            cwd=_folder(),
+            env=os.environ | (more or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     created = psutil.Process(started.pid).create_time()
-    _note(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
+    _process_file(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
 
 
 def _end(processes: list[psutil.Process]) -> None:

@@ -53,7 +53,8 @@ def in_words_of_form(message: str, fields: Any) -> str:
     if "overrides" not in fields or key is None or key[1] not in all_keys(Recipe):
         return message
     return (
-        f"{message}. Set {key[1]} in the form's field `overrides` ({key[1]}=…), or for all runs in the variable "
+        f"{message}. Set {key[1]} in the form's field `overrides` ({key[1]}=…), "
+        "or for all runs in the Prefect variable "
         f"{OVERRIDES}"
     )
 

@@ -6,7 +6,8 @@
 /health            `true`
 
 `dialogsum station up` starts it as `python -m flows.station.report_server HOST PORT`. It reads the store
-that DIALOGSUM_STORE names, local or remote, and verifies what it serves. Where PREFECT_SERVER_API_AUTH_STRING is set, it wants that credential too.
+that DIALOGSUM_STORE names, local or remote, and verifies every file that it serves. If PREFECT_SERVER_API_AUTH_STRING
+is set, it requires that credential.
 """
 
 import base64

@@ -364,7 +364,7 @@ def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: S
     path = store.by_id(adapter_id(first)).path
     (Path(store.absolute(path)) / "payload" / "adapter_model.safetensors").unlink()
     with pytest.raises(
-        RequestError, match=rf"{adapter_id(first)}, which has to be compared with, is not whole .* rollback"
+        RequestError, match=rf"{adapter_id(first)}, the model to compare with, is missing or damaged .* rollback"
     ):
         run("retrain", 2)
     run("rollback", 1)

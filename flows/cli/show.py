@@ -16,7 +16,7 @@ from flows.cli.terminal import minute, new_table, stdout_console
 from tasks.reporting.escaping import visible
 
 INTACT = "whole"
-"""State of an artifact whose files have the recorded digests."""
+"""State in the JSON output of an artifact whose files have the recorded digests."""
 
 
 def show_artifacts(artifact: str | None, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def _print_list(manifests: list[Manifest], as_json: bool) -> None:
         print(json.dumps([m.model_dump(mode="json") for m in manifests], ensure_ascii=False))
         return
     figures = ("rows", "bytes", "seconds")
-    table = new_table("artifact", "of", "name", *figures, "made (UTC)", right=figures)
+    table = new_table("artifact", "variant", "name", *figures, "made (UTC)", right=figures)
     for m in manifests:
         size = sum(seal.bytes for seal in m.files.values())
         name = m.path.split("/")[-1].rsplit("_", 1)[0]
@@ -92,8 +92,8 @@ def _print_artifact(manifest: Manifest, lineage: list[dict[str, Any]], path: str
     tree = Tree("lineage")
     nodes = {-1: tree}
     for entry in lineage:
-        colour = "green" if entry["state"] == INTACT else "red"
-        label = f"{entry['artifact']} {entry['role']}  [{colour}]{escape(entry['state'])}[/{colour}]"
+        state = "[green]intact[/green]" if entry["state"] == INTACT else f"[red]{escape(entry['state'])}[/red]"
+        label = f"{entry['artifact']} {entry['role']}  {state}"
         nodes[entry["depth"]] = nodes[entry["depth"] - 1].add(label)
     console.print(tree)
     settings = json.dumps(manifest.identity["config"], indent=1, ensure_ascii=False)

@@ -21,13 +21,15 @@ GREEK = (
     "psi|omega"
 )
 ENDINGS = (
-    "[a-z]|adjunct|anomaly|band|boundary|cloud|cluster|collapse|conflux|expanse|field|fringe|instability|manifold|mass|nebula|"
+    "[a-z]|adjunct|anomaly|band|boundary|cloud|cluster|collapse|conflux|expanse|field|fringe|instability|manifold|mass|"
+    "nebula|"
     "point|quadrant|reach|ring|sector|shift|tensor|terminus|vector|void|warp"
 )
 FORM = re.compile(rf"(?:{GREEK})(?:\d+-[a-z-]*|-[a-z-]*-(?:{ENDINGS}))")
 """`upsilon368-selye-warp`, which the UI's form begins with."""
 NEW_FORM = re.compile(
-    "(?:Awesome|Rustic|Small|Gorgeous|Fantastic|Sleek|Intelligent|Unbranded|Refined|Licensed|Generic|Practical|Ergonomic|"
+    "(?:Awesome|Rustic|Small|Gorgeous|Fantastic|Sleek|Intelligent|Unbranded|Refined|Licensed|Generic|Practical|"
+    "Ergonomic|"
     "Handcrafted|Tasty|Handmade|Incredible)-.{1,6}"
 )
 """`Tasty-Mici`, which the form of the newer UI begins with."""

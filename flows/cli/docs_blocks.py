@@ -155,9 +155,8 @@ def _keys(section: type[BaseModel], prefix: str) -> list[str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             rows += _keys(field.annotation, f"{prefix}{name}.")
         elif prefix or name != "name":
-            rows.append(
-                f"| `{prefix}{name}` | {_type(properties[name])} | {_default(field)} | {_meaning(field, docstrings.get(name, ''))} |"
-            )
+            meaning = _meaning(field, docstrings.get(name, ""))
+            rows.append(f"| `{prefix}{name}` | {_type(properties[name])} | {_default(field)} | {meaning} |")
     return rows
 
 

@@ -39,9 +39,9 @@ FORMER_AUTOMATION_NAMES = {
 ONE_AT_A_TIME = ("retrain", "promote")
 """Queues of the CPU pool from which one run at a time is started (prefect.yaml has their deployments)."""
 HEARTBEATS = timedelta(minutes=5)
-"""Without a heartbeat; one is due every 30 s (prefect.yaml, and flows/cli/pipeline_commands.py for runs without a worker).
+"""A run without a heartbeat for this long is marked as Crashed. Runs send one every 30 s (prefect.yaml).
 
-A server that was away has heard none meanwhile, and judges at once when it is back: so much longer than an outage.
+A server that was away has received none and judges as soon as it is back, so this is longer than an outage.
 """
 WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs send heartbeats that often. Flows of other projects may use Prefect's default of three minutes."""
@@ -247,12 +247,12 @@ def _ending(
     state: StateType,
     message: str,
 ) -> AutomationCore:
-    """End one of our runs where, after one event of a run, none of those that are expected comes."""
+    """End a run of this project if none of the expected events follows an event."""
     return AutomationCore(
         name=f"dialogsum: {name}",
         description=(
-            f"{waits}: its worker or process died. Then marks the run as {state.value.title()}; otherwise it would hold "
-            "its concurrency slots, and the next run would wait forever."
+            f"{waits}: its worker or process died. Then marks the run as {state.value.title()}; otherwise it would "
+            "hold its concurrency slots, and the next run would wait forever."
         ),
         trigger=EventTrigger(
             posture=Posture.Proactive,

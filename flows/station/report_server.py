@@ -113,7 +113,7 @@ def _row(manifest: Manifest, scores: Manifest | None) -> dict[str, Any]:
         "at": manifest.provenance.at[:16].replace("T", " "),
         "recipe": manifest.provenance.origin.get("recipe", ""),
         "adapter": adapter.id if adapter else None,
-        "scores": {name: found["rouge1"] for name, found in headline.items()},
+        "scores": {name: scores["rouge1"] for name, scores in headline.items()},
     }
 
 

@@ -70,7 +70,8 @@ def _check(
         )
     if overdue and settled and not _busy(client, deployment):
         problems.append(
-            f"the run of {name} that was due {_local(min(overdue), schedule)} has not started although nothing else runs "
+            f"the run of {name} that was due {_local(min(overdue), schedule)} has not started although nothing else "
+            "runs "
             f"on {deployment.work_pool_name}: does its worker run, or is the pool paused?"
         )
 

@@ -79,10 +79,10 @@ def _gpu_limits(client: SyncPrefectClient) -> list[GlobalConcurrencyLimitRespons
 
 
 def describe_unheld(url: str, home: Path | None) -> list[str]:
-    """What to do about each GPU limit of a server whose slot is taken although no run holds it, one line each.
+    """One line with advice for each GPU limit of a server whose slot is taken although no run holds it.
 
-    home: the station's files if `url` is the server of the station on this machine. Of another server's slots it is only
-    known whether a run of this project is at work.
+    `home` is the station's folder if `url` is the server of the station on this machine. For another server it is
+    only known whether a run of this project is at work.
     """
     with get_client(sync_client=True) as client:
         unheld = find_unheld(client, home) if home else None
@@ -95,8 +95,8 @@ def describe_unheld(url: str, home: Path | None) -> list[str]:
         if not taken or _at_work(client):
             return []
     return [
-        f"the slot of {name!r} is taken, but no run of this project is at work on {url}: if it is still so in five minutes, "
-        f"free it with `prefect gcl update {name} --active-slots 0`"
+        f"the slot of {name!r} is taken, but no run of this project is at work on {url}: "
+        f"if that is still so in five minutes, free it with `prefect gcl update {name} --active-slots 0`"
         for name in taken
     ]
 

@@ -102,7 +102,8 @@ def up(
         print(f"PROBLEM: {problem}")
     ui = url.removesuffix("/api")
     print(
-        f"next: {ui}/deployments?deployments.tags.name=dialogsum has the forms of retrain, evaluate, promote and summarize"
+        f"next: {ui}/deployments?deployments.tags.name=dialogsum has the forms of retrain, evaluate, promote "
+        "and summarize"
     )
     print("`dialogsum station down` or `make down` stops the station")
 
@@ -223,7 +224,7 @@ def _free_slots() -> None:
 
 
 def reports_url(api: str | None) -> str | None:
-    """Address of the station's report server, if the station uses the Prefect server at `api` and this process's store."""
+    """Address of the station's report server, if the station has the Prefect server at `api` and this process's store."""
     noted = _read_process_file("reports")
     ours = _read_process_file("server").get("url") == api and noted.get("store") == str(Store.current().root)
     return noted["url"] if ours and _process("reports") else None

@@ -67,7 +67,7 @@ DAMAGES: dict[str, tuple[str, Callable[[Any], Any]]] = {  # the file that is nam
 }
 
 
-def said(call: Callable[..., object], *arguments: object) -> str:
+def refusal_of(call: Callable[..., object], *arguments: object) -> str:
     """What a call refuses with, or "accepted"."""
     try:
         call(*arguments)
@@ -146,7 +146,9 @@ def test_every_flipped_bit_of_a_payload_is_found(store: Store) -> None:
         position, bit = dice.randrange(len(FILES[name])), dice.randrange(8)
         file = Path(store.absolute(manifest.path), "payload", name)
         file.write_bytes(flipped(FILES[name], position, bit))
-        if f"DamageError: payload file {name} was altered" not in said(Store(store.root.path).verified, manifest.path):
+        if f"DamageError: payload file {name} was altered" not in refusal_of(
+            Store(store.root.path).verified, manifest.path
+        ):
             missed.append((name, position, bit))
         file.write_bytes(FILES[name])
     assert missed == []
@@ -157,10 +159,10 @@ def test_flip_behind_a_restored_time_stamp_is_found_by_a_store_that_had_verified
     manifest = publish_small_artifact(store)
     store.verified(manifest.path)
     file = Path(store.absolute(manifest.path), "payload", "a.bin")
-    before = file.stat()
-    while file.stat().st_ctime_ns == before.st_ctime_ns:  # until the file system's clock has ticked
+    times = file.stat()
+    while file.stat().st_ctime_ns == times.st_ctime_ns:  # until the file system's clock has ticked
         file.write_bytes(flipped(FILES["a.bin"], 5, 0))
-        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
     with pytest.raises(DamageError, match=r"a\.bin was altered"):
         store.verified(manifest.path)
 
@@ -172,7 +174,7 @@ def test_a_flipped_bit_at_every_position_of_a_manifest_is_found(store: Store) ->
     content = file.read_bytes()
     for position in range(len(content)):
         file.write_bytes(flipped(content, position, dice.randrange(8)))
-        answer = said(store.verified, manifest.path)
+        answer = refusal_of(store.verified, manifest.path)
         newer = content[:position].endswith(b'"format": ') and "newer version" in answer
         if not newer and not answer.startswith("DamageError: manifest.json"):
             missed.append((position, answer))
@@ -235,7 +237,7 @@ def test_manifest_of_a_newer_format_is_refused_with_what_to_do(anywhere: Store) 
 def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str, tmp_path: Path) -> None:
     """Ids, artifact folders and small files: traversal, absolute, NUL and encoded forms reach no file system."""
     publish_small_artifact(anywhere)
-    before = sorted(tmp_path.rglob("*"))
+    files = sorted(tmp_path.rglob("*"))
     attempts: list[Callable[[], object]] = [
         lambda: anywhere.by_id(name),
         lambda: anywhere.absolute(name),
@@ -249,9 +251,9 @@ def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str,
         lambda: anywhere.side_files.create(b"x", "champions", name),
         lambda: anywhere.side_files.names("champions", name),
     ]
-    answers = [said(attempt) for attempt in attempts]
+    answers = [refusal_of(attempt) for attempt in attempts]
     assert [answer for answer in answers if not answer.startswith("RequestError") or "\n" in answer] == []
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(tmp_path.rglob("*")) == files
 
 
 def test_small_files_are_replaced_whole(anywhere: Store) -> None:
@@ -305,9 +307,9 @@ def test_an_altered_local_copy_of_a_remote_payload_is_fetched_again() -> None:
     remote = Store(f"memory://{uuid.uuid4().hex}")
     manifest = publish_small_artifact(remote)
     name = next(iter(manifest.files))
-    whole = (remote.payload(manifest.path) / name).read_bytes()
+    content = (remote.payload(manifest.path) / name).read_bytes()
     (remote.payload(manifest.path) / name).write_bytes(b"altered")
-    assert (remote.payload(manifest.path) / name).read_bytes() == whole
+    assert (remote.payload(manifest.path) / name).read_bytes() == content
 
 
 def test_no_byte_of_a_remote_payload_is_read_twice_on_one_machine(
@@ -345,13 +347,13 @@ def test_the_latest_artifacts_are_found_without_reading_the_others(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a stage with thousands only as many manifests are read as are asked for; ids are looked up alone."""
-    made = [publish_small_artifact(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
-    for age, manifest in enumerate(reversed(made)):
+    manifests = [publish_small_artifact(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
+    for age, manifest in enumerate(reversed(manifests)):
         os.utime(store.absolute(manifest.path), (1e9 - age, 1e9 - age))
     read, inner = list[str](), store.backend.read_all
-    monkeypatch.setattr(store.backend, "read_all", lambda paths: inner(read.extend(found := [*paths]) or found))
-    assert {m.id for m in store.latest("train", 3)} == {m.id for m in made[-3:]}
-    assert {m.id for m in store.manifests("train", {made[0].id})} == {made[0].id}
+    monkeypatch.setattr(store.backend, "read_all", lambda paths: inner(read.extend(listed := [*paths]) or listed))
+    assert {m.id for m in store.latest("train", 3)} == {m.id for m in manifests[-3:]}
+    assert {m.id for m in store.manifests("train", {manifests[0].id})} == {manifests[0].id}
     assert len(read) == 4
     assert len(store.latest("train", 99)) == 20
     assert store.latest("score", 3) == []

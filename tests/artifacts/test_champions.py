@@ -66,10 +66,10 @@ def test_the_log_says_who_is_in_force_and_who_was_rolled_back(
     log: Store, moves: str, current: Champion | None, withdrawn: str
 ) -> None:
     """Each rollback undoes one promotion; only a promotion puts a withdrawn adapter back."""
-    found = play(moves)
-    assert found.current == current
-    assert set(found.withdrawn) == {f"train-{letter * 8}" for letter in withdrawn}
-    assert [change.number for change in found.changes] == list(range(1, len(moves) + 1))
+    champions = play(moves)
+    assert champions.current == current
+    assert set(champions.withdrawn) == {f"train-{letter * 8}" for letter in withdrawn}
+    assert [change.number for change in champions.changes] == list(range(1, len(moves) + 1))
 
 
 def test_entries_are_kept_as_they_were_written(log: Store) -> None:
@@ -183,7 +183,7 @@ def promotes(number: int) -> bool:
 def test_of_threads_that_promote_at_once_exactly_one_wins_each_place(contended: Store) -> None:
     """Sixteen readings of the same state, again and again: one True each time, and the log holds the winners in order."""
     with ThreadPoolExecutor(16) as pool:
-        for place in range(20 if contended.is_local else 3):
+        for position in range(20 if contended.is_local else 3):
             start = Barrier(16)
 
             def attempt(number: int, read: Champions, start: Barrier = start) -> bool:
@@ -192,9 +192,9 @@ def test_of_threads_that_promote_at_once_exactly_one_wins_each_place(contended: 
 
             answers = list(pool.map(attempt, range(16), [Champions(Store.current(), BASE) for _ in range(16)]))
             assert sum(answers) == 1
-            found = Champions(Store.current(), BASE).changes
-            assert len(found) == place + 1
-            assert found[-1].run == f"run {answers.index(True)}"
+            changes = Champions(Store.current(), BASE).changes
+            assert len(changes) == position + 1
+            assert changes[-1].run == f"run {answers.index(True)}"
 
 
 def in_process(number: int) -> list[bool]:

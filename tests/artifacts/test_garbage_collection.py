@@ -55,10 +55,10 @@ def make(number: int, inputs: list[Manifest] = [], days: float = 100, stage: str
 
 def note(run: str, artifacts: list[str], days: float, ended: bool) -> None:
     """What a run has noted some days ago."""
-    found = retention.RunNote(
+    run_note = retention.RunNote(
         run=run, at=timestamp_ago(NOW, timedelta(days=days)), ended=ended, artifacts=tuple(artifacts)
     )
-    Store.current().side_files.write(found.model_dump_json().encode(), "runs", f"{run}.json")
+    Store.current().side_files.write(run_note.model_dump_json().encode(), "runs", f"{run}.json")
 
 
 def crown(adapter: Manifest) -> None:
@@ -109,15 +109,15 @@ def test_exactly_what_nobody_needs_is_removed(
 ) -> None:
     """In any lineage graph: roots by champion, pin, run and age, and all that they were made from, stay whole; no other."""
     monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / uuid.uuid4().hex))
-    made: list[Manifest] = []
+    manifests: list[Manifest] = []
     for i, inputs in enumerate(history["inputs"]):
-        made.append(make(i, [made[j] for j in inputs], history["days"][i], history["stages"][i]))
+        manifests.append(make(i, [manifests[j] for j in inputs], history["days"][i], history["stages"][i]))
     for i in history["pinned"]:
-        retention.pin(Store.current(), made[i].id)
+        retention.pin(Store.current(), manifests[i].id)
     for i in history["champions"]:
-        crown(made[i])
+        crown(manifests[i])
     for number, (used, days, ended) in enumerate(history["runs"]):
-        note(f"run{number}", [made[i].id for i in used], days, ended)
+        note(f"run{number}", [manifests[i].id for i in used], days, ended)
 
     todo = {*history["pinned"], *history["champions"], *(i for i, days in enumerate(history["days"]) if days < 30)}
     for used, days, _ in history["runs"]:
@@ -127,7 +127,7 @@ def test_exactly_what_nobody_needs_is_removed(
         i = todo.pop()
         expected.add(i)
         todo |= set(history["inputs"][i]) - expected
-    assert cleaned() == {made[i].id for i in expected}
+    assert cleaned() == {manifests[i].id for i in expected}
     assert [
         item for item in garbage_collection.find_garbage(Store.current(), 30, NOW).items if item.kind != "scratch"
     ] == []
@@ -137,15 +137,15 @@ def test_a_listing_removes_nothing_and_tells_sizes(anywhere: Store) -> None:
     """The dry run names what the real one removes, newest first, with its bytes; on any kind of store."""
     data = make(1, days=100, stage="download")
     adapter = make(2, [data], days=90)
-    kept = make(3, days=10)
-    found = garbage_collection.find_garbage(Store.current(), 30, NOW)
-    assert [(item.what, item.bytes) for item in found.items if item.kind == "artifact"] == [
+    needed = make(3, days=10)
+    garbage = garbage_collection.find_garbage(Store.current(), 30, NOW)
+    assert [(item.what, item.bytes) for item in garbage.items if item.kind == "artifact"] == [
         (adapter.id, 10),
         (data.id, 10),
     ]
-    assert found.kept == {kept.id: "made on 2026-05-22"}
+    assert garbage.kept == {needed.id: "made on 2026-05-22"}
     assert len(anywhere.manifests()) == 3
-    assert cleaned() == {kept.id}
+    assert cleaned() == {needed.id}
 
 
 @pytest.mark.parametrize(
@@ -189,12 +189,12 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
             raise KeyboardInterrupt
         return call(*arguments, **more)
 
-    survived, done = 0, False
-    while not done:
+    survived, finished = 0, False
+    while not finished:
         shutil.rmtree(store.root.path, ignore_errors=True)
         data = make(1, stage="download")
-        kept, gone = make(2, [data]), make(3, [data])
-        retention.pin(Store.current(), kept.id)
+        needed, gone = make(2, [data]), make(3, [data])
+        retention.pin(Store.current(), needed.id)
         items = garbage_collection.find_garbage(Store.current(), 30, NOW).items
         steps = iter(range(survived))
         with monkeypatch.context() as patch:
@@ -202,9 +202,11 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
                 patch.setattr(os, name, partial(unless_dead, getattr(os, name)))
             with contextlib.suppress(KeyboardInterrupt):
                 garbage_collection.remove(Store.current(), items, 30, NOW)
-                done = True
+                finished = True
         assert (
-            {kept.id, data.id} <= {store.verified(m.path).id for m in store.manifests()} <= {kept.id, data.id, gone.id}
+            {needed.id, data.id}
+            <= {store.verified(m.path).id for m in store.manifests()}
+            <= {needed.id, data.id, gone.id}
         )
         garbage_collection.remove(
             Store.current(),
@@ -216,7 +218,7 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
             30,
             NOW,
         )
-        assert [artifact_id(relative) for relative in store.folders()] == [data.id, kept.id]
+        assert [artifact_id(relative) for relative in store.folders()] == [data.id, needed.id]
         survived += 1
     assert survived > 3
 
@@ -261,17 +263,17 @@ def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
 def test_the_commands_list_keep_and_remove(store: Store) -> None:
     """`gc` lists, `pin` keeps with lineage, `gc --delete` removes the rest, `store` counts; what cannot be is refused."""
     data = make(1, stage="download", days=300)
-    kept, gone = make(2, [data], days=300), make(3, [data], days=300)
-    assert run_cli("pin", kept.id).returncode == 0
+    needed, gone = make(2, [data], days=300), make(3, [data], days=300)
+    assert run_cli("pin", needed.id).returncode == 0
     listed = json.loads(run_cli("gc", "--json").stdout)
     assert [item["what"] for item in listed["items"]] == [gone.id]
     assert (listed["deleted"], listed["bytes"]) == (False, 10)
-    assert listed["kept"] == {kept.id: "pinned", data.id: f"{kept.id} was made from it"}
+    assert listed["kept"] == {needed.id: "pinned", data.id: f"{needed.id} was made from it"}
     assert "1 can be removed (10 bytes): `dialogsum gc --days 30 --delete` removes them" in run_cli("gc").stdout
     assert "1 removed (10 bytes)" in run_cli("gc", "--delete").stdout
     counted = json.loads(run_cli("store", "--json").stdout)
     assert {row["stage"]: row["count"] for row in counted["stages"] if row["count"]} == {"download": 1, "train": 1}
-    assert (counted["bytes"], counted["pinned"]) == (20, [kept.id])
+    assert (counted["bytes"], counted["pinned"]) == (20, [needed.id])
     for name, size in (("models/revision", 3 << 20), ("train-00000001/work", 1 << 20), ("blobs", 1)):
         (store.scratch / name).mkdir(parents=True)
         (store.scratch / name / "file").write_bytes(b"x" * size)
@@ -289,5 +291,5 @@ def test_the_commands_list_keep_and_remove(store: Store) -> None:
         refused = run_cli(*arguments.split())
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
         assert expected in refused.stderr
-    assert run_cli("unpin", kept.id).returncode == 0
+    assert run_cli("unpin", needed.id).returncode == 0
     assert json.loads(run_cli("gc", "--json").stdout)["bytes"] == 20

@@ -44,14 +44,19 @@ def past(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], pref
         patch_workers_inline(patch)
         patch_known_summaries(patch, folder / "data")
         run = flow_caller(models["llama"], folder / "data")
-        found = [
+        summaries = [
             run("retrain", 1),
             run("retrain", 2, "seeds=2"),
             run("retrain", 1, "train.learning_rate=3e-3"),
             run("evaluate", 1, adapter="none"),
         ]
-    assert [summary.get("decision", {}).get("state") for summary in found] == ["promoted", "promoted", "rejected", None]
-    return folder, found
+    assert [summary.get("decision", {}).get("state") for summary in summaries] == [
+        "promoted",
+        "promoted",
+        "rejected",
+        None,
+    ]
+    return folder, summaries
 
 
 @pytest.fixture
@@ -70,7 +75,7 @@ def base_of(past: Any) -> str:
     return str(train.identity["config"]["model"]["revision"])
 
 
-def told(past: Any, capsys: pytest.CaptureFixture[str], as_json: bool = True, plot: Path | None = None) -> Any:
+def history_of(past: Any, capsys: pytest.CaptureFixture[str], as_json: bool = True, plot: Path | None = None) -> Any:
     capsys.readouterr()
     show_history(base_of(past), as_json, plot)
     out = capsys.readouterr().out
@@ -80,8 +85,8 @@ def told(past: Any, capsys: pytest.CaptureFixture[str], as_json: bool = True, pl
 @pytest.mark.usefixtures("again")
 def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past: Any, capsys: Any) -> None:
     """Four evaluations; the champion's scores inside another one and the second seed's are none of their own."""
-    found = told(past, capsys)
-    rows = found["evaluations"]
+    listing = history_of(past, capsys)
+    rows = listing["evaluations"]
     assert [row["scores"] for row in rows] == [stage_entry(run, "score")["artifact"] for run in past[1]]
     assert [row["at"] for row in rows] == sorted(row["at"] for row in rows)
     assert [row["adapter"] for row in rows] == [*(adapter_id(run) for run in past[1][:3]), None]
@@ -93,7 +98,7 @@ def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past
     assert [row["headline"].get("champion") for row in rows] == pytest.approx(
         [None, expected_f1(5), expected_f1(6), None], abs=1e-3
     )
-    log = [(change["action"], change["champion"]["adapter"], change["scores"]) for change in found["champions"]]
+    log = [(change["action"], change["champion"]["adapter"], change["scores"]) for change in listing["champions"]]
     assert log == [("promoted", row["adapter"], row["scores"]) for row in rows[:2]]
     assert len(Store.current().manifests("score")) == 5
 
@@ -102,7 +107,7 @@ def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past
 def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> None:
     """One line an evaluation in the same order, with figures and decision; then the champion and who was rolled back."""
     one, two, three, _ = past[1]
-    lines = told(past, capsys, as_json=False).splitlines()
+    lines = history_of(past, capsys, as_json=False).splitlines()
     expected = zip(
         [adapter_id(one), adapter_id(two), adapter_id(three), "none"],
         WORDS,
@@ -118,12 +123,12 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
     assert notes == [f"champion: {adapter_id(two)}"]
     change = Champions(Store.current(), base_of(past))
     change.roll_back("by hand")
-    lines = told(past, capsys, as_json=False).splitlines()
+    lines = history_of(past, capsys, as_json=False).splitlines()
     assert lines[5] == f"champion: {adapter_id(one)}"
     assert lines[6].startswith(f"rolled back: {adapter_id(two)}, 20")
     withdrawn = change.stack[-1]
     assert Champions(Store.current(), base_of(past)).promote(withdrawn[0], withdrawn[1] or "", "by hand")
-    lines = told(past, capsys, as_json=False).splitlines()
+    lines = history_of(past, capsys, as_json=False).splitlines()
     assert lines[5] == f"champion: {adapter_id(two)}"
     assert lines[6].startswith(f"rolled back: {adapter_id(two)}, 20")
     assert "; promoted again 20" in lines[6]
@@ -133,7 +138,7 @@ def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: A
     """A prompt of the library by its name, any other by its first words; a part of the test dialogues does not look like all."""
     again("evaluate", 1, 'evaluation.prompt="brief"', adapter=adapter_id(past[1][0]))
     again("evaluate", 1, "generate.limit=2", adapter=adapter_id(past[1][0]))
-    rows = told(past, capsys)["evaluations"]
+    rows = history_of(past, capsys)["evaluations"]
     assert [(row["prompt"], row["rows"], row["rows_in_split"]) for row in rows] == [
         *[("highlight", 4, 4)] * 4,
         ("brief", 4, 4),
@@ -141,7 +146,7 @@ def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: A
     ]
     assert all("train.max_steps=2" in row["overrides"] and "runtime" not in row["overrides"] for row in rows)
     assert "generate.limit=2" in rows[5]["overrides"]
-    head, *lines = told(past, capsys, as_json=False).splitlines()
+    head, *lines = history_of(past, capsys, as_json=False).splitlines()
     assert {"prompt", "dialogues"} <= set(head.split())
     assert [("highlight" in line, "brief" in line, " 2 of 4*" in line) for line in lines[:6]] == [
         *[(True, False, False)] * 4,
@@ -166,9 +171,9 @@ def test_two_texts_of_one_name_are_told_apart_by_their_ids(
     monkeypatch.setattr("flows.pipeline.prompt_label", lambda template: "mine")
     for text in ("Say it. {dialogue}", "Say it well. {dialogue}"):
         again("evaluate", 1, f"evaluation.prompt={json.dumps(text)}", adapter=adapter_id(past[1][0]))
-    mine = [row for row in told(past, capsys)["evaluations"] if row["prompt"] == "mine"]
+    mine = [row for row in history_of(past, capsys)["evaluations"] if row["prompt"] == "mine"]
     assert len({row["prompts"] for row in mine}) == 2
-    table = told(past, capsys, as_json=False)
+    table = history_of(past, capsys, as_json=False)
     assert all(f"mine ({row['prompts']})" in table for row in mine)
 
 
@@ -176,18 +181,18 @@ def test_two_texts_of_one_name_are_told_apart_by_their_ids(
 def test_the_plot_is_an_svg_with_a_mark_for_every_evaluation(past: Any, capsys: Any, tmp_path: Path) -> None:
     """It parses as XML and stands alone: no variable of a page is left in it."""
     file = tmp_path / "moved.svg"
-    assert told(past, capsys, plot=file) == told(past, capsys)
+    assert history_of(past, capsys, plot=file) == history_of(past, capsys)
     root = ET.parse(file).getroot()
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert "var(--" not in file.read_text(encoding="utf-8")
     texts = " ".join("".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text"))
     assert "ROUGE-1" in texts
-    rows = told(past, capsys)["evaluations"]
+    rows = history_of(past, capsys)["evaluations"]
     for row in rows:
         assert row["at"][:10] in texts.split()
         assert (row["adapter"] or "train-model").removeprefix("train-") in texts.split()
     with pytest.raises(RequestError, match=r"--plot .* cannot be written"):
-        told(past, capsys, plot=tmp_path / "nowhere" / "x.svg")
+        history_of(past, capsys, plot=tmp_path / "nowhere" / "x.svg")
 
 
 def test_without_evaluations_there_is_one_line_and_an_empty_list(capsys: Any, tmp_path: Path, store: Store) -> None:
@@ -253,12 +258,12 @@ def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     both = run("retrain", 1, "seeds=2", "gate.automatic=false")
     base = str(Store.current().by_id(adapter_id(both)).identity["config"]["model"]["revision"])
     assert [row.adapter for row in evaluations(base)] == [adapter_id(both)]
-    alone = run("retrain", 1, "train.seed=1", "gate.automatic=false")
-    assert (stages_run(alone), adapter_id(alone)) == (
+    single = run("retrain", 1, "train.seed=1", "gate.automatic=false")
+    assert (stages_run(single), adapter_id(single)) == (
         ["promote", "report"],
         stage_entry(both, "train", "seed 1")["artifact"],
     )
-    assert {row.adapter for row in evaluations(base)} == {adapter_id(both), adapter_id(alone)}
+    assert {row.adapter for row in evaluations(base)} == {adapter_id(both), adapter_id(single)}
     assert stages_run(run("retrain", 1, "train.seed=1", "gate.automatic=false")) == []
 
 
@@ -279,11 +284,11 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{results_table.BEGIN}\nold\n{results_table.END}\nafter\n")
     results_table.replace_block(readme, results_table.BEGIN, results_table.END, table)
-    found = readme.read_text()
-    assert found.startswith("before\n")
-    assert found.endswith("\nafter\n")
-    assert "old" not in found
-    assert table in found
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "old" not in text
+    assert table in text
     (tmp_path / "other.md").write_text("no marks")
     with pytest.raises(RequestError, match="has no lines"):
         results_table.replace_block(tmp_path / "other.md", results_table.BEGIN, results_table.END, table)

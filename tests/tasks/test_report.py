@@ -43,8 +43,8 @@ def test_recipe_and_overrides_are_on_the_first_screen(report_builder: ReportBuil
     scores = inputs["scores"]
     for overrides in ("generate.limit=8, train.epochs=2", ""):
         origin = {"recipe": "quickstart 1a2b3c4d"} | ({"overrides": overrides} if overrides else {})
-        made = scores.manifest.provenance.model_copy(update={"origin": origin})
-        inputs["scores"] = replace(scores, manifest=scores.manifest.model_copy(update={"provenance": made}))
+        provenance = scores.manifest.provenance.model_copy(update={"origin": origin})
+        inputs["scores"] = replace(scores, manifest=scores.manifest.model_copy(update={"provenance": provenance}))
         folder, _ = report_builder.render(inputs, examples=1)
         words = f"ecipe quickstart 1a2b3c4d{', with ' if overrides else ''}{overrides}"
         assert f"R{words}" in html_page(folder).texts("p")

@@ -58,8 +58,8 @@ assert not any(name.split(".")[0] in ("tasks", "flows", "artifacts") for name in
 @pytest.fixture
 def trained(tmp_path: Path, store: Store, models: dict[str, Path]) -> tuple[str, list[str]]:
     """An adapter in the store, and the overrides that name its base."""
-    made = publish_adapter(store, models["llama"], tmp_path / "made", TEMPLATE)
-    return made, [f"model.source={models['llama']}", "generate.max_new_tokens=12", "runtime.device=cpu"]
+    adapter = publish_adapter(store, models["llama"], tmp_path / "made", TEMPLATE)
+    return adapter, [f"model.source={models['llama']}", "generate.max_new_tokens=12", "runtime.device=cpu"]
 
 
 def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch) -> str:
@@ -73,7 +73,7 @@ def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch
 
 def plainly(folder: Path, elsewhere: Path) -> str:
     """What a process says that has none of our code."""
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PLAIN, folder, DIALOGUE],
         cwd=elsewhere,
         capture_output=True,
@@ -81,34 +81,34 @@ def plainly(folder: Path, elsewhere: Path) -> str:
         check=False,
         env={"PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1", "HOME": str(elsewhere)},
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert process.returncode == 0, process.stderr
+    return process.stdout.strip()
 
 
 def test_plain_peft_says_what_we_say(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The adapter's folder, its chat template and generation settings are enough."""
-    done = export_adapter(trained[0], tmp_path / "out", base=str(models["llama"]), overrides=trained[1])
-    wanted = ours(trained, tmp_path, monkeypatch)
-    assert wanted
-    assert plainly(Path(done["out"]), tmp_path) == wanted
+    result = export_adapter(trained[0], tmp_path / "out", base=str(models["llama"]), overrides=trained[1])
+    expected = ours(trained, tmp_path, monkeypatch)
+    assert expected
+    assert plainly(Path(result["out"]), tmp_path) == expected
 
 
 def test_merged_model_is_bf16_and_plain_transformers_loads_it(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights to bf16's precision; asked with the same ids as we ask."""
-    done = export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
-    loaded: Any = AutoModelForCausalLM.from_pretrained(done["out"], dtype="auto")
+    result = export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
+    loaded: Any = AutoModelForCausalLM.from_pretrained(result["out"], dtype="auto")
     assert loaded.dtype == torch.bfloat16
     base: Any = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
     tuned = PeftModel.from_pretrained(base, tmp_path / "store" / Store.current().by_id(trained[0]).path / "payload")
     ids = torch.arange(5, 25)[None]
     assert torch.allclose(loaded.float()(ids).logits, tuned(ids).logits, atol=0.15, rtol=0.05)
     assert not list((tmp_path / "out").glob("adapter*"))
-    assert plainly(Path(done["out"]), tmp_path)
-    tokenizer: Any = AutoTokenizer.from_pretrained(done["out"])
+    assert plainly(Path(result["out"]), tmp_path)
+    tokenizer: Any = AutoTokenizer.from_pretrained(result["out"])
     text = tokenizer.apply_chat_template([{"content": DIALOGUE}], add_generation_prompt=True, tokenize=False)
     prompt = TEMPLATE.replace("{dialogue}", DIALOGUE)
     assert text == f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
@@ -119,10 +119,10 @@ def test_card_reads_back_with_licence_prompt_and_use(
 ) -> None:
     """By Hugging Face's own classes."""
     export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
-    found: Any = metadata_load(tmp_path / "out" / "README.md")
-    assert (found["library_name"], found["base_model"], found["language"]) == ("peft", "owner/llama", "en")
-    assert found["license"] == "other"
-    assert "model-index" not in found
+    metadata: Any = metadata_load(tmp_path / "out" / "README.md")
+    assert (metadata["library_name"], metadata["base_model"], metadata["language"]) == ("peft", "owner/llama", "en")
+    assert metadata["license"] == "other"
+    assert "model-index" not in metadata
     text = ModelCard.load(tmp_path / "out" / "README.md").text
     assert TEMPLATE in text
     assert str(models["llama"]) not in text
@@ -166,11 +166,11 @@ def evaluated(
     def key(stage: int) -> str:
         return f"{number}{stage}abcdef" * 8
 
-    said = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
-    dataset = artifact_factory.dataset([[" ".join(said)]] * 4)
-    base, tuned = (artifact_factory.predictions([" ".join(said[:count])] * 4) for count in (3, words))
+    vocabulary = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
+    dataset = artifact_factory.dataset([[" ".join(vocabulary)]] * 4)
+    base, tuned = (artifact_factory.predictions([" ".join(vocabulary[:count])] * 4) for count in (3, words))
     context = artifact_factory.context()
-    done = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base=base, tuned=tuned)
+    scored = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base=base, tuned=tuned)
     data = published("download", key(0), dataset.payload, {"data": {"revision": revision}}, {}, data=data)
     if not artifact_factory.store.folders("format"):
         published("format", "0" * 64, dataset.payload, {"template": TEMPLATE}, {"dataset": data})  # the adapter's rows
@@ -178,7 +178,7 @@ def evaluated(
     settings = {"generate": {"beams": 1, "candidates": candidates}}
     plain = published("generate", key(2), base.payload, settings, {"rows": rows})
     ours = published("generate", key(3), tuned.payload, settings, {"rows": rows, "adapter": adapter})
-    published("score", key(4), context.out, {}, {"base": plain, "tuned": ours}, done.facts)
+    published("score", key(4), context.out, {}, {"base": plain, "tuned": ours}, scored.facts)
 
 
 def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
@@ -223,11 +223,11 @@ def test_card_of_a_merged_model_names_its_data_licences_and_weights(
 
 def cache_of_hub(folder: Path, repository: str, weights: dict[str, torch.Tensor]) -> None:
     """A cache of the hub with one file of weights in it."""
-    place = folder / f"models--{repository.replace('/', '--')}"
-    (place / "refs").mkdir(parents=True)
-    (place / "refs" / "main").write_text("5" * 40)
-    (place / "snapshots" / ("5" * 40)).mkdir(parents=True)
-    save_file(weights, place / "snapshots" / ("5" * 40) / "model.safetensors")
+    repository_folder = folder / f"models--{repository.replace('/', '--')}"
+    (repository_folder / "refs").mkdir(parents=True)
+    (repository_folder / "refs" / "main").write_text("5" * 40)
+    (repository_folder / "snapshots" / ("5" * 40)).mkdir(parents=True)
+    save_file(weights, repository_folder / "snapshots" / ("5" * 40) / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -259,10 +259,10 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
         weights = load_file(models["llama"] / "model.safetensors")
         cache_of_hub(tmp_path / "hf", "owner/llama", {name: change(name, tensor) for name, tensor in weights.items()})
     evaluated(artifact_factory, trained[0], TEMPLATE, 1, 5, 1)
-    done = export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
+    result = export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
-    assert said in done["note"]
-    assert done["note"] in card.text
+    assert said in result["note"]
+    assert result["note"] in card.text
     assert card.data.base_model == "owner/llama"
     assert (card.data.eval_results is not None) is claimed
 
@@ -293,13 +293,13 @@ def test_merged_export_is_quiet_and_readable_as_the_umask_allows(
     trained: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     """The terminal shows the folder and nothing else; weights have the rights of the other files."""
-    before = os.umask(0o027)
+    umask = os.umask(0o027)
     try:
         settings = [word for one in trained[1] for word in ("--set", one)]
-        done = run_cli("export", str(tmp_path / "out"), "--adapter", trained[0], "--merged", *settings)
+        process = run_cli("export", str(tmp_path / "out"), "--adapter", trained[0], "--merged", *settings)
     finally:
-        os.umask(before)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'out'}\n", "")
+        os.umask(umask)
+    assert (process.returncode, process.stdout, process.stderr) == (0, f"{tmp_path / 'out'}\n", "")
     assert {file.name: oct(file.stat().st_mode & 0o777) for file in (tmp_path / "out").iterdir()} == dict.fromkeys(
         [
             "README.md",
@@ -370,7 +370,7 @@ def test_push_puts_the_folder_into_a_private_repository(
 ) -> None:
     """Every file of it, byte for byte, through the command line."""
     url, took = hub
-    done = run_cli(
+    process = run_cli(
         "export",
         str(tmp_path / "out"),
         "--adapter",
@@ -385,7 +385,7 @@ def test_push_puts_the_folder_into_a_private_repository(
         HF_TOKEN="hf_test",
         HF_HUB_DISABLE_XET="1",
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert took.pop("repository")["visibility"] == "private"
     assert took == {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
 

@@ -43,14 +43,14 @@ PROMPT = "Sum up:\n{dialogue}"
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> list[SummarizationWorkerConfig]:
     """The worker's own code, called here; returns what it was asked."""
-    asked: list[SummarizationWorkerConfig] = []
+    calls: list[SummarizationWorkerConfig] = []
 
     def run(module: str, configs: Any, *rest: Any) -> list[Any]:
-        asked.extend(configs)
+        calls.extend(configs)
         return run_workers_inline(module, configs, *rest)
 
     monkeypatch.setattr(parent, "run_workers", run)
-    return asked
+    return calls
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def given_model(models: dict[str, Path]) -> list[str]:
     ]
 
 
-def said(model: Path, prompt: str, adapter: Path | None = None) -> str:
+def plain_summary(model: Path, prompt: str, adapter: Path | None = None) -> str:
     """What transformers' own greedy generate says to one prompt; peft unmerged."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
@@ -106,8 +106,8 @@ def test_every_row_gets_what_the_model_alone_says(
     texts = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")[::3]][:7]
     texts = [texts[0], "", *texts[1:5], " \n", "Ann: Hi.\nBob: Ho.", texts[0], *texts[5:], "no speaker at all"]
     write_rows(tmp_path / "in.csv", texts)
-    done = summarize(source=str(tmp_path / "in.csv"), adapter="none", overrides=given_model)
-    rows = read_csv(Path(done["out"]))
+    result = summarize(source=str(tmp_path / "in.csv"), adapter="none", overrides=given_model)
+    rows = read_csv(Path(result["out"]))
     assert list(rows[0]) == ["id", "dialogue", "summary", "generated_summary", "tokens", "stop", "model"]
     assert [(row["id"], row["dialogue"], row["summary"]) for row in rows] == [
         (str(i), t, f"mine {i}") for i, t in enumerate(texts)
@@ -116,13 +116,13 @@ def test_every_row_gets_what_the_model_alone_says(
         if text.strip():
             talk = parse_conversation(text)
             assert row["generated_summary"] == talk.restore_names(
-                said(models["llama"], PROMPT.format(dialogue=talk.text))
+                plain_summary(models["llama"], PROMPT.format(dialogue=talk.text))
             )
             assert row["stop"] in ("stop_token", "limit")
         else:
             assert (row["generated_summary"], row["tokens"], row["stop"]) == ("", "0", "skipped: no dialogue")
     assert {row["model"] for row in rows} == {"llama"}
-    assert done["stops"]["skipped: no dialogue"] == 2
+    assert result["stops"]["skipped: no dialogue"] == 2
 
 
 def test_dialogue_beyond_the_context_is_summarized_in_parts_and_says_so(
@@ -134,15 +134,15 @@ def test_dialogue_beyond_the_context_is_summarized_in_parts_and_says_so(
     lines = [{"dialogue": text, "at": 1.50} for text in ("\n".join(turns), "#Person1#: Short.", book)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     overrides = [*given_model, "generate.max_prompt_tokens=400"]
-    done = summarize(source=str(tmp_path / "in.jsonl"), adapter="none", overrides=overrides)
-    long, short, refused = (json.loads(line) for line in Path(done["out"]).read_text().splitlines())
+    result = summarize(source=str(tmp_path / "in.jsonl"), adapter="none", overrides=overrides)
+    long, short, refused = (json.loads(line) for line in Path(result["out"]).read_text().splitlines())
     tokenizer = AutoTokenizer.from_pretrained(models["llama"])
     count = int(long["stop"].split("(")[1].split(" ")[0])
     size = len(turns) // count
     parts = ["\n".join(turns[i : i + size]) for i in range(0, len(turns), size)]
     assert all(len(tokenizer(PROMPT.format(dialogue=part))["input_ids"]) <= 400 for part in parts)
-    whole = "\n".join(said(models["llama"], PROMPT.format(dialogue=part)) for part in parts)
-    assert long["summary"] == said(models["llama"], PROMPT.format(dialogue=whole))
+    joined = "\n".join(plain_summary(models["llama"], PROMPT.format(dialogue=part)) for part in parts)
+    assert long["summary"] == plain_summary(models["llama"], PROMPT.format(dialogue=joined))
     assert long["stop"] in (f"stop_token ({count} parts)", f"limit ({count} parts)")
     assert short["stop"] in ("stop_token", "limit")
     assert refused["stop"] == "skipped: longer than 64 contexts"
@@ -170,12 +170,14 @@ def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
         "1\n00:00:01,000 --> 00:00:02,000\nAnn: Hi.\n\n2\n00:00:02,000 --> 00:00:03,000\nBob: Ho.\n"
     )
     source, out, adapter = (str(tmp_path / name) for name in ("talk.srt", "talk.txt", "mine"))
-    done = summarize(source=source, out=out, adapter=adapter, overrides=given_model)
-    wanted = said(models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine")
-    assert wanted
-    assert done["summary"] == parse_conversation("Ann: Hi.\nBob: Ho.").restore_names(wanted)
-    assert (tmp_path / "talk.txt").read_text() == done["summary"] + "\n"
-    assert done["model"] == "llama mine"
+    result = summarize(source=source, out=out, adapter=adapter, overrides=given_model)
+    expected = plain_summary(
+        models["llama"], PROMPT.format(dialogue="#Person1#: Hi.\n#Person2#: Ho."), tmp_path / "mine"
+    )
+    assert expected
+    assert result["summary"] == parse_conversation("Ann: Hi.\nBob: Ho.").restore_names(expected)
+    assert (tmp_path / "talk.txt").read_text() == result["summary"] + "\n"
+    assert result["model"] == "llama mine"
 
 
 def test_what_is_left_out_of_a_chat_is_counted(
@@ -185,9 +187,9 @@ def test_what_is_left_out_of_a_chat_is_counted(
     lines: list[str] = []
     monkeypatch.setattr(NullListener, "log", lambda self, line: lines.append(line))
     head = "[12.03.24, 18:05:4{}] {}: {}"
-    said = [("Ann", "Hi"), ("Bob", "\u200eimage omitted"), ("Bob", "Ho"), ("Ann", "\u200eMissed voice call")]
+    messages = [("Ann", "Hi"), ("Bob", "\u200eimage omitted"), ("Bob", "Ho"), ("Ann", "\u200eMissed voice call")]
     (tmp_path / "chat.txt").write_text(
-        "\n".join(head.format(n, *turn) for n, turn in enumerate(said)), encoding="utf-8"
+        "\n".join(head.format(n, *turn) for n, turn in enumerate(messages)), encoding="utf-8"
     )
     (tmp_path / "words.txt").write_text("Ann: Hi\nBob: Ho")
     answers = [
@@ -226,13 +228,13 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_mo
         time.sleep(0.02)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    kept = {file: file.stat().st_mtime_ns for file in parts()}
-    assert kept, "it ended before a chunk was done"
+    finished = {file: file.stat().st_mtime_ns for file in parts()}
+    assert finished, "it ended before a chunk was done"
     assert not out.exists()
     again = run_cli(*command)
     assert again.returncode == 0, again.stderr
-    told = json.loads(again.stdout)
-    assert 0 < told["kept"] < told["rows"] == len(texts)
+    answer = json.loads(again.stdout)
+    assert 0 < answer["kept"] < answer["rows"] == len(texts)
     first = out.read_bytes()
     assert not parts()
     fresh = run_cli(*command)
@@ -276,7 +278,7 @@ print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
             writer = csv.writer(f)
             writer.writerow(["id", "dialogue"])
             writer.writerows([i, f"#Person1#: {i} " + "word " * 200] for i in range(rows))
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", script, tmp_path / "in.csv", tmp_path / "out.csv"],
             cwd=ROOT,
             capture_output=True,
@@ -284,8 +286,8 @@ print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
             check=False,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
-        assert done.returncode == 0, done.stderr
-        count, peaks[rows] = map(int, done.stdout.split())
+        assert result.returncode == 0, result.stderr
+        count, peaks[rows] = map(int, result.stdout.split())
         assert count == rows
         assert len(read_csv(tmp_path / "out.csv")) == rows
     assert peaks[100_000] - peaks[2_000] < 40
@@ -295,24 +297,24 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
     """Its own prompt, turns and decoding, without a word about the base model; what is said by hand goes before."""
     first = publish_adapter(store, models["llama"], tmp_path / "a", PROMPT)
     second = publish_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
-    given = [f"model.source={models['llama']}"]
+    settings = [f"model.source={models['llama']}"]
     judged = Champion(
         adapter=first, template="Judged \u2028 by 😀\x85:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}
     )
     base = store.by_id(first).identity["config"]["model"]["revision"]
     assert Champions(Store.current(), base).promote(judged, "score-00000000", "test")
-    asked = ask("champion", None, None, given)
-    assert (asked.spec.template, asked.spec.turns, asked.spec.generate.max_new_tokens) == (
+    selected = ask("champion", None, None, settings)
+    assert (selected.spec.template, selected.spec.turns, selected.spec.generate.max_new_tokens) == (
         judged.template,
         "smollm2",
         33,
     )
-    assert asked.name == f"llama {first}"
-    assert asked.trained_template == PROMPT
-    by_hand = ask("champion", None, "title", [*given, "evaluation.turns=none"])
+    assert selected.name == f"llama {first}"
+    assert selected.trained_template == PROMPT
+    by_hand = ask("champion", None, "title", [*settings, "evaluation.turns=none"])
     assert by_hand.spec.template == find_prompt("title").template
     assert (by_hand.spec.turns, by_hand.spec.generate.max_new_tokens) == ("none", 24)
-    latest = ask("latest", None, None, given)
+    latest = ask("latest", None, None, settings)
     assert (latest.name, latest.spec.template, latest.spec.turns) == (f"llama {second}", "Later:\n{dialogue}", "chatml")
     with pytest.raises(RequestError, match="trained on"):
         ask(first, None, None, [f"model.source={models['gemma']}"])

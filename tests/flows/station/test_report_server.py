@@ -22,7 +22,7 @@ Published = Callable[..., Manifest]
 
 
 @pytest.fixture(params=["local", "memory"])
-def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
+def any_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The store that DIALOGSUM_STORE names: on a disk, and as fsspec gives one."""
     if request.param == "memory":
         monkeypatch.setenv("DIALOGSUM_STORE", f"memory://{uuid.uuid4().hex}/store")
@@ -30,7 +30,7 @@ def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> St
 
 
 @pytest.fixture
-def published(place: Store, tmp_path: Path) -> Published:
+def published(any_store: Store, tmp_path: Path) -> Published:
     """Puts artifacts into it, each a minute younger than the one before."""
     count = 0
 
@@ -40,7 +40,7 @@ def published(place: Store, tmp_path: Path) -> Published:
         out = tmp_path / f"out{count}"
         out.mkdir()
         (out / ("report.html" if stage == "report" else "x.json")).write_bytes(PAGE)
-        return place.publish(
+        return any_store.publish(
             out,
             stage=stage,
             variant=None,
@@ -163,20 +163,20 @@ def test_no_path_leads_out_of_the_store(web: TestClient, published: Published, t
                 assert "script" not in Links(answer.text).elements
 
 
-def test_a_damaged_report_is_not_served(place: Store, published: Published, web: TestClient) -> None:
+def test_a_damaged_report_is_not_served(any_store: Store, published: Published, web: TestClient) -> None:
     """A byte that another hand changed: the page says which file, instead of showing it."""
     report = a_report(published)
     assert web.get(f"/report/{report.id}").status_code == 200
-    place.backend.write(f"{report.path}/payload/report.html", PAGE.replace(b"r", b"x"))
+    any_store.backend.write(f"{report.path}/payload/report.html", PAGE.replace(b"r", b"x"))
     answer = web.get(f"/report/{report.id}")
     assert answer.status_code == 500
     assert "report.html was altered" in answer.text
 
 
-def test_an_input_that_is_gone_is_no_link(place: Store, published: Published, web: TestClient) -> None:
+def test_an_input_that_is_gone_is_no_link(any_store: Store, published: Published, web: TestClient) -> None:
     report = a_report(published)
     gone = report.inputs["adapter"].id
-    place.backend.remove(place.by_id(gone).path)
+    any_store.backend.remove(any_store.by_id(gone).path)
     page = web.get(f"/artifact/{report.id}").text
     assert gone in page
     assert f"/artifact/{gone}" not in Links(page).targets
@@ -202,18 +202,18 @@ def test_the_credential_of_the_prefect_server_is_wanted_here_too(
     refused = web.get(f"/report/{report.id}")
     assert (refused.status_code, refused.headers["www-authenticate"].split()[0]) == (401, "Basic")
     assert PAGE not in refused.content
-    for given, status in (("team:pässword", 200), ("team:password", 401), ("", 401)):
-        basic = "Basic " + base64.b64encode(given.encode()).decode()
+    for credential, status in (("team:pässword", 200), ("team:password", 401), ("", 401)):
+        basic = "Basic " + base64.b64encode(credential.encode()).decode()
         assert web.get(f"/report/{report.id}", headers={"Authorization": basic}).status_code == status
     assert web.get("/health").status_code == 200
 
 
 def test_page_of_an_artifact_has_its_files_and_findings(web: TestClient, published: Published) -> None:
     """Sizes and digests of the files, what was found, and the manifest, all as text."""
-    made = published("train", facts={"halved": 3, "said": "<script>alert(1)</script>"})
-    page = web.get(f"/artifact/{made.id}").text
-    seal = made.files["x.json"]
+    manifest = published("train", facts={"halved": 3, "said": "<script>alert(1)</script>"})
+    page = web.get(f"/artifact/{manifest.id}").text
+    seal = manifest.files["x.json"]
     assert re.search(rf"x\.json</th><td[^>]*>{seal.bytes}</td><td[^>]*>{seal.sha256}", page)
     assert "3 times" in page
-    assert made.checksum in page
+    assert manifest.checksum in page
     assert "script" not in Links(page).elements

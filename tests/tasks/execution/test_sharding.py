@@ -91,10 +91,10 @@ def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pyt
 
     share(job, 0, 3)
     share(job, 2, 3)
-    kept = store.names(*parts_folder(job))
+    names = store.names(*parts_folder(job))
     assert sharding.missing_shards(store, job, 3) == [Shard(1, 3)]
     share(job, 1, 3)
-    assert set(kept) < set(store.names(*parts_folder(job)))
+    assert set(names) < set(store.names(*parts_folder(job)))
 
     def none(*_: Any) -> None:
         raise AssertionError("a worker was started")

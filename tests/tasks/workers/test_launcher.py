@@ -46,7 +46,7 @@ class Values(Record):
     values: dict[str, Any]
 
 
-class Heard:
+class RecordingEvents:
     """Keeps what a worker says."""
 
     def __init__(self) -> None:
@@ -60,11 +60,11 @@ class Heard:
         self.lines.append(line)
 
 
-class Desk:
+class WorkerRunner:
     """Writes worker modules and runs them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.heard = folder, Heard()
+        self.folder, self.heard = folder, RecordingEvents()
         (folder / "work").mkdir()
 
     def write(self, body: str, name: str = "some_worker") -> str:
@@ -93,26 +93,26 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerRunner:
     """Workers in a folder of their own, on the path of new processes."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
-    return Desk(tmp_path)
+    return WorkerRunner(tmp_path)
 
 
-def test_result_is_what_the_worker_returns(desk: Desk) -> None:
+def test_result_is_what_the_worker_returns(runner: WorkerRunner) -> None:
     """The config goes in and the result comes out as they are: nested, numbers exact, any character."""
     config = {"nested": {"list": [1, 2.5, None, True]}, "text": "ä\n\u2028\x00\U0001f600 @dialogsum {", "tiny": 5e-324}
-    assert desk.run("return {'got': config, 'other': os.getpid()}", **config)["got"] == config
+    assert runner.run("return {'got': config, 'other': os.getpid()}", **config)["got"] == config
 
 
-def test_large_result_comes_whole(desk: Desk) -> None:
+def test_large_result_comes_whole(runner: WorkerRunner) -> None:
     """A result longer than a pipe holds is read to its end."""
-    assert desk.run("return {'text': 'x' * 1_000_000}") == {"text": "x" * 1_000_000}
+    assert runner.run("return {'text': 'x' * 1_000_000}") == {"text": "x" * 1_000_000}
 
 
-def test_progress_and_log_lines_arrive_in_order(desk: Desk) -> None:
+def test_progress_and_log_lines_arrive_in_order(runner: WorkerRunner) -> None:
     """The listener hears each step and each line, printed ones and those of standard error included."""
-    desk.run("""
+    runner.run("""
         events.progress(0, 2, "loading")
         events.log("said")
         print("printed", flush=True)
@@ -122,66 +122,68 @@ def test_progress_and_log_lines_arrive_in_order(desk: Desk) -> None:
         events.progress(2, 2)
         return {}
     """)
-    assert desk.heard.steps == [(0, 2, "loading"), (2, 2, "")]
-    assert desk.heard.lines == ["said", "printed", "on standard error", "bytes \ufffd", "unfinished line"]
+    assert runner.heard.steps == [(0, 2, "loading"), (2, 2, "")]
+    assert runner.heard.lines == ["said", "printed", "on standard error", "bytes \ufffd", "unfinished line"]
 
 
 @pytest.mark.parametrize(("kind", "code"), [(RequestError, 2), (StageError, 1)])
-def test_errors_of_ours_keep_their_kind_and_words(desk: Desk, kind: type[Exception], code: int) -> None:
+def test_errors_of_ours_keep_their_kind_and_words(runner: WorkerRunner, kind: type[Exception], code: int) -> None:
     """A refusal stays a refusal and a failure a failure, and the exit code by hand says which."""
     body = f"raise {kind.__name__}('got “x”, expected y')"
     with pytest.raises(kind, match=r"^got “x”, expected y$"):
-        desk.run(body)
-    assert desk.by_hand(body).returncode == code
+        runner.run(body)
+    assert runner.by_hand(body).returncode == code
 
 
-def test_unexpected_exception_becomes_one_line(desk: Desk) -> None:
+def test_unexpected_exception_becomes_one_line(runner: WorkerRunner) -> None:
     """A crash is a StageError of one line with the exception's name; the traceback goes to the log."""
     body = "raise ValueError('first\\nsecond\\x1b[31m')"
     with pytest.raises(StageError) as failure:
-        desk.run(body)
+        runner.run(body)
     message = str(failure.value)
     assert message.startswith("ValueError: first second")
     assert message.isprintable()
-    assert any("some_worker.py" in line for line in desk.heard.lines)
-    assert desk.by_hand(body).returncode == 1
+    assert any("some_worker.py" in line for line in runner.heard.lines)
+    assert runner.by_hand(body).returncode == 1
 
 
-def test_work_by_hand_needs_no_listener(desk: Desk) -> None:
+def test_work_by_hand_needs_no_listener(runner: WorkerRunner) -> None:
     """`python -m worker CONFIG.json` with nothing on standard input runs to its end and prints the result."""
-    done = desk.by_hand("return {'rows': 3}")
-    assert done.returncode == 0
-    said = [json.loads(line.split(" ", 1)[1]) for line in done.stdout.splitlines() if line.startswith("@dialogsum ")]
-    assert [event["result"] for event in said if event["event"] == "result"] == [{"values": {"rows": 3}}]
+    process = runner.by_hand("return {'rows': 3}")
+    assert process.returncode == 0
+    messages = [
+        json.loads(line.split(" ", 1)[1]) for line in process.stdout.splitlines() if line.startswith("@dialogsum ")
+    ]
+    assert [event["result"] for event in messages if event["event"] == "result"] == [{"values": {"rows": 3}}]
 
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV"])
-def test_killed_worker_is_named_with_its_signal(desk: Desk, how: str) -> None:
+def test_killed_worker_is_named_with_its_signal(runner: WorkerRunner, how: str) -> None:
     """Killed from outside, for want of memory for instance, it is a StageError that says so and how far it was."""
     with pytest.raises(StageError, match=f"{how}.*batch 7"):
-        desk.run(f"print('batch 7', flush=True); os.kill(os.getpid(), signal.{how})")
+        runner.run(f"print('batch 7', flush=True); os.kill(os.getpid(), signal.{how})")
 
 
-@pytest.mark.parametrize(("code", "said"), [(3, "code 3"), (0, "code 0")])
-def test_worker_that_leaves_without_a_result_failed(desk: Desk, code: int, said: str) -> None:
+@pytest.mark.parametrize(("code", "message"), [(3, "code 3"), (0, "code 0")])
+def test_worker_that_leaves_without_a_result_failed(runner: WorkerRunner, code: int, message: str) -> None:
     """No result is a failure, whatever the exit code."""
-    with pytest.raises(StageError, match=said):
-        desk.run(f"os._exit({code})")
+    with pytest.raises(StageError, match=message):
+        runner.run(f"os._exit({code})")
 
 
-def test_module_that_does_not_start_is_a_stage_error(desk: Desk) -> None:
+def test_module_that_does_not_start_is_a_stage_error(runner: WorkerRunner) -> None:
     """A worker that cannot be imported fails with the interpreter's last words."""
     with pytest.raises(StageError, match="no_such_worker"):
-        run_workers("no_such_worker", [Values(values={})], Values, desk.folder / "work", desk.heard)
+        run_workers("no_such_worker", [Values(values={})], Values, runner.folder / "work", runner.heard)
 
 
 @pytest.mark.parametrize("last", ["wait", "refuse"])
-def test_worker_ends_when_its_parent_is_killed(desk: Desk, last: str) -> None:
+def test_worker_ends_when_its_parent_is_killed(runner: WorkerRunner, last: str) -> None:
     """SIGKILL to the parent, which can tidy nothing up, ends the worker at once, even one that minds no SIGTERM."""
     stubborn = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if last == "refuse" else "pass"
-    pipe = desk.folder / "pipe"
+    pipe = runner.folder / "pipe"
     os.mkfifo(pipe)
-    desk.write(f"""
+    runner.write(f"""
         {stubborn}
         held = open(config["pipe"], "w", buffering=1)  # open until this process ends, however it ends
         held.write(f"{{os.getpid()}}\\n")
@@ -197,7 +199,7 @@ def test_worker_ends_when_its_parent_is_killed(desk: Desk, last: str) -> None:
             from tasks.workers.launcher import run_workers
             from tests.tasks.workers.test_launcher import Values
             config = Values(values={{"pipe": {str(pipe)!r}}})
-            run_workers("some_worker", [config], Values, Path({str(desk.folder / "work")!r}), NullListener())
+            run_workers("some_worker", [config], Values, Path({str(runner.folder / "work")!r}), NullListener())
         """),
         ],
         cwd=ROOT,
@@ -227,18 +229,18 @@ def _read(pipe: int) -> bytes:
     return os.read(pipe, 1024)
 
 
-def test_interrupted_parent_takes_the_worker_along(desk: Desk) -> None:
+def test_interrupted_parent_takes_the_worker_along(runner: WorkerRunner) -> None:
     """An exception where the parent listens, Ctrl-C for instance, ends the worker before it is raised."""
 
-    class Interrupted(Heard):
+    class Interrupted(RecordingEvents):
         def log(self, line: str) -> None:
             super().log(line)
             raise KeyboardInterrupt
 
     heard = Interrupted()
-    module = desk.write("events.log(str(os.getpid())); threading.Event().wait()")
+    module = runner.write("events.log(str(os.getpid())); threading.Event().wait()")
     with pytest.raises(KeyboardInterrupt):
-        run_workers(module, [Values(values={})], Values, desk.folder / "work", heard)
+        run_workers(module, [Values(values={})], Values, runner.folder / "work", heard)
     with pytest.raises(ProcessLookupError):
         os.kill(int(heard.lines[0]), 0)
 
@@ -246,45 +248,50 @@ def test_interrupted_parent_takes_the_worker_along(desk: Desk) -> None:
 # -- several workers
 
 
-def several(desk: Desk, body: str, *configs: dict[str, Any], environments: Any = ()) -> list[dict[str, Any]]:
+def several(runner: WorkerRunner, body: str, *configs: dict[str, Any], environments: Any = ()) -> list[dict[str, Any]]:
     records = [Values(values=config) for config in configs]
-    results = run_workers(desk.write(body), records, Values, desk.folder / "work", desk.heard, environments)
+    results = run_workers(runner.write(body), records, Values, runner.folder / "work", runner.heard, environments)
     return [result.values for result in results]
 
 
-def test_workers_run_at_once_and_answer_in_order(desk: Desk) -> None:
+def test_workers_run_at_once_and_answer_in_order(runner: WorkerRunner) -> None:
     """Each waits for the other through a pipe; each has its own config and its own environment."""
-    os.mkfifo(desk.folder / "pipe")
-    found = several(
-        desk,
+    os.mkfifo(runner.folder / "pipe")
+    results = several(
+        runner,
         """
         with open(config["pipe"], "w" if config["i"] else "r") as pipe:
             pipe.write("x") if config["i"] else pipe.read()
         return {"i": config["i"], "gpu": os.environ["CUDA_VISIBLE_DEVICES"]}
         """,
-        *({"i": i, "pipe": str(desk.folder / "pipe")} for i in range(2)),
+        *({"i": i, "pipe": str(runner.folder / "pipe")} for i in range(2)),
         environments=[{"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "7"}],
     )
-    assert found == [{"i": 0, "gpu": "4"}, {"i": 1, "gpu": "7"}]
+    assert results == [{"i": 0, "gpu": "4"}, {"i": 1, "gpu": "7"}]
 
 
-def test_progress_of_all_workers_is_added_up(desk: Desk) -> None:
+def test_progress_of_all_workers_is_added_up(runner: WorkerRunner) -> None:
     """Only once all have said how much there is, so that the total never moves."""
     several(
-        desk, "[events.progress(i, config['n'], 'fast') for i in range(config['n'] + 1)]; return {}", {"n": 3}, {"n": 5}
+        runner,
+        "[events.progress(i, config['n'], 'fast') for i in range(config['n'] + 1)]; return {}",
+        {"n": 3},
+        {"n": 5},
     )
-    assert desk.heard.steps[-1] == (8, 8, "fast each")
-    assert {total for _, total, _ in desk.heard.steps} == {8}
-    assert [done for done, _, _ in desk.heard.steps] == sorted(done for done, _, _ in desk.heard.steps)
+    assert runner.heard.steps[-1] == (8, 8, "fast each")
+    assert {total for _, total, _ in runner.heard.steps} == {8}
+    assert [done for done, _, _ in runner.heard.steps] == sorted(done for done, _, _ in runner.heard.steps)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
+def test_failure_of_one_worker_stops_the_others(
+    runner: WorkerRunner, monkeypatch: pytest.MonkeyPatch, stubborn: bool
+) -> None:
     """The error is the failing worker's, and nobody is left, not even who minds no SIGTERM."""
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
     with pytest.raises(StageError, match="full"):
         several(
-            desk,
+            runner,
             """
             if config["i"]:
                 with open(config["pipe"]) as pipe:
@@ -296,13 +303,13 @@ def test_failure_of_one_worker_stops_the_others(desk: Desk, monkeypatch: pytest.
             open(config["pipe"], "w").close()
             threading.Event().wait()
         """,
-            *({"i": i, "stubborn": stubborn, "pipe": str(_pipe(desk))} for i in range(2)),
+            *({"i": i, "stubborn": stubborn, "pipe": str(_pipe(runner))} for i in range(2)),
         )
     with pytest.raises(ProcessLookupError):
-        os.kill(int((desk.folder / "pipe.pid").read_text()), 0)
+        os.kill(int((runner.folder / "pipe.pid").read_text()), 0)
 
 
-def _pipe(desk: Desk) -> Path:
-    if not (desk.folder / "pipe").exists():
-        os.mkfifo(desk.folder / "pipe")
-    return desk.folder / "pipe"
+def _pipe(runner: WorkerRunner) -> Path:
+    if not (runner.folder / "pipe").exists():
+        os.mkfifo(runner.folder / "pipe")
+    return runner.folder / "pipe"

@@ -82,7 +82,7 @@ def test_machines_that_share_the_rows_write_the_bytes_of_one(job: Job, store: St
     joined, ran = execute(Store.current(), GENERATE, job, NullListener())
     assert ran
     assert joined.files == one.files
-    assert store.names(*parts_folder(job)) == []
+    assert store.side_files.names(*parts_folder(job)) == []
 
 
 def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +91,10 @@ def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pyt
 
     share(job, 0, 3)
     share(job, 2, 3)
-    names = store.names(*parts_folder(job))
+    names = store.side_files.names(*parts_folder(job))
     assert sharding.missing_shards(store, job, 3) == [Shard(1, 3)]
     share(job, 1, 3)
-    assert set(names) < set(store.names(*parts_folder(job)))
+    assert set(names) < set(store.side_files.names(*parts_folder(job)))
 
     def none(*_: Any) -> None:
         raise AssertionError("a worker was started")

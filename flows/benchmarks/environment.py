@@ -58,7 +58,7 @@ class BenchmarkRun:
         config |= {"recipe": self.recipe, "overrides": [*self.overrides, *overrides]}
         return run_child(module, config, self.folder, self.timeout, only_path, **variables)
 
-    def run_system(self, system: str, module: str, *overrides: str, **config: Any) -> dict[str, Any]:
+    def run_system(self, system: str, module: str, /, *overrides: str, **config: Any) -> dict[str, Any]:
         """Run a child; if it fails, return {"failed": reason}."""
         try:
             result = self.run(module, *overrides, **config)

@@ -56,13 +56,18 @@ def test_comments_docstrings_and_layout_change_no_stage(source: Path) -> None:
     ("file", "old", "new", "stages"),
     [
         ("tasks/metrics/rouge.py", "len(token) > 3", "len(token) > 4 - 1 + 7", {"score"}),
-        ("tasks/models/chat_template.py", '"<|im_start|>user\\n"', '"<|im_start|>person\\n"', {"train", "generate"}),
+        (
+            "tasks/models/chat_template.py",
+            '"chatml": Turns("<|im_start|>user\\n"',
+            '"chatml": Turns("<|im_start|>person\\n"',
+            {"train", "generate"},
+        ),
         ("tasks/decoding/sampling.py", "BLOCK = 512", "BLOCK = 256", {"generate"}),
         ("tasks/decoding/kv_cache.py", "is_causal=True", "is_causal=not False", {"generate"}),
         (
             "tasks/models/prompt_template.py",
-            "before + dialogue + after",
-            "before + dialogue.strip() + after",
+            "prefix + dialogue + suffix",
+            "prefix + dialogue.strip() + suffix",
             {"format"},
         ),
         ("tasks/metrics/diagnostics.py", "COPY_N = 3, 4", "COPY_N = 3, 5", {"score"}),
@@ -85,10 +90,10 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
     ("file", "old", "new"),
     [
         ("tasks/training/check_messages.py", "rows reach the trainer", "rows arrive at the trainer"),
-        ("tasks/training/loop.py", "lower train.learning_rate;", "reduce train.learning_rate;"),
-        ("tasks/sources/hub.py", "no name of a commit", "not named as a commit"),
+        ("tasks/training/guards.py", "lower train.learning_rate;", "reduce train.learning_rate;"),
+        ("tasks/sources/hub.py", "is not the name of a commit", "does not name a commit"),
         ("artifacts/errors.py", "the disk is full", "there is no space left"),
-        ("tasks/training/throughput.py", '"peak_gib"', '"peak_memory_gib"'),
+        ("tasks/training/throughput.py", "2**30, 2)", "2**30, 3)"),
     ],
 )
 def test_rewording_a_check_or_an_error_changes_no_stage(source: Path, file: str, old: str, new: str) -> None:

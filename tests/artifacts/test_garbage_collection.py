@@ -69,7 +69,7 @@ def crown(adapter: Manifest) -> None:
 def cleaned(days: float = 30) -> set[str]:
     """Remove what can go; what is left, all of it whole."""
     garbage_collection.remove(
-        Store.current(), Store.current(), garbage_collection.find_garbage(Store.current(), days, NOW).items, days, NOW
+        Store.current(), garbage_collection.find_garbage(Store.current(), days, NOW).items, days, NOW
     )
     store = Store.current()
     left = {store.verified(relative).id for relative in store.folders() if store.backend.files(relative)}
@@ -209,10 +209,6 @@ def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
             <= {needed.id, data.id, gone.id}
         )
         garbage_collection.remove(
-            Store.current(),
-            Store.current(),
-            Store.current(),
-            Store.current(),
             Store.current(),
             garbage_collection.find_garbage(Store.current(), 30, NOW + timedelta(days=3650)).items,
             30,

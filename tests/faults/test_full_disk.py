@@ -59,15 +59,14 @@ class Filling(DagWalker):
         self.stage, self.size, self.said = stage, size, ""
         self.whole: list[Manifest] = []
 
-    def execute(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
+    def execute(self, store: Store, stage: Stage, job: Job) -> tuple[Manifest, bool]:
         if not self.said and self.stage == " ".join(filter(None, [stage.name, job.variant])):
-            store = Store.current()
             self.whole = store.manifests()
             with files_at_most(self.size), pytest.raises(DiskFullError) as refused:
-                super().execute(Store.current(), stage, job)
+                super().execute(store, stage, job)
             self.said = str(refused.value)
             assert [m for m in Store(store.root).manifests() if Store(store.root).verified(m.path)] == self.whole
-        return super().execute(Store.current(), stage, job)
+        return super().execute(store, stage, job)
 
 
 @pytest.mark.parametrize(

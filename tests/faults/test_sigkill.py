@@ -263,7 +263,7 @@ def test_a_checkpoint_killed_at_any_file_boundary_leaves_the_one_before(tmp_path
         if not killed_at(boundary, lambda: save(4)):
             break
         messages: list[str] = []
-        newest = checkpoint.newest(tmp_path / "c", "this", messages.append)
+        newest = checkpoint.load_newest(tmp_path / "c", "this", messages.append)
         if (
             newest is None
             or newest[0].steps_done not in (3, 4)
@@ -272,7 +272,7 @@ def test_a_checkpoint_killed_at_any_file_boundary_leaves_the_one_before(tmp_path
         ):
             lost.append((boundary, newest and newest[0].steps_done, messages))
         save(4)
-        again = checkpoint.newest(tmp_path / "c", "this", messages.append)
+        again = checkpoint.load_newest(tmp_path / "c", "this", messages.append)
         if again is None or again[0].steps_done != 4:
             lost.append((boundary, "again"))
         boundary += 1

@@ -1,10 +1,9 @@
 """What a run shows in the Prefect UI beside the pages of its artifacts."""
 
-from typing import Any
-
 import pytest
 
 from flows.run_pages import report_page, scores_page, stages_page
+from tasks.execution.listener import StageEntry
 from tasks.reporting.links import REPORTS_URL
 from tests.support.artifacts import manifest_with_facts
 from tests.support.reports import link_targets
@@ -29,18 +28,17 @@ def test_the_full_report_is_one_click_away_where_a_station_serves_it(monkeypatch
 
 def test_ids_in_the_tables_are_links() -> None:
     """Of the stages, also where a reason names one; and of all that the scores were made from."""
-    stage: dict[str, Any] = {
-        "stage": "train",
-        "of": None,
-        "status": "run",
-        "reason": "rows changed (format-00000001)",
-        "path": "/x",
-        "artifact": "train-1a2b3c4d",
-        "rows": 1,
-        "seconds": 1.25,
-    }
+    entry = StageEntry(
+        stage="train",
+        status="run",
+        reason="rows changed (format-00000001)",
+        path="/x",
+        artifact="train-1a2b3c4d",
+        rows=1,
+        seconds=1.25,
+    )
     known = {"format-00000001", "train-1a2b3c4d", "score-1a2b3c4d"}
-    table = stages_page([stage], known)
+    table = stages_page([entry], known)
     assert link_targets(table) == [f"../../artifacts/key/{name}" for name in ("train-1a2b3c4d", "format-00000001")]
     assert "/x" not in table
     scores = manifest_with_facts({}, "score", base="generate-00000001", dataset="download-00000001")

@@ -177,8 +177,8 @@ class DagWalker:
         self.results.append(self.execute(Store.current(), stage, job))
         return Ref.of_manifest(self.results[-1][0])
 
-    def execute(self, stage: Stage, job: Job) -> tuple[Manifest, bool]:
-        return execute(Store.current(), stage, job, self.events)
+    def execute(self, store: Store, stage: Stage, job: Job) -> tuple[Manifest, bool]:
+        return execute(store, stage, job, self.events)
 
     def through(self, overrides: list[str]) -> None:
         from flows import dag

@@ -139,9 +139,9 @@ def slow(*values: Any) -> Any:
     ("command", "address", "environment", "expected"),
     [
         ("run", "bucket/x", {"AWS_SECRET_ACCESS_KEY": "Tr0ub4dor&3"}, "refuses these credentials"),
-        ("show", "bukket/x", {}, "bucket that does not exist"),
+        ("show", "bukket/x", {}, "does not exist: create it"),
         slow("plan", "bucket/x", {"AWS_ACCESS_KEY_ID": "nobody"}, "refuses these credentials"),
-        slow("run", "bukket/x", {}, "bucket that does not exist"),
+        slow("run", "bukket/x", {}, "does not exist: create it"),
         slow("run", "bucket/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "does not answer"),
         slow("run", "worker:Tr0ub4dor&3@bucket/x", {}, "credentials do not belong"),
     ],

@@ -133,7 +133,7 @@ def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None
             events.progress(1, 4)
             gated.proxy.cut()
             gated.until(lambda: gated.logged("could not be renewed"), "the failed renewal")
-            events.due = 0.0
+            events.next_update = 0.0
             events.progress(2, 4)
             events.progress(3, 4)
             gated.proxy.mend()

@@ -1,6 +1,6 @@
 """Recipes: one YAML each, sectioned by stage; read, overridden, checked. Imports neither Prefect nor torch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -58,13 +58,23 @@ class Recipe(Record):
     runtime: Runtime = Runtime()
 
 
-def load_recipe(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
-    """A recipe by name or file, with `section.key=value` overrides. RequestError on unknown keys and wrong types."""
+def load_recipe(
+    recipe: str, overrides: Sequence[str] = (), settings: Mapping[str, Mapping[str, Any]] | None = None
+) -> Recipe:
+    """A recipe by name or file. RequestError on unknown keys and wrong types.
+
+    Args:
+        recipe: name of a file in flows/recipes, or a path.
+        overrides: `section.key=value`, each value as YAML.
+        settings: section -> key -> value, applied before the overrides.
+    """
     known = [p.stem for p in RECIPES.glob("*.yaml")]
     file = RECIPES / f"{recipe}.yaml" if recipe in known else user_path(recipe, "recipe")
     if not file.is_file():
         raise RequestError(f"no recipe {one_line(recipe, 80)!r}, by name or as a file{did_you_mean(recipe, known)}")
     content = _yaml(file)
+    for section, values in (settings or {}).items():
+        content[section] = {**(content.get(section) or {}), **values}
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key.strip():
@@ -99,7 +109,7 @@ def _scalar(override: str, text: str) -> Any:
         return yaml.safe_load(text)
     except Exception as error:  # PyYAML lets through whatever its constructors raise
         raise RequestError(
-            f"--set {one_line(override, 80)}: the value does not read ({one_line(error, 80)})"
+            f"--set {one_line(override, 80)}: the value is not valid YAML ({one_line(error, 80)})"
         ) from error
 
 

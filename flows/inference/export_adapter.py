@@ -8,16 +8,21 @@ from artifacts.artifact_store import Store
 from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from flows.inference.model_card import card, scores_hold
-from flows.inference.model_selection import ask
+from flows.inference.model_selection import select_model
 from tasks.models.base_comparison import compare_base
 from tasks.models.export import export, public_base
 from tasks.models.library_warnings import quiet_libraries
 
 
 def export_adapter(
-    adapter: str, out: Path, merged: bool = False, base: str | None = None, push: str | None = None, recipe: str | None = None,
+    adapter: str,
+    out: Path,
+    merged: bool = False,
+    base: str | None = None,
+    push: str | None = None,
+    recipe: str | None = None,
     overrides: Sequence[str] = (),
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Write the folder; with `push`, put it into a hub repository as well.
 
     Returns {"out", "adapter", "merged", "url", "note"}; `note` says whether the scores in the card hold for `base`.
@@ -29,17 +34,17 @@ def export_adapter(
         raise RequestError(f"FOLDER {out} already exists; choose a new one")
     if push is not None and push.count("/") != 1:
         raise RequestError(f"--push: {one_line(push, 60)!r} is no repository; expected owner/name")
-    asked = ask(adapter, recipe, None, overrides)
-    assert asked.adapter is not None
-    place = None if merged else public_base(asked.spec, base)
+    selected = select_model(adapter, recipe, None, overrides)
+    assert selected.adapter is not None
+    place = None if merged else public_base(selected.spec, base)
     with quiet_libraries():
-        other = compare_base(asked.spec.model, base) if base else None
-        export(asked.spec, asked.adapter, out, place)
-    identifier = asked.name.split(" ")[-1]
+        other = compare_base(selected.spec.model, base) if base else None
+        export(selected.spec, selected.adapter, out, place)
+    identifier = selected.name.split(" ")[-1]
     manifest = Store.current().by_id(identifier) if identifier.startswith("train-") else None
-    card(asked, manifest, other, merged).save(out / "README.md")
+    card(selected, manifest, other, merged).save(out / "README.md")
     url = _push(out, push) if push else None
-    note = scores_hold(asked.spec.model, other) if other and not merged else None
+    note = scores_hold(selected.spec.model, other) if other and not merged else None
     return {"out": str(out), "adapter": identifier, "merged": merged, "url": url, "note": note}
 
 

@@ -37,46 +37,65 @@ LIMITS = """\
 - The scores hold for dialogues like those it was scored on, under the protocol named beside them, and for nothing else."""
 
 
-def card(asked: SelectedModel, adapter: Manifest | None, other: OtherBase | None, merged: bool) -> ModelCard:
+def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | None, merged: bool) -> ModelCard:
     """The card; `other` is the base model that --base names, if it names one."""
-    store, base = Store.current(), asked.spec.model
+    store, base = Store.current(), selected.spec.model
     family = next((family for family in LICENCES if base.name.startswith(family)), None)
     data = training_data(store, adapter)
     own = LICENCES[family] if family else "other"
     licence = own if family == "gemma" else data.licence or own
-    scores, judged = _scores(store, adapter, asked.spec.template)
+    scores, judged = _scores(store, adapter, selected.spec.template)
     measured_here = merged or other is None or other.equal
-    name = asked.name.split(" ")[-1]
+    name = selected.name.split(" ")[-1]
     title = _title(base, data, name if adapter is None else None, merged)
     on_hub = other.name if other and other.on_hub else base.location if is_commit(base.revision) else None
     metadata = ModelCardData(
-        language="en", license=licence, license_name="see-below" if licence == "other" else None,
-        library_name="transformers" if merged else "peft", base_model=on_hub, pipeline_tag="text-generation",
+        language="en",
+        license=licence,
+        license_name="see-below" if licence == "other" else None,
+        library_name="transformers" if merged else "peft",
+        base_model=on_hub,
+        pipeline_tag="text-generation",
         datasets=[data.name.split("@")[0]] if "/" in data.name else None,
-        tags=["summarization", "dialogue", *([] if merged else ["lora"])], model_name=title,
+        tags=["summarization", "dialogue", *([] if merged else ["lora"])],
+        model_name=title,
         eval_results=_results(scores, data.name) if scores and measured_here else None,
-    )  # fmt: skip
+    )
     loading = (
         "model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"
-        if merged else
-        "from peft import AutoPeftModelForCausalLM\nmodel, tokenizer = AutoPeftModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"
-    )  # fmt: skip
+        if merged
+        else "from peft import AutoPeftModelForCausalLM\nmodel, tokenizer = AutoPeftModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"
+    )
     classes = (
         "AutoTokenizer, GenerationConfig" if not merged else "AutoModelForCausalLM, AutoTokenizer, GenerationConfig"
     )
     origin = adapter.provenance.origin.get("recipe", "") if adapter else ""
     training = json.dumps(adapter.identity["config"]["train"], sort_keys=True) if adapter else "not known here"
-    text = "\n\n".join([
-        f"---\n{metadata.to_yaml()}\n---", f"# {title}",
-        f"Summaries of dialogues, by {_display(base)}{', with a LoRA adapter merged in' if merged else ' and a LoRA adapter'} ({name}).",
-        f"Trained on the base model {described(base)}.{_loaded(on_hub, other, merged)}",
-        "## Use", "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained under.",
-        USE.format(classes=classes, loading=f'folder = "…"  # this repository\n{loading}'), "Prompt:", f"```\n{asked.spec.template}\n```",
-        WORDING.format(decoding=_choice(asked.spec.generate)),
-        "## Intended use and limits", LIMITS, "## Scores", _score_table(scores), *_measured_on(base, judged, other, merged),
-        *_decoding(asked.spec.generate, judged), "## Training", f"Recipe {origin or 'not known here'}, data: {data.title}.", f"```json\n{training}\n```",
-        "## Licences", licences(_display(base), family, data),
-    ])  # fmt: skip
+    text = "\n\n".join(
+        [
+            f"---\n{metadata.to_yaml()}\n---",
+            f"# {title}",
+            f"Summaries of dialogues, by {_display(base)}{', with a LoRA adapter merged in' if merged else ' and a LoRA adapter'} ({name}).",
+            f"Trained on the base model {described(base)}.{_loaded(on_hub, other, merged)}",
+            "## Use",
+            "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained under.",
+            USE.format(classes=classes, loading=f'folder = "…"  # this repository\n{loading}'),
+            "Prompt:",
+            f"```\n{selected.spec.template}\n```",
+            WORDING.format(decoding=_choice(selected.spec.generate)),
+            "## Intended use and limits",
+            LIMITS,
+            "## Scores",
+            _score_table(scores),
+            *_measured_on(base, judged, other, merged),
+            *_decoding(selected.spec.generate, judged),
+            "## Training",
+            f"Recipe {origin or 'not known here'}, data: {data.title}.",
+            f"```json\n{training}\n```",
+            "## Licences",
+            licences(_display(base), family, data),
+        ]
+    )
     return ModelCard(text + "\n")
 
 
@@ -101,9 +120,10 @@ def scores_hold(base: ResolvedModel, other: OtherBase) -> str:
     if other.equal:
         return f"{other.name} has the weights of {described(base)}, on which the adapter was trained and scored."
     why = (
-        "whose weights were not at hand to compare and may differ" if other.difference is None else
-        f"whose weights differ, at most by {100 * other.difference:.1f} % of a matrix"
-    )  # fmt: skip
+        "whose weights were not at hand to compare and may differ"
+        if other.difference is None
+        else f"whose weights differ, at most by {100 * other.difference:.1f} % of a matrix"
+    )
     return f"The adapter was trained and scored on {described(base)}. It was not scored on {other.name}, {why}."
 
 
@@ -112,11 +132,11 @@ def _display(model: ResolvedModel) -> str:
     return model.origin.rstrip("/").split("/")[-1].removesuffix(".gguf").split(".Q")[0]
 
 
-def _title(base: ResolvedModel, data: TrainingData, foreign: str | None, merged: bool) -> str:
+def _title(base: ResolvedModel, data: TrainingData, external: str | None, merged: bool) -> str:
     """Of the base model and the data; of an adapter from elsewhere its name."""
-    source = f"the adapter {foreign}" if foreign else f"trained on {data.title}"
+    source = f"the adapter {external}" if external else f"trained on {data.title}"
     if merged:
-        return f"{_display(base)} {'with ' if foreign else ''}{source}"
+        return f"{_display(base)} {'with ' if external else ''}{source}"
     return f"LoRA adapter of {_display(base)}, {source.removeprefix('the adapter ')}"
 
 
@@ -124,10 +144,18 @@ def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Mani
     """The newest evaluation of the adapter under this prompt, and the generation that it judges."""
     if adapter is None:
         return None, None
-    asked = {m.id for m in store.manifests("format") if m.identity["config"].get("template") == template}
-    outputs = {m.id: m for m in store.manifests("generate") if "adapter" in m.inputs and m.inputs["adapter"].id == adapter.id and m.inputs["rows"].id in asked}  # fmt: skip
-    found = [m for m in store.manifests("score") if System.TUNED in m.inputs and m.inputs[System.TUNED].id in outputs and "intervals" in m.facts]  # fmt: skip
-    return (found[-1], outputs[found[-1].inputs[System.TUNED].id]) if found else (None, None)
+    prompt_ids = {m.id for m in store.manifests("format") if m.identity["config"].get("template") == template}
+    outputs = {
+        m.id: m
+        for m in store.manifests("generate")
+        if "adapter" in m.inputs and m.inputs["adapter"].id == adapter.id and m.inputs["rows"].id in prompt_ids
+    }
+    scorings = [
+        m
+        for m in store.manifests("score")
+        if System.TUNED in m.inputs and m.inputs[System.TUNED].id in outputs and "intervals" in m.facts
+    ]
+    return (scorings[-1], outputs[scorings[-1].inputs[System.TUNED].id]) if scorings else (None, None)
 
 
 def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase | None, merged: bool) -> list[str]:
@@ -136,12 +164,12 @@ def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase 
         return []
     how = judged.provenance.measured
     where = f", in {how['dtype']} on {str(how['device']).split(',')[0]}" if "dtype" in how and "device" in how else ""
-    found = [f"Measured on {described(base)}, with the adapter merged in{where}."]
+    sentences = [f"Measured on {described(base)}, with the adapter merged in{where}."]
     if merged:
-        found.append("This model has those weights, rounded to bfloat16, and was not scored itself.")
+        sentences.append("This model has those weights, rounded to bfloat16, and was not scored itself.")
     elif other is not None:
-        found.append(scores_hold(base, other))
-    return [" ".join(found)]
+        sentences.append(scores_hold(base, other))
+    return [" ".join(sentences)]
 
 
 def _choice(here: GenerateConfig) -> str:
@@ -157,18 +185,29 @@ def _decoding(here: GenerateConfig, judged: Manifest | None) -> list[str]:
         return []
     then = describe_decoding(judged.identity["config"]["generate"])
     now = describe_decoding({"beams": here.beams, "candidates": 1})  # transformers has no choice among samples
-    return [] if then == now else [f"Decoded for these scores: {then}. The generation settings here ask for {now} decoding, of which they say nothing."]  # fmt: skip
+    return (
+        []
+        if then == now
+        else [
+            f"Decoded for these scores: {then}. The generation settings here ask for {now} decoding, of which they say nothing."
+        ]
+    )
 
 
 def _results(scores: Manifest, dataset: str) -> list[EvalResult]:
     protocol = scores.facts["protocol"]
     return [
         EvalResult(
-            task_type="summarization", dataset_type=dataset.split("@")[0], dataset_name=dataset, dataset_split="test",
-            metric_type="rouge", metric_name=f"{kind} F1 x 100, {protocol['name']}", metric_value=round(value, 2),
+            task_type="summarization",
+            dataset_type=dataset.split("@")[0],
+            dataset_name=dataset,
+            dataset_split="test",
+            metric_type="rouge",
+            metric_name=f"{kind} F1 x 100, {protocol['name']}",
+            metric_value=round(value, 2),
         )
         for kind, value in scores.facts["headline"][System.TUNED].items()
-    ]  # fmt: skip
+    ]
 
 
 def _score_table(scores: Manifest | None) -> str:
@@ -178,7 +217,10 @@ def _score_table(scores: Manifest | None) -> str:
     protocol, kinds = facts["protocol"], list(facts["headline"][System.BASE])
     lines = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
     for system in (System.BASE, System.TUNED):
-        cells = [f"{facts['headline'][system][k]:.2f} ({facts['intervals'][system][k][0]:.1f} to {facts['intervals'][system][k][1]:.1f})" for k in kinds]  # fmt: skip
+        cells = [
+            f"{facts['headline'][system][k]:.2f} ({facts['intervals'][system][k][0]:.1f} to {facts['intervals'][system][k][1]:.1f})"
+            for k in kinds
+        ]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    said = f"F1 x 100, {protocol['name']}, {protocol['package']}; {protocol['rows']} dialogues x {protocol['references_per_row']} references; interval: {protocol['interval']}."
-    return "\n".join([*lines, "", said])
+    sentence = f"F1 x 100, {protocol['name']}, {protocol['package']}; {protocol['rows']} dialogues x {protocol['references_per_row']} references; interval: {protocol['interval']}."
+    return "\n".join([*lines, "", sentence])

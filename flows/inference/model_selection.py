@@ -1,13 +1,11 @@
-"""Whom `summarize` asks, and how: base model, adapter, prompt, turns and decoding, from a few words.
+"""Model selection: from `--adapter`, `--recipe` and `--prompt` to base model, adapter, prompt and decoding settings.
 
-champion       as it was judged: its own prompt, turns and decoding
-latest, ID     the prompt and turns it was trained under, the decoding of its recipe
-none           the base model of a recipe
-FOLDER, hub id an adapter as peft writes it; the recipe whose base model it names
+champion         with the prompt, chat template and decoding settings it was evaluated with
+latest, ID       with the prompt and chat template it was trained with, and the decoding settings of its recipe
+none             the base model of a recipe
+FOLDER, hub id   an adapter as peft writes it, with the recipe of its base model
 """
 
-import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,31 +25,29 @@ from tasks.sources.resolve import resolve_model
 from tasks.summarization.request import SelectedModel
 
 
-def ask(adapter: str, recipe: str | None, prompt: str | None, overrides: Sequence[str] = ()) -> SelectedModel:
-    """From the words of the command line. RequestError says what is missing."""
-    wanted = find_prompt(prompt) if prompt else None
-    template = wanted.template if wanted else None
-    tokens = wanted.about.tokens if wanted else None
-    by_hand = [*([f"generate.max_new_tokens={tokens}"] if tokens else []), *overrides]
+def select_model(adapter: str, recipe: str | None, prompt: str | None, overrides: Sequence[str] = ()) -> SelectedModel:
+    """The model that `--adapter`, `--recipe` and `--prompt` name. RequestError if one of them does not exist."""
+    named_prompt = find_prompt(prompt) if prompt else None
+    template = named_prompt.template if named_prompt else None
+    tokens = named_prompt.about.tokens if named_prompt else None
+    own_overrides = [*([f"generate.max_new_tokens={tokens}"] if tokens else []), *overrides]
     if adapter == "none":
-        asked = load_recipe(recipe or "quickstart", by_hand)
-        return _asked(asked, resolve_model(asked.model), template, None, "", None)
+        loaded = load_recipe(recipe or "quickstart", own_overrides)
+        return _selected(loaded, resolve_model(loaded.model), template, None, "", None)
     folder = fetch_adapter(adapter)
     if folder is not None:
-        base = base_name(folder)
-        asked = load_recipe(recipe or recipe_of_base(base), by_hand)
+        loaded = load_recipe(recipe or recipe_of_base(base_name(folder)), own_overrides)
         name = user_path(adapter, "--adapter").resolve().name if user_path(adapter, "--adapter").is_dir() else adapter
-        return _asked(asked, resolve_model(asked.model), template, folder, name, None)
+        return _selected(loaded, resolve_model(loaded.model), template, folder, name, None)
     manifest, champion = _stored(adapter, recipe, overrides)
-    as_judged = _as_judged(champion or _as_trained(manifest))
-    asked = load_recipe(recipe or _recipe_that_made(manifest), [*as_judged, *by_hand])
-    model = _model_of(manifest, asked)
-    return _asked(
-        asked, model, template, Store.current().payload(manifest.path), manifest.id, manifest.facts["template"]
-    )  # fmt: skip
+    settings = _settings_of(champion or _as_trained(manifest))
+    loaded = load_recipe(recipe or _recipe_that_made(manifest), own_overrides, settings)
+    payload = Store.current().payload(manifest.path)
+    model = _model_of(manifest, loaded)
+    return _selected(loaded, model, template, payload, manifest.id, manifest.facts["template"])
 
 
-def _asked(
+def _selected(
     recipe: Recipe,
     model: ResolvedModel,
     template: str | None,
@@ -67,49 +63,50 @@ def _asked(
 
 
 def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Manifest, Champion | None]:
-    """A whole adapter of the store; with a recipe, of its base model, else `champion` and `latest` are those of any."""
+    """A verified adapter of the store: of the recipe's base model, or of any base model without a recipe."""
     store = Store.current()
     if recipe is not None:
         model = resolve_model(load_recipe(recipe, overrides).model)
-        found = find_adapter(name, model)
-        assert found is not None
+        manifest = find_adapter(name, model)
+        assert manifest is not None
         champion = Champions(Store.current(), model.revision).current
-        return found, champion if name == "champion" else None
+        return manifest, champion if name == "champion" else None
     trained = [manifest for manifest in store.manifests("train") if manifest.variant is None]
     if name == "latest":
         if not trained:
             raise RequestError(
-                f"no adapter in {store.root} yet: `dialogsum run` trains one; --adapter none asks the base model"
+                f"no adapter in {store.root} yet: `dialogsum run` trains one; --adapter none uses the base model"
             )
         name = trained[-1].id
     elif name == "champion":
         bases = list(
             dict.fromkeys(str(manifest.identity["config"]["model"]["revision"]) for manifest in reversed(trained))
         )
-        every = [Champions(Store.current(), base) for base in bases]
-        logs = [log for log in every if log.current]
-        if not logs:
-            way = reinstate(every) or (
-                "`dialogsum promote` makes the newest adapter champion if it passes the gate" if trained
+        logs = [Champions(Store.current(), base) for base in bases]
+        with_champion = [log for log in logs if log.current]
+        if not with_champion:
+            way = reinstate(logs) or (
+                "`dialogsum promote` makes the newest adapter champion if it passes the gate"
+                if trained
                 else "`dialogsum run` trains and promotes one"
-            )  # fmt: skip
+            )
             raise RequestError(
                 f"no champion in {store.root}: {way}; "
                 "--adapter latest takes the newest adapter, --adapter none the base model"
             )
-        champion = max(logs, key=lambda log: log.changes[-1].at).current
+        champion = max(with_champion, key=lambda log: log.changes[-1].at).current
         assert champion is not None
         manifest = store.by_id(champion.adapter)
-        return _whole(manifest), champion
-    return _whole(store.by_id(name)), None
+        return _verified_adapter(manifest), champion
+    return _verified_adapter(store.by_id(name)), None
 
 
-def _whole(manifest: Manifest) -> Manifest:
-    """Verified, and an adapter of the base that it names itself."""
+def _verified_adapter(manifest: Manifest) -> Manifest:
+    """The manifest of an adapter, verified."""
     revision = manifest.identity["config"].get("model", {}).get("revision", "")
-    found = find_adapter(manifest.id, ResolvedModel(revision=revision, location="", origin=""))
-    assert found is not None
-    return found
+    adapter = find_adapter(manifest.id, ResolvedModel(revision=revision, location="", origin=""))
+    assert adapter is not None
+    return adapter
 
 
 def _as_trained(manifest: Manifest) -> Champion:
@@ -117,18 +114,12 @@ def _as_trained(manifest: Manifest) -> Champion:
     return Champion(adapter=manifest.id, template=manifest.facts["template"], turns=turns, generate={})
 
 
-def _as_judged(champion: Champion) -> list[str]:
-    """Overrides of a recipe that make it ask as the champion was asked."""
-    settings = {f"generate.{key}": value for key, value in champion.generate.items()}
-    settings |= {"evaluation.prompt": champion.template, "evaluation.turns": champion.turns}
-    return [f"{key}={_yaml(value)}" for key, value in settings.items()]
-
-
-def _yaml(value: Any) -> str:
-    """JSON that YAML reads as the same: its further line breaks and control characters are escaped, and nothing else."""
-    return re.sub(
-        "[\x7f-\xa0\u2028\u2029\ufeff]", lambda c: f"\\u{ord(c[0]):04x}", json.dumps(value, ensure_ascii=False)
-    )
+def _settings_of(champion: Champion) -> dict[str, dict[str, Any]]:
+    """Sections of a recipe with the prompt, chat template and decoding settings that a champion was evaluated with."""
+    return {
+        "generate": dict(champion.generate),
+        "evaluation": {"prompt": champion.template, "turns": champion.turns},
+    }
 
 
 def _recipe_that_made(manifest: Manifest) -> str:

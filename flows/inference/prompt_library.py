@@ -58,9 +58,9 @@ def find_prompt(name: str) -> Prompt:
         about = About.model_validate((yaml.safe_load(matter[1]) or {}) if matter else {})
     except (yaml.YAMLError, ValidationError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else None
-        said = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else one_line(error, 100)
+        text = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else one_line(error, 100)
         raise RequestError(
-            f"--prompt: {file}: the lines between --- do not read ({said}); known: {', '.join(About.model_fields)}"
+            f"--prompt: {file}: the lines between --- do not read ({text}); known: {', '.join(About.model_fields)}"
         ) from error
     return Prompt(name=file.stem, about=about, template=template)
 
@@ -73,7 +73,10 @@ def names() -> list[str]:
 def listed() -> list[dict[str, Any]]:
     """One row a prompt, for the table of `dialogsum prompts`."""
     prompts = [find_prompt(name) for name in names()]
-    return [{"prompt": p.name, "for": p.about.purpose, "answer": p.about.output, "tokens": p.about.tokens or "-"} for p in prompts]  # fmt: skip
+    return [
+        {"prompt": p.name, "for": p.about.purpose, "answer": p.about.output, "tokens": p.about.tokens or "-"}
+        for p in prompts
+    ]
 
 
 def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -94,7 +97,11 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
     (ids,), _ = encoder.prompts([filled], 1 << 40)
 
     def marker(at: str, text: str, ids: list[int]) -> dict[str, Any]:
-        return {"at": at, "text": text, "ids": list(map(list, zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)))}  # fmt: skip
+        return {
+            "at": at,
+            "text": text,
+            "ids": list(map(list, zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True))),
+        }
 
     stop = tokenizer.convert_ids_to_tokens(encoder.stop_id)
     return {
@@ -113,11 +120,18 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
 
 def in_words(seen: dict[str, Any]) -> str:
     """A preview for people."""
-    markers = [f"{m['at']}: {visible(repr(m['text']))}\n  {' '.join(f'{i}={token}' for i, token in m['ids']) or 'nothing'}" for m in seen["markers"]]  # fmt: skip
-    return "\n".join([
-        visible(seen["text"]), "-" * 72, *markers,
-        f"{seen['tokens']} tokens of at most {seen['room']}; the answer has at most {seen['answer_tokens']}",
-    ])  # fmt: skip
+    markers = [
+        f"{m['at']}: {visible(repr(m['text']))}\n  {' '.join(f'{i}={token}' for i, token in m['ids']) or 'nothing'}"
+        for m in seen["markers"]
+    ]
+    return "\n".join(
+        [
+            visible(seen["text"]),
+            "-" * 72,
+            *markers,
+            f"{seen['tokens']} tokens of at most {seen['room']}; the answer has at most {seen['answer_tokens']}",
+        ]
+    )
 
 
 SHOWN = """\

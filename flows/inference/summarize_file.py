@@ -11,7 +11,7 @@ from artifacts.artifact_store import Store
 from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from artifacts.user_paths import user_path
-from flows.inference.model_selection import ask
+from flows.inference.model_selection import select_model
 from tasks.summarization.request import SelectedModel, SummarizeRequest
 from tasks.summarization.summarize_table import summarize_table
 from tasks.summarization.table_files import READERS, open_table, pick_column
@@ -72,7 +72,7 @@ def in_words(done: dict[str, Any]) -> str:
 
 def _select_model(request: SummarizeRequest, events: Events) -> SelectedModel:
     Store.current().check_writable()
-    model = ask(request.adapter, request.recipe, request.prompt, request.overrides)
+    model = select_model(request.adapter, request.recipe, request.prompt, request.overrides)
     template, candidates = model.spec.template, model.spec.generate.candidates
     events.log(f'model {model.name}, prompt "{one_line(template, 100)}"')
     if model.trained_template not in (None, template):

@@ -29,7 +29,11 @@ ADAPTERS_OWN = ""
 """The empty choice of the form's list of recipes."""
 
 
-@flow(name="summarize", flow_run_name=kept_or(lambda given: f"summarize {given['source']}"), persist_result=False)
+@flow(
+    name="summarize",
+    flow_run_name=kept_or(lambda parameters: f"summarize {parameters['source']}"),
+    persist_result=False,
+)
 @fails_in_one_line
 def summarize(
     source: Annotated[str, Field(min_length=2, examples=["/data/calls.csv"])],
@@ -68,10 +72,12 @@ def summarize(
     with hold_gpu("gpu"):
         done = summarize_file(request, events)
     events.finish()
-    said = in_words(done)
-    page = "\n".join([f"{escape_markdown(source)}: {escape_markdown(said)}", "", *_summaries(done, column or None), ""])
+    message = in_words(done)
+    page = "\n".join(
+        [f"{escape_markdown(source)}: {escape_markdown(message)}", "", *_summaries(done, column or None), ""]
+    )
     create_markdown_artifact(page, key="summaries", description="Summaries of a user's file")
-    return Completed(message=said, data=done)
+    return Completed(message=message, data=done)
 
 
 def _summaries(done: dict[str, Any], column: str | None) -> list[str]:
@@ -80,15 +86,18 @@ def _summaries(done: dict[str, Any], column: str | None) -> list[str]:
         written = [f"Written to {escape_markdown(done['out'])}.", ""] if done["out"] else []
         return [*written, escape_markdown(done["summary"])]
     table = open_table(Path(done["out"]))
-    found = zip(*(table.values(name) for name in (pick_column(table, column), *_added(table))), strict=True)
+    columns = zip(*(table.values(name) for name in (pick_column(table, column), *_added(table))), strict=True)
     rows = [
         f"| {number} | {escape_markdown(one_line(dialogue or '', 100))} | {escape_markdown(str(summary or stop))} |"
-        for number, (dialogue, summary, stop) in enumerate(islice(found, SHOWN_ROWS), start=1)
+        for number, (dialogue, summary, stop) in enumerate(islice(columns, SHOWN_ROWS), start=1)
     ]
     return [
-        f"Written to {escape_markdown(done['out'])}; its first {len(rows)} of {done['rows']} rows:", "",
-        "| row | dialogue | summary |", "|---|---|---|", *rows,
-    ]  # fmt: skip
+        f"Written to {escape_markdown(done['out'])}; its first {len(rows)} of {done['rows']} rows:",
+        "",
+        "| row | dialogue | summary |",
+        "|---|---|---|",
+        *rows,
+    ]
 
 
 def _added(table: Table) -> list[str]:

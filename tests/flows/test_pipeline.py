@@ -132,8 +132,13 @@ def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events
     for rank, head, stands, state in (
         (2, "is champion", "There was no champion before.", f"{champion} promoted; "),
         (2, "remains champion", None, f"nothing changed: all 9 stages reused; {champion} remains champion; "),
-        (1, "is rejected", f"`{champion}` remains champion.", f"(better than the champion: probability below 0.1 %, rouge1 {expected_f1(5) - expected_f1(6):+.2f} "),
-    ):  # fmt: skip
+        (
+            1,
+            "is rejected",
+            f"`{champion}` remains champion.",
+            f"(better than the champion: probability below 0.1 %, rouge1 {expected_f1(5) - expected_f1(6):+.2f} ",
+        ),
+    ):
         ended = run("retrain", rank, return_state=True)
         told = ended.result()["decision"]
         assert state in ended.message
@@ -212,7 +217,7 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
 def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any, capsys: Any) -> None:
     """With the previous champion and without one; then `summarize` and `evaluate --adapter champion` name the same way back."""
     from flows.cli.pipeline_commands import rollback
-    from flows.inference.model_selection import ask
+    from flows.inference.model_selection import select_model
 
     first, second = run("retrain", 1), run("retrain", 2)
     model = _model(second)
@@ -222,14 +227,21 @@ def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any
         said, undo = capsys.readouterr().out.strip().split(" Undo: ")
         assert said == f"{adapter_id(withdrawn)} is no longer champion; {now}."
         assert shlex.split(undo) == [
-            "dialogsum", "promote", "smollm2-135m", "--set", f"model.source={run.llama}", "--set", "model.turns=chatml",
-            "--adapter", adapter_id(withdrawn),
-        ]  # fmt: skip
+            "dialogsum",
+            "promote",
+            "smollm2-135m",
+            "--set",
+            f"model.source={run.llama}",
+            "--set",
+            "model.turns=chatml",
+            "--adapter",
+            adapter_id(withdrawn),
+        ]
     way = rf"{adapter_id(first)} was rolled back on 20.* UTC, and `dialogsum promote smollm2-135m --adapter {adapter_id(first)}` reinstates it"
     with pytest.raises(RequestError, match=rf"is champion now: {way}"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match=rf"no champion in .*: {way}; --adapter latest"):
-        ask("champion", None, None)
+        select_model("champion", None, None)
     assert run("promote", 1, adapter=adapter_id(first))["decision"]["state"] == "promoted"
     assert find_adapter("champion", model).id == adapter_id(first)  # type: ignore[union-attr]
 

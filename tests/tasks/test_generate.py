@@ -47,9 +47,17 @@ class GenerationSetup:
 
     def publish(self, stage: str, out: Path) -> Artifact:
         manifest = self.store.publish(
-            out, stage=stage, variant=None, name="made", key="0" * 64, rows=COUNT, identity={}, inputs={}, facts={},
+            out,
+            stage=stage,
+            variant=None,
+            name="made",
+            key="0" * 64,
+            rows=COUNT,
+            identity={},
+            inputs={},
+            facts={},
             provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test"),
-        )  # fmt: skip
+        )
         return Artifact(self.store.payload(manifest.path), manifest)
 
     def run(
@@ -61,9 +69,10 @@ class GenerationSetup:
         out.mkdir()
         self.work.mkdir(exist_ok=True)
         spec = GenerateSpec(
-            model=resolve_model(ModelConfig(source=str(self.model))), turns="chatml",
+            model=resolve_model(ModelConfig(source=str(self.model))),
+            turns="chatml",
             generate=GenerateConfig(**{"max_new_tokens": NEW_TOKENS} | settings),
-        )  # fmt: skip
+        )
         runtime = Runtime(device="cpu", threads=1, generate_batch_size=batch, gpus=gpus)
         done = generate(spec, Context(out, self.work, runtime, events or NullListener()), self.rows, adapter)
         return done, read_table(out / "predictions.parquet", PREDICTIONS)
@@ -85,9 +94,13 @@ class GenerationSetup:
             text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
             ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
             said = model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=NEW_TOKENS,
-                eos_token_id=stop, pad_token_id=0,
-            )[0, ids.shape[1] :].tolist()  # fmt: skip
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=NEW_TOKENS,
+                eos_token_id=stop,
+                pad_token_id=0,
+            )[0, ids.shape[1] :].tolist()
             words = tokenizer.decode(said, skip_special_tokens=True).strip()
             ended = "stop_token" if said[-1] == stop else "limit"
             rows.append({"id": f"test_{i}", "prediction": words, "tokens": len(said), "stop": ended})

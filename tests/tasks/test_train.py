@@ -35,8 +35,12 @@ def test_training_leaves_a_whole_adapter(models: dict[str, Any], data: Path, nam
     """An fp32 adapter that has learnt, its curve, and settings that name no place on this machine."""
     trained = train(train_spec(models[name], quantization), formatted_rows(data))
     assert {file.name for file in trained.payload.iterdir()} == {
-        "adapter_model.safetensors", "adapter_config.json", "curve.parquet", "settings.json", "checks.json",
-    }  # fmt: skip
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "curve.parquet",
+        "settings.json",
+        "checks.json",
+    }
     tensors = adapter_tensors(trained)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
     assert len(tensors) == 2 * 2 * 7  # A and B of seven linears in two layers
@@ -132,17 +136,30 @@ def test_training_is_that_of_trl(
     trl: Any = InOrder(
         model=model,
         args=SFTConfig(
-            output_dir=str(tmp_path / "trl"), per_device_train_batch_size=5, max_steps=5, logging_steps=1, bf16=False,
-            learning_rate=spec.train.learning_rate, lr_scheduler_type=schedule, warmup_steps=plan.warmup_steps,
-            weight_decay=0.1, max_grad_norm=0.05, optim="adamw_torch", use_cpu=True, gradient_checkpointing=False,
-            max_length=None, dataset_kwargs={"skip_prepare_dataset": True}, save_strategy="no", report_to=[],
+            output_dir=str(tmp_path / "trl"),
+            per_device_train_batch_size=5,
+            max_steps=5,
+            logging_steps=1,
+            bf16=False,
+            learning_rate=spec.train.learning_rate,
+            lr_scheduler_type=schedule,
+            warmup_steps=plan.warmup_steps,
+            weight_decay=0.1,
+            max_grad_norm=0.05,
+            optim="adamw_torch",
+            use_cpu=True,
+            gradient_checkpointing=False,
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            save_strategy="no",
+            report_to=[],
             disable_tqdm=True,
         ),
         train_dataset=Dataset.from_dict(
             {"input_ids": [ids for ids, _ in ready.rows], "labels": [labels for _, labels in ready.rows]}
         ),
         processing_class=tokenizer,
-    )  # fmt: skip
+    )
     epochs = [[i for step in range(first, first + 3) for i in plan.rows(step)] for first in (0, 3)]
     orders = iter(epochs)
 

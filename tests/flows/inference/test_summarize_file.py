@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
-from flows.inference.model_selection import ask
+from flows.inference.model_selection import select_model
 from flows.inference.prompt_library import find_prompt
 from flows.inference.summarize_file import summarize_file
 from tasks.summarization import summarize_table as parent
@@ -303,7 +303,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
     )
     base = store.by_id(first).identity["config"]["model"]["revision"]
     assert Champions(Store.current(), base).promote(judged, "score-00000000", "test")
-    selected = ask("champion", None, None, settings)
+    selected = select_model("champion", None, None, settings)
     assert (selected.spec.template, selected.spec.turns, selected.spec.generate.max_new_tokens) == (
         judged.template,
         "smollm2",
@@ -311,13 +311,13 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
     )
     assert selected.name == f"llama {first}"
     assert selected.trained_template == PROMPT
-    by_hand = ask("champion", None, "title", [*settings, "evaluation.turns=none"])
+    by_hand = select_model("champion", None, "title", [*settings, "evaluation.turns=none"])
     assert by_hand.spec.template == find_prompt("title").template
     assert (by_hand.spec.turns, by_hand.spec.generate.max_new_tokens) == ("none", 24)
-    latest = ask("latest", None, None, settings)
+    latest = select_model("latest", None, None, settings)
     assert (latest.name, latest.spec.template, latest.spec.turns) == (f"llama {second}", "Later:\n{dialogue}", "chatml")
     with pytest.raises(RequestError, match="trained on"):
-        ask(first, None, None, [f"model.source={models['gemma']}"])
+        select_model(first, None, None, [f"model.source={models['gemma']}"])
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,17 @@ def crown(store: Store, tmp_path: Path, recipe: str, number: int) -> str:
     out.mkdir()
     (out / "adapter").write_text(recipe)
     manifest = store.publish(
-        out, stage="train", variant=None, name="made", key=f"{number:08x}" * 8, rows=1, identity={},
-        inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)}, facts={},
+        out,
+        stage="train",
+        variant=None,
+        name="made",
+        key=f"{number:08x}" * 8,
+        rows=1,
+        identity={},
+        inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)},
+        facts={},
         provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": f"{recipe} 00000000"}),
-    )  # fmt: skip
+    )
     champion = Champion(adapter=manifest.id, template="{dialogue}", turns="chatml", generate={})
     assert Champions(Store.current(), f"{number:012x}").promote(champion, "score-00000000", "test")
     return manifest.id
@@ -148,19 +155,30 @@ def trained(store: Store, tmp_path: Path, recipe: str, overrides: list[str]) -> 
     def step(stage: Any, of: str | None, spec: Any, **inputs: Any) -> Any:
         decision = decide(Store.current(), stage, of, spec, inputs)
         job = Job(
-            stage=stage.name, variant=of, spec=spec, inputs=inputs, identity=decision.identity, run="test",
+            stage=stage.name,
+            variant=of,
+            spec=spec,
+            inputs=inputs,
+            identity=decision.identity,
+            run="test",
             recipe=f"{recipe} {resolved.recipe.revision}",
-        )  # fmt: skip
+        )
         save_job(Store.current(), job)
         out = tmp_path / f"{stage.name}{of}"
         out.mkdir()
         (out / "payload").write_text("nothing")
         manifest = store.publish(
-            out, stage=stage.name, variant=of, name="made", key=job.key, rows=1, identity=job.identity,
+            out,
+            stage=stage.name,
+            variant=of,
+            name="made",
+            key=job.key,
+            rows=1,
+            identity=job.identity,
             inputs={role: InputRef(id=ref.id, digest=ref.digest) for role, ref in inputs.items()},
             facts={"template": resolved.prompt},
             provenance=Provenance(at="2026-01-01T00:00:00", seconds=0, run="test", origin={"recipe": job.recipe}),
-        )  # fmt: skip
+        )
         if stage.name == "train":
             raise TrainedError(manifest.id)
         return Ref.of_manifest(manifest)
@@ -175,9 +193,14 @@ def test_settings_of_a_champion_become_the_overrides_that_it_was_trained_with(
 ) -> None:
     """The recipe with them is the recipe of its run, in all that decides data, adapter and answers."""
     given = small_overrides(
-        "quickstart", models["llama"], data, "prompt=brief", "evaluation.prompt=Say it. {dialogue}", "train.loss_on=all",
+        "quickstart",
+        models["llama"],
+        data,
+        "prompt=brief",
+        "evaluation.prompt=Say it. {dialogue}",
+        "train.loss_on=all",
         "train.lora.targets=[q_proj]",
-    )  # fmt: skip
+    )
     champion = trained(store, tmp_path, "quickstart", given)
     found = missing_overrides(champion, load_recipe("quickstart"))
     ran, again = load_recipe("quickstart", given), load_recipe("quickstart", found)

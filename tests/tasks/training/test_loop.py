@@ -52,9 +52,15 @@ def loop_of(models: dict[str, Path], work: Path | None = None, **more: Any) -> t
     given = {"identity": "this", "token_budget": 60} | more
     rows, held_out = random_rows(10), random_rows(3, seed=1)
     loop = Loop(
-        kind(model, torch.float32) if kind else build_trainable(model, torch.float32)[0], SETTINGS, LabelledRows(rows, [f"row{i}" for i in range(10)]), LabelledRows(held_out, ["a", "b", "c"]),
-        ProcessGroup(0, 1, torch.device("cpu")), heard, work=work, **given,
-    )  # fmt: skip
+        kind(model, torch.float32) if kind else build_trainable(model, torch.float32)[0],
+        SETTINGS,
+        LabelledRows(rows, [f"row{i}" for i in range(10)]),
+        LabelledRows(held_out, ["a", "b", "c"]),
+        ProcessGroup(0, 1, torch.device("cpu")),
+        heard,
+        work=work,
+        **given,
+    )
     loop.timer.seconds = 0.0
     return loop, heard
 

@@ -227,7 +227,7 @@ def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: St
     for name in ("train-abandoned", "train-busy"):
         (anywhere.scratch / name).mkdir()
         (anywhere.scratch / name / "checkpoint").write_bytes(b"weights")
-    anywhere.write(b"rows", "parts", "generate-abandoned", "0.parquet")
+    anywhere.side_files.write(b"rows", "parts", "generate-abandoned", "0.parquet")
     today = datetime.now(UTC)
     assert not [
         item

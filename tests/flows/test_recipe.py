@@ -141,9 +141,9 @@ def test_the_last_override_wins_and_a_section_can_be_set_whole() -> None:
         ("model.source=null", "model.source: got None"),
         ("train.foo=1", "unknown key 'train.foo'; known in train: learning_rate, "),
         ("train.lora.zzz=1", "known in train.lora: rank, alpha, dropout, targets, rslora"),
-        ("train.seed=[1", "the value does not read"),
-        ("train.seed=" + "[" * 5000, "the value does not read"),
-        ("train.seed=\x1b[31m", "does not read"),
+        ("train.seed=[1", "the value is not valid YAML"),
+        ("train.seed=" + "[" * 5000, "the value is not valid YAML"),
+        ("train.seed=\x1b[31m", "is not valid YAML"),
         ("prompt={dialogue}", "prompt: got {'dialogue': None}"),
     ],
 )

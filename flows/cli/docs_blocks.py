@@ -217,7 +217,8 @@ def _results() -> tuple[list[str], list[list[str]], str]:
     text = (ROOT / "BENCHMARKS.md").read_text(encoding="utf-8")
     lines = text.split(results_table.BEGIN)[1].split(results_table.END)[0].strip().splitlines()
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    return table[0], table[2:], next(line for line in lines if line.startswith("F1 x 100"))
+    protocol = next(part for part in "\n".join(lines).split("\n\n") if part.startswith("F1 x 100"))
+    return table[0], table[2:], " ".join(protocol.split())
 
 
 def _scores_table(header: list[str], rows: list[list[str]], protocol: str) -> str:

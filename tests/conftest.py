@@ -106,6 +106,7 @@ def workers_inline(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def station(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path]) -> Iterator["LocalStation"]:
     """A running station for all tests of a file; afterwards it is taken down, and no process of it may be left."""
+    from tests.support.stations import LocalStation  # imports Prefect
 
     running = LocalStation(tmp_path_factory.mktemp("station"), models["llama"])
     try:

@@ -169,6 +169,7 @@ def test_two_texts_of_one_name_are_told_apart_by_their_ids(
 
     monkeypatch.setattr(flows.labels, "prompt_label", lambda template: "mine")
     monkeypatch.setattr("flows.pipeline.prompt_label", lambda template: "mine")
+    monkeypatch.setattr("flows.runner.prompt_label", lambda template: "mine")
     for text in ("Say it. {dialogue}", "Say it well. {dialogue}"):
         again("evaluate", 1, f"evaluation.prompt={json.dumps(text)}", adapter=adapter_id(past[1][0]))
     mine = [row for row in history_of(past, capsys)["evaluations"] if row["prompt"] == "mine"]

@@ -114,7 +114,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
 def test_the_ui_describes_everything_to_users(station: LocalStation) -> None:
     """Sentences without docstrings of developers: deployments, pools, and what each automation waits for and does."""
     texts = {d["name"]: d["description"] for d in station.post("/deployments/filter")}
-    assert "again from its id; `refresh` is on" in texts["stage-generate"]
+    assert "again from its id. `refresh` is on" in texts["stage-generate"]
     assert [name for name, text in texts.items() if not text or re.search(r"Args:|Error|that is there", text)] == []
     assert "summarize" in station.get("/work_pools/gpu-pool")["description"]
     automations = {a["name"]: a["description"] for a in station.post("/automations/filter")}

@@ -154,7 +154,7 @@ def _evaluate_and_report(
     optional = {"adapter": adapter} if adapter is not None else {}
     if gate is not None:
         optional["decision"] = step(PROMOTE, None, gate, scores=scores)
-    earlier = evaluations_before(scores.id, resolved.model.revision)
+    earlier = evaluations_before(scores, resolved.model.revision)
     spec = ReportSpec(report=resolved.recipe.report, history=earlier, prompts=prompt_labels(templates))
     optional |= seeds or {}
     report = step(REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **predictions, **optional)

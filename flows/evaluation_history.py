@@ -8,6 +8,7 @@ from artifacts.champions import Champions
 from artifacts.manifest import Manifest
 from flows.labels import prompt_label
 from tasks.config import Evaluation
+from tasks.execution.decision import Input
 from tasks.metrics.score_table import HEADLINE_TYPE, System
 
 
@@ -33,13 +34,17 @@ def evaluations(base: str) -> list[Evaluation]:
     return evaluations
 
 
-def evaluations_before(scores: str, base: str) -> tuple[Evaluation, ...]:
-    """The evaluations before the one with this score artifact; all of them if it does not exist yet."""
-    earlier = []
+def evaluations_before(scores: Input, base: str) -> tuple[Evaluation, ...]:
+    """The evaluations before the one with these scores; all of them if the artifact does not exist yet.
+
+    An earlier artifact with the same scores, made by other code, is this evaluation again and is left out.
+    """
+    store, earlier = Store.current(), []
     for evaluation in evaluations(base):
-        if evaluation.scores == scores:
+        if evaluation.scores == scores.id:
             break
-        earlier.append(evaluation)
+        if store.by_id(evaluation.scores).digest != scores.digest:
+            earlier.append(evaluation)
     return tuple(earlier)
 
 

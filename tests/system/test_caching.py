@@ -130,8 +130,7 @@ def edited(module: str, old: str, new: str) -> Change:
 AFTER_TRAIN = ["generate tuned", *JUDGE]
 AFTER_GENERATE = ["generate base", "generate tuned", *JUDGE]
 UNFORESEEN = {
-    "helper of scoring, same scores": JUDGE,
-    "helper of scoring, other scores": JUDGE,
+    "helper of scoring": JUDGE,
     "helper of the gate": ["promote", "report"],
     "helper of generation": AFTER_GENERATE,
 }
@@ -139,7 +138,6 @@ UNFORESEEN = {
 SECOND_SEED = ["train seed 1", "generate seed 1", "score seed 1"]
 THREADS = ("runtime.threads=2", "runtime.gpus=0")
 REFACTORING = edited("tasks/metrics/rouge.py", "len(token) > 3", "3 < len(token)")
-SWAPPED_TEXTS = edited("tasks/metrics/rouge.py", "scorer(reference, prediction)", "scorer(prediction, reference)")
 GATE_ROUNDING = edited("tasks/promote.py", "at most {100 * limit:g} %", "at most {100 * limit:.1f} %")
 NO_SAMPLING = edited("tasks/decoding/hf_generate.py", "do_sample=False", "do_sample=0")
 COMMENT = edited("tasks/metrics/rouge.py", "# as in rouge_score", "# just as in rouge_score")
@@ -163,8 +161,7 @@ TABLE: dict[str, tuple[Change, list[str]]] = {
     "device": (settings("runtime.device=auto"), []),
     "workers and threads": (settings(*THREADS), []),
     "one byte of the dataset": (one_byte_of_the_dataset, ALL),
-    "helper of scoring, same scores": (REFACTORING, ["score"]),
-    "helper of scoring, other scores": (SWAPPED_TEXTS, ["score", "report"]),
+    "helper of scoring": (REFACTORING, ["score"]),
     "helper of the gate": (GATE_ROUNDING, ["promote"]),
     "helper of generation": (NO_SAMPLING, ["generate base", "generate tuned"]),
     "a comment": (COMMENT, []),

@@ -7,6 +7,7 @@ from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from tasks.config import ResolvedModel
+from tasks.manifest_views import AdapterView
 
 
 def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
@@ -15,9 +16,9 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
     if name == "none":
         return None
     if name == "latest":
-        of_base = [
-            m for m in store.manifests("train") if _base(m) == model.revision and m.variant is None
-        ]  # no further seeds
+        of_base = [  # without those of further seeds
+            m for m in store.manifests("train") if AdapterView(m).base_revision == model.revision and m.variant is None
+        ]
         if not of_base:
             raise RequestError(f"no adapter of {model.name} in {store.root} yet: `dialogsum run` trains one")
         manifest = of_base[-1]
@@ -36,8 +37,9 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
             raise RequestError(
                 f"{name} is not an adapter but the work of {manifest.stage} (adapters are called train-…)"
             )
-    if _base(manifest) != model.revision:
-        origin = manifest.provenance.origin.get("model", _base(manifest)[:8])
+    base = AdapterView(manifest).base_revision
+    if base != model.revision:
+        origin = manifest.provenance.origin.get("model", base[:8])
         raise RequestError(
             f"adapter {manifest.id} was trained on {origin}, the recipe's base model is {model.origin}: "
             f"choose an adapter of that base, or the recipe it was trained by"
@@ -61,7 +63,3 @@ def reinstate(logs: Iterable[Champions]) -> str:
     )
     at = withdrawn[adapter][:16].replace("T", " ")
     return f"{adapter} was rolled back on {at} UTC, and `{command}` reinstates it"
-
-
-def _base(manifest: Manifest) -> str:
-    return str(manifest.identity["config"]["model"]["revision"])

@@ -20,6 +20,7 @@ from artifacts.user_paths import user_path
 from flows.recipe import OVERRIDES, PROMPTS, Recipe, load_recipe
 from tasks.config import DownloadSpec, ResolvedModel, TrainSpec
 from tasks.execution.job import load_job
+from tasks.manifest_views import AdapterView, FormattedRowsView
 from tasks.models.prompt_template import load_prompt
 from tasks.registry import STAGES
 
@@ -50,7 +51,7 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
     adapter = store.by_id(champion.adapter)
     spec = load_job(store, adapter.id, STAGES).spec
     assert isinstance(spec, TrainSpec)
-    dataset = store.by_id(adapter.inputs["rows"].id).inputs["dataset"].id
+    dataset = FormattedRowsView(store.by_id(AdapterView(adapter).rows.id)).dataset.id
     download = load_job(store, dataset, STAGES).spec
     assert isinstance(download, DownloadSpec)
     data = download.data
@@ -67,7 +68,7 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
         has[key] = _absolute(has[key])
     found = {key: value for key, value in wanted.items() if has[key] != value}
     prompt = load_prompt(recipe.prompt, PROMPTS)
-    if (trained := adapter.facts["template"]) != prompt:
+    if (trained := AdapterView(adapter).template) != prompt:
         found["prompt"] = _name_of(trained)
     evaluated = load_prompt(recipe.evaluation.prompt, PROMPTS) if recipe.evaluation.prompt else trained
     if evaluated != champion.template:

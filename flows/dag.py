@@ -27,6 +27,7 @@ from tasks.download import DOWNLOAD
 from tasks.execution.decision import Input
 from tasks.format import FORMAT
 from tasks.generate import GENERATE
+from tasks.manifest_views import AdapterView
 from tasks.models.prompt_template import load_prompt
 from tasks.promote import PROMOTE
 from tasks.report import REPORT
@@ -118,7 +119,7 @@ def evaluate(resolved: ResolvedRecipe, step: Step, adapter: Manifest | None, gat
     base = step(GENERATE, "base", _generate(resolved), rows=prompts)
     previous = None
     if adapter is not None:
-        trained = {"template": adapter.facts["template"], "turns": adapter.identity["config"]["turns"]}
+        trained = {"template": AdapterView(adapter).template, "turns": AdapterView(adapter).turns}
         settings = resolved.candidate(adapter.id)
         previous = settings.model_copy(update=trained) if settings.model_copy(update=trained) != settings else None
     gate = PromoteSpec(gate=resolved.recipe.gate) if gated else None

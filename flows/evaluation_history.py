@@ -9,6 +9,7 @@ from artifacts.manifest import Manifest
 from flows.labels import prompt_label
 from tasks.config import Evaluation
 from tasks.execution.decision import Input
+from tasks.manifest_views import DatasetView, DecisionView, FormattedRowsView, PredictionsView, ScoresView
 from tasks.metrics.score_table import HEADLINE_TYPE, System
 
 
@@ -19,17 +20,18 @@ def evaluations(base: str) -> list[Evaluation]:
     used = {ref.id for m in scores for ref in m.inputs.values()}
     outputs = {m.id: m for m in store.manifests("generate", used)}
     datasets = {m.id: m for m in store.manifests("download", used)}
-    prompt_ids = {m.inputs["rows"].id for m in outputs.values() if "rows" in m.inputs}
+    prompt_ids = {PredictionsView(m).rows.id for m in outputs.values()}
     prompts = {m.id: m for m in store.manifests("format", prompt_ids)}
-    decisions = {m.inputs["scores"].id: bool(m.facts["passed"]) for m in store.manifests("promote")}
+    decisions = {view.scores_id: view.passed for view in map(DecisionView, store.manifests("promote"))}
     promoted = {change.scores for change in Champions(Store.current(), base).changes if change.action == "promoted"}
     evaluations = []
     for m in scores:
-        base_output = outputs.get(m.inputs[System.BASE].id)
-        if "intervals" not in m.facts:  # written before there was a history
+        view = ScoresView(m)
+        base_output = outputs.get(view.predictions[System.BASE].id)
+        if not view.intervals:  # written before there was a history
             continue
         judged = m.variant is None or m.id in decisions  # what was made for a further seed may become a candidate later
-        if judged and base_output is not None and base_output.identity["config"]["model"]["revision"] == base:
+        if judged and base_output is not None and PredictionsView(base_output).base_revision == base:
             evaluations.append(_evaluation(m, outputs, prompts, datasets, decisions, promoted))
     return evaluations
 
@@ -56,26 +58,28 @@ def _evaluation(
     decisions: dict[str, bool],
     promoted: set[str | None],
 ) -> Evaluation:
-    tuned = outputs.get(m.inputs[System.TUNED].id) if System.TUNED in m.inputs else None
-    dataset = datasets.get(m.inputs["dataset"].id)
+    scores = ScoresView(m)
+    tuned = outputs.get(scores.predictions[System.TUNED].id) if System.TUNED in scores.predictions else None
+    dataset = datasets.get(scores.dataset.id)
+    candidate = System.TUNED if System.TUNED in scores.predictions else System.BASE
     decided: Any = None
     if m.id in decisions:
         decided = "promoted" if m.id in promoted else "passed" if decisions[m.id] else "rejected"
-    rows = outputs[m.inputs[System.BASE].id].inputs["rows"].id
+    rows = PredictionsView(outputs[scores.predictions[System.BASE].id]).rows.id
     prompt = prompts.get(rows)
     protocol = m.facts.get("protocol", {})
     return Evaluation(
         at=m.provenance.at,
         recipe=m.provenance.origin.get("recipe", ""),
-        data=dataset.identity["config"]["data"]["revision"][:8] if dataset else m.inputs["dataset"].digest[:8],
+        data=DatasetView(dataset).revision[:8] if dataset else scores.dataset.digest[:8],
         scores=m.id,
-        adapter=tuned.inputs["adapter"].id if tuned else None,
-        headline={system: scores[HEADLINE_TYPE] for system, scores in m.facts["headline"].items()},
-        interval=tuple(m.facts["intervals"][System.TUNED if System.TUNED in m.inputs else System.BASE][HEADLINE_TYPE]),
+        adapter=PredictionsView(tuned).adapter_id if tuned else None,
+        headline={system: by_type[HEADLINE_TYPE] for system, by_type in scores.headline.items()},
+        interval=scores.intervals[candidate][HEADLINE_TYPE],
         decision=decided,
         # the name that the prompt had then: a file of the library may have been edited since
         prompt=m.provenance.origin.get("prompt")
-        or (prompt_label(prompt.identity["config"]["template"]) if prompt else ""),
+        or (prompt_label(FormattedRowsView(prompt).template) if prompt else ""),
         prompts=rows,
         rows=protocol.get("rows"),
         rows_in_split=protocol.get("rows_in_split"),

@@ -10,6 +10,7 @@ from artifacts.manifest import Manifest
 from artifacts.reasons import excerpt, excerpts
 from artifacts.record import Record
 from flows.recipe import PROMPTS, Recipe
+from tasks.manifest_views import FormattedRowsView, PredictionsView, ScoresView
 from tasks.metrics.score_table import System
 from tasks.models.prompt_template import load_prompt
 from tasks.reporting.system_names import system_labels
@@ -85,16 +86,16 @@ def prompt_labels(templates: Mapping[str, str]) -> dict[str, str]:
 
 def outputs_of(scores: Manifest) -> dict[str, Manifest]:
     """System -> manifest of its predictions, for those of a score artifact that are still in the store."""
-    inputs = {role: ref.id for role, ref in scores.inputs.items() if role != "dataset"}
+    inputs = {system: ref.id for system, ref in ScoresView(scores).predictions.items()}
     manifests = {m.id: m for m in Store.current().manifests("generate", set(inputs.values()))}
-    return {role: manifests[identifier] for role, identifier in inputs.items() if identifier in manifests}
+    return {system: manifests[name] for system, name in inputs.items() if name in manifests}
 
 
 def prompts_of(outputs: Mapping[str, Manifest]) -> dict[str, str]:
     """System -> label of its prompt, as far as the prompts are still in the store."""
-    rows = {system: m.inputs["rows"].id for system, m in outputs.items() if "rows" in m.inputs}
+    rows = {system: PredictionsView(m).rows.id for system, m in outputs.items()}
     manifests = {m.id: m for m in Store.current().manifests("format", set(rows.values()))}
-    return prompt_labels({s: manifests[i].identity["config"]["template"] for s, i in rows.items() if i in manifests})
+    return prompt_labels({s: FormattedRowsView(manifests[i]).template for s, i in rows.items() if i in manifests})
 
 
 def labels_of(scores: Manifest) -> dict[str, str]:

@@ -14,9 +14,10 @@ from flows.dag import Outcome, ResolvedRecipe
 from flows.labels import Overrides, labels_of, outputs_of, prompt_label, prompts_of
 from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
 from tasks.execution.listener import StageEntry
+from tasks.manifest_views import DecisionView, ScoresView
 from tasks.metrics.gate_decision import GateCheck, GateDecision
 from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, ROUGE_TYPES, System
-from tasks.metrics.scores import Scores, ScoringProtocol
+from tasks.metrics.scores import Scores
 from tasks.prefect_task import publish_pages
 from tasks.reporting.escaping import escape_markdown
 from tasks.reporting.links import ids_in, link_ids
@@ -53,12 +54,12 @@ def publish_run(
         "recipe": name,
         "store": str(store.root),
         "stages": [entry.to_json() for entry in entries],
-        "scores": scores.facts["headline"],
+        "scores": ScoresView(scores).headline,
         "report": page,
     }
     if outcome.seeds:
         every = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
-        summary["seeds"] = [m.facts["headline"][System.TUNED] for m in every]
+        summary["seeds"] = [ScoresView(m).headline[System.TUNED] for m in every]
     decided = ""
     if outcome.decision is not None:
         summary["decision"], decided = decision(resolved, entries, outcome, known)
@@ -80,7 +81,7 @@ def compared(resolved: ResolvedRecipe, scores: Manifest, outcome: Outcome) -> st
     return ", ".join(
         filter(
             None,
-            [subject, f"{ScoringProtocol.model_validate(scores.facts['protocol']).dialogues} dialogues", overrides],
+            [subject, f"{ScoresView(scores).protocol.dialogues} dialogues", overrides],
         )
     )
 
@@ -129,12 +130,13 @@ def decision(
     store, adapter = Store.current(), outcome.adapter.id
     manifest = store.by_id(outcome.decision.id)
     decision = GateDecision.load(store.payload(manifest.path))
+    reasons = DecisionView(manifest).reasons
     previous, after = resolved.champions, Champions(Store.current(), resolved.model.revision)
     candidate = resolved.candidate(adapter)
     moved = len(after.changes) > len(previous.changes) and after.current == candidate
     # a champion that no longer passes, such as under a stricter gate, is reported as rejected and remains champion
-    state = "rejected" if not manifest.facts["passed"] else "promoted" if after.current == candidate else "passed"
-    message = decision_in_words(adapter, state, moved, manifest.facts["reasons"], after)
+    state = "rejected" if not decision.passed else "promoted" if after.current == candidate else "passed"
+    message = decision_in_words(adapter, state, moved, reasons, after)
     create_markdown_artifact(
         link_ids(decision_page(adapter, state, moved, decision.checks, previous, after), known),
         key="decision",
@@ -148,16 +150,16 @@ def decision(
             payload={
                 "recipe": resolved.recipe.name,
                 "base_model": resolved.model.origin,
-                "reasons": manifest.facts["reasons"],
+                "reasons": reasons,
                 "scores": outcome.scores.id,
                 "replaced": previous.current.adapter if previous.current else None,
             },
         )
-    get_run_logger().info("%s; %s", message, "; ".join(manifest.facts["reasons"]))
+    get_run_logger().info("%s; %s", message, "; ".join(reasons))
     return {
         "adapter": adapter,
         "state": state,
-        "reasons": manifest.facts["reasons"],
+        "reasons": reasons,
         "checks": decision.as_json()["checks"],
     }, message
 

@@ -25,6 +25,7 @@ from tasks.execution.job import Job, save_job
 from tasks.execution.listener import StageEntry
 from tasks.execution.stage import Stage
 from tasks.gpu_lease import is_deployment_run
+from tasks.manifest_views import DecisionView
 from tasks.prefect_task import current_listener, run_stage
 from tasks.registry import worker_follows, worker_modules
 from tasks.workers.standby import StandbyWorker
@@ -128,7 +129,7 @@ class PipelineRun:
         """Move the champion pointer if the gate has passed; False if another run moved it first."""
         if outcome.decision is None or outcome.adapter is None:
             return True
-        if not Store.current().by_id(outcome.decision.id).facts["passed"]:
+        if not DecisionView(Store.current().by_id(outcome.decision.id)).passed:
             return True
         candidate = self.resolved.candidate(outcome.adapter.id)
         if candidate == self.resolved.champions.current:

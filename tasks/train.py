@@ -9,7 +9,7 @@ The work is done by tasks/training/worker.py in a process of its own; with sever
 """
 
 from artifacts.check import Check
-from tasks.config import Runtime, TrainSpec
+from tasks.config import FormatSpec, Runtime, TrainSpec
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.training.worker_records import TrainingResult, TrainingWorkerConfig
 from tasks.workers.gpus import process_count
@@ -26,7 +26,7 @@ def train(spec: TrainSpec, context: Context, rows: Artifact) -> StageResult:
         "checks": [check.as_dict() for check in result.checks],
         "steps": result.steps,
         "train_rows": result.rows,
-        "template": rows.manifest.identity["config"]["template"],
+        "template": FormatSpec.model_validate(rows.manifest.identity["config"]).template,
     }
     return StageResult(rows=result.rows, facts=facts, measured=result.measured.as_dict())
 

@@ -12,6 +12,7 @@ from artifacts.text import one_line
 from flows.cli.terminal import minute, new_table, stdout_console
 from flows.evaluation_history import evaluations, overrides_by_recipe
 from tasks.config import Evaluation
+from tasks.manifest_views import FormattedRowsView
 from tasks.metrics.score_table import System
 from tasks.reporting.escaping import visible
 
@@ -93,7 +94,7 @@ def _prompts(rows: list[Evaluation]) -> dict[str, str]:
     templates: dict[str, set[str]] = {}
     for row in rows:
         if row.prompts in formatted:
-            templates.setdefault(row.prompt, set()).add(formatted[row.prompts].identity["config"]["template"])
+            templates.setdefault(row.prompt, set()).add(FormattedRowsView(formatted[row.prompts]).template)
     ambiguous = {prompt for prompt, texts in templates.items() if len(texts) > 1}
     return {
         row.scores: f"{row.prompt} ({row.prompts})" if row.prompt in ambiguous else row.prompt or "-" for row in rows

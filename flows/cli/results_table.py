@@ -9,6 +9,7 @@ from artifacts.manifest import Manifest
 from artifacts.text import one_line
 from flows.evaluation_history import overrides_by_recipe
 from flows.labels import prompts_of
+from tasks.manifest_views import PredictionsView, ScoresView
 from tasks.metrics.score_table import ROUGE_TYPES, System
 from tasks.metrics.scores import Scores
 from tasks.reporting.escaping import escape_markdown, visible
@@ -30,7 +31,7 @@ def markdown_table(ids: list[str]) -> str:
     """
     store = Store.current()
     scores = [store.by_id(name) for name in ids] or [
-        m for m in store.manifests("score") if m.variant is None and "intervals" in m.facts
+        m for m in store.manifests("score") if m.variant is None and ScoresView(m).intervals
     ]
     if any(m.stage != "score" for m in scores):
         raise RequestError("results are made from score artifacts (score-…): `dialogsum show` lists them")
@@ -40,11 +41,11 @@ def markdown_table(ids: list[str]) -> str:
     seen = set()
     for m in scores:
         for system in (System.BASE, System.TUNED):
-            if system in m.inputs and m.inputs[system].digest not in seen:
-                seen.add(m.inputs[system].digest)
+            if (predictions := ScoresView(m).predictions.get(system)) and predictions.digest not in seen:
+                seen.add(predictions.digest)
                 lines.append(_row(store, m, system))
-    protocol = scores[-1].facts["protocol"]
-    notes = [f"F1 x 100, {protocol['name']}, {protocol['package']}; interval: {protocol['interval']}."]
+    protocol = ScoresView(scores[-1]).protocol
+    notes = [f"F1 x 100, {protocol.name}, {protocol.package}; interval: {protocol.interval}."]
     origins = ((m.provenance.origin.get("recipe", ""), m.provenance.origin.get("overrides", "")) for m in scores)
     for recipe, overrides in overrides_by_recipe(origins):
         notes += ["", f"Recipe {visible(recipe)} with `{visible(overrides).replace('`', chr(39))}`."]
@@ -63,14 +64,14 @@ def replace_block(file: Path, begin: str, end: str, block: str) -> None:
     file.write_text(f"{head}{begin}\n\n{block.rstrip()}\n\n{end}{tail}", encoding="utf-8")
 
 
-def _row(store: Store, scores: Manifest, system: str) -> str:
+def _row(store: Store, scores: Manifest, system: System) -> str:
     headline = Scores.load(store.payload(scores.path)).under_headline_protocol
-    outputs = store.by_id(scores.inputs[system].id)
-    adapter = store.by_id(outputs.inputs["adapter"].id) if "adapter" in outputs.inputs else None
+    outputs = store.by_id(ScoresView(scores).predictions[system].id)
+    adapter = store.by_id(name) if (name := PredictionsView(outputs).adapter_id) else None
     prompt = prompts_of({system: outputs}).get(system)
     if prompt and not re.fullmatch(r"[\w.-]+", prompt):
         prompt = escape_markdown(quoted(prompt))
-    decoding = describe_decoding(outputs.identity["config"]["generate"])
+    decoding = describe_decoding(PredictionsView(outputs).decoding)
     peak = max(float(m.provenance.measured.get("peak_gib") or 0) for m in (outputs, adapter) if m)
     by_type = (headline.systems[system][name] for name in ROUGE_TYPES[:3])
     cells = [

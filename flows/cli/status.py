@@ -6,6 +6,7 @@ from artifacts.manifest import Manifest
 from artifacts.retention import RunNote, run_notes
 from flows.adapter_lookup import reinstate
 from tasks.execution.job import Job, parse_job
+from tasks.manifest_views import AdapterView, DecisionView, PredictionsView, ReportView, ScoresView
 from tasks.metrics.score_table import System
 from tasks.registry import STAGES
 from tasks.sources.hub import is_commit
@@ -36,17 +37,17 @@ def _status(store: Store) -> tuple[list[str], list[Suggestion]]:
     if not trained:
         return lines or ["The store is empty."], suggestions or FIRST
     reports = store.manifests("report")
-    logs = [Champions(store, base) for base in dict.fromkeys(map(_base_revision, trained))]
+    logs = [Champions(store, base) for base in dict.fromkeys(AdapterView(m).base_revision for m in trained)]
     with_champion = [log for log in logs if log.current]
     export: list[Suggestion] = []
     if with_champion:
         champion, scores = max(with_champion, key=lambda log: log.changes[-1].at).stack[-1]
-        passed = {m.id for m in store.manifests("promote") if m.facts["passed"]}
-        own = [r for r in reports if "decision" not in r.inputs or r.inputs["decision"].id in passed]
+        passed = {m.id for m in store.manifests("promote") if DecisionView(m).passed}
+        own = [r for r in reports if ReportView(r).decision_id in (None, *passed)]
         lines += [f"{champion.adapter} is champion.", *_report_line(store, own, {scores})]
         lines += _newest_adapter(store, reports, trained[-1], champion.adapter)
         # a base model that is not on the hub is merged in: others could not load the adapter alone
-        on_hub = any(m.id == champion.adapter and is_commit(_base_revision(m)) for m in trained)
+        on_hub = any(m.id == champion.adapter and is_commit(AdapterView(m).base_revision) for m in trained)
         command = f"dialogsum export FOLDER{'' if on_hub else ' --merged'}"
         export = [(command, "the champion, for people without this project")]
     else:
@@ -65,13 +66,9 @@ def _status(store: Store) -> tuple[list[str], list[Suggestion]]:
     ]
 
 
-def _base_revision(adapter: Manifest) -> str:
-    return str(adapter.identity["config"]["model"]["revision"])
-
-
 def _report_line(store: Store, reports: list[Manifest], scores: set[str | None]) -> list[str]:
     """The path of the newest report of these scores; no line if there is none."""
-    matching = [report for report in reports if report.inputs["scores"].id in scores]
+    matching = [report for report in reports if ReportView(report).scores_id in scores]
     return [f"  report: {store.absolute(matching[-1].path)}/payload/report.html"] if matching else []
 
 
@@ -79,19 +76,19 @@ def _newest_adapter(store: Store, reports: list[Manifest], newest: Manifest, cha
     """What the gate decided about the newest adapter; no line if that adapter is the champion."""
     if newest.id == champion:
         return []
-    outputs = {
-        m.id for m in store.manifests("generate") if "adapter" in m.inputs and m.inputs["adapter"].id == newest.id
-    }
+    outputs = {m.id for m in store.manifests("generate") if PredictionsView(m).adapter_id == newest.id}
     scores = {
-        m.id for m in store.manifests("score") if System.TUNED in m.inputs and m.inputs[System.TUNED].id in outputs
+        m.id
+        for m in store.manifests("score")
+        if (tuned := ScoresView(m).predictions.get(System.TUNED)) and tuned.id in outputs
     }
-    decisions = [m for m in store.manifests("promote") if m.inputs["scores"].id in scores]
+    decisions = [view for view in map(DecisionView, store.manifests("promote")) if view.scores_id in scores]
     if not decisions:
         line = f"{newest.id}, the newest adapter, has not been through the gate."
         return [line, *_report_line(store, reports, {*scores})]
-    facts = decisions[-1].facts
-    outcome = "passed the gate but is not champion" if facts["passed"] else f"was rejected: {facts['reasons'][0]}"
-    report = _report_line(store, reports, {decisions[-1].inputs["scores"].id})
+    decision = decisions[-1]
+    outcome = "passed the gate but is not champion" if decision.passed else f"was rejected: {decision.reasons[0]}"
+    report = _report_line(store, reports, {decision.scores_id})
     return [f"{newest.id}, the newest adapter, {outcome}.", *report]
 
 

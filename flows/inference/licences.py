@@ -4,6 +4,7 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from artifacts.record import Record
 from tasks.config import DataConfig
+from tasks.manifest_views import AdapterView, DatasetView, FormattedRowsView
 from tasks.sources.resolve import resolve_data
 
 DIALOGSUM = "cc-by-nc-sa-4.0"
@@ -26,14 +27,14 @@ class TrainingData(Record):
 def training_data(store: Store, adapter: Manifest | None) -> TrainingData:
     """Where the adapter's data came from, and under which terms."""
     try:
-        rows = store.by_id(adapter.inputs["rows"].id) if adapter else None
-        dataset = store.by_id(rows.inputs["dataset"].id) if rows else None
+        rows = store.by_id(AdapterView(adapter).rows.id) if adapter else None
+        dataset = store.by_id(FormattedRowsView(rows).dataset.id) if rows else None
     except Exception:  # swept away meanwhile
         dataset = None
     if dataset is None:
         return TrainingData(name="unknown", title="data that is not known here", terms="the terms of whoever owns it")
     name = dataset.provenance.origin.get("data", "unknown")
-    revision = dataset.identity["config"].get("data", {}).get("revision")
+    revision = DatasetView(dataset).revision
     if revision == resolve_data(DataConfig(source="sample")).revision:
         terms = "dialogues and summaries that were written for that project, with no text of others: the terms of the project"
         return TrainingData(name=name, title="the sample of dialogsum-pipeline", terms=terms)

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -10,6 +9,7 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from flows.inference.licences import LICENCES, TrainingData, licences, training_data
 from tasks.config import GenerateConfig, ResolvedModel
+from tasks.manifest_views import AdapterView, FormattedRowsView, PredictionsView, ScoresView
 from tasks.metrics.score_table import System
 from tasks.models.base_comparison import OtherBase
 from tasks.reporting.system_names import describe_decoding
@@ -70,7 +70,7 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
         "AutoTokenizer, GenerationConfig" if not merged else "AutoModelForCausalLM, AutoTokenizer, GenerationConfig"
     )
     origin = adapter.provenance.origin.get("recipe", "") if adapter else ""
-    training = json.dumps(adapter.identity["config"]["train"], sort_keys=True) if adapter else "not known here"
+    training = json.dumps(AdapterView(adapter).train_settings, sort_keys=True) if adapter else "not known here"
     text = "\n\n".join(
         [
             f"---\n{metadata.to_yaml()}\n---",
@@ -144,18 +144,15 @@ def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Mani
     """The newest evaluation of the adapter under this prompt, and the generation that it judges."""
     if adapter is None:
         return None, None
-    prompt_ids = {m.id for m in store.manifests("format") if m.identity["config"].get("template") == template}
-    outputs = {
-        m.id: m
-        for m in store.manifests("generate")
-        if "adapter" in m.inputs and m.inputs["adapter"].id == adapter.id and m.inputs["rows"].id in prompt_ids
-    }
-    scorings = [
-        m
-        for m in store.manifests("score")
-        if System.TUNED in m.inputs and m.inputs[System.TUNED].id in outputs and "intervals" in m.facts
+    prompt_ids = {m.id for m in store.manifests("format") if FormattedRowsView(m).template == template}
+    of_adapter = (view for view in map(PredictionsView, store.manifests("generate")) if view.adapter_id == adapter.id)
+    outputs = {view.id: view.manifest for view in of_adapter if view.rows.id in prompt_ids}
+    evaluations = [
+        (view.manifest, outputs[tuned.id])
+        for view in map(ScoresView, store.manifests("score"))
+        if (tuned := view.predictions.get(System.TUNED)) and tuned.id in outputs and view.intervals
     ]
-    return (scorings[-1], outputs[scorings[-1].inputs[System.TUNED].id]) if scorings else (None, None)
+    return evaluations[-1] if evaluations else (None, None)
 
 
 def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase | None, merged: bool) -> list[str]:
@@ -183,7 +180,7 @@ def _decoding(here: GenerateConfig, judged: Manifest | None) -> list[str]:
     """A sentence where what is scored was decoded otherwise than the generation settings of the folder ask for."""
     if judged is None:
         return []
-    then = describe_decoding(judged.identity["config"]["generate"])
+    then = describe_decoding(PredictionsView(judged).decoding)
     now = describe_decoding({"beams": here.beams, "candidates": 1})  # transformers has no choice among samples
     return (
         []
@@ -195,7 +192,7 @@ def _decoding(here: GenerateConfig, judged: Manifest | None) -> list[str]:
 
 
 def _results(scores: Manifest, dataset: str) -> list[EvalResult]:
-    protocol = scores.facts["protocol"]
+    protocol = ScoresView(scores).protocol
     return [
         EvalResult(
             task_type="summarization",
@@ -203,24 +200,27 @@ def _results(scores: Manifest, dataset: str) -> list[EvalResult]:
             dataset_name=dataset,
             dataset_split="test",
             metric_type="rouge",
-            metric_name=f"{kind} F1 x 100, {protocol['name']}",
+            metric_name=f"{kind} F1 x 100, {protocol.name}",
             metric_value=round(value, 2),
         )
-        for kind, value in scores.facts["headline"][System.TUNED].items()
+        for kind, value in ScoresView(scores).headline[System.TUNED].items()
     ]
 
 
 def _score_table(scores: Manifest | None) -> str:
     if scores is None:
         return "None: it was not evaluated where it was exported."
-    facts: dict[str, Any] = scores.facts
-    protocol, kinds = facts["protocol"], list(facts["headline"][System.BASE])
+    view = ScoresView(scores)
+    protocol, kinds = view.protocol, list(view.headline[System.BASE])
     lines = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
     for system in (System.BASE, System.TUNED):
         cells = [
-            f"{facts['headline'][system][k]:.2f} ({facts['intervals'][system][k][0]:.1f} to {facts['intervals'][system][k][1]:.1f})"
-            for k in kinds
+            f"{view.headline[system][kind]:.2f} ({low:.1f} to {high:.1f})"
+            for kind, (low, high) in zip(kinds, (view.intervals[system][kind] for kind in kinds), strict=True)
         ]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    sentence = f"F1 x 100, {protocol['name']}, {protocol['package']}; {protocol['rows']} dialogues x {protocol['references_per_row']} references; interval: {protocol['interval']}."
+    sentence = (
+        f"F1 x 100, {protocol.name}, {protocol.package}; {protocol.rows} dialogues x {protocol.references_per_row} "
+        f"references; interval: {protocol.interval}."
+    )
     return "\n".join([*lines, "", sentence])

@@ -21,6 +21,7 @@ from flows.inference.prompt_library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
 from tasks.config import ResolvedModel, SummarizeSpec, TrainSpec
 from tasks.execution.job import load_job
+from tasks.manifest_views import AdapterView
 from tasks.sources.resolve import resolve_model
 from tasks.summarization.request import SelectedModel
 
@@ -44,7 +45,7 @@ def select_model(adapter: str, recipe: str | None, prompt: str | None, overrides
     loaded = load_recipe(recipe or _recipe_that_made(manifest), own_overrides, settings)
     payload = Store.current().payload(manifest.path)
     model = _model_of(manifest, loaded)
-    return _selected(loaded, model, template, payload, manifest.id, manifest.facts["template"])
+    return _selected(loaded, model, template, payload, manifest.id, AdapterView(manifest).template)
 
 
 def _selected(
@@ -79,9 +80,7 @@ def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Ma
             )
         name = trained[-1].id
     elif name == "champion":
-        bases = list(
-            dict.fromkeys(str(manifest.identity["config"]["model"]["revision"]) for manifest in reversed(trained))
-        )
+        bases = dict.fromkeys(AdapterView(manifest).base_revision for manifest in reversed(trained))
         logs = [Champions(Store.current(), base) for base in bases]
         with_champion = [log for log in logs if log.current]
         if not with_champion:
@@ -103,15 +102,15 @@ def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Ma
 
 def _verified_adapter(manifest: Manifest) -> Manifest:
     """The manifest of an adapter, verified."""
-    revision = manifest.identity["config"].get("model", {}).get("revision", "")
+    revision = AdapterView(manifest).base_revision if manifest.stage == "train" else ""  # find_adapter refuses it
     adapter = find_adapter(manifest.id, ResolvedModel(revision=revision, location="", origin=""))
     assert adapter is not None
     return adapter
 
 
 def _as_trained(manifest: Manifest) -> Champion:
-    turns = manifest.identity["config"]["turns"]
-    return Champion(adapter=manifest.id, template=manifest.facts["template"], turns=turns, generate={})
+    adapter = AdapterView(manifest)
+    return Champion(adapter=adapter.id, template=adapter.template, turns=adapter.turns, generate={})
 
 
 def _settings_of(champion: Champion) -> dict[str, dict[str, Any]]:
@@ -131,7 +130,7 @@ def _model_of(manifest: Manifest, recipe: Recipe) -> ResolvedModel:
     """The adapter's base model: where it lay when the adapter was trained, or the recipe's if that is the same."""
     from tasks.registry import STAGES  # which imports every stage
 
-    revision = manifest.identity["config"]["model"]["revision"]
+    revision = AdapterView(manifest).base_revision
     try:
         spec = load_job(Store.current(), manifest.id, STAGES).spec
         assert isinstance(spec, TrainSpec)

@@ -35,6 +35,7 @@ from artifacts.artifact_store import DamageError, Store
 from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest
 from artifacts.text import one_line
+from tasks.manifest_views import ReportView, ScoresView
 from tasks.reporting import artifact_page
 from tasks.reporting.escaping import visible
 
@@ -62,7 +63,7 @@ def index(request: Request) -> Response:
     store = Store.current()
     reports = store.latest("report", MOST)[: -MOST - 1 : -1]
     scores = {m.id: m for m in store.manifests("score", {ref.id for m in reports for ref in m.inputs.values()})}
-    rows = [_row(m, scores.get(m.inputs["scores"].id)) for m in reports if "scores" in m.inputs]
+    rows = [_row(m, scores.get(ReportView(m).scores_id)) for m in reports if "scores" in m.inputs]
     return _page("index", rows=rows, most=MOST, store=store.backend.name)
 
 
@@ -106,13 +107,13 @@ def _manifest(request: Request) -> Manifest:
 
 def _row(manifest: Manifest, scores: Manifest | None) -> dict[str, Any]:
     """A report as the index lists it; its scores are ROUGE-1 F1 x 100 under the headline protocol, by system."""
-    adapter, headline = manifest.inputs.get("adapter"), (scores.facts["headline"] if scores else {})
+    adapter, headline = ReportView(manifest).adapter_id, (ScoresView(scores).headline if scores else {})
     return {
         "id": manifest.id,
         "head": manifest.facts.get("verdict", {}).get("head", manifest.id),
         "at": manifest.provenance.at[:16].replace("T", " "),
         "recipe": manifest.provenance.origin.get("recipe", ""),
-        "adapter": adapter.id if adapter else None,
+        "adapter": adapter,
         "scores": {name: scores["rouge1"] for name, scores in headline.items()},
     }
 

@@ -10,6 +10,7 @@ from artifacts.manifest import Manifest
 from artifacts.schemas import FORMATTED_EVAL, read_table
 from tasks.config import Evaluation, ReportSpec
 from tasks.execution.stage import Artifact
+from tasks.manifest_views import AdapterView, FormattedRowsView, PredictionsView
 from tasks.metrics.gate_decision import GateDecision
 from tasks.metrics.row_scores import ROW_SCORES
 from tasks.metrics.score_table import DIAGNOSTIC_LABELS, PROTOCOL_NAMES, ROUGE_TYPES, System
@@ -140,7 +141,7 @@ def build_page(inputs: ReportInputs) -> ReportPage:
         slice_plot=slice_plot(scores.slices, compared) if scores.slices and compared else None,
         examples=select_examples(spec.report.examples, inputs.dataset, row_scores, inputs.outputs),
         curve=learning_curve(inputs.adapter) if inputs.adapter else None,
-        checks=inputs.adapter.manifest.facts["checks"] if inputs.adapter else [],
+        checks=AdapterView(inputs.adapter.manifest).checks if inputs.adapter else [],
         history=spec.history,
         history_plot=history_plot(spec.history) if len(spec.history) > 1 else None,
         stages=stage_rows(inputs.manifests, spec.report.price_per_gpu_hour),
@@ -153,13 +154,13 @@ def prompt_differs(inputs: ReportInputs) -> bool:
     """Whether the adapter was trained with another prompt or chat template than it is evaluated with."""
     if inputs.adapter is None:
         return False
-    adapter, base = inputs.adapter.manifest, inputs.outputs[System.BASE].manifest
-    trained = (adapter.facts["template"], adapter.identity["config"]["turns"])
-    return trained != (inputs.prompts.manifest.identity["config"]["template"], base.identity["config"]["turns"])
+    adapter, base = AdapterView(inputs.adapter.manifest), PredictionsView(inputs.outputs[System.BASE].manifest)
+    evaluated_template = FormattedRowsView(inputs.prompts.manifest).template
+    return (adapter.template, adapter.turns) != (evaluated_template, base.turns)
 
 
 def _adapter_and_decoding(output: Manifest, prompt: str | None) -> tuple[str | None, str]:
     """(`train-1a2b3c4d`, `prompt brief, greedy`) of an output; the prompt only if it is known."""
-    decoding = describe_decoding(output.identity["config"]["generate"])
-    adapter = output.inputs["adapter"].id if "adapter" in output.inputs else None
-    return adapter, ", ".join([*([f"prompt {quoted(prompt)}"] if prompt else []), decoding])
+    predictions = PredictionsView(output)
+    decoding = describe_decoding(predictions.decoding)
+    return predictions.adapter_id, ", ".join([*([f"prompt {quoted(prompt)}"] if prompt else []), decoding])

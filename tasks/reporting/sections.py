@@ -11,6 +11,7 @@ from markupsafe import Markup
 from artifacts.manifest import Manifest
 from artifacts.schemas import CURVE, read_table
 from tasks.execution.stage import Artifact
+from tasks.manifest_views import ScoresView
 from tasks.metrics.score_table import MODELS, ROUGE_TYPES, System
 from tasks.reporting.plots import curve_plot
 
@@ -87,7 +88,7 @@ def seed_scores(scores: Artifact, seeds: Sequence[Artifact]) -> SeedScores | Non
     """
     if not seeds:
         return None
-    rows = [artifact.manifest.facts["headline"][System.TUNED] for artifact in (scores, *seeds)]
+    rows = [ScoresView(artifact.manifest).headline[System.TUNED] for artifact in (scores, *seeds)]
     return SeedScores(
         rows=rows,
         mean={name: fmean(row[name] for row in rows) for name in ROUGE_TYPES},

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from artifacts.manifest import Manifest
+from tasks.manifest_views import PredictionsView
 from tasks.metrics.score_table import System
 
 NAMES: dict[str, str] = {System.CHAMPION: "the champion", System.BASE: "the base model"}
@@ -14,8 +15,8 @@ def changed_settings(outputs: Mapping[str, Manifest]) -> str:
     if not {System.TUNED, System.PREVIOUS} <= set(outputs):
         return ""
     (prompt, decoding), (previous_prompt, previous_decoding) = (
-        ((m.inputs["rows"].digest, m.identity["config"]["turns"]), m.identity["config"]["generate"])
-        for m in (outputs[System.TUNED], outputs[System.PREVIOUS])
+        ((view.rows.digest, view.turns), view.decoding)
+        for view in (PredictionsView(outputs[System.TUNED]), PredictionsView(outputs[System.PREVIOUS]))
     )
     differs = {"prompt": prompt != previous_prompt, "decoding": decoding != previous_decoding}
     return " and ".join(name for name, different in differs.items() if different)
@@ -42,7 +43,7 @@ def system_labels(outputs: Mapping[str, Manifest], prompts: Mapping[str, str]) -
 
 def _setting_label(setting: str, output: Manifest, prompt: str | None) -> str:
     if setting == "decoding":
-        return describe_decoding(output.identity["config"]["generate"])
+        return describe_decoding(PredictionsView(output).decoding)
     return f"prompt {quoted(prompt)}" if prompt is not None else ""
 
 
@@ -68,8 +69,7 @@ def comparison_names(
     old += f' "{old_prompt}"' if named else ""
     if "decoding" in settings:
         new_decoding, old_decoding = (
-            describe_decoding(outputs[system].identity["config"]["generate"])
-            for system in (System.TUNED, System.PREVIOUS)
+            describe_decoding(PredictionsView(outputs[system]).decoding) for system in (System.TUNED, System.PREVIOUS)
         )
         described = details and new_decoding != old_decoding
         new_detail, old_detail = (f" ({new_decoding})", f" ({old_decoding})") if described else ("", "")

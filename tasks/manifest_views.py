@@ -1,0 +1,202 @@
+"""Typed views of manifests: the settings, facts and inputs that readers of an artifact look up.
+
+`train` reads the manifest of its rows itself, so that no change here is part of the key of an adapter.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from artifacts.manifest import InputRef, Manifest
+from tasks.metrics.score_table import System
+from tasks.metrics.scores import Interval, ScoringProtocol
+
+
+@dataclass(frozen=True)
+class ManifestView:
+    """The manifest of an artifact of one stage. ValueError for an artifact of another stage."""
+
+    manifest: Manifest
+    STAGE: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        if self.manifest.stage != self.STAGE:
+            raise ValueError(f"{self.manifest.id} is no artifact of {self.STAGE}")
+
+    @property
+    def id(self) -> str:
+        return self.manifest.id
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        config: dict[str, Any] = self.manifest.identity["config"]
+        return config
+
+    def _input_id(self, role: str) -> str | None:
+        return self.manifest.inputs[role].id if role in self.manifest.inputs else None
+
+
+class DatasetView(ManifestView):
+    """A dataset, made by download."""
+
+    STAGE = "download"
+
+    @property
+    def revision(self) -> str:
+        return str(self._config["data"]["revision"])
+
+
+class FormattedRowsView(ManifestView):
+    """Filled prompts, made by format."""
+
+    STAGE = "format"
+
+    @property
+    def template(self) -> str:
+        """Prompt text with {dialogue} in it."""
+        return str(self._config["template"])
+
+    @property
+    def dataset(self) -> InputRef:
+        return self.manifest.inputs["dataset"]
+
+
+class AdapterView(ManifestView):
+    """A LoRA adapter, made by train."""
+
+    STAGE = "train"
+
+    @property
+    def base_revision(self) -> str:
+        """Revision of the base model."""
+        return str(self._config["model"]["revision"])
+
+    @property
+    def turns(self) -> str:
+        """Turn template."""
+        return str(self._config["turns"])
+
+    @property
+    def template(self) -> str:
+        """Prompt text with {dialogue} in it that the adapter was trained with."""
+        return str(self.manifest.facts["template"])
+
+    @property
+    def train_settings(self) -> dict[str, Any]:
+        """The recipe's section `train`."""
+        settings: dict[str, Any] = self._config["train"]
+        return settings
+
+    @property
+    def checks(self) -> list[dict[str, Any]]:
+        """The checks before training, as `Check.as_dict` writes them."""
+        checks: list[dict[str, Any]] = self.manifest.facts["checks"]
+        return checks
+
+    @property
+    def rows(self) -> InputRef:
+        return self.manifest.inputs["rows"]
+
+
+class PredictionsView(ManifestView):
+    """Summaries of the test dialogues by one model, made by generate."""
+
+    STAGE = "generate"
+
+    @property
+    def base_revision(self) -> str:
+        """Revision of the base model."""
+        return str(self._config["model"]["revision"])
+
+    @property
+    def turns(self) -> str:
+        """Turn template."""
+        return str(self._config["turns"])
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The recipe's section `generate`; older artifacts lack keys that did not exist then."""
+        settings: dict[str, Any] = self._config["generate"]
+        return settings
+
+    @property
+    def rows(self) -> InputRef:
+        """The filled prompts."""
+        return self.manifest.inputs["rows"]
+
+    @property
+    def adapter_id(self) -> str | None:
+        """None for the base model."""
+        return self._input_id("adapter")
+
+
+class ScoresView(ManifestView):
+    """Scores of the compared systems, made by score."""
+
+    STAGE = "score"
+
+    @property
+    def headline(self) -> dict[str, dict[str, float]]:
+        """System -> ROUGE type -> F1 x 100 under the headline protocol."""
+        scores: dict[str, dict[str, float]] = self.manifest.facts["headline"]
+        return scores
+
+    @property
+    def intervals(self) -> dict[str, dict[str, Interval]]:
+        """System -> ROUGE type -> 95 % interval; empty in artifacts that were made before there was a history."""
+        intervals = self.manifest.facts.get("intervals", {})
+        return {
+            system: {name: (low, high) for name, (low, high) in by_type.items()}
+            for system, by_type in intervals.items()
+        }
+
+    @property
+    def protocol(self) -> ScoringProtocol:
+        """The headline protocol."""
+        return ScoringProtocol.model_validate(self.manifest.facts["protocol"])
+
+    @property
+    def dataset(self) -> InputRef:
+        return self.manifest.inputs["dataset"]
+
+    @property
+    def predictions(self) -> dict[System, InputRef]:
+        """System -> its predictions, of the models among the systems."""
+        return {System(role): ref for role, ref in self.manifest.inputs.items() if role != "dataset"}
+
+
+class DecisionView(ManifestView):
+    """A decision of the promotion gate, made by promote."""
+
+    STAGE = "promote"
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.manifest.facts["passed"])
+
+    @property
+    def reasons(self) -> list[str]:
+        """One sentence for each condition that the candidate fails, or for every condition if it passes."""
+        reasons: list[str] = self.manifest.facts["reasons"]
+        return reasons
+
+    @property
+    def scores_id(self) -> str:
+        return self.manifest.inputs["scores"].id
+
+
+class ReportView(ManifestView):
+    """A report, made by report."""
+
+    STAGE = "report"
+
+    @property
+    def scores_id(self) -> str:
+        return self.manifest.inputs["scores"].id
+
+    @property
+    def decision_id(self) -> str | None:
+        return self._input_id("decision")
+
+    @property
+    def adapter_id(self) -> str | None:
+        return self._input_id("adapter")

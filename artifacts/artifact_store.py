@@ -143,7 +143,12 @@ class Store:
         manifest = self.manifest(folder)
         if manifest is None:
             raise DamageError(f"there is no artifact at {folder}")
-        payload = f"{folder}/payload"
+        self.check_payload(manifest)
+        return manifest
+
+    def check_payload(self, manifest: Manifest) -> None:
+        """Compare every payload byte with the manifest. DamageError names the damage."""
+        payload = f"{manifest.path}/payload"
         entries = self.backend.entries(payload)
         for name, expected in manifest.files.items():
             if name not in entries:
@@ -154,12 +159,14 @@ class Store:
                 raise DamageError(f"payload file {name} was altered: its sha256 differs")
         if extra := set(entries) - set(manifest.files):
             raise DamageError(f"the payload contains a file that the stage did not write: {sorted(extra)[0]}")
-        return manifest
 
     def payload(self, folder: str) -> Path:
         """A local folder with the verified payload; a remote payload is copied to scratch first."""
-        manifest = self.verified(folder)
-        return self.backend.fetch(folder, manifest.digest, manifest.files)
+        return self.payload_of(self.verified(folder))
+
+    def payload_of(self, manifest: Manifest) -> Path:
+        """The same, of a manifest that was verified."""
+        return self.backend.fetch(manifest.path, manifest.digest, manifest.files)
 
     def folders(self, stage: str | None = None) -> list[str]:
         """Relative folders of all artifacts, or of those of one stage, complete or not."""

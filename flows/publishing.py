@@ -13,6 +13,7 @@ from artifacts.manifest import Manifest
 from flows.dag import Outcome, ResolvedRecipe
 from flows.labels import Overrides, labels_of, outputs_of, prompt_label, prompts_of
 from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
+from flows.run_summary import DecisionSummary, RunSummary
 from tasks.execution.listener import StageEntry
 from tasks.manifest_views import DecisionView, ScoresView
 from tasks.metrics.gate_decision import GateCheck, GateDecision
@@ -26,8 +27,8 @@ from tasks.reporting.system_names import comparison_names, quoted
 
 def publish_run(
     resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, artifacts: dict[str, Manifest]
-) -> tuple[dict[str, Any], str]:
-    """Publish a run to the UI. Returns the JSON of `run --json`, and the result in one line for the run's state.
+) -> tuple[RunSummary, str]:
+    """Publish a run to the UI. Returns its summary, and the result in one line for the run's state.
 
     `artifacts` are those of the stages, by id. They get a page wherever they were made, and so do the artifacts that
     the pages name.
@@ -50,19 +51,17 @@ def publish_run(
     publish_report_file(report.id, page, name)
     ran = sum(e.status == "run" for e in entries)
     get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(entries))
-    summary = {
-        "recipe": name,
-        "store": str(store.root),
-        "stages": [entry.to_json() for entry in entries],
-        "scores": ScoresView(scores).headline,
-        "report": page,
-    }
-    if outcome.seeds:
-        every = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
-        summary["seeds"] = [ScoresView(m).headline[System.TUNED] for m in every]
-    decided = ""
-    if outcome.decision is not None:
-        summary["decision"], decided = decision(resolved, entries, outcome, known)
+    by_seed = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
+    gate, decided = decision(resolved, entries, outcome, known) if outcome.decision is not None else (None, "")
+    summary = RunSummary(
+        recipe=name,
+        store=str(store.root),
+        stages=list(entries),
+        scores=ScoresView(scores).headline,
+        report=page,
+        seeds=[ScoresView(m).headline[System.TUNED] for m in by_seed] if outcome.seeds else None,
+        decision=gate,
+    )
     return summary, headline(entries, decided, f"{compared(resolved, scores, outcome)}: {result(store, scores)}")
 
 
@@ -120,10 +119,10 @@ def headline(entries: list[StageEntry], decided: str, outcome: str) -> str:
 
 def decision(
     resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, known: Container[str]
-) -> tuple[dict[str, Any], str]:
+) -> tuple[DecisionSummary, str]:
     """Publish the gate's decision. Emits an event if this run made the decision or moved the champion pointer.
 
-    Returns the entry of `run --json` and the decision in words.
+    Returns its summary and the decision in words.
     """
     assert outcome.decision is not None
     assert outcome.adapter is not None
@@ -156,12 +155,7 @@ def decision(
             },
         )
     get_run_logger().info("%s; %s", message, "; ".join(reasons))
-    return {
-        "adapter": adapter,
-        "state": state,
-        "reasons": reasons,
-        "checks": decision.as_json()["checks"],
-    }, message
+    return DecisionSummary(adapter=adapter, state=state, reasons=reasons, checks=list(decision.checks)), message
 
 
 def decision_in_words(adapter: str, state: str, moved: bool, reasons: list[str], champions: Champions) -> str:

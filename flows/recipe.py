@@ -1,7 +1,9 @@
 """Recipes: one YAML each, sectioned by stage; read, overridden, checked. Imports neither Prefect nor torch."""
 
+import json
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -72,14 +74,27 @@ def load_recipe(
     file = RECIPES / f"{recipe}.yaml" if recipe in known else user_path(recipe, "recipe")
     if not file.is_file():
         raise RequestError(f"no recipe {one_line(recipe, 80)!r}, by name or as a file{did_you_mean(recipe, known)}")
-    content = _yaml(file)
-    for section, values in (settings or {}).items():
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{file}: not a recipe ({one_line(error, 160)})") from error
+    return _parse(file, text, tuple(overrides), json.dumps(settings or {}))
+
+
+@lru_cache(maxsize=32)
+def _parse(file: Path, text: str, overrides: tuple[str, ...], settings: str) -> Recipe:
+    """The recipe in `text`, with JSON settings and overrides applied.
+
+    A recipe is validated once: the command line refuses a wrong one before it starts Prefect, and the flow gets the same.
+    """
+    content = _yaml(file, text)
+    for section, values in json.loads(settings).items():
         content[section] = {**(content.get(section) or {}), **values}
     for override in overrides:
-        key, sign, text = override.partition("=")
+        key, sign, value = override.partition("=")
         if not sign or not key.strip():
             raise RequestError(f"--set {one_line(override, 80)}: expected section.key=value")
-        _put(content, key.strip(), _scalar(override, text), override)
+        _put(content, key.strip(), _scalar(override, value), override)
     refuse_unknown(content, Recipe)
     try:
         return Recipe.model_validate({"name": file.stem} | content)
@@ -94,9 +109,9 @@ def _same_branch(one: str, other: str) -> bool:
     return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
-def _yaml(file: Path) -> dict[str, Any]:
+def _yaml(file: Path, text: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = yaml.safe_load(text)
     except Exception as error:  # PyYAML lets through whatever its constructors raise
         raise RequestError(f"{file}: not a recipe ({one_line(error, 160)})") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 from prefect import get_run_logger
+from prefect.client.schemas import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -20,6 +21,7 @@ from flows import dag, publishing
 from flows.dag import Outcome, ResolvedRecipe
 from flows.gpu_pool import send
 from flows.labels import prompt_label
+from flows.run_summary import RunSummary
 from tasks.execution.decision import Decision, decide
 from tasks.execution.job import Job, save_job
 from tasks.execution.listener import StageEntry
@@ -59,10 +61,10 @@ class PipelineRun:
         self._record(decision, ref, executed_here, time.perf_counter() - started)
         return ref
 
-    def execute(self, walk: Callable[[ResolvedRecipe, Any], Outcome], may_promote: bool) -> Any:
+    def execute(self, walk: Callable[[ResolvedRecipe, Any], Outcome], may_promote: bool) -> State[RunSummary]:
         """Walk the DAG and act on the gate's decision; walk again if another run changed the champion meanwhile.
 
-        Returns the state of the finished run: its message is the result in one line, its data the JSON of `run --json`.
+        Returns the state of the finished run: its message is the result in one line, its data the RunSummary.
         """
         for _ in range(MAX_COMPARISONS):
             self.entries.clear()
@@ -110,7 +112,8 @@ class PipelineRun:
 
     def _record(self, decision: Decision, ref: Ref, executed_here: bool, seconds: float) -> None:
         store = Store.current()
-        manifest = store.verified(ref.path)
+        manifest = store.manifest(ref.path)
+        assert manifest is not None  # the receipt was verified when it was built
         entry = StageEntry.of_decision(decision, manifest, store.absolute(manifest.path))
         if executed_here and manifest.provenance.run != self.id:
             entry = entry.model_copy(update={"status": "reused", "reason": "another run made it meanwhile"})

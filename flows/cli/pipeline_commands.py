@@ -4,13 +4,16 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from artifacts.errors import RequestError
 from artifacts.text import did_you_mean, one_line
 from flows.cli.options import AsJson, Debug, Overrides, RecipeName, Refresh, adapters, prompts, stage_names
+
+if TYPE_CHECKING:
+    from flows.run_summary import RunSummary
 
 commands = typer.Typer()
 ADAPTERS = "ID|champion|latest|none"
@@ -118,8 +121,7 @@ def promote(
         from flows.cli.comparison import compare
         from flows.cli.terminal import stdout_console
 
-        scores = next(entry for entry in summary["stages"] if entry["stage"] == "score")
-        compare(scores["artifact"], stdout_console())
+        compare(summary.artifact_of("score"), stdout_console())
 
 
 @commands.command()
@@ -175,8 +177,8 @@ def _prepare_run(recipe: str, overrides: list[str] | None, refresh: list[str] | 
     return {"recipe": recipe, "overrides": overrides or [], "refresh": stages}
 
 
-def _execute(flow: Callable[..., Any], parameters: dict[str, Any], as_json: bool) -> dict[str, Any]:
-    """Run a flow in this process and print its scores. Returns what `--json` prints."""
+def _execute(flow: Callable[..., Any], parameters: dict[str, Any], as_json: bool) -> "RunSummary":
+    """Run a flow in this process and print its scores, or its summary as JSON."""
     from flows.cli.terminal import Terminal
     from flows.station.server_check import answering, check_server, find_reports
     from tasks.prefect_task import listening
@@ -185,15 +187,14 @@ def _execute(flow: Callable[..., Any], parameters: dict[str, Any], as_json: bool
     find_reports()
     listener = Terminal()
     with answering(), listening(listener):
-        summary: dict[str, Any] = flow(**parameters)
+        summary: RunSummary = flow(**parameters)
     if as_json:
-        print(json.dumps(summary, ensure_ascii=False))
+        print(json.dumps(summary.to_json(), ensure_ascii=False))
     else:
         from artifacts.artifact_store import Store
         from flows.labels import labels_of
 
-        scores = next(e["artifact"] for e in summary["stages"] if (e["stage"], e["of"]) == ("score", None))
-        listener.scores(summary, labels_of(Store.current().by_id(scores)))
+        listener.scores(summary, labels_of(Store.current().by_id(summary.artifact_of("score"))))
     return summary
 
 

@@ -10,8 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from artifacts.text import one_line
+from flows.run_summary import DecisionSummary, RunSummary
 from tasks.execution.listener import StageEntry
-from tasks.metrics.gate_decision import GateCheck
 from tasks.metrics.score_table import MODELS, System
 
 WIDTH = 200
@@ -126,12 +126,12 @@ class Terminal:
         self.output.print(table)
         self.output.print(escape(remark), soft_wrap=True)
 
-    def scores(self, summary: dict[str, Any], labels: Mapping[str, str]) -> None:
+    def scores(self, summary: RunSummary, labels: Mapping[str, str]) -> None:
         """Print the headline scores, the gate's decision and the path of the report.
 
         labels: system -> its name in the table.
         """
-        scores = summary["scores"]
+        scores = summary.scores
         types = list(scores[System.BASE])
         table = new_table("F1 x 100", *types, right=types)
         for system in (system for system in MODELS if system in scores):
@@ -142,15 +142,15 @@ class Terminal:
                 differences = [scores[System.TUNED][each] - scores[system][each] for each in types]
                 label = f"difference from {labels.get(system, system)}"
                 table.add_row(escape(label), *[f"{difference:+.2f}" for difference in differences])
-        for number, seed in enumerate(summary.get("seeds", []), 1):
+        for number, seed in enumerate(summary.seeds or [], 1):
             table.add_row(f"seed {number}", *[f"{seed[each]:.2f}" for each in types])
         self.output.print(table)
-        if decision := summary.get("decision"):
-            self._decision(decision)
-        self.output.print(f"report: {escape(summary['report'])}", soft_wrap=True)
+        if summary.decision:
+            self._decision(summary.decision)
+        self.output.print(f"report: {escape(summary.report)}", soft_wrap=True)
 
-    def _decision(self, decision: dict[str, Any]) -> None:
-        self.output.print(f"{decision['adapter']}: {DECISIONS[decision['state']]}")
-        for check in map(GateCheck.model_validate, decision["checks"]):
+    def _decision(self, decision: DecisionSummary) -> None:
+        self.output.print(f"{decision.adapter}: {DECISIONS[decision.state]}")
+        for check in decision.checks:
             mark = "[green]yes[/green]" if check.passed else "[red]no [/red]"
             self.output.print(f"  {mark if check.applied else ' - '}  {escape(check.reason)}", soft_wrap=True)

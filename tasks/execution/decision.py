@@ -88,7 +88,7 @@ def decide(
     try:
         manifest = store.manifest(folder)
         if manifest is not None and manifest.key == key:
-            store.verified(folder)
+            store.check_payload(manifest)
             if refresh:
                 return decision("run", "refresh was asked for", manifest)
             made_at = manifest.provenance.at[:16].replace("T", " ")

@@ -88,4 +88,5 @@ def parse_job(content: bytes, stages: Mapping[str, Stage]) -> Job:
 
 def load_inputs(store: Store, job: Job) -> dict[str, Artifact]:
     """Role -> verified input of a job, its payload in a local folder."""
-    return {role: Artifact(store.payload(ref.path), store.verified(ref.path)) for role, ref in job.inputs.items()}
+    manifests = {role: store.verified(ref.path) for role, ref in job.inputs.items()}
+    return {role: Artifact(store.payload_of(manifest), manifest) for role, manifest in manifests.items()}

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from artifacts.manifest import Manifest
 from artifacts.record import Record
@@ -13,8 +13,10 @@ from tasks.workers.events import Events
 class StageEntry(Record):
     """One stage of a run or a plan. Its JSON keys are part of the command line's interface."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     stage: str
-    variant: str | None = Field(default=None, serialization_alias="of")
+    variant: str | None = Field(default=None, validation_alias="of", serialization_alias="of")
     """train, eval, base, tuned, champion, before or `seed n`, where a stage has several artifacts in a run."""
     status: str
     """run or reused."""

@@ -9,7 +9,6 @@ A checkpoint appears by a rename, so a killed process leaves a complete one or n
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -21,6 +20,7 @@ import torch
 from safetensors.torch import load as read_tensors
 from safetensors.torch import save as tensor_bytes
 
+from artifacts.atomic_files import flush
 from artifacts.text import one_line
 
 CHECKPOINTS_TO_KEEP = 2
@@ -52,15 +52,13 @@ def save(folder: Path, identity: str, progress: Progress, tensors: dict[str, tor
     files = {key: hashlib.sha256(content).hexdigest() for key, content in contents.items()}
     contents["manifest.json"] = json.dumps({"identity": identity, "files": files}).encode()
     for key, content in contents.items():
-        with (temporary / key).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    _fsync_folder(temporary)
+        (temporary / key).write_bytes(content)
+        flush(temporary / key)
+    flush(temporary)
     final = folder / name
     shutil.rmtree(final, ignore_errors=True)  # damaged, or this run would have resumed from it
     temporary.rename(final)
-    _fsync_folder(folder)
+    flush(folder)
     usable = [path for path in _checkpoints(folder) if path.name <= name]  # this run could not resume from later ones
     for old in set(_checkpoints(folder)) - set(usable[:CHECKPOINTS_TO_KEEP]):
         shutil.rmtree(old, ignore_errors=True)
@@ -99,11 +97,3 @@ def _checkpoints(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted((p for p in folder.iterdir() if re.fullmatch(r"step-\d{8}", p.name)), reverse=True)
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

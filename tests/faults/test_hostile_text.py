@@ -89,7 +89,7 @@ def hostile(
         listener = Terminal()
         listener.console.file = shown = io.StringIO()
         with listening(listener):
-            summary = retrain(recipe="smollm2-135m", overrides=overrides)
+            summary = retrain(recipe="smollm2-135m", overrides=overrides).to_json()
     return summary, shown.getvalue(), overrides, folder
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
 def run(recipe: str, *overrides: str) -> dict[str, Any]:
     from flows.pipeline import retrain
 
-    summary: dict[str, Any] = retrain(recipe=recipe, overrides=list(overrides))
+    summary: dict[str, Any] = retrain(recipe=recipe, overrides=list(overrides)).to_json()
     assert {e["status"] for e in summary["stages"]} == {"run"}
     assert set(summary["scores"]) == {"base", "tuned"}
     return summary

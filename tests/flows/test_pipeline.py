@@ -18,6 +18,7 @@ from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from flows.adapter_lookup import find_adapter
 from flows.cli.terminal import Terminal
+from flows.run_summary import RunSummary
 from tasks.config import ResolvedModel
 from tests.support.data import tiny_data
 from tests.support.pipelines import (
@@ -199,7 +200,7 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
         reason == f"rolled back by hand on {at[:16].replace('T', ' ')} UTC; only `dialogsum promote` can reinstate it"
     )
     capsys.readouterr()
-    Terminal().scores(refused, {})
+    Terminal().scores(RunSummary.model_validate(refused), {})
     assert f"  no   {reason}\n" in capsys.readouterr().out
     assert events() == [("dialogsum.model.rejected", adapter_id(second))]
     assert (stages_run(run("retrain", 2)), events()) == ([], [])

@@ -13,6 +13,7 @@ from artifacts.manifest import Manifest
 from artifacts.record import Record
 from artifacts.refs import Ref
 from artifacts.schemas import FORMATTED_EVAL, read_table
+from flows.run_summary import RunSummary
 from tasks.decoding.part_files import save_part
 from tasks.decoding.worker_records import Measurements
 from tasks.execution.decision import decide
@@ -124,8 +125,8 @@ def flow_caller(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
         if flow == "rollback":
             rollback("smollm2-135m", settings, as_json=True)
             return {}
-        summary: dict[str, Any] = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=settings, **options)
-        return summary
+        summary: RunSummary = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=settings, **options)
+        return summary.to_json()
 
     call.overrides, call.llama = overrides, llama  # type: ignore[attr-defined]
     return call

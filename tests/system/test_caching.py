@@ -10,6 +10,7 @@ import pytest
 
 from artifacts import code_fingerprint
 from artifacts.artifact_store import Store
+from flows.run_summary import RunSummary
 from tests.support.data import tiny_data
 from tests.support.paths import ROOT
 from tests.support.pipelines import patch_workers_inline, small_overrides
@@ -70,8 +71,8 @@ def overrides(folder: Path, models: dict[str, Path]) -> list[str]:
 def retrain(settings: list[str], refresh: list[str] | None = None) -> dict[str, Any]:
     from flows.pipeline import retrain as flow
 
-    summary: dict[str, Any] = flow(recipe="smollm2-135m", overrides=settings, refresh=refresh or [])
-    return summary
+    summary: RunSummary = flow(recipe="smollm2-135m", overrides=settings, refresh=refresh or [])
+    return summary.to_json()
 
 
 def plan(settings: list[str], refresh: list[str] | None = None) -> dict[str, Any]:

@@ -66,8 +66,8 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
         "importing": importing,
         "hashing": hashing,
         "sealing": sealing,
-        "scores": summary["scores"],
-        "report_bytes": Path(summary["report"]).stat().st_size,
+        "scores": summary.scores,
+        "report_bytes": Path(summary.report).stat().st_size,
     }
 
 

@@ -21,8 +21,8 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
     from flows.pipeline import retrain
 
     summary: Any = retrain(recipe=config["recipe"], overrides=config["overrides"], refresh=[])
-    ran = [f"{e['stage']} {e['of'] or ''}".strip() for e in summary["stages"] if e["status"] == "run"]
-    return {"stages": len(summary["stages"]), "ran": ran}
+    ran = [entry.label for entry in summary.stages if entry.status == "run"]
+    return {"stages": len(summary.stages), "ran": ran}
 
 
 if __name__ == "__main__":

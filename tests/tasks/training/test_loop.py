@@ -167,7 +167,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_stays(
 
         return call
 
-    monkeypatch.setattr(checkpoint.os, "fsync", breaking(os.fsync))
+    monkeypatch.setattr(os, "fsync", breaking(os.fsync))
     monkeypatch.setattr(checkpoint.shutil, "rmtree", breaking(checkpoint.shutil.rmtree))
     monkeypatch.setattr(Path, "rename", breaking(Path.rename))
     at_step(loop, 2, lambda: armed.append(1))

@@ -13,6 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from rapidfuzz.distance import LCSseq
+from rapidfuzz.process import cdist
 
 WEIGHTS = (1, 2, 1)
 """Of ROUGE-1, ROUGE-2 and ROUGE-L; chosen on validation (BENCHMARKS.md)."""
@@ -33,7 +35,7 @@ def agreement(texts: Sequence[str]) -> np.ndarray:
     tables = [
         _f1(_overlap(tokens), tokens),
         _f1(_overlap(bigrams), bigrams),
-        _f1(_longest_common_subsequences(tokens), tokens),
+        _f1(cdist(tokens, tokens, scorer=LCSseq.similarity, dtype=np.int64), tokens),
     ]
     mean: np.ndarray = np.average(tables, axis=0, weights=WEIGHTS)
     return mean
@@ -75,30 +77,3 @@ def _overlap(texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
     table[rows, columns] = 1
     matches: np.ndarray = (table @ table.T).astype(np.int64)
     return matches
-
-
-def _longest_common_subsequences(texts: Sequence[Sequence[Hashable]]) -> np.ndarray:
-    """[texts, texts] lengths of the longest common subsequences.
-
-    Bit-parallel (H. Hyyrö, 2004): a zero bit is a token of the subsequence. All texts lie side by side in one integer,
-    with one unused bit between them for the carry, so that one text is compared with all others at once.
-    """
-    occurrences: dict[Hashable, int] = {}
-    all_bits, position, starts = 0, 0, []
-    for text in texts:
-        starts.append(position)
-        all_bits |= ((1 << len(text)) - 1) << position
-        for token in text:
-            occurrences[token] = occurrences.get(token, 0) | 1 << position
-            position += 1
-        position += 1
-    width = -(-position // 8)
-    lengths = []
-    for text in texts:
-        row = all_bits
-        for token in text:
-            if match := row & occurrences[token]:
-                row = ((row + match) | (row - match)) & all_bits
-        bits = np.unpackbits(np.frombuffer((all_bits ^ row).to_bytes(width, "little"), np.uint8), bitorder="little")
-        lengths.append(np.add.reduceat(bits, starts, dtype=np.int64))
-    return np.array(lengths)

@@ -357,3 +357,16 @@ def test_the_latest_artifacts_are_found_without_reading_the_others(
     assert len(read) == 4
     assert len(store.latest("train", 99)) == 20
     assert store.latest("score", 3) == []
+
+
+def test_the_time_of_a_new_artifact_is_found_without_reading_old_ones(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what changed within a day is read, however many artifacts the stage has."""
+    manifests = [publish_small_artifact(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
+    for manifest in manifests[:-1]:
+        os.utime(store.absolute(manifest.path), (1e9, 1e9))
+    read, inner = list[str](), store.backend.read_all
+    monkeypatch.setattr(store.backend, "read_all", lambda paths: inner(read.extend(listed := [*paths]) or listed))
+    assert store.next_timestamp("train") > manifests[-1].provenance.at
+    assert read == [f"{manifests[-1].path}/manifest.json"]

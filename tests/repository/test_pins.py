@@ -1,14 +1,18 @@
 """Every package of the environment has a pinned version, so that commands install the same packages next month."""
 
+import ast
 import re
-from importlib.metadata import Distribution, distributions
-from pathlib import Path
+import sys
+import tomllib
+from importlib.metadata import Distribution, distributions, packages_distributions
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REQUIREMENTS = Path(__file__).parents[2] / "requirements"
+from tests.support.paths import ROOT
+
+REQUIREMENTS = ROOT / "requirements"
 ENVIRONMENT = {"pip", "dialogsum-pipeline"}
 """The installer itself, and this project."""
 PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$")
@@ -34,6 +38,24 @@ def _unpinned(installed: list[Distribution], pins: dict[str, str]) -> list[str]:
 def test_every_installed_package_is_pinned():
     """`make setup` installs the same on any day: a new release of a transitive package once broke the schedules."""
     assert _unpinned(list(distributions()), _pins("pins.txt", "model.txt")) == []
+
+
+def test_every_imported_package_is_a_declared_dependency():
+    """What another package happens to bring may be gone with its next release."""
+    files = [file for package in ("artifacts", "flows", "tasks") for file in (ROOT / package).glob("**/*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    outside = {name.split(".")[0] for name in imported} - sys.stdlib_module_names - {"artifacts", "flows", "tasks"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    installed = {  # a peer that only a benchmark on a GPU imports is not
+        name: {canonicalize_name(each) for each in packages}
+        for name, packages in packages_distributions().items()
+        if name in outside
+    }
+    assert {"torch", "yaml", "rouge_score"} <= installed.keys()
+    assert {name for name, packages in installed.items() if not declared & packages} == set()
 
 
 @pytest.mark.parametrize("change", ["missing", "newer"])

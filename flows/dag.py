@@ -28,6 +28,7 @@ from tasks.execution.decision import Input
 from tasks.format import FORMAT
 from tasks.generate import GENERATE
 from tasks.manifest_views import AdapterView
+from tasks.metrics.score_table import System
 from tasks.models.prompt_template import load_prompt
 from tasks.promote import PROMOTE
 from tasks.report import REPORT
@@ -96,7 +97,7 @@ def retrain(resolved: ResolvedRecipe, step: Step) -> Outcome:
     rows = step(FORMAT, "train", _format(resolved, "train", resolved.prompt), dataset=dataset)
     prompts = step(FORMAT, "eval", _format(resolved, "eval", resolved.evaluation_prompt), dataset=dataset)
     adapter = step(TRAIN, None, _train(resolved), rows=rows)
-    base = step(GENERATE, "base", _generate(resolved), rows=prompts)
+    base = step(GENERATE, System.BASE, _generate(resolved), rows=prompts)
     seeds = {}
     for seed in range(resolved.recipe.train.seed + 1, resolved.recipe.train.seed + resolved.recipe.seeds):
         other = step(TRAIN, f"seed {seed}", _train(resolved, seed), rows=rows)
@@ -116,7 +117,7 @@ def evaluate(resolved: ResolvedRecipe, step: Step, adapter: Manifest | None, gat
     """
     dataset = _dataset(resolved, step)
     prompts = step(FORMAT, "eval", _format(resolved, "eval", resolved.evaluation_prompt), dataset=dataset)
-    base = step(GENERATE, "base", _generate(resolved), rows=prompts)
+    base = step(GENERATE, System.BASE, _generate(resolved), rows=prompts)
     previous = None
     if adapter is not None:
         trained = {"template": AdapterView(adapter).template, "turns": AdapterView(adapter).turns}
@@ -138,19 +139,20 @@ def _evaluate_and_report(
     seeds: dict[str, Input] | None = None,
 ) -> Outcome:
     """Score the candidate beside the base model, the champion and its own previous settings; decide; report."""
-    predictions, templates = {"base": base}, {"base": resolved.evaluation_prompt}
+    predictions: dict[str, Input] = {System.BASE: base}
+    templates: dict[str, str] = {System.BASE: resolved.evaluation_prompt}
     if adapter is not None:
-        templates["tuned"] = resolved.evaluation_prompt
-        predictions["tuned"] = step(GENERATE, "tuned", _generate(resolved), rows=prompts, adapter=adapter)
+        templates[System.TUNED] = resolved.evaluation_prompt
+        predictions[System.TUNED] = step(GENERATE, System.TUNED, _generate(resolved), rows=prompts, adapter=adapter)
         rival = resolved.champions.rival(resolved.candidate(adapter.id))
         if gate is None and rival is not None and rival.adapter == adapter.id:
             previous, rival = previous or rival, None  # the same adapter with other settings, not another model
         if rival is not None:
-            predictions["champion"] = _predictions_of(resolved, step, dataset, "champion", rival)
-            templates["champion"] = rival.template
+            predictions[System.CHAMPION] = _predictions_of(resolved, step, dataset, System.CHAMPION, rival)
+            templates[System.CHAMPION] = rival.template
         if previous is not None and previous != rival:
-            predictions["before"] = _predictions_of(resolved, step, dataset, "before", previous)
-            templates["before"] = previous.template
+            predictions[System.PREVIOUS] = _predictions_of(resolved, step, dataset, System.PREVIOUS, previous)
+            templates[System.PREVIOUS] = previous.template
     scores = step(SCORE, None, resolved.recipe.score, dataset=dataset, **predictions)
     optional = {"adapter": adapter} if adapter is not None else {}
     if gate is not None:

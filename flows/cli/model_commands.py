@@ -68,7 +68,7 @@ def summarize(
 ) -> None:
     """Summarize your own dialogues. A table keeps its rows and columns and gets summary, tokens, stop and model."""
     from flows.cli.terminal import Terminal
-    from flows.inference.summarize_file import in_words, summarize_file
+    from flows.inference.summarize_file import result_line, summarize_file
     from tasks.summarization.request import SummarizeRequest
 
     listener = Terminal()
@@ -89,7 +89,7 @@ def summarize(
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        listener.log(in_words(result))
+        listener.log(result_line(result))
         print(result["out"] or result["summary"])
 
 
@@ -127,17 +127,17 @@ def prompts(
     from flows.recipe import load_recipe
 
     if name is None:
-        rows = prompt_library.listed()
+        rows = prompt_library.prompt_rows()
         if as_json:
             print(json.dumps(rows))
         else:
             Terminal().table(rows, "--show NAME previews a prompt; a file of your own works too")
         return
-    prompt, text = prompt_library.find_prompt(name), prompt_library.dialogue_of(dialogue)
+    prompt, text = prompt_library.find_prompt(name), prompt_library.read_dialogue(dialogue)
     load_recipe(recipe, overrides or [])
     Terminal().console.print(f"loading the tokenizer of recipe {recipe} …", markup=False)
     preview = prompt_library.preview(prompt, text, recipe, overrides or [])
-    print(json.dumps(preview, ensure_ascii=False) if as_json else prompt_library.in_words(preview))
+    print(json.dumps(preview, ensure_ascii=False) if as_json else prompt_library.preview_text(preview))
 
 
 @commands.command()

@@ -188,7 +188,7 @@ def _environment(url: str) -> dict[str, str]:
 def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.champion_settings import remark
+    from flows.champion_settings import missing_overrides_note
     from flows.station.provisioning import provision, station_overrides
 
     with get_client(sync_client=True) as client:
@@ -197,8 +197,8 @@ def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     default, line = choose(recipe, _folder() / "recipe.json", overrides)
     print(line)
     champion = newest_champion()
-    if champion is not None and (remark_line := remark(champion, default.recipe, overrides)):
-        print(remark_line)
+    if champion is not None and (note := missing_overrides_note(champion, default.recipe, overrides)):
+        print(note)
     deployments = _folder() / "prefect.yaml"
     deployments.write_text(deployments_with(default.recipe), encoding="utf-8")
     deployed = subprocess.run(
@@ -224,7 +224,7 @@ def _free_slots() -> None:
 
 
 def reports_url(api: str | None) -> str | None:
-    """Address of the station's report server, if the station has the Prefect server at `api` and this process's store."""
+    """Address of the station's report server, if the station runs the server at `api` and uses this process's store."""
     noted = _read_process_file("reports")
     ours = _read_process_file("server").get("url") == api and noted.get("store") == str(Store.current().root)
     return noted["url"] if ours and _process("reports") else None

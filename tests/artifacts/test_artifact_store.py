@@ -315,7 +315,7 @@ def test_an_altered_local_copy_of_a_remote_payload_is_fetched_again() -> None:
 def test_no_byte_of_a_remote_payload_is_read_twice_on_one_machine(
     s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Verified and handed out again and again, by a second process too; a file that was written to is read once more."""
+    """Also when several stores verify and serve it; only a file that was changed on disk is downloaded again."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     read: list[str] = []
     download = RemoteBackend._download

@@ -181,7 +181,7 @@ def promotes(number: int) -> bool:
 
 
 def test_of_threads_that_promote_at_once_exactly_one_wins_each_place(contended: Store) -> None:
-    """Sixteen readings of the same state, again and again: one True each time, and the log holds the winners in order."""
+    """Sixteen threads promote from the same state: each round has one winner, and the log has the winners in order."""
     with ThreadPoolExecutor(16) as pool:
         for position in range(20 if contended.is_local else 3):
             start = Barrier(16)

@@ -107,7 +107,7 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
 def test_exactly_what_nobody_needs_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: dict[str, Any]
 ) -> None:
-    """In any lineage graph: roots by champion, pin, run and age, and all that they were made from, stay whole; no other."""
+    """In any lineage the roots (champion, pin, run, age) and everything they were made from stay, and nothing else."""
     monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / uuid.uuid4().hex))
     manifests: list[Manifest] = []
     for i, inputs in enumerate(history["inputs"]):
@@ -182,7 +182,7 @@ def test_what_a_run_begins_to_use_while_it_is_being_removed_is_put_back(
 def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever system call is the last one: what is served is whole, what is kept is there, and the next one finishes."""
+    """Whichever system call is the last: artifacts in the store are complete, and the next collection finishes."""
 
     def unless_dead(call: Any, *arguments: Any, **more: Any) -> Any:
         if next(steps, None) is None:
@@ -257,7 +257,7 @@ def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
 
 
 def test_the_commands_list_keep_and_remove(store: Store) -> None:
-    """`gc` lists, `pin` keeps with lineage, `gc --delete` removes the rest, `store` counts; what cannot be is refused."""
+    """`gc` lists, `pin` protects an artifact and its lineage, `gc --delete` removes the rest; wrong requests fail."""
     data = make(1, stage="download", days=300)
     needed, gone = make(2, [data], days=300), make(3, [data], days=300)
     assert run_cli("pin", needed.id).returncode == 0

@@ -105,7 +105,7 @@ def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past
 
 @pytest.mark.usefixtures("again")
 def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> None:
-    """One line an evaluation in the same order, with figures and decision; then the champion and who was rolled back."""
+    """One line per evaluation, in order, with scores and decision; then the champion and the adapter rolled back."""
     one, two, three, _ = past[1]
     lines = history_of(past, capsys, as_json=False).splitlines()
     expected = zip(
@@ -135,7 +135,7 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
 
 
 def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: Any, again: Any, capsys: Any) -> None:
-    """A prompt of the library by its name, any other by its first words; a part of the test dialogues does not look like all."""
+    """A prompt of the library is named, any other shows its first words; a partial test set is marked as partial."""
     again("evaluate", 1, 'evaluation.prompt="brief"', adapter=adapter_id(past[1][0]))
     again("evaluate", 1, "generate.limit=2", adapter=adapter_id(past[1][0]))
     rows = history_of(past, capsys)["evaluations"]
@@ -278,7 +278,8 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     assert len(lines) == 4
     assert sum("tuned, greedy" in line for line in lines) == 3
     for words in set(WORDS):
-        shown = f"{expected_f1(words):.2f} ({expected_f1(words):.1f} to {expected_f1(words):.1f})"  # all dialogues score the same
+        f1 = expected_f1(words)
+        shown = f"{f1:.2f} ({f1:.1f} to {f1:.1f})"  # all dialogues have the same score
         assert any(shown in line for line in lines), shown
     assert results_table.markdown_table([stage_entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
 
@@ -297,7 +298,7 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
 
 @pytest.mark.usefixtures("again")
 def test_promote_prints_the_dialogues_that_moved_with_both_summaries(past: Any) -> None:
-    """The second adapter writes the sixth word, too: three dialogues as examples, each better by the same number of points."""
+    """The second adapter also writes the sixth word: three example dialogues improve by the same number of points."""
     output = io.StringIO()
     compare(stage_entry(past[1][1], "score")["artifact"], Console(file=output, width=200))
     table, *lines = output.getvalue().split("improved ")

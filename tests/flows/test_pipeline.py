@@ -94,7 +94,7 @@ def in_force(summary: dict[str, Any]) -> list[str | None]:
 def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_everything(
     run: Any, events: Any
 ) -> None:
-    """First of all, then better than the champion, then worse; each decision is told once, and a rerun touches nothing."""
+    """The first, a better and a worse candidate: each decision is published once, and a rerun executes nothing."""
     first = run("retrain", 1)
     assert first["decision"]["state"] == "promoted"
     assert events() == [("dialogsum.model.promoted", adapter_id(first))]
@@ -215,7 +215,7 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
 
 @pytest.mark.usefixtures("trained")
 def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any, capsys: Any) -> None:
-    """With the previous champion and without one; then `summarize` and `evaluate --adapter champion` name the same way back."""
+    """With and without a previous champion; `summarize` and `evaluate --adapter champion` name the same command."""
     from flows.cli.pipeline_commands import rollback
     from flows.inference.model_selection import select_model
 
@@ -237,7 +237,8 @@ def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any
             "--adapter",
             adapter_id(withdrawn),
         ]
-    way = rf"{adapter_id(first)} was rolled back on 20.* UTC, and `dialogsum promote smollm2-135m --adapter {adapter_id(first)}` reinstates it"
+    undo_command = f"dialogsum promote smollm2-135m --adapter {adapter_id(first)}"
+    way = rf"{adapter_id(first)} was rolled back on 20.* UTC, and `{undo_command}` reinstates it"
     with pytest.raises(RequestError, match=rf"is champion now: {way}"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match=rf"no champion in .*: {way}; --adapter latest"):

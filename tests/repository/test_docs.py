@@ -1,4 +1,4 @@
-"""Documentation that can break the build: its commands, options, links, make targets, generated blocks and examples work."""
+"""The commands, options, links, make targets, generated blocks and examples in the documentation work."""
 
 import re
 import shlex
@@ -63,7 +63,7 @@ def test_readme_is_a_door() -> None:
 
 
 def test_results_are_the_codes_table_or_yet_to_come() -> None:
-    """`dialogsum results --readme BENCHMARKS.md` finds its marks; what stands between has the columns that it writes."""
+    """`dialogsum results --readme BENCHMARKS.md` finds its marks; the table between them has the columns it writes."""
     block = between("BENCHMARKS.md", results_table.BEGIN, results_table.END)
     rows = [line.split("|") for line in block.splitlines() if line.startswith("|")]
     assert not rows or "|".join(rows[0]) == results_table.HEADER[0]

@@ -1,8 +1,8 @@
-"""The GPU gate: no server is asked where nobody wants a gate, a missing limit is reported, and an outage neither ends the work
-nor lets a second run onto the GPU.
+"""The GPU lease: an outage of the server neither ends the work nor lets a second run onto the GPU.
 
-The server is real and is cut off by a proxy in between. With a station, its restarts and killed holders the same is shown in
-tests/faults/test_station_outages.py and tests/system/test_station.py.
+Without a Prefect server there is no lease, and a missing limit is reported. The server is real; a proxy cuts it off.
+tests/faults/test_station_outages.py and tests/system/test_station.py test the same with a station, its restarts and
+killed runs.
 """
 
 import logging
@@ -63,7 +63,7 @@ def test_limit_that_is_not_there_ends_the_stage_and_says_how_to_make_it(monkeypa
 
 
 class Gated:
-    """A concurrency limit of one slot on the tests' server, asked directly; flows reach the server through the proxy."""
+    """A concurrency limit of one slot on the tests' server, read directly; flows reach the server through the proxy."""
 
     def __init__(self, client: SyncPrefectClient, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
         self.client, self.proxy, self.caplog, self.limit = client, proxy, caplog, f"gpu-{uuid4().hex}"
@@ -124,7 +124,7 @@ def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
 
 
 def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None:
-    """One warning when the server goes away, one line when it is back; progress is skipped meanwhile and sent afterwards."""
+    """The log has one warning for the outage and one line for its end; progress is skipped meanwhile, then sent."""
 
     @flow
     def work() -> str:

@@ -224,7 +224,7 @@ def test_the_decision_is_all_conditions_met_in_every_combination(decide: Any) ->
 def test_summaries_as_people_write_them_are_not_rejected_for_their_language(
     tmp_path: Path, store: Store, language: list[tuple[str, str, str]], tag: str
 ) -> None:
-    """Each person's summary as the candidate's: the part about names is listed as not applied, tags are still judged."""
+    """Human summaries as candidate: the check of names is listed as not applied, the check of tags still counts."""
     artifact_factory = ArtifactFactory(tmp_path, store)
     dataset = artifact_factory.dataset([list(texts) for _, *texts in language], [dialogue for dialogue, *_ in language])
     candidate, poor = [f"{tag}{text}" for _, text, _ in language], ["#Person1#."] * len(language)

@@ -93,7 +93,7 @@ def test_every_system_floor_and_ceiling_is_what_loops_over_rouge_score_find(
 
 
 def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFactory) -> None:
-    """Protocol, rows covered and in the split, references, package and interval, in each; and no protocol is another."""
+    """Each has protocol, rows (covered, in the split), references, package and interval; no two protocols are equal."""
     dialogues, references = sample(12)
     dataset = artifact_factory.dataset(references, dialogues)
     outputs = [artifact_factory.predictions([d[:n] for d in dialogues][:7]) for n in (50, 90, 130, 170)]
@@ -140,7 +140,7 @@ def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory:
 
 
 def test_one_reference_has_no_other_to_be_a_ceiling(artifact_factory: ArtifactFactory) -> None:
-    """By hand: of `the cat sat` and `the cat` each against the other has P and R 1 and 2/3, F1 4/5; alone there is none."""
+    """By hand: `the cat sat` and `the cat` against each other have P and R of 1 and 2/3, so F1 is 4/5."""
     scores, _ = artifact_factory.score(
         artifact_factory.dataset([["the cat sat", "the cat"]]), artifact_factory.predictions(["the cat"])
     )

@@ -48,7 +48,8 @@ try:
 except FileNotFoundError:
     Auto = AutoModelForCausalLM
 model, tokenizer = Auto.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
-ids = tokenizer.apply_chat_template([{"role": "user", "content": dialogue}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+messages = [{"role": "user", "content": dialogue}]
+ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
 said = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
 print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
 assert not any(name.split(".")[0] in ("tasks", "flows", "artifacts") for name in sys.modules)
@@ -126,8 +127,8 @@ def test_card_reads_back_with_licence_prompt_and_use(
     text = ModelCard.load(tmp_path / "out" / "README.md").text
     assert TEMPLATE in text
     assert str(models["llama"]) not in text
-    assert "# LoRA adapter of llama, trained on data that is not known here\n" in text
-    assert "`dialogsum summarize` may word the summary of one dialogue differently" in text
+    assert "# LoRA adapter of llama, trained on unknown data\n" in text
+    assert "`dialogsum summarize` may word a summary differently" in text
     for part in ("## Use", "## Intended use and limits", "## Scores", "## Training", "## Licences"):
         assert part in text
 
@@ -236,10 +237,10 @@ def cache_of_hub(folder: Path, repository: str, weights: dict[str, torch.Tensor]
         (lambda name, tensor: tensor, "owner/llama has the weights of llama, files", True),
         (
             lambda name, tensor: tensor * 1.08,
-            "It was not scored on owner/llama, whose weights differ, at most by 8.0 %",
+            "It was not scored on owner/llama, whose weights differ by at most 8.0 %",
             False,
         ),
-        (None, "It was not scored on owner/llama, whose weights were not at hand to compare", False),
+        (None, "It was not scored on owner/llama, whose weights may differ", False),
     ],
     ids=["the same", "rounded", "not here"],
 )

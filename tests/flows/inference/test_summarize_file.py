@@ -202,7 +202,7 @@ def test_what_is_left_out_of_a_chat_is_counted(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_model: list[str]) -> None:
-    """Killed for real while the worker is at work: no output, then the same as without; what was done is not done again."""
+    """A killed run leaves no output; the next one writes the same table without summarizing finished rows again."""
     texts = [f"{row['dialogue']}\n#Person1#: {i}" for i in range(4) for row in read_csv(SAMPLE / "test.csv")[::3]]
     write_rows(tmp_path / "in.csv", texts)
     out, parts = tmp_path / "out.csv", lambda: list((tmp_path / "store").rglob("parts/*.parquet"))
@@ -244,7 +244,7 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_mo
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """100,000 rows of a thousand characters (100 MB) in the memory of 2,000; the model's part sees a chunk at a time."""
+    """100,000 rows of a thousand characters (100 MB) need the memory of 2,000; the model gets one chunk at a time."""
     script = """
 import resource, sys
 from pathlib import Path
@@ -336,7 +336,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
         ("in.csv --column words --adapter .", "no adapter_config.json in"),
         ("in.csv --column words --adapter none --prompt titel", "did you mean 'title'?"),
         ("in.xlsx", "expected one conversation"),
-        ("in.json", "holds no messages"),
+        ("in.json", "contains no messages"),
         ("empty.txt", "nobody says anything"),
         ("empty.txt --column words", "--column is only for tables"),
     ],

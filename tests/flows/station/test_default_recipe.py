@@ -16,7 +16,7 @@ from artifacts.errors import RequestError
 from artifacts.manifest import InputRef, Provenance
 from artifacts.refs import Ref
 from flows import dag
-from flows.champion_settings import missing_overrides, remark
+from flows.champion_settings import missing_overrides, missing_overrides_note
 from flows.recipe import load_recipe
 from flows.station import default_recipe
 from flows.station.default_recipe import choose, deployments_with, known_recipe
@@ -213,14 +213,14 @@ def test_the_remark_is_one_line_with_a_command_that_ends_it(store: Store, tmp_pa
     """What the variable has already stays in it; the plain recipe, and another one, need no remark."""
     (tmp_path / "a").mkdir()
     champion = trained(store, tmp_path / "a", "quickstart", [f"data.source={data}"])
-    line = remark(champion, "quickstart", ["train.seed=0"]) or ""
+    line = missing_overrides_note(champion, "quickstart", ["train.seed=0"]) or ""
     assert "\n" not in line
     words = shlex.split(line.partition("scheduled runs: ")[2])
     assert words[:4] == ["prefect", "variable", "set", "dialogsum_overrides"]
     assert words[5:] == ["--overwrite"]
     overrides = json.loads(words[4])
     assert overrides == ["train.seed=0", f"data.source={data}"]
-    assert remark(champion, "quickstart", overrides) is None
-    assert remark(champion, "smollm2-135m", []) is None
+    assert missing_overrides_note(champion, "quickstart", overrides) is None
+    assert missing_overrides_note(champion, "smollm2-135m", []) is None
     (tmp_path / "b").mkdir()
-    assert remark(trained(store, tmp_path / "b", "quickstart", []), "quickstart", []) is None
+    assert missing_overrides_note(trained(store, tmp_path / "b", "quickstart", []), "quickstart", []) is None

@@ -112,7 +112,7 @@ def test_every_report_is_listed_newest_first_and_every_link_opens(web: TestClien
 
 
 def test_a_report_is_served_as_it_lies_in_the_store(web: TestClient, published: Published) -> None:
-    """Byte for byte, and `HEAD` says the same without them; neither may load, frame, send or be taken for something else."""
+    """GET returns its bytes and HEAD the same headers; those forbid loading, framing, sending and content sniffing."""
     report = a_report(published)
     answer, head = web.get(f"/report/{report.id}"), web.head(f"/report/{report.id}")
     assert (answer.status_code, answer.content) == (200, PAGE)

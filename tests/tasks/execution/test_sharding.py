@@ -1,4 +1,4 @@
-"""Work on other machines: an artifact is made from its id alone, and machines that share a generation write the bytes of one."""
+"""Sharding: a worker makes an artifact from its id alone, and shards of a generation write the bytes of one machine."""
 
 import shutil
 from contextlib import nullcontext

@@ -34,7 +34,7 @@ def test_interval_and_probability_agree_with_an_independent_bootstrap(shift: flo
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Of 200 samples with a known true mean, 95 % of the intervals contain it, less a little for the percentile method."""
+    """For 200 samples with a known mean about 95 % of the intervals contain it; the percentile method loses some."""
     generator = np.random.default_rng(3)
     counts = bootstrap_counts(80, 1000, 0)
     held = 0

@@ -38,7 +38,7 @@ class Recipe(Record):
     name: str
     data: DataConfig = DataConfig()
     prompt: str = "highlight"
-    """Template of the training prompt: a name in flows/prompts, or a file."""
+    """Prompt template of training: a name in flows/prompts, or a file."""
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -47,7 +47,7 @@ class Recipe(Record):
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
     seeds: Count = 1
-    """Training seeds, from train.seed upward. The first is the candidate; the others show how much chance there is."""
+    """Number of trainings, with seeds from `train.seed` upward. The first is the candidate; the others show noise."""
 
     @property
     def revision(self) -> str:

@@ -93,8 +93,8 @@ def hostile(
     return summary, shown.getvalue(), overrides, folder
 
 
-def payload(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
-    return Path(next(e["path"] for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of))) / "payload"
+def payload(summary: dict[str, Any], stage: str, variant: str | None = None) -> Path:
+    return Path(next(e["path"] for e in summary["stages"] if (e["stage"], e["of"]) == (stage, variant))) / "payload"
 
 
 def test_every_row_arrives_as_it_was_written(hostile: Any, tally: Tally) -> None:

@@ -41,13 +41,13 @@ def peak_of(folder: Path, rows: int) -> int:
     inputs: dict[str, Ref] = {}
     tracemalloc.start()
     try:
-        for name, of, spec in (
+        for name, variant, spec in (
             ("download", None, DownloadSpec(data=resolve_data(DataConfig(source=str(folder))))),
             ("format", "train", FormatSpec(rows="train", template="Sum up:\n{dialogue}")),
         ):
             job = Job(
                 stage=name,
-                variant=of,
+                variant=variant,
                 spec=spec,
                 inputs=inputs,
                 run="load",

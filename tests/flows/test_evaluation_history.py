@@ -235,7 +235,7 @@ def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: A
     assert stages_run(three) == ["train seed 2", "generate seed 2", "score seed 2", "report"]
     for stage in ("train", "generate", "score"):
         assert stage_entry(three, stage, "seed 1")["artifact"] == stage_entry(two, stage, "seed 1")["artifact"]
-    adapters = {stage_entry(three, "train", of)["artifact"] for of in (None, "seed 1", "seed 2")}
+    adapters = {stage_entry(three, "train", variant)["artifact"] for variant in (None, "seed 1", "seed 2")}
     assert len(adapters) == 3
     assert three["decision"] == two["decision"]  # the first seed is the candidate
     expected = [expected_f1(6), expected_f1(7), expected_f1(8)]

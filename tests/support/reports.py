@@ -131,8 +131,8 @@ class ReportBuilder:
     def with_provenance(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
         """The same payload under the facts, identity and origin that a real stage would have written."""
         origin = {"model": self.model, "data": self.data}
-        made = Provenance(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
-        fields = {"facts": facts, "identity": {"config": config}, "provenance": made}
+        provenance = Provenance(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
+        fields = {"facts": facts, "identity": {"config": config}, "provenance": provenance}
         return replace(artifact, manifest=artifact.manifest.model_copy(update=fields))
 
     def inputs(

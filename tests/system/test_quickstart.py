@@ -60,8 +60,8 @@ def first(command: Any) -> dict[str, Any]:
     return summary
 
 
-def folder(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
-    (entry,) = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+def folder(summary: dict[str, Any], stage: str, variant: str | None = None) -> Path:
+    (entry,) = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, variant)]
     return Path(entry["path"]) / "payload"
 
 

@@ -205,7 +205,7 @@ def test_the_served_report_works_under_the_policy_of_its_server(
     out = tmp_path / "out"
     out.mkdir()
     shutil.copy(pages["full"], out / "report.html")
-    made = Provenance(at="2026-01-01T00:00:00", seconds=0, run="test")
+    provenance = Provenance(at="2026-01-01T00:00:00", seconds=0, run="test")
     report = store.publish(
         out,
         stage="report",
@@ -216,7 +216,7 @@ def test_the_served_report_works_under_the_policy_of_its_server(
         identity={},
         inputs={},
         facts={},
-        provenance=made,
+        provenance=provenance,
     )
     (port,) = free_ports(1)
     server = uvicorn.Server(uvicorn.Config(application("127.0.0.1"), port=port, log_level="critical"))

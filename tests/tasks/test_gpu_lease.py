@@ -24,26 +24,28 @@ from tests.support.servers import Proxy, until
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def server_requests(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What the server would have been asked."""
-    found: list[Any] = []
+    requests: list[Any] = []
 
     def hold_slot(*names: Any) -> None:
-        found.append(names)
+        requests.append(names)
         raise AssertionError("the server was asked")
 
     monkeypatch.setattr(gpu_lease, "hold_slot", hold_slot)
-    return found
+    return requests
 
 
-def test_without_deployment_and_limit_there_is_no_gate(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_deployment_and_limit_there_is_no_lease(
+    server_requests: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in `dialogsum run`; and a stage for the CPU passes whatever is set."""
     with hold_gpu("gpu"):
         pass
     monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, "gpu")
     with hold_gpu("cpu"):
         pass
-    assert asked == []
+    assert server_requests == []
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -109,18 +111,18 @@ def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     caplog.set_level(logging.INFO, "prefect.flow_runs")
     url = str(PREFECT_API_URL.value())
     with get_client(sync_client=True) as client, Proxy(url) as proxy:
-        found = Gated(client, proxy, caplog)
-        monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, found.limit)
+        limited = Gated(client, proxy, caplog)
+        monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, limited.limit)
         take = concurrency_lease._Lease.acquire
 
         def seen(self: Any, client: Any) -> bool:
             taken = take(self, client)
-            found.leases.add(self.id)
+            limited.leases.add(self.id)
             return taken
 
         monkeypatch.setattr(concurrency_lease._Lease, "acquire", seen)
         with temporary_settings({PREFECT_API_URL: proxy.url, PREFECT_CLIENT_RETRY_JITTER_FACTOR: 0}):
-            yield found
+            yield limited
 
 
 def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None:

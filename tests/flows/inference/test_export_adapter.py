@@ -50,8 +50,8 @@ except FileNotFoundError:
 model, tokenizer = Auto.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 messages = [{"role": "user", "content": dialogue}]
 ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
-said = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
-print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
+output = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
+print(tokenizer.decode(output[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
 assert not any(name.split(".")[0] in ("tasks", "flows", "artifacts") for name in sys.modules)
 """
 
@@ -232,7 +232,7 @@ def cache_of_hub(folder: Path, repository: str, weights: dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize(
-    ("change", "said", "claimed"),
+    ("change", "sentence", "claimed"),
     [
         (lambda name, tensor: tensor, "owner/llama has the weights of llama, files", True),
         (
@@ -251,7 +251,7 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
     models: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     change: Any,
-    said: str,
+    sentence: str,
     claimed: bool,
 ) -> None:
     """Compared where the cache of the hub has them; the card and the command say what was found."""
@@ -262,7 +262,7 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
     evaluated(artifact_factory, trained[0], TEMPLATE, 1, 5, 1)
     result = export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
-    assert said in result["note"]
+    assert sentence in result["note"]
     assert result["note"] in card.text
     assert card.data.base_model == "owner/llama"
     assert (card.data.eval_results is not None) is claimed

@@ -245,7 +245,8 @@ class Store:
             ) from error
         if not unchanged:
             raise RequestError(
-                f"the store {self.root} returned other bytes than were written: point DIALOGSUM_STORE to another store"
+                f"the store {self.root} does not return the bytes that were written to it: "
+                "point DIALOGSUM_STORE to another store"
             )
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Names for people: prompts, overrides, and the systems of an evaluation."""
+"""Display names of prompts, overrides, and the systems of an evaluation."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress

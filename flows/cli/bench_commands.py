@@ -13,9 +13,7 @@ from flows.cli.options import AsJson, Debug, Overrides
 
 commands = typer.Typer(help="The project's own benchmarks, each beside its baseline.", rich_markup_mode=None)
 
-Data = Annotated[
-    str | None, typer.Option("--data", metavar="SOURCE", help="Data to use, written as data.source in a recipe.")
-]
+Data = Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="Data to use: a value of data.source.")]
 Model = Annotated[
     str | None,
     typer.Option("--model", metavar="FOLDER", help="Model to use; default: one with random weights, from --shape."),
@@ -94,17 +92,17 @@ def train(
     systems: Systems = None,
     steps: Annotated[
         int,
-        typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of ours; the most that other systems take."),
+        typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of our stage, and at most of the others."),
     ] = 60,
     quickstart: Annotated[
         bool, typer.Option("--cpu-quickstart", help="Train the recipe quickstart beside a plain fp32 loop, on the CPU.")
     ] = False,
     peak: Annotated[
-        float | None, typer.Option("--peak-tflops", metavar="N", help="Peak of the GPU, from which MFU follows.")
+        float | None, typer.Option("--peak-tflops", metavar="N", help="Peak TFLOP/s of the GPU, to compute MFU.")
     ] = None,
     unsloth: Annotated[
         Path | None,
-        typer.Option("--unsloth-site", metavar="FOLDER", help="Folder with the packages of Unsloth."),
+        typer.Option("--unsloth-site", metavar="FOLDER", help="Folder in which Unsloth is installed."),
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -152,7 +150,7 @@ def parity(
     settings: Any,
     steps: Annotated[int, typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of both trainings.")] = 200,
     micro_batch: Annotated[
-        int, typer.Option("--trl-rows", metavar="N", min=1, help="Rows that TRL puts through the model together.")
+        int, typer.Option("--trl-rows", metavar="N", min=1, help="Rows per forward pass of TRL.")
     ] = 8,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -177,7 +175,7 @@ def greedy(
 @commands.command()
 def score(
     data: Annotated[
-        str, typer.Option("--data", metavar="SOURCE", help="Data to use, written as data.source in a recipe.")
+        str, typer.Option("--data", metavar="SOURCE", help="Data to use: a value of data.source.")
     ] = "sample",
     predictions: Annotated[
         str | None, typer.Option("--predictions", metavar="FILE", help="Text file, one line for each test dialogue.")
@@ -213,7 +211,7 @@ def load(
 @commands.command()
 @with_settings("quickstart", data=None, timeout=1800, random_model=False)
 def unchanged(settings: Any, repeats: Repeats = 5, as_json: AsJson = False, debug: Debug = False) -> None:
-    """A retraining with nothing to do beside an empty flow, on the server in PREFECT_API_URL."""
+    """Caching: an unchanged retraining beside an empty flow, on the server in PREFECT_API_URL."""
     from flows.benchmarks.unchanged import bench_unchanged
 
     _print_table(*bench_unchanged(settings, repeats), as_json)

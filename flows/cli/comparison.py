@@ -1,4 +1,4 @@
-"""What `promote` prints after its decision: scores by slice, and the dialogues that changed most."""
+"""Output of `promote` after its decision: scores by slice, and the dialogues that changed most."""
 
 from rich.console import Console
 from rich.markup import escape

@@ -1,4 +1,4 @@
-"""The generated blocks of README and docs: `make docs` writes them, a test compares them with the code."""
+"""The generated blocks of README and docs: `make docs` writes them, and a test compares them with the code."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""history: print every evaluation of a base model, and who became champion."""
+"""history: print every evaluation of a base model, and which adapters became champion."""
 
 import json
 from pathlib import Path

@@ -32,7 +32,8 @@ def summarize(
         ),
     ],
     column: Annotated[
-        str | None, typer.Option("--column", metavar="NAME", help="Column that holds the dialogues; usually detected.")
+        str | None,
+        typer.Option("--column", metavar="NAME", help="Column with the dialogues; usually detected."),
     ] = None,
     adapter: Annotated[
         str,
@@ -100,7 +101,7 @@ def prompts(
         typer.Option(
             "--show",
             metavar="NAME|FILE",
-            help="Preview this prompt: the exact text, and the token ids around it.",
+            help="Preview this prompt: its exact text, and the ids of the tokens around it.",
             autocompletion=prompt_names,
         ),
     ] = None,
@@ -121,7 +122,7 @@ def prompts(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List the prompts, or preview one as the model gets it."""
+    """List the prompts, or preview one as the model receives it."""
     from flows.cli.terminal import Terminal
     from flows.inference import prompt_library
     from flows.recipe import load_recipe
@@ -151,11 +152,11 @@ def export(
         bool, typer.Option("--merged", help="Write a complete bf16 model for transformers instead of an adapter.")
     ] = False,
     base: Annotated[
-        str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Where others find the base model.")
+        str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Base model that the exported adapter names.")
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to a private repository on the hub as well."),
+        typer.Option("--push", metavar="OWNER/NAME", help="Also upload the folder to a private repository on the hub."),
     ] = None,
     recipe: OptionalRecipe = None,
     overrides: Overrides = None,

@@ -150,12 +150,12 @@ def history(
     recipe: RecipeName = "quickstart",
     overrides: Overrides = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the history into this file as well.")
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw the history into this SVG file.")
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show every evaluation of a base model, and who became champion."""
+    """Show every evaluation of a base model, and which adapters became champion."""
     base = _base_revision(recipe, overrides)
     from flows.cli.history import show_history
 

@@ -50,7 +50,7 @@ def summarize(
 
     Args:
         source: Table (CSV, TSV, JSON lines, Parquet) or conversation (text, VTT, SRT, JSON) on the worker's machine.
-        column: Column that contains the dialogues; usually detected. Tables only.
+        column: Column with the dialogues; usually detected. Tables only.
         adapter: `champion`, `latest`, an artifact id, `none` for the base model, a folder or a hub id.
         prompt: Name of a file in flows/prompts, or a text with `{dialogue}` in it; default: the adapter's prompt.
         out: File to write; default: for a table calls.summaries.csv beside calls.csv, for a conversation no file.

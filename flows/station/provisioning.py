@@ -1,4 +1,4 @@
-"""What a Prefect server needs beside the deployments of prefect.yaml: pools, the GPU's limit, a variable, automations.
+"""Provisioning of a Prefect server, besides its deployments: pools, the GPU limit, a variable, automations.
 
 Found by name and left or brought up to date, so that doing it again changes nothing.
 """
@@ -172,11 +172,11 @@ def _notification(url: str | None) -> Any:
 
 
 def automations(notification: Any) -> list[AutomationCore]:
-    """Runs whose process is gone are ended; `tell` when a model is rejected and when a retraining does not complete."""
+    """Automations that end runs whose process died, and that notify of rejected models and failed retrainings."""
     ends = ("Completed", "Failed", "Cancelled", "Crashed")
     scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
     notifies = (
-        "Then does nothing but show in the event feed; to get a notification: dialogsum station up --notify URL"
+        "Then only appears in the event feed; to get a notification: dialogsum station up --notify URL"
         if isinstance(notification, DoNothing)
         else "Then sends a notification to the URL given with: dialogsum station up --notify"
     )
@@ -192,7 +192,7 @@ def automations(notification: Any) -> list[AutomationCore]:
         ),
         _ending(
             "mark runs that never started as Crashed",
-            f"Waits for a run of this project that a worker took and that does not start "
+            f"Waits for a run of this project that a worker has picked up and that does not start "
             f"in {PENDING.seconds // 60} minutes",
             after=("Pending", "Submitting", "InfrastructurePending"),
             expect=("Running", "Retrying", "Cancelling", "Submitting", "InfrastructurePending", *scheduled, *ends),
@@ -251,8 +251,8 @@ def _ending(
     return AutomationCore(
         name=f"dialogsum: {name}",
         description=(
-            f"{waits}: its worker or process died. Then marks the run as {state.value.title()}; otherwise it would "
-            "hold its concurrency slots, and the next run would wait forever."
+            f"{waits}, because its worker or process died. Then marks the run as {state.value.title()}; otherwise the "
+            "run would hold its concurrency slots, and the next run would wait forever."
         ),
         trigger=EventTrigger(
             posture=Posture.Proactive,

@@ -1,4 +1,4 @@
-"""Whether the schedules of a server start runs: each has a run ahead, and a worker takes those that are due."""
+"""Checks of a server's schedules: each has an upcoming run, and a worker takes the runs that are due."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Errors in the log of a station's Prefect server, which nobody would look at otherwise."""
+"""Errors in the log of a station's Prefect server, for `station status`."""
 
 import re
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Slots of the GPU that are taken although no run holds them: the next run would wait for them without end.
+"""GPU slots that are taken although no run holds them: the next run would wait for them forever.
 
 A server that keeps leases in its memory, Prefect's default, forgets them when it is restarted, while the number of
 slots that are taken lies in its database. A station keeps them in files, beside its database.

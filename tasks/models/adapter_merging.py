@@ -43,7 +43,7 @@ def merge_adapter(model: Any, adapter: Path, base: str) -> Any:
         config = PeftConfig.from_pretrained(str(adapter))
         if config.is_prompt_learning:
             raise RequestError(
-                f"the adapter in {adapter} is of the kind {config.peft_type.value}, which adds no weights to the "
+                f"the adapter in {adapter} is of type {config.peft_type.value}, which adds no weights to the "
                 "model; expected one that peft can merge, such as LoRA"
             )
         config.inference_mode = True

@@ -1,4 +1,4 @@
-"""The page of an artifact in the Prefect UI: its inputs as links, and what its stage reported, in words."""
+"""The page of an artifact in the Prefect UI: its inputs as links, and the findings of its stage."""
 
 import json
 from collections.abc import Container, Iterator

@@ -143,7 +143,7 @@ def test_a_change_on_an_outdated_reading_is_refused_and_loses_nothing(log: Store
     outdated = play("a")
     play("b")
     assert outdated.promote(C, "score-cccccccc", "late") is False
-    with pytest.raises(RequestError, match="changed meanwhile"):
+    with pytest.raises(RequestError, match="another command changed the champion"):
         outdated.roll_back("late")
     assert Champions(Store.current(), BASE).current == B
     assert [change.run for change in Champions(Store.current(), BASE).changes] == ["run", "run"]

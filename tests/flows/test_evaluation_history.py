@@ -292,7 +292,7 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     assert "old" not in text
     assert table in text
     (tmp_path / "other.md").write_text("no marks")
-    with pytest.raises(RequestError, match="has no lines"):
+    with pytest.raises(RequestError, match="are missing"):
         results_table.replace_block(tmp_path / "other.md", results_table.BEGIN, results_table.END, table)
 
 

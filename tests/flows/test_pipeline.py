@@ -397,7 +397,7 @@ def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, sto
     store.side_files.write(b"{", "champions", model.revision[:12], "000001.json")
     with pytest.raises(RequestError, match="could not be parsed"):
         find_adapter("champion", model)
-    with pytest.raises(RequestError, match="not an adapter but the work of score"):
+    with pytest.raises(RequestError, match="is an artifact of the stage score, not an adapter"):
         find_adapter(stage_entry(trained, "score")["artifact"], model)
     manifest = store.by_id(adapter_id(trained))
     (Path(store.absolute(manifest.path)) / "payload" / "adapter_model.safetensors").unlink()

@@ -147,7 +147,7 @@ def test_a_commit_that_is_not_whole_in_the_cache_is_refused(cached: Path) -> Non
     (snapshot(cached, NEW) / "train-00001-of-00002.csv").unlink()
     (snapshot(cached, NEWEST).parents[1] / "trees" / f"{NEWEST}.json").unlink()
     of_changed, of_missing, of_unlisted = read(cached, OLD, NEW, NEWEST)
-    assert "test.csv of owner/data does not have the digest that the hub gives" in of_changed
+    assert "test.csv of owner/data does not match its digest on the hub" in of_changed
     assert "cannot fetch owner/data" in of_missing
     assert f"owner/data@{NEWEST[:8]} may be incomplete in the cache" in of_unlisted
     assert not changed.exists()  # so that it is fetched again

@@ -279,11 +279,11 @@ def test_a_base_model_with_other_weights_is_refused(
     cache_of_hub(tmp_path / "hf", "owner/wide", {name: torch.cat([tensor, tensor]) for name, tensor in weights.items()})
     cache_of_hub(tmp_path / "hf", "owner/named", {f"x.{name}": tensor for name, tensor in weights.items()})
     for base, message in (
-        ("owner/drawn", "owner/drawn has other weights than llama"),
-        ("owner/wide", "owner/wide has other weights than llama"),
+        ("owner/drawn", "the weights of owner/drawn differ from those of llama"),
+        ("owner/wide", "the weights of owner/wide differ from those of llama"),
         ("owner/named", "do not have the same weights"),
         (str(tmp_path), "no .*safetensors in"),
-        ("./nowhere", "no folder nowhere, and no hub id"),
+        ("./nowhere", "nowhere is neither a folder nor a hub id"),
     ):
         with pytest.raises(RequestError, match=message):
             export_adapter(trained[0], tmp_path / "out", base=base, overrides=trained[1])

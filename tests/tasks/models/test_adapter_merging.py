@@ -70,7 +70,7 @@ UNFIT: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "targets of another model": (lambda folder, _: change_config(folder, target_modules=["c_attn"]), "c_attn"),
     "another rank": (lambda folder, _: change_config(folder, r=8), "size mismatch for base_model.model"),
     "a larger vocabulary": (of_a_larger_vocabulary, r"size mismatch for .*embed_tokens.*602, 64"),
-    "another method": (of_prompt_tuning, "of the kind PROMPT_TUNING, .*such as LoRA"),
+    "another method": (of_prompt_tuning, "of type PROMPT_TUNING, .*such as LoRA"),
 }
 
 

@@ -100,7 +100,7 @@ class Store:
         return self.backend.scratch
 
     def absolute(self, folder: str) -> str:
-        """The path or URI of an artifact's folder, for people."""
+        """The path or URI of an artifact's folder, as messages show it."""
         return f"{self.backend.name}/{checked_folder(folder)}"
 
     # -- reading

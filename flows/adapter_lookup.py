@@ -10,7 +10,7 @@ from tasks.config import ResolvedModel
 
 
 def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
-    """The manifest of a whole adapter of this base model; None for `none`. RequestError otherwise."""
+    """The manifest of an intact adapter of this base model; None for `none`. RequestError if there is none."""
     store = Store.current()
     if name == "none":
         return None

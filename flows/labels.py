@@ -21,7 +21,7 @@ NO_RESULT = ("runtime", "report")
 
 
 class Overrides(Record):
-    """Settings beside the recipe's."""
+    """Settings that override the recipe's."""
 
     station: tuple[str, ...] = ()
     """As the Prefect variable has them, for every run of a deployment."""

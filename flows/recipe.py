@@ -33,7 +33,7 @@ OVERRIDES = "dialogsum_overrides"
 
 
 class Recipe(Record):
-    """All settings of an experiment. Only flows see it; a stage gets its own section."""
+    """All settings of an experiment. Flows use the whole recipe; a stage gets only its own section."""
 
     name: str
     data: DataConfig = DataConfig()

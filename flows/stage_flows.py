@@ -27,7 +27,7 @@ from tasks.registry import STAGES
 
 
 def _run_name(parameters: dict[str, Any]) -> str:
-    """`train smollm2-135m-instruct r32 3 epochs`, and which share of it."""
+    """Name of the run: `train smollm2-135m-instruct r32 3 epochs`, and its shard if there are several."""
     try:
         name = title(load_job(Store.current(), parameters["artifact"], STAGES))
     except RequestError:
@@ -37,7 +37,7 @@ def _run_name(parameters: dict[str, Any]) -> str:
 
 
 def _job(artifact: str, refresh: bool) -> Job:
-    """The job of an artifact as today's code does it. Another version makes another artifact, never this one anew."""
+    """The job of an artifact with the current code. If the code changed since, the job makes another artifact."""
     store = Store.current()
     job = load_job(store, artifact, STAGES)
     stage = STAGES[job.stage]

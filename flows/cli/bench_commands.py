@@ -11,7 +11,7 @@ import typer
 
 from flows.cli.options import AsJson, Debug, Overrides
 
-commands = typer.Typer(help="The project's own benchmarks, each beside its baseline.", rich_markup_mode=None)
+commands = typer.Typer(help="The project's benchmarks, each with its baseline.", rich_markup_mode=None)
 
 Data = Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="Data to use: a value of data.source.")]
 Model = Annotated[
@@ -107,7 +107,7 @@ def train(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Training: ours beside the article's recipe, TRL (default and tuned) and Unsloth."""
+    """Training: our stage compared with the article's recipe, TRL (default and tuned) and Unsloth."""
     from flows.benchmarks.train import bench_train, in_columns
 
     rows, remark = bench_train(settings, systems, steps, peak, unsloth, quickstart)
@@ -128,7 +128,7 @@ def generate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Generation: ours beside transformers' generate and the article's loop."""
+    """Generation: our stage compared with transformers' generate and the article's loop."""
     from flows.benchmarks.generate import bench_generate, in_columns
 
     rows, remark = bench_generate(settings, systems, limit, new_tokens, article)
@@ -155,7 +155,7 @@ def parity(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Learning: our loss curve beside plain TRL's with fp32 adapters, on the same rows."""
+    """Learning: our loss curve compared with that of plain TRL with fp32 adapters, on the same rows."""
     from flows.benchmarks.parity import bench_parity
 
     _print_table(*bench_parity(settings, steps, micro_batch), as_json)
@@ -166,7 +166,7 @@ def parity(
 def greedy(
     settings: Any, limit: Limit = 500, new_tokens: NewTokens = 50, as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Decoding: our texts and their ROUGE beside those of transformers' greedy generate, in fp32 and bf16."""
+    """Decoding: our texts and their ROUGE compared with transformers' greedy generate, in fp32 and bf16."""
     from flows.benchmarks.greedy import bench_greedy
 
     _print_table(*bench_greedy(settings, limit, new_tokens), as_json)
@@ -184,7 +184,7 @@ def score(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Scoring: ours beside rouge_score's own loop."""
+    """Scoring: our scorer compared with rouge_score's own loop."""
     from flows.benchmarks.score import bench_score
 
     _print_table(*bench_score(data, predictions, repeats), as_json)
@@ -211,7 +211,7 @@ def load(
 @commands.command()
 @with_settings("quickstart", data=None, timeout=1800, random_model=False)
 def unchanged(settings: Any, repeats: Repeats = 5, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Caching: an unchanged retraining beside an empty flow, on the server in PREFECT_API_URL."""
+    """Caching: an unchanged retraining compared with an empty flow, on the server in PREFECT_API_URL."""
     from flows.benchmarks.unchanged import bench_unchanged
 
     _print_table(*bench_unchanged(settings, repeats), as_json)

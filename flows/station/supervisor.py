@@ -167,7 +167,7 @@ def _report() -> list[str]:
 
 
 def station_server() -> tuple[str | None, Path]:
-    """The address of the server of the station on this machine, None unless it answers, and the station's files."""
+    """Address of the station's Prefect server, None unless it answers, and the station's files."""
     url = _read_process_file("server").get("url", "")
     return url if _process("server") and _answers(url) else None, _folder()
 

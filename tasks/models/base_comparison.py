@@ -19,7 +19,7 @@ TIED_WEIGHT = "lm_head.weight"
 
 
 class OtherBase(Record):
-    """A base model named with --base, beside the one that the adapter was trained on."""
+    """A base model named with --base, compared with the one that the adapter was trained on."""
 
     name: str
     """Name of a hub repository or of a folder."""

@@ -16,7 +16,7 @@ OptionalRecipe = Annotated[
     typer.Option(
         "--recipe",
         metavar="RECIPE",
-        help="Recipe whose base model to use; default: the adapter's.",
+        help="Recipe that names the base model; default: the adapter's.",
         autocompletion=recipes,
     ),
 ]
@@ -67,7 +67,7 @@ def summarize(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Summarize your own dialogues. A table keeps its rows and columns and gets summary, tokens, stop and model."""
+    """Summarize your own dialogues. Adds the columns summary, tokens, stop and model to a table."""
     from flows.cli.terminal import Terminal
     from flows.inference.summarize_file import result_line, summarize_file
     from tasks.summarization.request import SummarizeRequest

@@ -32,7 +32,7 @@ def run(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Retrain: data, prompts, adapter, summaries, scores, report. Unchanged stages are reused."""
+    """Run the pipeline: train, evaluate, decide and report. Unchanged stages are reused."""
     overrides = [*(overrides or []), *([f"seeds={seeds}"] if seeds is not None else [])]
     parameters = _prepare_run(recipe, overrides, refresh, debug)
     from flows.pipeline import retrain
@@ -155,7 +155,7 @@ def history(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show every evaluation of a base model, and which adapters became champion."""
+    """Show the evaluations of a base model and its champions."""
     base = _base_revision(recipe, overrides)
     from flows.cli.history import show_history
 

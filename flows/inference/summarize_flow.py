@@ -54,7 +54,7 @@ def summarize(
         adapter: `champion`, `latest`, an artifact id, `none` for the base model, a folder or a hub id.
         prompt: Name of a file in flows/prompts, or a text with `{dialogue}` in it; default: the adapter's prompt.
         out: File to write; default: for a table calls.summaries.csv beside calls.csv, for a conversation no file.
-        recipe: Recipe whose base model to use; default (empty): the adapter's.
+        recipe: Recipe that names the base model; default (empty): the adapter's.
         overrides: Settings that override the recipe, each `section.key=value`, such as `generate.candidates=1`.
     """  # the form shows one line per field
     if source == "-":

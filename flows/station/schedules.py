@@ -39,7 +39,7 @@ def check_schedules(server_began: datetime) -> tuple[list[str], list[str]]:
             runs = _scheduled(client, deployment) if active else []
             for schedule in active:
                 _check(client, name, deployment, schedule, runs, server_began, lines, problems)
-    return lines or ["next scheduled run: none, for no schedule is active"], problems
+    return lines or ["next scheduled run: none, since no schedule is active"], problems
 
 
 def _check(

@@ -39,7 +39,7 @@ def replace(file: Path, old: str, new: str) -> Any:
 
 
 def test_comments_docstrings_and_layout_change_no_stage(source: Path) -> None:
-    """Every docstring reworded, every comment dropped, every line laid out anew, in all modules: the same code."""
+    """Every docstring reworded, every comment dropped and every line reformatted, in all modules: the same code."""
 
     def edit() -> None:
         for file in source.rglob("*.py"):

@@ -151,7 +151,7 @@ def test_no_hub_at_all_is_said_at_once(resolve: Any) -> None:
 def test_nothing_half_downloaded_or_altered_is_used(
     hub: Hub, resolve: Any, models: dict[str, Path], tmp_path: Path, tally: Tally, fault: int
 ) -> None:
-    """The files are whole, or there is one line; and the next try has them whole without any cleaning by hand."""
+    """The files are complete, or the error is one line; the next try succeeds without manual cleaning."""
     hub.faults["file"] = [fault]
     answers = [resolve(FETCH), resolve(FETCH)]
     needed = sorted(name for name in hub.files if name.endswith((".json", ".safetensors")))

@@ -72,7 +72,7 @@ class Training:
 
 @contextmanager
 def waiting_run(station: LocalStation) -> Iterator[Path]:
-    """Another run that asks for the GPU; yields the file with what it says, such as `held`."""
+    """Another run that waits for the GPU; yields the file with its output, such as `held`."""
     output = station.folder / f"holder-{time.monotonic()}.txt"
     environment = os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"}
     with output.open("w") as out:

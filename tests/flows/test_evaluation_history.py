@@ -31,7 +31,7 @@ from tests.support.pipelines import (
 )
 
 WORDS = [5, 6, 5, 3]
-"""Of ten, that each evaluation below says: rank 1, rank 2, rank 1 trained in another way, the base model alone."""
+"""Words, of ten, in the summaries of each evaluation below: rank 1, rank 2, rank 1 trained otherwise, base only."""
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: A
 
 
 @pytest.mark.slow
-def test_two_texts_of_one_name_are_told_apart_by_their_ids(
+def test_two_texts_with_one_name_are_distinguished_by_their_ids(
     past: Any, again: Any, capsys: Any, monkeypatch: Any
 ) -> None:
     """A file of the library that was edited between two evaluations: the table names the filled prompts."""
@@ -180,7 +180,7 @@ def test_two_texts_of_one_name_are_told_apart_by_their_ids(
 
 @pytest.mark.usefixtures("again")
 def test_the_plot_is_an_svg_with_a_mark_for_every_evaluation(past: Any, capsys: Any, tmp_path: Path) -> None:
-    """It parses as XML and stands alone: no variable of a page is left in it."""
+    """It parses as XML and needs no page: no CSS variable is left in it."""
     file = tmp_path / "moved.svg"
     assert history_of(past, capsys, plot=file) == history_of(past, capsys)
     root = ET.parse(file).getroot()
@@ -228,7 +228,7 @@ def test_a_later_evaluation_changes_no_earlier_report(past: Any, again: Any) -> 
     assert stages_run(again("retrain", 1, "train.learning_rate=3e-3")) == []
 
 
-def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: Any) -> None:
+def test_each_seed_has_its_own_artifact_and_the_spread_is_reported(past: Any, again: Any) -> None:
     """A third seed leaves two as they are; JSON and report have each one's score, mean and standard deviation."""
     two = past[1][1]
     three = again("retrain", 2, "seeds=3")
@@ -253,7 +253,7 @@ def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: A
 def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its scores were made already, as nobody's evaluation; with a decision of its own it enters the history."""
+    """Its scores exist already without an evaluation; once it has a decision of its own, the history lists it."""
     patch_known_summaries(monkeypatch, data)
     run = flow_caller(models["llama"], data)
     both = run("retrain", 1, "seeds=2", "gate.automatic=false")

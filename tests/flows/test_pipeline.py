@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
 
 @pytest.fixture(scope="module")
 def two_trainings(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], prefect_server: None) -> Path:
-    """A store with the adapters of ranks 1 and 2 and their summaries, made by real runs that promote nobody."""
+    """A store with the adapters of ranks 1 and 2 and their summaries, from real runs without promotion."""
     folder = tmp_path_factory.mktemp("trained")
     tiny_data(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
@@ -155,7 +155,7 @@ def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events
         assert all(check["name"] in row and "%" in rows[0] for check, row in zip(decision["checks"], rows, strict=True))
 
 
-def test_all_that_a_run_rests_on_has_one_page_in_the_prefect_ui(run: Any) -> None:
+def test_every_artifact_that_a_run_depends_on_has_one_page_in_the_prefect_ui(run: Any) -> None:
     """On a server that knows none of it, what the adapter was trained on included; the same again adds no page."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -277,7 +277,7 @@ def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
 
 
 @pytest.mark.usefixtures("trained")
-def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
+def test_only_runs_that_may_promote_move_the_champion(run: Any, events: Any) -> None:
     """`evaluate` never, `gate.automatic=false` decides only, `promote` does."""
     decided = run("retrain", 2, "gate.automatic=false")
     evaluated = run("evaluate", 2, adapter="latest")
@@ -361,8 +361,8 @@ def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
 
 
 @pytest.mark.slow
-def test_a_champion_that_fails_a_stricter_gate_is_told_as_rejected_and_stays(run: Any, events: Any) -> None:
-    """The decision told is the gate's own, whoever is in force."""
+def test_a_champion_that_fails_a_stricter_gate_is_reported_as_rejected_and_stays(run: Any, events: Any) -> None:
+    """The reported decision is that of the gate, whichever adapter is champion."""
     first = run("retrain", 1)
     events()
     stricter = run("retrain", 1, "gate.least_rows=1000")
@@ -387,7 +387,7 @@ def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: S
 
 
 def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, store: Store) -> None:
-    """No champion yet, a broken log, an id of something else, a damaged adapter; nobody cannot be promoted."""
+    """No champion yet, a broken log, an id of another stage, a damaged adapter; `none` cannot be promoted."""
     trained = run("retrain", 1, "gate.automatic=false")
     model = _model(trained)
     with pytest.raises(RequestError, match="is champion yet"):

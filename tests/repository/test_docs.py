@@ -58,7 +58,7 @@ def test_recipe_keys_are_those_that_a_recipe_takes() -> None:
     assert sorted(rows) == sorted(set(all_keys(Recipe)) - {"name"})
 
 
-def test_readme_is_a_door() -> None:
+def test_readme_is_short_and_links_every_page() -> None:
     """At most 200 lines, and every page of docs is one or two links away."""
     assert len(PAGES["README.md"].splitlines()) <= 200
     reached = {page for page in PAGES if f"({page.removeprefix('docs/')})" in PAGES["docs/README.md"]}
@@ -92,7 +92,7 @@ def written_commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "line"), written_commands())
 def test_every_command_that_is_written_can_be_given(page: str, line: str) -> None:
-    """The command is there, and takes every option that stands with it."""
+    """The command exists and takes every option that it is shown with."""
     words = shlex.split(line.split(" | ")[0])[1:]
     command = COMMANDS
     while words and hasattr(command, "commands") and not words[0].startswith("-"):

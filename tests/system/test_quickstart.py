@@ -135,7 +135,7 @@ def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], comm
 
 
 def test_show_verifies_an_artifact_with_its_lineage(first: dict[str, Any], command: Any) -> None:
-    """The report's lineage reaches the dataset, and a flipped byte anywhere in it is told, exit 1."""
+    """The report's lineage reaches the dataset, and a flipped byte anywhere in it is reported with exit 1."""
     report = next(e["artifact"] for e in first["stages"] if e["stage"] == "report")
     store = Path(first["stages"][0]["path"]).parent.parent
     shown = run_cli("show", report, "--json", DIALOGSUM_STORE=str(store))

@@ -199,7 +199,7 @@ def test_search_and_filters_show_exactly_what_they_say(browser: Any, visit: Any)
 def test_the_served_report_works_under_the_policy_of_its_server(
     browser: Any, pages: dict[str, Path], store: Store, tmp_path: Path
 ) -> None:
-    """With an origin of its own: its script runs and finds, also by Enter, and the console stays empty."""
+    """In a sandbox with its own origin: its script runs, the search works, also by Enter; the console stays empty."""
     from selenium.webdriver.common.keys import Keys
 
     out = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Batched generation says what the model alone would say, row by row, however it was interrupted."""
+"""Batched generation equals generation row by row, also after interruptions."""
 
 import os
 import shutil
@@ -83,7 +83,7 @@ class GenerationSetup:
         return self.run(*arguments, **settings)[1]
 
     def oracle(self, adapter: Path | None = None) -> list[dict[str, Any]]:
-        """What transformers' own greedy generate says to one row at a time, tokenized as a whole; peft unmerged."""
+        """Predictions of transformers' greedy generate, one row at a time, with the adapter unmerged."""
         tokenizer = AutoTokenizer.from_pretrained(self.model)
         model: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.float32).eval()
         if adapter:
@@ -154,8 +154,8 @@ def test_batch_size_does_not_change_predictions(setup: GenerationSetup) -> None:
 
 
 @inline
-def test_finished_batches_are_kept_and_the_rest_is_made(setup: GenerationSetup) -> None:
-    """A run that was killed goes on: what is on disk is taken as it is, and only the missing rows are decoded."""
+def test_finished_batches_are_kept_and_the_rest_is_decoded(setup: GenerationSetup) -> None:
+    """A killed run resumes: it uses the batches on disk unchanged and decodes only the missing rows."""
     _, complete = setup.run()
     first, *lost = parts(setup)
     assert len(lost) == 2
@@ -180,7 +180,7 @@ def test_resumed_with_another_batch_size_gives_the_same_rows(setup: GenerationSe
 
 
 @inline
-def test_half_written_part_is_ignored(setup: GenerationSetup) -> None:
+def test_a_half_written_part_is_ignored(setup: GenerationSetup) -> None:
     """A part that was being written when the process died is not read, and is made again."""
     _, complete = setup.run()
     broken = parts(setup)[0]
@@ -202,7 +202,7 @@ def test_limit_takes_the_first_rows(setup: GenerationSetup) -> None:
 def test_model_that_never_stops_runs_into_the_limit(
     setup: GenerationSetup, models: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Without a stop token every row has exactly the tokens that are allowed, and says why it ended."""
+    """Without a stop token every row has exactly the allowed tokens and stops at the limit."""
     setup.model = with_stop(models["llama"], tmp_path / "endless", 0.0)
     predictions = setup.afresh()
     assert {(row["stop"], row["tokens"]) for row in predictions} == {("limit", NEW_TOKENS)}
@@ -211,7 +211,7 @@ def test_model_that_never_stops_runs_into_the_limit(
 
 @inline
 def test_adapter_is_applied_as_peft_applies_it(setup: GenerationSetup, adapter: Artifact) -> None:
-    """The merged model says what peft's own, unmerged, says in fp32, and not what the base model says."""
+    """The merged model generates what peft's unmerged model generates in fp32, unlike the base model."""
     tuned = setup.afresh(adapter)
     assert tuned == setup.oracle(adapter.payload)
     base = setup.afresh()
@@ -234,7 +234,7 @@ def test_long_prompt_is_cut_in_its_text_alone(setup: GenerationSetup) -> None:
 
 @inline
 def test_candidates_are_sampled_once_and_whatever_the_batches(setup: GenerationSetup) -> None:
-    """The same choice for every batch size; another seed chooses otherwise; what was spent is told."""
+    """Every batch size gives the same choice, another seed another one; the tokens and seconds are measured."""
     result, chosen = setup.run(candidates=6, epsilon=0.0, max_new_tokens=8)
     assert result.measured["tokens"] > 6 * COUNT
     assert chosen == setup.afresh(batch=1, candidates=6, epsilon=0.0, max_new_tokens=8)
@@ -289,7 +289,7 @@ def broken_at(setup: GenerationSetup, prompt: int) -> None:
 @inline
 @pytest.mark.row(8, "weights that make no numbers in generation")
 @pytest.mark.parametrize("beams", [1, 2])
-def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(setup: GenerationSetup, beams: int) -> None:
+def test_logits_that_are_not_finite_end_the_run_and_name_the_row(setup: GenerationSetup, beams: int) -> None:
     """Weights that overflowed do not become summaries, in no decoder."""
     broken_at(setup, 4)
     with pytest.raises(StageError, match=r"NaN or infinite logits for row 'test_4' at token 1\b"):
@@ -299,7 +299,7 @@ def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(setup: Generati
 @inline
 @pytest.mark.row(9, "memory runs out in generation, injected")
 @pytest.mark.parametrize("candidates", [1, 3])
-def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
+def test_a_batch_that_does_not_fit_into_memory_is_halved(
     setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch, candidates: int
 ) -> None:
     """Halved until it fits, and not tried in vain again; the predictions are the same."""
@@ -321,10 +321,10 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
 
 @inline
 @pytest.mark.row(9, "other errors are not taken for want of memory")
-def test_one_row_that_memory_does_not_hold_says_what_to_do(
+def test_a_row_that_does_not_fit_into_memory_ends_with_advice(
     setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no other error is taken for a want of memory."""
+    """Other errors are not mistaken for lack of memory."""
     errors: list[Exception] = [torch.OutOfMemoryError("full"), RuntimeError("CUDA error: an illegal memory access")]
 
     def fail(self: Decoder, prompts: list[list[int]]) -> None:
@@ -368,7 +368,7 @@ class Heard(NullListener):
 
 @pytest.mark.slow
 @pytest.mark.row(1, "SIGKILL of one of two generating processes")
-def test_killed_process_ends_the_run_and_the_next_goes_on(setup: GenerationSetup) -> None:
+def test_a_killed_process_ends_the_run_and_the_next_run_resumes(setup: GenerationSetup) -> None:
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
     import psutil
 

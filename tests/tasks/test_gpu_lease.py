@@ -25,7 +25,7 @@ from tests.support.servers import Proxy, until
 
 @pytest.fixture
 def server_requests(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the server would have been asked."""
+    """Requests that would have reached the server."""
     requests: list[Any] = []
 
     def hold_slot(*names: Any) -> None:
@@ -49,7 +49,9 @@ def test_without_deployment_and_limit_there_is_no_lease(
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_limit_that_is_not_there_ends_the_stage_and_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_limit_ends_the_stage_and_the_error_names_the_command_that_creates_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Rather than share the GPU with whoever is on it."""
     monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, "no-such-limit")
     reached = []
@@ -125,7 +127,7 @@ def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
             yield limited
 
 
-def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None:
+def test_work_continues_through_an_outage_and_keeps_its_slot(gated: Gated) -> None:
     """The log has one warning for the outage and one line for its end; progress is skipped meanwhile, then sent."""
 
     @flow
@@ -152,7 +154,7 @@ def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None
 
 
 def test_slot_that_the_server_gave_away_is_taken_again(gated: Gated) -> None:
-    """A server that was away for longer than a lease forgets the lease; the run that holds the GPU goes on."""
+    """After an outage longer than the lease the server has forgotten it; the run that holds the GPU continues."""
 
     @flow
     def work() -> None:

@@ -1,4 +1,4 @@
-"""A hub dataset is read from the files of its commit: online and offline, whole, and with the digests of the hub."""
+"""A hub dataset is read from the complete, verified files of its commit, online and offline."""
 
 import hashlib
 import json
@@ -140,7 +140,7 @@ def test_offline_each_commit_has_its_own_rows(cached: Path) -> None:
     assert read(cached, OLD, NEW, OLD, HF_DATASETS_OFFLINE="1") == [rows("old"), rows("new"), rows("old")]
 
 
-def test_a_commit_that_is_not_whole_in_the_cache_is_refused(cached: Path) -> None:
+def test_a_commit_that_is_incomplete_in_the_cache_is_refused(cached: Path) -> None:
     """One file has other bytes than the hub's digest, one is missing, one commit has no list of its files to check."""
     changed = snapshot(cached, OLD) / "test.csv"
     changed.resolve().write_bytes(changed.read_bytes().replace(b"old test", b"odd test"))

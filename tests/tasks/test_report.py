@@ -1,4 +1,4 @@
-"""The report tells what the scores say, and no text in it can be anything but text."""
+"""The report agrees with the scores, and no text in it is interpreted as markup."""
 
 import re
 from collections import Counter

@@ -31,7 +31,9 @@ pytestmark = pytest.mark.usefixtures("workers_inline")
 
 
 @pytest.mark.parametrize(("name", "quantization"), [("gemma", "nf4"), ("llama", "none")])
-def test_training_leaves_a_whole_adapter(models: dict[str, Any], data: Path, name: str, quantization: str) -> None:
+def test_training_publishes_a_complete_adapter(
+    models: dict[str, Any], data: Path, name: str, quantization: str
+) -> None:
     """An fp32 adapter that has learnt, its curve, and settings that name no place on this machine."""
     trained = train(train_spec(models[name], quantization), formatted_rows(data))
     assert {file.name for file in trained.payload.iterdir()} == {
@@ -243,7 +245,7 @@ def test_stride_and_limit_take_the_rows_they_say(
 
 @pytest.mark.row(8, "training that diverges by its learning rate")
 def test_loss_that_is_not_a_number_ends_the_run(models: dict[str, Any], data: Path) -> None:
-    """A training that diverges fails and says so; no adapter of it is left in the store."""
+    """A training that diverges fails with that reason and leaves no adapter in the store."""
     rows = formatted_rows(data)
     with pytest.raises(StageError, match=r"(nan|inf) at step \d of 4 .learning rate .*rows of the step: train_"):
         train(train_spec(models["llama"], learning_rate=1e30), rows)

@@ -195,7 +195,7 @@ def test_greedy_sees_other_texts() -> None:
 
 
 def test_generate_table(settings: BenchmarkSettings) -> None:
-    """As many tokens as asked for; the article's loop is extrapolated and says so; ratios are quotients of seconds."""
+    """The number of tokens is as requested; the article's loop is marked as extrapolated; ratios are those of seconds."""
     systems = "ours,transformers,article,ours-stage,ours-stage-x2"
     table, remark = bench_generate(settings, systems, limit=4, new_tokens=3, article_rows=2)
     ours, peer, article, stage, again = table
@@ -278,7 +278,7 @@ def test_ledger_rows_sum_to_the_wall_time() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_pipeline_accounts_for_every_second(settings: BenchmarkSettings) -> None:
-    """A whole run: every stage has its rows, none is negative, and they sum to the wall time."""
+    """A complete run: every stage has its rows, none is negative, and they sum to the wall time."""
     rows, _ = bench_pipeline(replace(settings, overrides=(*SHORT, "train.max_steps=2", "model.quantization=none")))
     seconds = {row["part"]: row["seconds"] for row in rows}
     wall = seconds.pop("wall")

@@ -64,7 +64,7 @@ def trained(tmp_path: Path, store: Store, models: dict[str, Path]) -> tuple[str,
 
 
 def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch) -> str:
-    """What `summarize` says."""
+    """The summary of `dialogsum summarize`."""
     patch.setattr(parent, "run_workers", run_workers_inline)
     (folder / "talk.txt").write_text(DIALOGUE, encoding="utf-8")
     overrides = tuple(trained[1])
@@ -73,7 +73,7 @@ def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch
 
 
 def plainly(folder: Path, elsewhere: Path) -> str:
-    """What a process says that has none of our code."""
+    """The summary of a process without our code."""
     process = subprocess.run(
         [sys.executable, "-c", PLAIN, folder, DIALOGUE],
         cwd=elsewhere,
@@ -86,7 +86,7 @@ def plainly(folder: Path, elsewhere: Path) -> str:
     return process.stdout.strip()
 
 
-def test_plain_peft_says_what_we_say(
+def test_plain_peft_generates_what_we_generate(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The adapter's folder, its chat template and generation settings are enough."""
@@ -99,7 +99,7 @@ def test_plain_peft_says_what_we_say(
 def test_merged_model_is_bf16_and_plain_transformers_loads_it(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights to bf16's precision; asked with the same ids as we ask."""
+    """The weights agree to the precision of bf16, and the prompt has the same ids as ours."""
     result = export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
     loaded: Any = AutoModelForCausalLM.from_pretrained(result["out"], dtype="auto")
     assert loaded.dtype == torch.bfloat16
@@ -143,7 +143,7 @@ def evaluated(
     data: str = "knkarthick/dialogsum@1a2b3c4",
     revision: str = "1" * 40,
 ) -> None:
-    """An evaluation in the store: every reference has six words, base says three of them, the adapter `words`."""
+    """An evaluation in the store: references have six words, the base writes three of them, the adapter `words`."""
 
     def published(
         stage: str, key: str, out: Path, config: Any, inputs: dict[str, str], facts: Any = None, **origin: str
@@ -271,7 +271,7 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
 def test_a_base_model_with_other_weights_is_refused(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the cache of the hub or in a folder: drawn anew, of another shape, with other names."""
+    """In the hub's cache or in a folder: other random weights, another shape, other names."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
     weights = load_file(models["llama"] / "model.safetensors")
     torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""The prompt library: every prompt says what it is for, and the model gets exactly what the preview shows."""
+"""The prompt library: every prompt states its purpose, and the model gets exactly what the preview shows."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ every = pytest.mark.parametrize("name", names())
 
 
 @every
-def test_prompt_says_what_it_is_for_and_asks_about_one_dialogue(name: str) -> None:
+def test_a_prompt_states_its_purpose_and_takes_one_dialogue(name: str) -> None:
     """Purpose, form and limit of the answer; one {dialogue}; nothing that could end or open a turn."""
     prompt = find_prompt(name)
     assert len(prompt.metadata.purpose.split()) > 2
@@ -46,8 +46,8 @@ def test_prompt_fits_the_context_with_the_longest_dialogue_of_the_sample(
     assert encoder.stop_id not in ids[len(encoder.opening) : len(ids) - len(encoder.closing)]
 
 
-def test_prompts_that_artifacts_were_made_by_have_their_very_text() -> None:
-    """A changed letter would train and generate everything anew."""
+def test_prompts_that_artifacts_depend_on_keep_their_exact_text() -> None:
+    """A changed letter would rerun training and generation."""
     assert {name: find_prompt(name).template for name in ("article", "brief", "highlight")} == {
         "article": "Write the highlight of this dialogue in one sentence:\n{dialogue}",
         "brief": "Read the dialogue and say in one short sentence who wants what and how it ends.\n\n{dialogue}",
@@ -71,7 +71,7 @@ def test_preview_shows_what_the_model_gets(models: dict[str, Path]) -> None:
     assert seen["text"] in preview_text(seen)
 
 
-def test_a_file_of_ones_own_works_the_same(tmp_path: Path, models: dict[str, Path]) -> None:
+def test_a_prompt_file_outside_the_library_works_the_same(tmp_path: Path, models: dict[str, Path]) -> None:
     """With front matter or without; through the command line, on a dialogue of one's own."""
     (tmp_path / "mine.txt").write_text("---\ntokens: 12\n---\nIs anybody angry?\n{dialogue}\n")
     (tmp_path / "bare.txt").write_text("Who?\n{dialogue}")

@@ -1,4 +1,4 @@
-"""A user's own dialogues: every row comes back, in its place, with what the model alone says of it."""
+"""A user's own dialogues: every row is returned in its place, with the summary that the model gives it alone."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ PROMPT = "Sum up:\n{dialogue}"
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> list[SummarizationWorkerConfig]:
-    """The worker's own code, called here; returns what it was asked."""
+    """Run the worker's code in this process; returns the requests that it got."""
     calls: list[SummarizationWorkerConfig] = []
 
     def run(module: str, configs: Any, *rest: Any) -> list[Any]:
@@ -67,7 +67,7 @@ def given_model(models: dict[str, Path]) -> list[str]:
 
 
 def plain_summary(model: Path, prompt: str, adapter: Path | None = None) -> str:
-    """What transformers' own greedy generate says to one prompt; peft unmerged."""
+    """The output of transformers' greedy generate for one prompt, with the adapter unmerged."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     if adapter:
@@ -161,7 +161,7 @@ def test_halves_of_one_turn_both_have_its_tag() -> None:
     assert split_in_two("#Person2#: one two three four") == ["#Person2#: one", "#Person2#: two three four"]
 
 
-def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
+def test_an_adapter_of_peft_summarizes_as_with_peft(
     tmp_path: Path, models: dict[str, Path], inline: list[Any], given_model: list[str]
 ) -> None:
     """A folder that peft alone wrote; the one conversation of a subtitle file, with names."""
@@ -293,8 +293,10 @@ print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     assert peaks[100_000] - peaks[2_000] < 40
 
 
-def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, models: dict[str, Path]) -> None:
-    """Its own prompt, turns and decoding, without a word about the base model; what is said by hand goes before."""
+def test_the_champion_summarizes_with_the_settings_of_its_evaluation(
+    tmp_path: Path, store: Any, models: dict[str, Path]
+) -> None:
+    """With its prompt, chat template and decoding, without naming the base model; options take precedence."""
     first = publish_adapter(store, models["llama"], tmp_path / "a", PROMPT)
     second = publish_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
     settings = [f"model.source={models['llama']}"]
@@ -344,7 +346,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
 def test_a_wrong_request_is_refused_before_a_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
 ) -> None:
-    """One line that says what to do."""
+    """The error is one line with advice."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.csv").write_text("words,more\nhi,1\n")
     (tmp_path / "in.xlsx").touch()

@@ -115,8 +115,8 @@ def test_it_is_kept_until_another_is_given(store: Store, tmp_path: Path, choice_
 
 
 @pytest.mark.parametrize("content", ["", "no JSON", '{"recipe": "no-longer-there", "reason": "x"}', '{"recipe": 1}'])
-def test_a_kept_choice_that_cannot_be_used_is_made_anew(choice_file: Path, content: str) -> None:
-    """A damaged file, or a recipe that was removed meanwhile."""
+def test_a_saved_choice_that_cannot_be_used_is_replaced(choice_file: Path, content: str) -> None:
+    """A damaged file, or a recipe that was removed since."""
     choice_file.write_text(content)
     assert choose(None, choice_file, [])[0].recipe == "quickstart"
     assert json.loads(choice_file.read_text())["recipe"] == "quickstart"
@@ -132,7 +132,7 @@ def test_a_recipe_that_the_forms_do_not_have_is_refused(name: str, choice_file: 
     assert not choice_file.exists()
 
 
-def test_deployments_get_the_recipe_and_are_otherwise_those_of_prefect_yaml() -> None:
+def test_deployments_get_the_recipe_and_else_equal_prefect_yaml() -> None:
     """Read by PyYAML: only one parameter of three deployments differs."""
     written = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     generated = yaml.safe_load(deployments_with("article"))
@@ -211,8 +211,10 @@ def test_settings_of_a_champion_become_the_overrides_that_it_was_trained_with(
     assert missing_overrides(champion, ran) == []
 
 
-def test_the_remark_is_one_line_with_a_command_that_ends_it(store: Store, tmp_path: Path, data: Path) -> None:
-    """What the variable has already stays in it; the plain recipe, and another one, need no remark."""
+def test_the_note_is_one_line_with_a_command_that_applies_the_settings(
+    store: Store, tmp_path: Path, data: Path
+) -> None:
+    """The command keeps the variable's overrides; an adapter of the plain recipe, or of another one, needs no note."""
     (tmp_path / "a").mkdir()
     champion = trained(store, tmp_path / "a", "quickstart", [f"data.source={data}"])
     line = missing_overrides_note(champion, "quickstart", ["train.seed=0"]) or ""

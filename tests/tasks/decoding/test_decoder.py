@@ -1,4 +1,4 @@
-"""The decoder says, row by row, what transformers' own greedy generate says to that row alone."""
+"""The decoder generates for each row what transformers' greedy generate returns for that row alone."""
 
 from collections import Counter
 from typing import Any
@@ -144,7 +144,7 @@ def test_every_row_says_what_it_says_alone(model: Any, prompts: list[list[int]],
 def test_batches_filled_up_to_the_size_of_a_graph(
     model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that are nobody's touch no other, at the start or after rows were dropped; looks are rare."""
+    """Padding rows affect no other row, at the start or after rows were dropped; checks for the end are rare."""
     monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", 2)
     monkeypatch.setattr(module, "fraction_of_rows", lambda rows, n: -(-rows // n))
     monkeypatch.setattr(module, "StepGraphs", Counted)
@@ -182,7 +182,7 @@ def test_company_changes_nothing(model: Any, prompts: list[list[int]], stop: int
 def test_prompts_of_several_forwards(
     model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prompts that exceed one forward are read in several, a prompt longer than a forward whole."""
+    """Prompts that exceed one forward pass are prefilled in several; a longer single prompt is not split."""
     expected = decode(make(model, stop), prompts)
     monkeypatch.setitem(module.PREFILL_TOKENS, "cpu", 25)
     assert decode(make(model, stop), prompts) == expected

@@ -51,7 +51,7 @@ def share(job: Job, n: int, k: int) -> None:
     sharding.execute_shard(Store.current(), GENERATE, job, Shard(n, k), NullListener(), nullcontext())
 
 
-def test_job_is_kept_whole_under_the_id_of_its_artifact(job: Job, store: Store) -> None:
+def test_a_job_is_saved_completely_under_the_id_of_its_artifact(job: Job, store: Store) -> None:
     """What comes out of the store makes the same artifact; `refresh` was a wish of that one run."""
     save_job(Store.current(), job.model_copy(update={"refresh": True}))
     assert load_job(store, job.artifact, STAGES) == job
@@ -59,7 +59,7 @@ def test_job_is_kept_whole_under_the_id_of_its_artifact(job: Job, store: Store) 
 
 
 def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
-    """An id that nobody has seen, and one whose input is damaged."""
+    """An unknown id, and one whose input is damaged."""
     with pytest.raises(RequestError, match=r"generate-00000000: the store .* has no job for it; run its recipe"):
         load_job(store, "generate-00000000", STAGES)
     save_job(Store.current(), job)

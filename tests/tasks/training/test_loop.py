@@ -78,7 +78,7 @@ def at_step(loop: Loop, step: int, do: Callable[[], None]) -> None:
     loop.gradients.accumulate = gradients  # type: ignore[method-assign]
 
 
-def test_plan_takes_every_row_once_an_epoch_and_hangs_on_seed_and_step_alone() -> None:
+def test_schedule_has_every_row_once_per_epoch_and_depends_on_seed_and_step_alone() -> None:
     settings = TrainConfig(batch_size=4, epochs=2.5, seed=3)
     plan, again = StepSchedule(10, settings), StepSchedule(10, settings)
     assert plan.steps == 8  # 2.5 epochs of 3 steps, rounded up
@@ -92,10 +92,10 @@ def test_plan_takes_every_row_once_an_epoch_and_hangs_on_seed_and_step_alone() -
 
 @pytest.mark.parametrize("kind", [None, PaddedModel])
 @pytest.mark.parametrize("step", range(STEPS))
-def test_killed_in_any_step_it_goes_on_to_the_same_bits(
+def test_a_training_killed_in_any_step_resumes_to_the_same_bits(
     models: dict[str, Path], tmp_path: Path, step: int, kind: Any
 ) -> None:
-    """Adapter and curve are those of an undisturbed run; dropout, which only the modules know, is drawn anew alike."""
+    """Adapter and curve equal those of an undisturbed run, with the same dropout where the modules use it."""
     more: dict[str, Any] = {"model": kind, "lora": {"lora_dropout": 0.1}} if kind else {}
     expected, curve = run_to_end(loop_of(models, **more)[0])
     loop, _ = loop_of(models, tmp_path, **more)
@@ -342,7 +342,7 @@ def test_two_processes_train_what_one_does(models: dict[str, Path], data: Path, 
 
 @pytest.mark.usefixtures("workers_inline")
 def test_what_the_decoder_does_not_know_is_trained_by_the_modules(models: dict[str, Path], data: Path) -> None:
-    """Dropout: told in the manifest, and a whole adapter comes out of it, twice the same."""
+    """Dropout is named in the manifest, and two trainings give the same complete adapter."""
     spec, rows = train_spec(models["llama"], lora={"rank": 4, "dropout": 0.2}), formatted_rows(data)
     first, again = train(spec, rows), train(spec, rows)
     assert first.manifest.provenance.measured["engine"] == "transformers (dropout)"

@@ -73,7 +73,9 @@ def test_results_are_the_codes_table_or_yet_to_come() -> None:
     assert all(len(row) == len(rows[0]) for row in rows)
     for row in rows[2:]:
         for cell in row[3:6]:
-            point, low, high = map(float, re.fullmatch(r" ([\d.]+) \(([\d.]+) to ([\d.]+)\) ", cell).groups())  # type: ignore[union-attr]
+            match = re.fullmatch(r" ([\d.]+) \(([\d.]+) to ([\d.]+)\) ", cell)
+            assert match is not None
+            point, low, high = map(float, match.groups())
             assert low <= point <= high
     assert not rows or "F1 x 100, " in block
 

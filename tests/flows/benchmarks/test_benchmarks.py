@@ -195,7 +195,7 @@ def test_greedy_sees_other_texts() -> None:
 
 
 def test_generate_table(settings: BenchmarkSettings) -> None:
-    """The number of tokens is as requested; the article's loop is marked as extrapolated; ratios are those of seconds."""
+    """The number of tokens is as requested, the article's loop is marked as extrapolated, ratios compare seconds."""
     systems = "ours,transformers,article,ours-stage,ours-stage-x2"
     table, remark = bench_generate(settings, systems, limit=4, new_tokens=3, article_rows=2)
     ours, peer, article, stage, again = table

@@ -245,7 +245,11 @@ def test_no_number_ends_the_run_in_its_step_and_leaves_the_checkpoint_before(
 
     if where == "loss":
         inner = loop.gradients.accumulate
-        loop.gradients.accumulate = lambda *a: inner(*a) * (value if loop.progress.steps_done == 3 else 1)  # type: ignore[method-assign]
+
+        def accumulate(*rows: Any) -> Any:
+            return inner(*rows) * (value if loop.progress.steps_done == 3 else 1)
+
+        loop.gradients.accumulate = accumulate  # type: ignore[method-assign]
     else:
         at_step(loop, 3, spoil)
     rows = ", ".join(f"row{i}" for i in loop.schedule.rows(3))

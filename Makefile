@@ -1,10 +1,10 @@
 # make setup   .venv with everything in it        make run    the pipeline (RECIPE=quickstart)
 # make test    the tests that take seconds        make check  lint, format, types
 # make test-all      these and the slow ones: whole runs by the command line, a station, a shared store, kills
-# make test-faults   kills, full disks, flipped bytes and others, many times over; prints what was lost
+# make test-faults   kills, full disks, flipped bytes and other faults, many times; prints a table of what was lost
 # make pins    requirements/pins.txt from the newest versions that pyproject.toml allows
 # make docs    the generated blocks of README and docs
-# make serve   Prefect server, deployments and workers on this machine; make down ends them
+# make serve   starts Prefect server, deployments and workers on this machine; make down stops them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
@@ -32,7 +32,7 @@ serve: setup
 down: setup
 	$(BIN)/dialogsum station down
 
-# one worker process runs all tests of a file, so that what they share is made once
+# one worker process runs all tests of a file, so that they share fixtures
 XDIST = -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: setup

@@ -100,7 +100,7 @@ class Store:
         return self.backend.scratch
 
     def absolute(self, folder: str) -> str:
-        """The path or URI of an artifact's folder, for people."""
+        """The path or URI of an artifact's folder, as messages show it."""
         return f"{self.backend.name}/{checked_folder(folder)}"
 
     # -- reading
@@ -252,7 +252,8 @@ class Store:
             ) from error
         if not unchanged:
             raise RequestError(
-                f"the store {self.root} returned other bytes than were written: point DIALOGSUM_STORE to another store"
+                f"the store {self.root} does not return the bytes that were written to it: "
+                "point DIALOGSUM_STORE to another store"
             )
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Local files that appear as a whole or not at all, and their sha256."""
+"""Local files that are written completely or not at all, and their sha256."""
 
 import hashlib
 import os

@@ -15,7 +15,7 @@ class Entry(NamedTuple):
     changed: float
     """Time of the last change, seconds since 1970; 0.0 if the backend keeps none."""
     stamp: str | None
-    """Stays the same as long as nobody writes to the file; None if the backend cannot tell."""
+    """Changes whenever the file is written; None if the backend has no such stamp."""
 
 
 class StorageBackend(Protocol):

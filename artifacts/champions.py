@@ -1,4 +1,4 @@
-"""The champion log: which adapter is champion of a base model, and which were before. It only grows.
+"""The champion log: which adapter is champion of a base model, and which ones were before. It is append-only.
 
     <store>/champions/<base model, 12 hex digits>/000001.json, 000002.json, …
 
@@ -108,7 +108,7 @@ class Champions:
             raise RequestError("there is no champion to roll back (see `dialogsum history`)")
         previous, scores = self.stack[-2] if len(self.stack) > 1 else (None, None)
         if not self._append("rolled back", previous, scores, run):
-            raise RequestError("the champion has changed meanwhile: see `dialogsum history`, then roll back again")
+            raise RequestError("another command changed the champion: see `dialogsum history`, then roll back again")
         return previous
 
     def _append(

@@ -31,7 +31,7 @@ class Check:
         return cls(**content)
 
     def as_dict(self) -> dict[str, str]:
-        """JSON for people and for the facts of a manifest."""
+        """The check as JSON, for --json and for the facts of a manifest."""
         return {"name": self.name, "state": self.state, "detail": self.detail}
 
     def as_payload(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fingerprints of code, so that a stage whose code was edited is not answered with an old result.
+"""Fingerprints of code: a stage whose code changed does not reuse an old result.
 
 A stage's fingerprint covers its own module and every module of this project that it imports, directly or not, as
 syntax: comments, docstrings and layout do not count, nor do the texts of a `raise` statement, since a stage that raises

@@ -40,7 +40,7 @@ class Provenance(Record):
     run: str
     """Id of the run that made it."""
     origin: dict[str, str] = Field(default_factory=dict)
-    """Where outside inputs came from (a path, a hub id): for people, never for the key."""
+    """Sources of outside inputs (a path, a hub id). They are shown to people and are never part of the key."""
     versions: dict[str, str] = Field(default_factory=dict)
     measured: dict[str, Any] = Field(default_factory=dict)
     """Hardware, peak memory, throughput: what the stage measured about itself."""

@@ -122,9 +122,9 @@ def _value(value: Any) -> str:
 def _input(name: str, old_id: str | None, new_id: str | None, digests: tuple[Any, Any]) -> str:
     old, new = digests
     if old is None or new is None:
-        return f"{name} added ({_id(new_id, new)})" if old is None else f"{name} left out ({_id(old_id, old)})"
+        return f"{name} added ({_id(new_id, new)})" if old is None else f"{name} removed ({_id(old_id, old)})"
     if old_id is not None and old_id == new_id and not str(new).startswith(UNKNOWN):
-        return f"{name} came out otherwise ({new_id} was made again)"
+        return f"{name} changed ({new_id} was rerun with a different result)"
     return f"{name} changed ({_id(old_id, old)} -> {_id(new_id, new)})"
 
 

@@ -1,4 +1,4 @@
-"""Which adapter does a person mean: an id, `latest`, `champion`, or `none`."""
+"""Adapter lookup: by id, `latest`, `champion` or `none`."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from tasks.manifest_views import AdapterView
 
 
 def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
-    """The manifest of a whole adapter of this base model; None for `none`. RequestError otherwise."""
+    """The manifest of an intact adapter of this base model; None for `none`. RequestError if there is none."""
     store = Store.current()
     if name == "none":
         return None
@@ -35,14 +35,14 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
         manifest = store.by_id(name)
         if manifest.stage != "train":
             raise RequestError(
-                f"{name} is not an adapter but the work of {manifest.stage} (adapters are called train-…)"
+                f"{name} is an artifact of the stage {manifest.stage}, not an adapter (expected an id train-…)"
             )
     base = AdapterView(manifest).base_revision
     if base != model.revision:
         origin = manifest.provenance.origin.get("model", base[:8])
         raise RequestError(
             f"adapter {manifest.id} was trained on {origin}, the recipe's base model is {model.origin}: "
-            f"choose an adapter of that base, or the recipe it was trained by"
+            f"choose an adapter of that model, or the recipe that trained the adapter"
         )
     try:
         return store.verified(manifest.path)

@@ -1,6 +1,6 @@
-"""The settings that a champion was trained and judged with, as overrides of the recipe that lacks them.
+"""The settings that a champion was trained and evaluated with, as overrides of a recipe that lacks them.
 
-A retraining by the plain recipe would otherwise use other data or settings than the champion's own run, without a word.
+Without them a scheduled run would silently train with other data or settings than the champion's run.
 """
 
 import json
@@ -25,28 +25,32 @@ from tasks.models.prompt_template import load_prompt
 from tasks.registry import STAGES
 
 
-def remark(champion: Champion, recipe: str, overrides: Sequence[str]) -> str | None:
+def missing_overrides_note(champion: Champion, recipe: str, overrides: Sequence[str]) -> str | None:
     """One line with the command that gives scheduled runs the champion's settings.
 
-    None if they have them already, or if another recipe trained the champion.
+    None if scheduled runs have these settings already, or if another recipe trained the champion.
     """
     try:
         if Store.current().by_id(champion.adapter).provenance.origin["recipe"].split(" ")[0] != recipe:
             return None
         missing = missing_overrides(champion, load_recipe(recipe, overrides))
-    except (RequestError, ValidationError, KeyError):  # its lineage was removed, or is of another version
+    except (RequestError, ValidationError, KeyError):  # its inputs were removed, or another version wrote them
         return None
     if not missing:
         return None
     value = shlex.quote(json.dumps([*overrides, *missing], ensure_ascii=False))
     return (
-        f"{champion.adapter} was trained with settings that recipe {recipe} does not have; to use them in scheduled runs: "
-        f"prefect variable set {OVERRIDES} {value} --overwrite"
+        f"{champion.adapter} was trained with settings that recipe {recipe} does not have; "
+        f"to use them in scheduled runs: prefect variable set {OVERRIDES} {value} --overwrite"
     )
 
 
 def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
-    """Overrides that give `recipe` the champion's data, base model, prompts, training and decoding settings."""
+    """Overrides that give `recipe` the champion's data, base model, prompts, training and decoding settings.
+
+    Raises RequestError if an artifact that the champion was made from is gone, ValidationError or KeyError if another
+    version of the project wrote it.
+    """
     store = Store.current()
     adapter = store.by_id(champion.adapter)
     spec = load_job(store, adapter.id, STAGES).spec
@@ -55,7 +59,7 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
     download = load_job(store, dataset, STAGES).spec
     assert isinstance(download, DownloadSpec)
     data = download.data
-    wanted: dict[str, Any] = {
+    champion_values: dict[str, Any] = {
         "data.source": "sample" if data.kind == "sample" else data.location,
         "model.source": _source(spec.model),
         "model.turns": spec.turns,
@@ -63,21 +67,21 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
         **dict(_leaves("train", spec.train.model_dump(mode="json"))),
         **dict(_leaves("generate", champion.generate)),
     }
-    has = dict(_leaves("", recipe.model_dump(mode="json")))
+    recipe_values = dict(_leaves("", recipe.model_dump(mode="json")))
     for key in ("data.source", "model.source"):
-        has[key] = _absolute(has[key])
-    found = {key: value for key, value in wanted.items() if has[key] != value}
+        recipe_values[key] = _absolute(recipe_values[key])
+    differing = {key: value for key, value in champion_values.items() if recipe_values[key] != value}
     prompt = load_prompt(recipe.prompt, PROMPTS)
     if (trained := AdapterView(adapter).template) != prompt:
-        found["prompt"] = _name_of(trained)
+        differing["prompt"] = _prompt_name_or_text(trained)
     evaluated = load_prompt(recipe.evaluation.prompt, PROMPTS) if recipe.evaluation.prompt else trained
     if evaluated != champion.template:
-        found["evaluation.prompt"] = _name_of(champion.template)
-    return [f"{key}={_text(value)}" for key, value in found.items()]
+        differing["evaluation.prompt"] = _prompt_name_or_text(champion.template)
+    return [f"{key}={_yaml_value(value)}" for key, value in differing.items()]
 
 
 def _leaves(prefix: str, content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Dotted keys with their values."""
+    """Dotted keys of nested sections, with their values."""
     for name, value in content.items():
         key = f"{prefix}.{name}" if prefix else name
         if isinstance(value, dict):
@@ -91,19 +95,19 @@ def _source(model: ResolvedModel) -> str:
 
 
 def _absolute(source: str) -> str:
-    """A folder as stages name it; anything else as it is."""
+    """The absolute path of a folder, as stages record it; any other source unchanged."""
     folder = user_path(source, "source")
     return str(folder.resolve()) if source != "sample" and folder.is_dir() else source
 
 
-def _name_of(template: str) -> str:
-    """The prompt of the library with this text, or the text itself."""
+def _prompt_name_or_text(template: str) -> str:
+    """Name of the library's prompt with this text; the text itself if there is none."""
     names = (file.stem for file in sorted(PROMPTS.glob("*.txt")))
     return next((name for name in names if load_prompt(name, PROMPTS) == template), template)
 
 
-def _text(value: Any) -> str:
-    """What an override has after its `=`: the value itself where YAML reads it as that, else JSON, which YAML reads too."""
+def _yaml_value(value: Any) -> str:
+    """The value of an override in YAML: a string as it is where YAML reads it back unchanged, anything else as JSON."""
     with suppress(yaml.YAMLError):
         if isinstance(value, str) and yaml.safe_load(value) == value:
             return value

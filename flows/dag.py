@@ -138,7 +138,7 @@ def _evaluate_and_report(
     gate: PromoteSpec | None = None,
     seeds: dict[str, Input] | None = None,
 ) -> Outcome:
-    """Score the candidate beside the base model, the champion and its own previous settings; decide; report."""
+    """Score the candidate together with the base model, the champion and its previous prompt; decide; report."""
     predictions: dict[str, Input] = {System.BASE: base}
     templates: dict[str, str] = {System.BASE: resolved.evaluation_prompt}
     if adapter is not None:

@@ -1,4 +1,4 @@
-"""Every evaluation in the store, and whether it made a champion."""
+"""The history of evaluations in the store, with the decision of the gate for each."""
 
 from collections.abc import Iterable
 from typing import Any

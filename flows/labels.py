@@ -1,4 +1,4 @@
-"""Names for people: prompts, overrides, and the systems of an evaluation."""
+"""Display names of prompts, overrides, and the systems of an evaluation."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +22,7 @@ NO_RESULT = ("runtime", "report")
 
 
 class Overrides(Record):
-    """Settings beside the recipe's."""
+    """Settings that override the recipe's."""
 
     station: tuple[str, ...] = ()
     """As the Prefect variable has them, for every run of a deployment."""

@@ -43,7 +43,7 @@ def _resolve(recipe: str, overrides: list[str]) -> ResolvedRecipe:
     """Load and resolve a recipe; in a deployment, the overrides of the Prefect variable come before the run's own."""
     station: Any = retry(Variable.get, OVERRIDES, []) if is_deployment_run() else []
     if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
-        raise RequestError(f'the Prefect variable {OVERRIDES} has to be a list such as ["train.epochs=3"]')
+        raise RequestError(f'the Prefect variable {OVERRIDES} must be a list such as ["train.epochs=3"]')
     if station:
         load_recipe(recipe)
         try:
@@ -69,10 +69,10 @@ def retrain(
     overrides: list[Override] = [],  # noqa: B006  # never written to
     refresh: list[StageName] = [],  # noqa: B006
 ) -> Any:
-    """Train by a recipe and report whether the new model is better. Unchanged stages are reused.
+    """Run the whole pipeline of a recipe and report whether the new model is better. Unchanged stages are reused.
 
     Args:
-        recipe: Recipe to train by (a file in flows/recipes).
+        recipe: Recipe to run (a file in flows/recipes).
         overrides: Settings that override the recipe, each `section.key=value`, such as `data.source=/data/dialogsum`.
         refresh: Stages to rerun even if nothing changed.
     """
@@ -90,7 +90,7 @@ def evaluate(
     overrides: list[Override] = [],  # noqa: B006
     refresh: list[StageName] = [],  # noqa: B006
 ) -> Any:
-    """Evaluate an existing adapter with another prompt or decoding. No training.
+    """Evaluate an existing adapter with another prompt or other decoding settings. Trains nothing.
 
     Args:
         recipe: Recipe whose data, base model and decoding to use (a file in flows/recipes).
@@ -120,7 +120,7 @@ def promote(
     overrides: list[Override] = [],  # noqa: B006
     refresh: list[StageName] = [],  # noqa: B006
 ) -> Any:
-    """Compare an existing adapter with base and champion and promote it if it passes the gate.
+    """Compare an existing adapter with the base model and the champion, and promote it if it passes the gate.
 
     Args:
         recipe: Recipe whose data, base model and gate to use (a file in flows/recipes).

@@ -35,12 +35,12 @@ OVERRIDES = "dialogsum_overrides"
 
 
 class Recipe(Record):
-    """All settings of an experiment. Only flows see it; a stage gets its own section."""
+    """All settings of an experiment. Flows use the whole recipe; a stage gets only its own section."""
 
     name: str
     data: DataConfig = DataConfig()
     prompt: str = "highlight"
-    """Template of the training prompt: a name in flows/prompts, or a file."""
+    """Prompt template of training: a name in flows/prompts, or a file."""
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -49,7 +49,7 @@ class Recipe(Record):
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
     seeds: Count = 1
-    """Training seeds, from train.seed upward. The first is the candidate; the others show how much chance there is."""
+    """Number of trainings, with seeds from `train.seed` upward. The first is the candidate; the others show noise."""
 
     @property
     def revision(self) -> str:
@@ -85,7 +85,7 @@ def load_recipe(
 def _parse(file: Path, text: str, overrides: tuple[str, ...], settings: str) -> Recipe:
     """The recipe in `text`, with JSON settings and overrides applied.
 
-    A recipe is validated once: the command line refuses a wrong one before it starts Prefect, and the flow gets the same.
+    A recipe is validated once: the command line refuses a wrong one before it starts Prefect, the flow gets the same.
     """
     content = _yaml(file, text)
     for section, values in json.loads(settings).items():

@@ -1,4 +1,4 @@
-"""Names of flow runs: a name that a person typed stays, any other becomes what the run does.
+"""Names of flow runs: a name that a person typed is kept, any other is replaced by a description of the run.
 
 Prefect's engine calls `flow_run_name` when a run starts and replaces its name, also one that was typed into the field
 "Run Name" of the UI's form. A run does not record whether its name was typed, so Prefect's random names are recognised.

@@ -24,7 +24,7 @@ def report_page(text: str, report: str, file: str, known: Container[str]) -> str
 
 
 def publish_report_file(report: str, file: str, recipe: str) -> None:
-    """The artifact `report-file`: a link where a station serves reports, or else where the file lies."""
+    """The artifact `report-file`: a link if a station serves reports, otherwise the path of the file."""
     url, description = report_url(report), f"{recipe}: the full report, {report}"
     if url:
         create_link_artifact(url, "report.html", key="report-file", description=description)

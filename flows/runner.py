@@ -33,7 +33,7 @@ from tasks.registry import worker_follows, worker_modules
 from tasks.workers.standby import StandbyWorker
 
 MAX_COMPARISONS = 5
-"""How often a run evaluates the gate again because another run changed the champion meanwhile."""
+"""How many times a run evaluates the gate again because another run changed the champion in the meantime."""
 
 
 class PipelineRun:
@@ -62,7 +62,7 @@ class PipelineRun:
         return ref
 
     def execute(self, walk: Callable[[ResolvedRecipe, Any], Outcome], may_promote: bool) -> State[RunSummary]:
-        """Walk the DAG and act on the gate's decision; walk again if another run changed the champion meanwhile.
+        """Walk the DAG and act on the gate's decision; walk again if another run changed the champion.
 
         Returns the state of the finished run: its message is the result in one line, its data the RunSummary.
         """
@@ -123,7 +123,7 @@ class PipelineRun:
         current_listener.get().finished(entry)
 
     def _origin(self, stage: Stage) -> dict[str, str]:
-        """Notes for people in the manifest of an artifact, beside its recipe."""
+        """Notes in the manifest of an artifact, in addition to its recipe."""
         overrides, prompt = ", ".join(self.resolved.overrides.effective), prompt_label(self.resolved.evaluation_prompt)
         notes = {"overrides": overrides, "prompt": prompt if stage.name == "score" else ""}
         return {name: text for name, text in notes.items() if text}

@@ -1,4 +1,4 @@
-"""Each stage as a flow of its own: makes one artifact, known by its id alone.
+"""Each stage as a flow of its own, which rebuilds one artifact from its id.
 
 Any stage can be rerun from the UI, and a retraining on a machine without a GPU runs its GPU stages on the GPU pool
 (flows/gpu_pool.py).
@@ -27,7 +27,7 @@ from tasks.registry import STAGES
 
 
 def _run_name(parameters: dict[str, Any]) -> str:
-    """`train smollm2-135m-instruct r32 3 epochs`, and which share of it."""
+    """Name of the run: `train smollm2-135m-instruct r32 3 epochs`, and its shard if there are several."""
     try:
         name = title(load_job(Store.current(), parameters["artifact"], STAGES))
     except RequestError:
@@ -37,14 +37,14 @@ def _run_name(parameters: dict[str, Any]) -> str:
 
 
 def _job(artifact: str, refresh: bool) -> Job:
-    """The job of an artifact as today's code does it. Another version makes another artifact, never this one anew."""
+    """The job of an artifact with the current code. If the code changed since, the job makes another artifact."""
     store = Store.current()
     job = load_job(store, artifact, STAGES)
     stage = STAGES[job.stage]
     decision = decide(store, stage, job.variant, job.spec, job.inputs)
     if decision.identity != job.identity:
         get_run_logger().warning(
-            "%s is the work of other code than this worker has: making %s-%s", artifact, job.stage, decision.key[:8]
+            "%s was made by other code than this worker's: making %s-%s", artifact, job.stage, decision.key[:8]
         )
     return job.model_copy(update={"identity": decision.identity, "refresh": refresh, "run": str(flow_run.id)})
 
@@ -105,15 +105,15 @@ def generate(
     Args:
         artifact: Id of the artifact, as listed by `dialogsum show` and on the UI's artifact pages.
         refresh: Rebuild it even if it exists and is intact. Ignored for one of several shards.
-        shard: Which share of the rows to generate, counted from 0. Keep 0 if `shards` is 1.
+        shard: Number of the shard of the rows to generate, counted from 0. Keep 0 if `shards` is 1.
         shards: Number of runs that share the rows. Keep 1 unless several machines share the work.
     """
     if shards == 1:
         return _make(artifact, refresh)
     job = _job(artifact, False)
     if shard >= shards:
-        raise RequestError(f"shard is {shard}, but there are {shards}, counted from 0")
+        raise RequestError(f"shard is {shard}; expected a number from 0 to {shards - 1}, since shards is {shards}")
     events = RunEvents(_run_name(flow_run.parameters))
     execute_shard(Store.current(), STAGES[job.stage], job, Shard(shard, shards), events, hold_gpu("gpu"))
     events.finish()
-    return Completed(message=f"share {shard + 1} of {shards} of {artifact}")
+    return Completed(message=f"shard {shard + 1} of {shards} of {artifact}")

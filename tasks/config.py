@@ -1,7 +1,8 @@
-"""Every knob on one page, sectioned by stage. A stage function sees only its own section.
+"""Every setting of a recipe, one class per section. A stage gets only its own section.
 
-Frozen, unknown keys refused. A field marked `NotIdentity` cannot change the result and says why; all others are part of
-the key of the stages that read them. `Runtime` as a whole is not identity: it says how, never what.
+The classes are frozen and refuse unknown keys. A field marked `NotIdentity` cannot change a result, for the reason
+given with it; every other field is part of the cache key of the stages that read it. docs/reference/recipe-keys.md is
+generated from the docstrings of the fields.
 """
 
 from typing import Annotated, Literal, Self
@@ -18,103 +19,118 @@ TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-in
 
 
 class DataConfig(Record):
-    """`data:` of a recipe: which dialogues."""
+    """`data:`: the dataset."""
 
     source: str = "sample"
     """`sample`, a folder with train.csv, validation.csv and test.csv, or a hub id such as `knkarthick/dialogsum`."""
     revision: str | None = None
-    """Commit, tag or branch of a hub dataset; resolved to a commit before it becomes identity."""
+    """Commit, tag or branch of a hub dataset. A run resolves it to a commit, which is part of the cache key."""
     allow_overlap: bool = False
-    """Accept more than 1 % of the test dialogues in train as well."""
+    """Accept a dataset in which more than 1 % of the test dialogues are also training dialogues."""
 
 
 class ModelConfig(Record):
-    """`model:`: which base model, in which turns."""
+    """`model:`: the base model and its chat template."""
 
     source: str
     """A hub id, a folder, or `package:<module>/<file>.gguf` for weights inside an installed Python package."""
     revision: str | None = None
-    """Commit, tag or branch of a hub model; resolved to a commit before it becomes identity."""
+    """Commit, tag or branch of a hub model. A run resolves it to a commit, which is part of the cache key."""
     quantization: Literal["none", "nf4"] = "none"
-    """Of the frozen base while training. Generation always uses the unquantized base."""
+    """Quantization of the frozen base weights in training. Generation always uses unquantized weights."""
     turns: TurnsName = "chatml"
-    """The turn template around the prompt (tasks/models/chat_template.py)."""
+    """Chat template: the turn markers around the prompt, as defined in tasks/models/chat_template.py."""
 
 
 class LoraConfig(Record):
-    """`train.lora:`, in the terms of peft."""
+    """`train.lora:`: the settings of the LoRA adapter."""
 
     rank: Count = 8
+    """Rank of the two adapter matrices (`r` in peft). A higher rank trains more parameters."""
     alpha: Count = 16
+    """Numerator of the adapter's scale, alpha / rank (`lora_alpha` in peft)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability with which training sets an input of the adapter to zero (`lora_dropout` in peft)."""
     targets: tuple[str, ...] = SEVEN_LINEARS
+    """Names of the linear layers that get an adapter (`target_modules` in peft)."""
     rslora: bool = False
-    """Scale by alpha / sqrt(rank) instead of alpha / rank."""
+    """Scale the adapter by alpha / sqrt(rank) instead of alpha / rank (`use_rslora` in peft)."""
 
 
 class TrainConfig(Record):
-    """`train:`: the optimizer, how long, on how much."""
+    """`train:`: training rows, optimizer and adapter."""
 
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """Peak learning rate of the optimizer, reached at the end of warmup."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Number of passes over the training rows; a fraction is allowed. `max_steps` takes precedence."""
     max_steps: Count | None = None
-    """Optimizer steps; overrules `epochs`."""
+    """Number of optimizer steps. If set, `epochs` is ignored."""
     limit: Count | None = None
-    """The first rows of the split."""
+    """Train on the first n rows of the training split only. None uses all."""
     stride: Count = 1
-    """Every n-th row, before `limit`. 1 takes all; the article's recipe took one of each 1,000 without noticing."""
+    """Train on every n-th row, selected before `limit`. 1 uses all; 1000 repeats the article's mistake."""
     batch_size: Count = 8
-    """Rows an optimizer step sees, whatever the hardware."""
+    """Rows per optimizer step, on all GPUs together. It does not depend on the hardware."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    """Course of the learning rate after warmup: down to zero along a cosine or a line, or constant."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Share of the steps."""
+    """Fraction of the steps in which the learning rate rises linearly from zero to its peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay of AdamW, per step and multiplied by the learning rate."""
     max_gradient_norm: Annotated[float, Field(gt=0)] = 1.0
+    """L2 norm to which each step clips the gradients of all adapter weights together."""
     optimizer: Literal["adamw", "paged_adamw_8bit"] = "adamw"
+    """`paged_adamw_8bit` is the AdamW of bitsandbytes with 8-bit state in paged memory; on a CPU it is plain AdamW."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of each label's weight that goes to all tokens alike; validation losses are without it."""
+    """Fraction of each label's weight that is spread over all tokens in training. Validation losses do not use it."""
     max_length: Annotated[int, Field(ge=16, le=10**6)] = 1024
-    """Tokens of a row. A longer dialogue loses its end, never the completion or its stop token."""
+    """Tokens per training row. A longer row loses the end of its dialogue, never the completion or its stop token."""
     loss_on: Literal["completion", "all"] = "completion"
+    """Tokens that count in the loss: those of the summary only, or those of the prompt as well."""
     stop_token: bool = True
-    """Train the model to stop."""
+    """End each training row with the stop token. Without it the model does not learn where a summary ends."""
     evaluations: Count = 4
-    """How often the validation loss is measured, the last time at the end."""
+    """Number of measurements of the validation loss, at equal intervals; the last one follows the last step."""
     validation_limit: Count | None = None
-    """The first rows of the validation split."""
+    """Measure the validation loss on the first n rows of the validation split only. None uses all."""
     seed: Seed = 0
+    """Seed of the order of rows, the initial adapter weights and dropout."""
     lora: LoraConfig = LoraConfig()
+    """The LoRA adapter."""
 
 
 class EvaluationConfig(Record):
-    """`evaluation:`: what is asked otherwise at generation than in training."""
+    """`evaluation:`: prompt and chat template for generation where they differ from training."""
 
     prompt: str | None = None
-    """Prompt at generation; the training prompt unless given."""
+    """Prompt for generation: a name in flows/prompts, a file, or the text. None uses the training prompt."""
     turns: TurnsName | None = None
-    """Turn template at generation; the model's unless given."""
+    """Chat template for generation. None uses `model.turns`."""
 
 
 class GenerateConfig(Record):
     """`generate:`: on which dialogues, and the decoding."""
 
     limit: Count | None = None
-    """The first dialogues of the test split."""
+    """Summarize the first n dialogues of the test split only. None uses all."""
     max_new_tokens: Count = 96
+    """Maximum length of a summary in tokens. A longer summary is cut off there."""
     max_prompt_tokens: Annotated[int, Field(ge=16, le=10**6)] = 2048
-    """A longer dialogue loses its end."""
+    """Maximum length of a prompt in tokens, with the turn markers. A longer prompt loses the end of its dialogue."""
     beams: Count = 1
+    """Number of beams of beam search. 1 decodes greedily."""
     length_penalty: float = 1.0
-    """Only with beams."""
+    """Exponent of the length by which beam search divides the score of a beam. Ignored if `beams` is 1."""
     candidates: Annotated[int, Field(ge=1, le=1000)] = 1
-    """More than 1: so many sampled summaries beside the greedy one; the one that agrees most with the others is taken
-    (minimum Bayes risk by ROUGE)."""
+    """Number of sampled summaries per dialogue. If more than 1, they and the greedy summary are compared, and the one
+    that agrees most with the others by ROUGE is used (minimum Bayes risk decoding)."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """Of the sampled summaries."""
+    """Sampling temperature of the candidates. Ignored if `candidates` is 1."""
     epsilon: Annotated[float, Field(ge=0, lt=1)] = 0.02
-    """Tokens less probable than this are not sampled."""
+    """Epsilon sampling: tokens with a lower probability are not sampled. Ignored if `candidates` is 1."""
     seed: Seed = 0
-    """Of the sampled summaries."""
+    """Seed of the sampled candidates. Ignored if `candidates` is 1."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -124,69 +140,78 @@ class GenerateConfig(Record):
 
 
 class ScoreConfig(Record):
-    """`score:`: the bootstrap."""
+    """`score:`: the bootstrap of confidence intervals and comparisons."""
 
     bootstrap_seed: Seed = 0
+    """Seed of the resampling."""
     bootstrap_resamples: Count = 10_000
+    """Number of resamples of the test dialogues, with replacement."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class GateConfig(Record):
-    """When a candidate may replace the champion."""
+    """`gate:`: when a candidate may replace the champion."""
 
     probability: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    """Of being better than the champion and than the base model, by the paired bootstrap."""
+    """Probability, by the paired bootstrap, with which the candidate must beat both the champion and the base model."""
     measure: Literal["rouge1", "rouge2", "rougeL", "rougeLsum"] = "rouge1"
-    """F1 under the headline protocol."""
+    """The measure that the gate compares: F1 under the headline protocol."""
     least_rows: Count = 30
-    """Test dialogues, without which a bootstrap says little."""
+    """Minimum number of test dialogues. With fewer, the gate rejects every candidate."""
     length_ratio: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(gt=0)]] = (0.5, 2.0)
-    """Words of the summaries to words of the references."""
+    """Guard: lowest and highest ratio of words in the summaries to words in the references."""
     most_at_limit: Share = 0.1
+    """Guard: highest share of summaries that are cut off at `generate.max_new_tokens`."""
     most_empty: Share = 0.01
+    """Guard: highest share of empty summaries."""
     most_speaker_errors: Share = 0.15
-    """Summaries with a speaker tag or name that the dialogue has not."""
-    automatic: Annotated[bool, NotIdentity("the decision is the same; it says whether `run` acts on it")] = True
-    """Whether `run` moves the champion pointer by itself; `dialogsum promote` always does when the gate passes."""
+    """Guard: highest share of summaries with a speaker tag or name that their dialogue does not contain."""
+    automatic: Annotated[bool, NotIdentity("it affects what `run` does with the decision, not the decision")] = True
+    """Whether `run` promotes a candidate that passes the gate. `dialogsum promote` always does."""
 
 
 class ReportConfig(Record):
-    """`report:`: what is shown."""
+    """`report:`: contents of the report."""
 
     examples: Annotated[int, Field(ge=0, le=10_000)] = 500
-    """Worked examples: those that moved most, then others evenly spread over the test rows; as many as fit 3 MB."""
+    """Maximum number of example dialogues, within 3 MB: the largest changes first, then others spread evenly."""
     price_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
-    """In your currency; the report then shows what each stage on the GPU cost."""
+    """Price of one GPU hour in your currency. If set, the report shows the cost of each stage that used the GPU."""
 
 
 class Runtime(Record):
-    """How the work is done here: none of it is identity, each for the reason beside it."""
+    """`runtime:`: how a machine does the work. No setting is part of a cache key, each for the reason given with it."""
 
     train_batch_size: Annotated[
         Count | None,
-        NotIdentity("rows in memory at once: gradients are accumulated to train.batch_size and divided by its tokens"),
+        NotIdentity("gradients are accumulated to train.batch_size and divided by the number of its tokens"),
     ] = None
+    """Maximum number of rows per forward and backward pass in training. None packs rows up to a token budget."""
     generate_batch_size: Annotated[
-        Count | None, NotIdentity("rows decoded together: none sees another, and each is sampled by numbers of its own")
+        Count | None, NotIdentity("rows of a batch are independent, and each is sampled with random numbers of its own")
     ] = None
+    """Maximum number of rows that are decoded together. None uses 16 on a CPU and 256 on a GPU."""
     gpus: Annotated[
         Annotated[int, Field(ge=0, le=10**4)] | None,
-        NotIdentity("processes that share the same optimizer batch, or shards of the same rows"),
+        NotIdentity("GPUs share the rows of one optimizer batch, or decode shards of the same rows"),
     ] = None
+    """Number of GPUs of a machine to use. None uses all visible GPUs."""
     machines: Annotated[
         Annotated[int, Field(ge=1, le=1000)],
-        NotIdentity("runs on the GPU pool that share the batches of one generation; batches are decided by the rows"),
+        NotIdentity("machines share the batches of one generation, which depend on the rows only"),
     ] = 1
-    """Only where the flow is a deployment: so many workers generate at once (`gpus` are those of one machine)."""
+    """Number of workers of the GPU pool that generate at the same time. It applies to deployments only."""
     device: Annotated[
-        Literal["auto", "cpu", "cuda"], NotIdentity("where the same arithmetic is done; the manifest records it")
+        Literal["auto", "cpu", "cuda"], NotIdentity("each device computes the same; the manifest records which one did")
     ] = "auto"
-    threads: Annotated[Count | None, NotIdentity("threads of one process on the CPU; all cores unless given")] = None
+    """Device to compute on. `auto` uses CUDA if a GPU is visible, otherwise the CPU."""
+    threads: Annotated[Count | None, NotIdentity("the number of threads changes the speed only")] = None
+    """CPU threads of each worker process. None divides the usable cores among the workers."""
 
 
-# -- what the sections become once the world outside has been asked (tasks/sources/resolve.py)
+# -- the sections with sources pinned to their bytes (tasks/sources/resolve.py), as the stages get them
 
 
 class ResolvedData(Record):
@@ -195,10 +220,13 @@ class ResolvedData(Record):
     kind: Annotated[
         Literal["sample", "folder", "hub"], NotIdentity("the same rows are the same data wherever they came from")
     ]
+    """Kind of source."""
     revision: str
     """Commit of a hub dataset, else sha256 of the files."""
-    location: Annotated[str, NotIdentity("where the bytes lie; `revision` says which bytes")]
-    origin: Annotated[str, NotIdentity("for people")]
+    location: Annotated[str, NotIdentity("`revision` identifies the bytes; this is only where they are")]
+    """Folder or hub id."""
+    origin: Annotated[str, NotIdentity("it is only shown to people")]
+    """Name of the source, as reports show it."""
 
 
 class ResolvedModel(Record):
@@ -206,25 +234,28 @@ class ResolvedModel(Record):
 
     revision: str
     """Commit of a hub model, else sha256 of the files."""
-    location: Annotated[str, NotIdentity("where the bytes lie; `revision` says which bytes")]
-    gguf: Annotated[str | None, NotIdentity("file name inside `location`; `revision` says which bytes")] = None
-    origin: Annotated[str, NotIdentity("for people")]
+    location: Annotated[str, NotIdentity("`revision` identifies the bytes; this is only where they are")]
+    """Folder or hub id."""
+    gguf: Annotated[str | None, NotIdentity("`revision` identifies the bytes; this is only where they are")] = None
+    """Name of a GGUF file in `location`."""
+    origin: Annotated[str, NotIdentity("it is only shown to people")]
+    """Name of the source, as reports show it."""
 
     @property
     def name(self) -> str:
-        """Short name for people: `gemma-2b`, `smollm2-135m-instruct`."""
+        """Short name in reports and run names: `gemma-2b`, `smollm2-135m-instruct`."""
         short = self.origin.rstrip("/").split("/")[-1].removesuffix(".gguf")
         return short.split(".Q")[0].lower()
 
 
 class DownloadSpec(Record):
-    """What download gets."""
+    """Settings of the stage download."""
 
     data: ResolvedData
 
 
 class FormatSpec(Record):
-    """What format gets."""
+    """Settings of the stage format."""
 
     rows: Literal["train", "eval"]
     template: str
@@ -233,7 +264,7 @@ class FormatSpec(Record):
 
 
 class TrainSpec(Record):
-    """What train gets."""
+    """Settings of the stage train."""
 
     model: ResolvedModel
     turns: TurnsName
@@ -242,7 +273,7 @@ class TrainSpec(Record):
 
 
 class GenerateSpec(Record):
-    """What generate gets."""
+    """Settings of the stage generate."""
 
     model: ResolvedModel
     turns: TurnsName
@@ -260,7 +291,7 @@ class SummarizeSpec(Record):
 
 
 class Evaluation(Record):
-    """One earlier evaluation, as the history in a report shows it."""
+    """An earlier evaluation, as a report's history shows it."""
 
     at: str
     """UTC time, ISO 8601."""
@@ -282,18 +313,18 @@ class Evaluation(Record):
     """Dialogues that were summarized, of `rows_in_split`."""
     rows_in_split: int | None = None
     overrides: str = ""
-    """Settings that the run had beside its recipe's."""
+    """Settings with which the run overrode its recipe."""
 
     @property
     def dialogues(self) -> str:
-        """`40`, or `8 of 40` where only a part was summarized; empty where it is not known."""
+        """`40`, or `8 of 40` if only a part was summarized; empty if the number is unknown."""
         if self.rows is None or self.rows == (self.rows_in_split or self.rows):
             return "" if self.rows is None else f"{self.rows}"
         return f"{self.rows} of {self.rows_in_split}"
 
 
 class PromoteSpec(Record):
-    """What promote gets."""
+    """Settings of the stage promote."""
 
     gate: GateConfig
     withdrawn_at: str | None = None
@@ -301,7 +332,7 @@ class PromoteSpec(Record):
 
 
 class ReportSpec(Record):
-    """What report gets."""
+    """Settings of the stage report."""
 
     report: ReportConfig
     history: tuple[Evaluation, ...] = ()

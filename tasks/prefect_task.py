@@ -41,7 +41,7 @@ current_listener: ContextVar[Listener] = ContextVar(
     "current_listener",
     default=NullListener(),  # noqa: B039  # it has no state
 )
-"""Receives events beside the Prefect run; Prefect's tasks run in threads, which inherit it."""
+"""Receives events in addition to the Prefect run; Prefect's tasks run in threads, which inherit it."""
 
 
 @contextmanager

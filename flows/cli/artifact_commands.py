@@ -13,7 +13,8 @@ commands = typer.Typer()
 @commands.command()
 def show(
     artifact: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Id of an artifact: train-1a2b3c4d.", autocompletion=ids)
+        str | None,
+        typer.Argument(metavar="[ID]", help="Id of an artifact, as train-1a2b3c4d.", autocompletion=ids),
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -31,7 +32,7 @@ def results(
     ] = None,
     readme: Annotated[
         Path | None,
-        typer.Option("--readme", metavar="FILE", help="Write the table between its marks in this file."),
+        typer.Option("--readme", metavar="FILE", help="Write the table into this file instead, between its marks."),
     ] = None,
     debug: Debug = False,
 ) -> None:
@@ -58,7 +59,7 @@ def doctor(
 
 @commands.command()
 def store(as_json: AsJson = False, debug: Debug = False) -> None:
-    """Show how much the store holds of each stage. Also lists champions and pinned artifacts."""
+    """Show how much space each stage uses in the store. Also lists champions and pinned artifacts."""
     from flows.cli.store_report import show_store
 
     show_store(as_json)
@@ -67,13 +68,13 @@ def store(as_json: AsJson = False, debug: Debug = False) -> None:
 @commands.command()
 def gc(
     days: Annotated[
-        float, typer.Option("--days", metavar="N", help="Keep everything that was made or used within N days.")
+        float, typer.Option("--days", metavar="N", help="Keep what was made or used in the last N days.")
     ] = 30,
     delete: Annotated[bool, typer.Option("--delete", help="Remove the artifacts instead of listing them.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List artifacts that are no longer needed. --delete removes them; champions, pins and recent runs keep theirs."""
+    """List artifacts that are no longer needed. Champions, pinned artifacts and those of recent runs are kept."""
     from flows.cli.store_report import collect_garbage
 
     collect_garbage(days, delete, as_json)
@@ -81,7 +82,7 @@ def gc(
 
 @commands.command()
 def pin(artifact: ArtifactId, debug: Debug = False) -> None:
-    """Keep an artifact whatever its age. Everything it was made from is kept as well."""
+    """Protect an artifact from gc. Also protects everything that it was made from."""
     from artifacts import retention
     from artifacts.artifact_store import Store
 

@@ -11,11 +11,9 @@ import typer
 
 from flows.cli.options import AsJson, Debug, Overrides
 
-commands = typer.Typer(help="The project's own benchmarks, each beside its baseline.", rich_markup_mode=None)
+commands = typer.Typer(help="The project's benchmarks, each with its baseline.", rich_markup_mode=None)
 
-Data = Annotated[
-    str | None, typer.Option("--data", metavar="SOURCE", help="Data to use, written as data.source in a recipe.")
-]
+Data = Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="Data to use: a value of data.source.")]
 Model = Annotated[
     str | None,
     typer.Option("--model", metavar="FOLDER", help="Model to use; default: one with random weights, from --shape."),
@@ -94,22 +92,22 @@ def train(
     systems: Systems = None,
     steps: Annotated[
         int,
-        typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of ours; the most that other systems take."),
+        typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of our stage, and at most of the others."),
     ] = 60,
     quickstart: Annotated[
         bool, typer.Option("--cpu-quickstart", help="Train the recipe quickstart beside a plain fp32 loop, on the CPU.")
     ] = False,
     peak: Annotated[
-        float | None, typer.Option("--peak-tflops", metavar="N", help="Peak of the GPU, from which MFU follows.")
+        float | None, typer.Option("--peak-tflops", metavar="N", help="Peak TFLOP/s of the GPU, to compute MFU.")
     ] = None,
     unsloth: Annotated[
         Path | None,
-        typer.Option("--unsloth-site", metavar="FOLDER", help="Folder with the packages of Unsloth."),
+        typer.Option("--unsloth-site", metavar="FOLDER", help="Folder in which Unsloth is installed."),
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Training: ours beside the article's recipe, TRL (default and tuned) and Unsloth."""
+    """Training: our stage compared with the article's recipe, TRL (default and tuned) and Unsloth."""
     from flows.benchmarks.train import bench_train, in_columns
 
     rows, remark = bench_train(settings, systems, steps, peak, unsloth, quickstart)
@@ -130,7 +128,7 @@ def generate(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Generation: ours beside transformers' generate and the article's loop."""
+    """Generation: our stage compared with transformers' generate and the article's loop."""
     from flows.benchmarks.generate import bench_generate, in_columns
 
     rows, remark = bench_generate(settings, systems, limit, new_tokens, article)
@@ -152,12 +150,12 @@ def parity(
     settings: Any,
     steps: Annotated[int, typer.Option("--steps", metavar="N", min=2, help="Optimizer steps of both trainings.")] = 200,
     micro_batch: Annotated[
-        int, typer.Option("--trl-rows", metavar="N", min=1, help="Rows that TRL puts through the model together.")
+        int, typer.Option("--trl-rows", metavar="N", min=1, help="Rows per forward pass of TRL.")
     ] = 8,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Learning: our loss curve beside plain TRL's with fp32 adapters, on the same rows."""
+    """Learning: our loss curve compared with that of plain TRL with fp32 adapters, on the same rows."""
     from flows.benchmarks.parity import bench_parity
 
     _print_table(*bench_parity(settings, steps, micro_batch), as_json)
@@ -168,7 +166,7 @@ def parity(
 def greedy(
     settings: Any, limit: Limit = 500, new_tokens: NewTokens = 50, as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Decoding: our texts and their ROUGE beside those of transformers' greedy generate, in fp32 and bf16."""
+    """Decoding: our texts and their ROUGE compared with transformers' greedy generate, in fp32 and bf16."""
     from flows.benchmarks.greedy import bench_greedy
 
     _print_table(*bench_greedy(settings, limit, new_tokens), as_json)
@@ -177,7 +175,7 @@ def greedy(
 @commands.command()
 def score(
     data: Annotated[
-        str, typer.Option("--data", metavar="SOURCE", help="Data to use, written as data.source in a recipe.")
+        str, typer.Option("--data", metavar="SOURCE", help="Data to use: a value of data.source.")
     ] = "sample",
     predictions: Annotated[
         str | None, typer.Option("--predictions", metavar="FILE", help="Text file, one line for each test dialogue.")
@@ -186,7 +184,7 @@ def score(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Scoring: ours beside rouge_score's own loop."""
+    """Scoring: our scorer compared with rouge_score's own loop."""
     from flows.benchmarks.score import bench_score
 
     _print_table(*bench_score(data, predictions, repeats), as_json)
@@ -213,7 +211,7 @@ def load(
 @commands.command()
 @with_settings("quickstart", data=None, timeout=1800, random_model=False)
 def unchanged(settings: Any, repeats: Repeats = 5, as_json: AsJson = False, debug: Debug = False) -> None:
-    """A retraining with nothing to do beside an empty flow, on the server in PREFECT_API_URL."""
+    """Caching: an unchanged retraining compared with an empty flow, on the server in PREFECT_API_URL."""
     from flows.benchmarks.unchanged import bench_unchanged
 
     _print_table(*bench_unchanged(settings, repeats), as_json)

@@ -1,4 +1,4 @@
-"""What `promote` prints after its decision: scores by slice, and the dialogues that changed most."""
+"""Output of `promote` after its decision: scores by slice, and the dialogues that changed most."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,7 +21,7 @@ MOST_CHANGED = 3
 
 
 def compare(scores: str, console: Console) -> None:
-    """Print the score of each slice, and the dialogues that changed most, beside the system that it is compared with.
+    """Print the score of each slice, and the dialogues that changed most, against the compared system.
 
     scores: id of a score artifact of a tuned model.
     """

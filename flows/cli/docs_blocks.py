@@ -1,4 +1,4 @@
-"""The generated blocks of README and docs: `make docs` writes them, a test compares them with the code."""
+"""The generated blocks of README and docs: `make docs` writes them, and a test compares them with the code."""
 
 import ast
 import inspect
@@ -82,7 +82,7 @@ def result() -> str:
 
 
 def article() -> str:
-    """The article's recipe beside ours, base and tuned, both with greedy decoding: from the table in BENCHMARKS.md."""
+    """Scores of the article's recipe and ours, base and tuned, decoded greedily, from the table in BENCHMARKS.md."""
     header, rows, protocol = _results()
     greedy = [row for row in rows if row[0].endswith("greedy")]
     return _scores_table(header, sorted(greedy, key=lambda row: not row[1].startswith("article")), protocol)
@@ -148,7 +148,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _keys(section: type[BaseModel], prefix: str) -> list[str]:
-    """Rows of a section and of the sections inside it; `name` is given by the file's name."""
+    """Rows of a section and of the sections inside it, without `name`, which is the name of the file."""
     rows = []
     docstrings, properties = _field_docstrings(section), section.model_json_schema()["properties"]
     for name, field in section.model_fields.items():

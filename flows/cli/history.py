@@ -1,4 +1,4 @@
-"""history: print every evaluation of a base model, and who became champion."""
+"""history: print the evaluations of a base model and its champions."""
 
 import json
 from pathlib import Path

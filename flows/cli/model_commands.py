@@ -16,7 +16,7 @@ OptionalRecipe = Annotated[
     typer.Option(
         "--recipe",
         metavar="RECIPE",
-        help="Recipe whose base model to use; default: the adapter's.",
+        help="Recipe that names the base model; default: the adapter's.",
         autocompletion=recipes,
     ),
 ]
@@ -32,7 +32,8 @@ def summarize(
         ),
     ],
     column: Annotated[
-        str | None, typer.Option("--column", metavar="NAME", help="Column that holds the dialogues; usually detected.")
+        str | None,
+        typer.Option("--column", metavar="NAME", help="Column with the dialogues; usually detected."),
     ] = None,
     adapter: Annotated[
         str,
@@ -66,9 +67,9 @@ def summarize(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Summarize your own dialogues. A table keeps its rows and columns and gets summary, tokens, stop and model."""
+    """Summarize your own dialogues. Adds the columns summary, tokens, stop and model to a table."""
     from flows.cli.terminal import Terminal
-    from flows.inference.summarize_file import in_words, summarize_file
+    from flows.inference.summarize_file import result_line, summarize_file
     from tasks.summarization.request import SummarizeRequest
 
     listener = Terminal()
@@ -89,7 +90,7 @@ def summarize(
     if as_json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        listener.log(in_words(result))
+        listener.log(result_line(result))
         print(result["out"] or result["summary"])
 
 
@@ -100,7 +101,7 @@ def prompts(
         typer.Option(
             "--show",
             metavar="NAME|FILE",
-            help="Preview this prompt: the exact text, and the token ids around it.",
+            help="Preview this prompt: its exact text, and the ids of the tokens around it.",
             autocompletion=prompt_names,
         ),
     ] = None,
@@ -121,23 +122,23 @@ def prompts(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List the prompts, or preview one as the model gets it."""
+    """List the prompts, or preview one as the model receives it."""
     from flows.cli.terminal import Terminal
     from flows.inference import prompt_library
     from flows.recipe import load_recipe
 
     if name is None:
-        rows = prompt_library.listed()
+        rows = prompt_library.prompt_rows()
         if as_json:
             print(json.dumps(rows))
         else:
             Terminal().table(rows, "--show NAME previews a prompt; a file of your own works too")
         return
-    prompt, text = prompt_library.find_prompt(name), prompt_library.dialogue_of(dialogue)
+    prompt, text = prompt_library.find_prompt(name), prompt_library.read_dialogue(dialogue)
     load_recipe(recipe, overrides or [])
     Terminal().console.print(f"loading the tokenizer of recipe {recipe} …", markup=False)
     preview = prompt_library.preview(prompt, text, recipe, overrides or [])
-    print(json.dumps(preview, ensure_ascii=False) if as_json else prompt_library.in_words(preview))
+    print(json.dumps(preview, ensure_ascii=False) if as_json else prompt_library.preview_text(preview))
 
 
 @commands.command()
@@ -151,11 +152,11 @@ def export(
         bool, typer.Option("--merged", help="Write a complete bf16 model for transformers instead of an adapter.")
     ] = False,
     base: Annotated[
-        str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Where others find the base model.")
+        str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Base model that the exported adapter names.")
     ] = None,
     push: Annotated[
         str | None,
-        typer.Option("--push", metavar="OWNER/NAME", help="Upload it to a private repository on the hub as well."),
+        typer.Option("--push", metavar="OWNER/NAME", help="Also upload the folder to a private repository on the hub."),
     ] = None,
     recipe: OptionalRecipe = None,
     overrides: Overrides = None,

@@ -35,7 +35,7 @@ def run(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Retrain: data, prompts, adapter, summaries, scores, report. Unchanged stages are reused."""
+    """Run the pipeline: train, evaluate, decide and report. Unchanged stages are reused."""
     overrides = [*(overrides or []), *([f"seeds={seeds}"] if seeds is not None else [])]
     parameters = _prepare_run(recipe, overrides, refresh, debug)
     from flows.pipeline import retrain
@@ -152,12 +152,12 @@ def history(
     recipe: RecipeName = "quickstart",
     overrides: Overrides = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the history into this file as well.")
+        Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw the history into this SVG file.")
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show every evaluation of a base model, and who became champion."""
+    """Show the evaluations of a base model and its champions."""
     base = _base_revision(recipe, overrides)
     from flows.cli.history import show_history
 

@@ -59,7 +59,7 @@ def replace_block(file: Path, begin: str, end: str, block: str) -> None:
     except OSError as error:
         raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
     if begin not in text or end not in text:
-        raise RequestError(f"{file}: has no lines {begin!r} and {end!r} to put the block between")
+        raise RequestError(f"{file}: the lines {begin!r} and {end!r} are missing, between which the block goes")
     head, tail = text.split(begin)[0], text.split(end)[1]
     file.write_text(f"{head}{begin}\n\n{block.rstrip()}\n\n{end}{tail}", encoding="utf-8")
 

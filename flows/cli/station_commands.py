@@ -1,4 +1,4 @@
-"""station up, down, status: flows/station/supervisor.py."""
+"""station up, down, status: start, stop and check a station."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ def up(
     ] = 1,
     notify: Annotated[
         str | None,
-        typer.Option("--notify", metavar="URL", help="POST here when a model is rejected or a run fails."),
+        typer.Option("--notify", metavar="URL", help="URL to notify by POST when a model is rejected or a run fails."),
     ] = None,
     reports_port: Annotated[
         int | None,

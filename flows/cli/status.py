@@ -13,11 +13,11 @@ from tasks.sources.hub import is_commit
 
 Suggestion = tuple[str, str]
 """A command, and what it is for."""
-HELP: Suggestion = ("dialogsum --help", "every command; COMMAND --help its options")
+HELP: Suggestion = ("dialogsum --help", "list all commands; COMMAND --help lists the options of one")
 FIRST: list[Suggestion] = [
-    ("dialogsum run", "trains and evaluates a small model on the bundled sample; `make run` does the same"),
-    ("dialogsum doctor", "checks this machine before that"),
-    ("dialogsum summarize FILE --adapter none", "summarizes your own dialogues with the base model"),
+    ("dialogsum run", "train and evaluate a small model on the bundled sample, as `make run` does"),
+    ("dialogsum doctor", "check this machine first"),
+    ("dialogsum summarize FILE --adapter none", "summarize your own dialogues with the base model"),
 ]
 """What to do with an empty store."""
 
@@ -49,7 +49,7 @@ def _status(store: Store) -> tuple[list[str], list[Suggestion]]:
         # a base model that is not on the hub is merged in: others could not load the adapter alone
         on_hub = any(m.id == champion.adapter and is_commit(AdapterView(m).base_revision) for m in trained)
         command = f"dialogsum export FOLDER{'' if on_hub else ' --merged'}"
-        export = [(command, "the champion, for people without this project")]
+        export = [(command, "export the champion for use without this project")]
     else:
         lines.append(f"{trained[-1].id} is trained; there is no champion.")
         if remark := reinstate(logs):
@@ -58,10 +58,13 @@ def _status(store: Store) -> tuple[list[str], list[Suggestion]]:
     summarize = f"dialogsum summarize FILE{'' if with_champion else ' --adapter latest'}"
     return lines, [
         *suggestions,
-        (summarize, "your own dialogues: a table, a transcript, subtitles, a chat"),
-        ("dialogsum evaluate --prompt NAME", "the adapter with another prompt; `dialogsum prompts` lists them"),
-        ("dialogsum history", "every evaluation, and what the gate decided"),
-        ("dialogsum plan", "what a run would do now, and why"),
+        (summarize, "summarize your own table, transcript, subtitles or chat"),
+        (
+            "dialogsum evaluate --prompt NAME",
+            "evaluate the adapter with another prompt; `dialogsum prompts` lists them",
+        ),
+        ("dialogsum history", "show every evaluation and the decisions of the gate"),
+        ("dialogsum plan", "show what a run would do now, and why"),
         *export,
     ]
 
@@ -101,10 +104,10 @@ def _unfinished_run(store: Store) -> tuple[list[str], list[Suggestion]]:
     stage = " ".join(filter(None, [job.stage, job.variant]))
     recipe = job.recipe.split(" ")[0]
     if store.is_busy(job.stage, job.key):
-        return [f"A run of {recipe} is in progress: {stage}."], [("dialogsum show", "what is finished so far")]
+        return [f"A run of {recipe} is in progress: {stage}."], [("dialogsum show", "list what is finished so far")]
     return [f"The last run, of {recipe}, ended before {stage} was finished."], [
-        (f"dialogsum run {recipe}", "resumes it; give the same options, such as --set"),
-        (f"dialogsum doctor {recipe}", "looks for the cause"),
+        (f"dialogsum run {recipe}", "resume it; repeat its options, such as --set"),
+        (f"dialogsum doctor {recipe}", "look for the cause"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""gc and store: what garbage collection removes, and what the store holds."""
+"""gc and store: garbage collection, and the space that each stage uses in the store."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What a person sees: progress on standard error while stages run, tables on standard output."""
+"""Terminal output: progress on standard error while stages run, tables on standard output."""
 
 import sys
 from collections.abc import Container, Mapping

@@ -1,4 +1,4 @@
-"""`export`: an adapter as a folder for people who do not have this project, with a model card; or onto a hub."""
+"""`export`: writes an adapter and its model card as a folder that works without this project, or uploads it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +23,10 @@ def export_adapter(
     recipe: str | None = None,
     overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Write the folder; with `push`, put it into a hub repository as well.
+    """Write the folder; with `push`, upload it to a hub repository as well.
 
-    Returns {"out", "adapter", "merged", "url", "note"}; `note` says whether the scores in the card hold for `base`.
-    RequestError before anything is written if the request is wrong; StageError if the hub does not take it.
+    Returns {"out", "adapter", "merged", "url", "note"}; `note` states whether the card's scores hold for `base`.
+    Raises RequestError if the request is wrong, before it writes anything; StageError if the upload fails.
     """
     if adapter == "none":
         raise RequestError("--adapter none is the base model, which is published already: name an adapter")
@@ -36,10 +36,10 @@ def export_adapter(
         raise RequestError(f"--push: {one_line(push, 60)!r} is no repository; expected owner/name")
     selected = select_model(adapter, recipe, None, overrides)
     assert selected.adapter is not None
-    place = None if merged else public_base(selected.spec, base)
+    base_location = None if merged else public_base(selected.spec, base)
     with quiet_libraries():
         other = compare_base(selected.spec.model, base) if base else None
-        export(selected.spec, selected.adapter, out, place)
+        export(selected.spec, selected.adapter, out, base_location)
     identifier = selected.name.split(" ")[-1]
     manifest = Store.current().by_id(identifier) if identifier.startswith("train-") else None
     card(selected, manifest, other, merged).save(out / "README.md")
@@ -54,7 +54,8 @@ def _push(folder: Path, repository: str) -> str:
     try:
         HfApi().create_repo(repository, exist_ok=True, private=True)
         return str(HfApi().upload_folder(repo_id=repository, folder_path=folder, commit_message="dialogsum export"))
-    except Exception as error:  # the hub's, httpx's and others
+    except Exception as error:  # of the hub's client, httpx and other libraries
         raise StageError(
-            f"--push: {repository} was not taken ({one_line(error, 160)}); the folder {folder} is whole: set HF_TOKEN and push it again"
+            f"--push: the upload to {repository} failed ({one_line(error, 160)}); "
+            f"the folder {folder} is complete: set HF_TOKEN and upload it yourself"
         ) from error

@@ -1,4 +1,4 @@
-"""Under which terms base models and training data are given, for the card of what was made from them."""
+"""Licences of base models and training data, for the model card."""
 
 from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
@@ -9,7 +9,7 @@ from tasks.sources.resolve import resolve_data
 
 DIALOGSUM = "cc-by-nc-sa-4.0"
 LICENCES = {"gemma": "gemma", "smollm2": "apache-2.0"}
-"""Of base models, by the beginning of their name."""
+"""Beginning of a base model's name -> its licence."""
 TERMS = {"gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."}
 
 
@@ -21,22 +21,22 @@ class TrainingData(Record):
     title: str
     terms: str
     licence: str | None = None
-    """Where it restricts what was made from the data."""
+    """Set where the licence of the data also binds models that are trained on it."""
 
 
 def training_data(store: Store, adapter: Manifest | None) -> TrainingData:
-    """Where the adapter's data came from, and under which terms."""
+    """The source of an adapter's training data, and its terms."""
     try:
         rows = store.by_id(AdapterView(adapter).rows.id) if adapter else None
         dataset = store.by_id(FormattedRowsView(rows).dataset.id) if rows else None
-    except Exception:  # swept away meanwhile
+    except Exception:  # removed by garbage collection
         dataset = None
     if dataset is None:
-        return TrainingData(name="unknown", title="data that is not known here", terms="the terms of whoever owns it")
+        return TrainingData(name="unknown", title="unknown data", terms="the terms of whoever owns it")
     name = dataset.provenance.origin.get("data", "unknown")
     revision = DatasetView(dataset).revision
     if revision == resolve_data(DataConfig(source="sample")).revision:
-        terms = "dialogues and summaries that were written for that project, with no text of others: the terms of the project"
+        terms = "dialogues and summaries that were written for that project, under its licence"
         return TrainingData(name=name, title="the sample of dialogsum-pipeline", terms=terms)
     if "dialogsum" in name.lower():
         terms = "CC BY-NC-SA 4.0, which allows no commercial use"
@@ -45,7 +45,7 @@ def training_data(store: Store, adapter: Manifest | None) -> TrainingData:
 
 
 def licences(base: str, family: str | None, data: TrainingData) -> str:
-    """The list of them, for the card; `base` is the base model's name, `family` its key in LICENCES."""
+    """The card's list of licences; `base` is the base model's name, `family` its key in LICENCES."""
     lines = [f"- Base model {base}: {LICENCES[family] if family else 'the terms of whoever published it'}."]
     if family in TERMS:
         lines.append(f"- {TERMS[family]}")

@@ -1,4 +1,4 @@
-"""The model card of an exported adapter: metadata as Hugging Face reads it, and what a stranger has to know."""
+"""The model card of an exported adapter: metadata for Hugging Face, how to use it, limits, scores and licences."""
 
 import json
 from pathlib import Path
@@ -18,34 +18,37 @@ from tasks.summarization.request import SelectedModel
 
 USE = """\
 ```python
-from transformers import {classes}
-{loading}
+{imports}
+folder = "…"  # this repository
+model, tokenizer = {model_class}.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 ids = tokenizer.apply_chat_template(
     [{{"role": "user", "content": "#Person1#: Are we late?\\n#Person2#: The train was."}}],
     add_generation_prompt=True, return_tensors="pt", return_dict=True)
-said = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
-print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))
+output = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
+print(tokenizer.decode(output[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))
 ```"""
 WORDING = """\
-The adapter with plain peft, the merged model and `dialogsum summarize` may word the summary of one dialogue differently.
-{decoding}The merged model is rounded to bfloat16; plain peft leaves the base model as it is and adds the adapter to its
-products; `dialogsum summarize` adds the adapter to the weights in float32, on a GPU in half precision. Where two words are
-about equally probable, such a rounding decides, and the words after it follow."""
+The adapter with plain peft, the merged model and `dialogsum summarize` may word a summary differently.
+{decoding}The merged model is rounded to bfloat16. Plain peft keeps the base weights and computes the adapter
+beside them. `dialogsum summarize` merges the adapter into the weights, in float32 or, on a GPU, in half precision.
+Where two tokens are almost equally probable, such rounding decides which one is generated, and the rest of the summary
+follows from it."""
 LIMITS = """\
-- English dialogues of two or a few people with tags such as `#Person1#:`; other tags, languages and meetings are untested.
-- It can leave out what matters, and say what nobody said. Do not decide about people by its summaries.
-- The scores hold for dialogues like those it was scored on, under the protocol named beside them, and for nothing else."""
+- Intended for English dialogues between a few people, with tags such as `#Person1#:`. Other tags, other languages and
+  meetings are untested.
+- A summary can leave out what matters and state what nobody said. Do not base decisions about people on it.
+- The scores hold only for dialogues like those of the test set, under the protocol below them."""
 
 
 def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | None, merged: bool) -> ModelCard:
-    """The card; `other` is the base model that --base names, if it names one."""
+    """The card; `other` is the base model that --base names, or None without --base."""
     store, base = Store.current(), selected.spec.model
     family = next((family for family in LICENCES if base.name.startswith(family)), None)
     data = training_data(store, adapter)
-    own = LICENCES[family] if family else "other"
-    licence = own if family == "gemma" else data.licence or own
-    scores, judged = _scores(store, adapter, selected.spec.template)
-    measured_here = merged or other is None or other.equal
+    base_licence = LICENCES[family] if family else "other"
+    licence = base_licence if family == "gemma" else data.licence or base_licence
+    scores, scored_generation = _scores(store, adapter, selected.spec.template)
+    scores_apply = merged or other is None or other.equal
     name = selected.name.split(" ")[-1]
     title = _title(base, data, name if adapter is None else None, merged)
     on_hub = other.name if other and other.on_hub else base.location if is_commit(base.revision) else None
@@ -59,38 +62,30 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
         datasets=[data.name.split("@")[0]] if "/" in data.name else None,
         tags=["summarization", "dialogue", *([] if merged else ["lora"])],
         model_name=title,
-        eval_results=_results(scores, data.name) if scores and measured_here else None,
-    )
-    loading = (
-        "model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"
-        if merged
-        else "from peft import AutoPeftModelForCausalLM\nmodel, tokenizer = AutoPeftModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)"
-    )
-    classes = (
-        "AutoTokenizer, GenerationConfig" if not merged else "AutoModelForCausalLM, AutoTokenizer, GenerationConfig"
+        eval_results=_results(scores, data.name) if scores and scores_apply else None,
     )
     origin = adapter.provenance.origin.get("recipe", "") if adapter else ""
-    training = json.dumps(AdapterView(adapter).train_settings, sort_keys=True) if adapter else "not known here"
+    training = json.dumps(AdapterView(adapter).train_settings, sort_keys=True) if adapter else "unknown"
     text = "\n\n".join(
         [
             f"---\n{metadata.to_yaml()}\n---",
             f"# {title}",
-            f"Summaries of dialogues, by {_display(base)}{', with a LoRA adapter merged in' if merged else ' and a LoRA adapter'} ({name}).",
-            f"Trained on the base model {described(base)}.{_loaded(on_hub, other, merged)}",
+            f"Summarizes dialogues with {_display(base)} and a LoRA adapter ({name}){', merged' if merged else ''}.",
+            f"The adapter was trained on the base model {described(base)}.{_base_note(on_hub, other, merged)}",
             "## Use",
-            "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained under.",
-            USE.format(classes=classes, loading=f'folder = "…"  # this repository\n{loading}'),
+            "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained with.",
+            _usage(merged),
             "Prompt:",
             f"```\n{selected.spec.template}\n```",
-            WORDING.format(decoding=_choice(selected.spec.generate)),
+            WORDING.format(decoding=_candidates_note(selected.spec.generate)),
             "## Intended use and limits",
             LIMITS,
             "## Scores",
             _score_table(scores),
-            *_measured_on(base, judged, other, merged),
-            *_decoding(selected.spec.generate, judged),
+            *_measured_on(base, scored_generation, other, merged),
+            *_decoding_note(selected.spec.generate, scored_generation),
             "## Training",
-            f"Recipe {origin or 'not known here'}, data: {data.title}.",
+            f"Recipe: {origin or 'unknown'}. Data: {data.title}.",
             f"```json\n{training}\n```",
             "## Licences",
             licences(_display(base), family, data),
@@ -99,15 +94,27 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
     return ModelCard(text + "\n")
 
 
-def _loaded(on_hub: str | None, other: OtherBase | None, merged: bool) -> str:
-    """Where the base model of the metadata is not plainly the one that the adapter was trained on."""
+def _usage(merged: bool) -> str:
+    """The code block that loads the folder and summarizes a dialogue."""
+    classes = "AutoTokenizer, GenerationConfig"
+    model_class = "AutoModelForCausalLM" if merged else "AutoPeftModelForCausalLM"
+    return USE.format(
+        imports=f"from transformers import {model_class}, {classes}"
+        if merged
+        else f"from peft import {model_class}\nfrom transformers import {classes}",
+        model_class=model_class,
+    )
+
+
+def _base_note(on_hub: str | None, other: OtherBase | None, merged: bool) -> str:
+    """A sentence if the metadata names no base model, or another one than the adapter was trained on."""
     if on_hub is None:
-        return " It has no id on the hub, so the metadata of this card name none."
+        return " It has no id on the hub, so the metadata of this card names no base model."
     return f" This folder loads {other.name} instead." if other and not other.equal and not merged else ""
 
 
 def described(model: ResolvedModel) -> str:
-    """Which weights a base model has, for people: without a path of this machine."""
+    """Source and revision of a base model's weights, without paths of this machine."""
     if model.gguf:
         return f"{model.gguf} of the Python package {Path(model.location).name}, dequantized"
     if is_commit(model.revision):
@@ -116,13 +123,13 @@ def described(model: ResolvedModel) -> str:
 
 
 def scores_hold(base: ResolvedModel, other: OtherBase) -> str:
-    """Whether scores of an adapter on its base model are scores on the other one."""
+    """A sentence on whether an adapter's scores on its own base model also hold on the other one."""
     if other.equal:
         return f"{other.name} has the weights of {described(base)}, on which the adapter was trained and scored."
     why = (
-        "whose weights were not at hand to compare and may differ"
+        "whose weights may differ; they were not available to compare"
         if other.difference is None
-        else f"whose weights differ, at most by {100 * other.difference:.1f} % of a matrix"
+        else f"whose weights differ by at most {100 * other.difference:.1f} % of a matrix"
     )
     return f"The adapter was trained and scored on {described(base)}. It was not scored on {other.name}, {why}."
 
@@ -133,7 +140,7 @@ def _display(model: ResolvedModel) -> str:
 
 
 def _title(base: ResolvedModel, data: TrainingData, external: str | None, merged: bool) -> str:
-    """Of the base model and the data; of an adapter from elsewhere its name."""
+    """Title of the card: base model and data, or the name of an adapter from outside the store."""
     source = f"the adapter {external}" if external else f"trained on {data.title}"
     if merged:
         return f"{_display(base)} {'with ' if external else ''}{source}"
@@ -141,7 +148,7 @@ def _title(base: ResolvedModel, data: TrainingData, external: str | None, merged
 
 
 def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Manifest | None, Manifest | None]:
-    """The newest evaluation of the adapter under this prompt, and the generation that it judges."""
+    """The newest scores of the adapter with this prompt, and the generation that they score."""
     if adapter is None:
         return None, None
     prompt_ids = {m.id for m in store.manifests("format") if FormattedRowsView(m).template == template}
@@ -155,12 +162,14 @@ def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Mani
     return evaluations[-1] if evaluations else (None, None)
 
 
-def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase | None, merged: bool) -> list[str]:
-    """Which weights the scores belong to."""
-    if judged is None:
+def _measured_on(base: ResolvedModel, generation: Manifest | None, other: OtherBase | None, merged: bool) -> list[str]:
+    """The weights, precision and device that the scores were measured with."""
+    if generation is None:
         return []
-    how = judged.provenance.measured
-    where = f", in {how['dtype']} on {str(how['device']).split(',')[0]}" if "dtype" in how and "device" in how else ""
+    facts = generation.provenance.measured
+    where = ""
+    if "dtype" in facts and "device" in facts:
+        where = f", in {facts['dtype']} on {str(facts['device']).split(',')[0]}"
     sentences = [f"Measured on {described(base)}, with the adapter merged in{where}."]
     if merged:
         sentences.append("This model has those weights, rounded to bfloat16, and was not scored itself.")
@@ -169,29 +178,29 @@ def _measured_on(base: ResolvedModel, judged: Manifest | None, other: OtherBase 
     return [" ".join(sentences)]
 
 
-def _choice(here: GenerateConfig) -> str:
-    """What `dialogsum summarize` does beyond the generation settings of the folder."""
-    if here.candidates == 1:
+def _candidates_note(settings: GenerateConfig) -> str:
+    """A sentence if `dialogsum summarize` chooses among candidates, which transformers cannot."""
+    if settings.candidates == 1:
         return ""
-    return f"`dialogsum summarize` chooses among {here.candidates} sampled summaries, the other two decode greedily. "
+    return f"`dialogsum summarize` chooses among {settings.candidates} samples; the other two decode greedily. "
 
 
-def _decoding(here: GenerateConfig, judged: Manifest | None) -> list[str]:
-    """A sentence where what is scored was decoded otherwise than the generation settings of the folder ask for."""
-    if judged is None:
+def _decoding_note(settings: GenerateConfig, generation: Manifest | None) -> list[str]:
+    """A sentence if the scored summaries were decoded differently from the folder's generation settings."""
+    if generation is None:
         return []
-    then = describe_decoding(PredictionsView(judged).decoding)
-    now = describe_decoding({"beams": here.beams, "candidates": 1})  # transformers has no choice among samples
-    return (
-        []
-        if then == now
-        else [
-            f"Decoded for these scores: {then}. The generation settings here ask for {now} decoding, of which they say nothing."
-        ]
-    )
+    scored = describe_decoding(PredictionsView(generation).decoding)
+    exported = describe_decoding({"beams": settings.beams, "candidates": 1})  # transformers cannot choose candidates
+    if scored == exported:
+        return []
+    return [
+        f"Decoding of the scored summaries: {scored}. "
+        f"The generation settings of this folder are not scored: {exported}."
+    ]
 
 
 def _results(scores: Manifest, dataset: str) -> list[EvalResult]:
+    """The scores as the hub's metadata of evaluations."""
     protocol = ScoresView(scores).protocol
     return [
         EvalResult(
@@ -209,7 +218,7 @@ def _results(scores: Manifest, dataset: str) -> list[EvalResult]:
 
 def _score_table(scores: Manifest | None) -> str:
     if scores is None:
-        return "None: it was not evaluated where it was exported."
+        return "None: the store that exported this adapter has no evaluation of it with this prompt."
     view = ScoresView(scores)
     protocol, kinds = view.protocol, list(view.headline[System.BASE])
     lines = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]

@@ -3,7 +3,7 @@
 champion         with the prompt, chat template and decoding settings it was evaluated with
 latest, ID       with the prompt and chat template it was trained with, and the decoding settings of its recipe
 none             the base model of a recipe
-FOLDER, hub id   an adapter as peft writes it, with the recipe of its base model
+FOLDER, hub id   an adapter in peft's format, with the recipe of its base model
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def select_model(adapter: str, recipe: str | None, prompt: str | None, overrides
     """The model that `--adapter`, `--recipe` and `--prompt` name. RequestError if one of them does not exist."""
     named_prompt = find_prompt(prompt) if prompt else None
     template = named_prompt.template if named_prompt else None
-    tokens = named_prompt.about.tokens if named_prompt else None
+    tokens = named_prompt.metadata.tokens if named_prompt else None
     own_overrides = [*([f"generate.max_new_tokens={tokens}"] if tokens else []), *overrides]
     if adapter == "none":
         loaded = load_recipe(recipe or "quickstart", own_overrides)
@@ -64,7 +64,7 @@ def _selected(
 
 
 def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Manifest, Champion | None]:
-    """A verified adapter of the store: of the recipe's base model, or of any base model without a recipe."""
+    """A verified adapter from the store: of the recipe's base model, or of any base model if `recipe` is None."""
     store = Store.current()
     if recipe is not None:
         model = resolve_model(load_recipe(recipe, overrides).model)
@@ -127,7 +127,7 @@ def _recipe_that_made(manifest: Manifest) -> str:
 
 
 def _model_of(manifest: Manifest, recipe: Recipe) -> ResolvedModel:
-    """The adapter's base model: where it lay when the adapter was trained, or the recipe's if that is the same."""
+    """The adapter's base model: where it was when the adapter was trained, else the recipe's if that is the same."""
     from tasks.registry import STAGES  # which imports every stage
 
     revision = AdapterView(manifest).base_revision
@@ -144,7 +144,7 @@ def _model_of(manifest: Manifest, recipe: Recipe) -> ResolvedModel:
     if model.revision != revision:
         origin = manifest.provenance.origin.get("model", revision[:8])
         raise RequestError(
-            f"adapter {manifest.id} was trained on {origin}, which is not where it was: "
-            "--recipe with that base model, or --set model.source=…"
+            f"adapter {manifest.id} was trained on {origin}, which is no longer where it was: "
+            "name a recipe with that base model (--recipe), or its new place (--set model.source=…)"
         )
     return model

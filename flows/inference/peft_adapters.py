@@ -1,4 +1,4 @@
-"""Adapters that are not the store's: a folder as peft writes it, here or on the hub, and the recipe that fits its base."""
+"""Adapters from outside the store: a folder or hub repository in peft's format, and the recipe of its base model."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,18 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def fetch_adapter(adapter: str) -> Path | None:
-    """The folder of an adapter that is not the store's: one here, or a repository of the hub, fetched. None otherwise."""
+    """The folder of an adapter from outside the store: a local one, or a downloaded hub repository.
+
+    None if `adapter` is neither. RequestError if the folder lacks a file or the download fails.
+    """
     folder = user_path(adapter, "--adapter")
     if folder.is_dir():
         for file in FILES:
             if not (folder / file).is_file():
-                raise RequestError(f"--adapter: no {file} in {folder}; expected an adapter as peft writes it")
+                raise RequestError(f"--adapter: no {file} in {folder}; expected an adapter in peft's format")
         return folder
     if adapter.startswith((".", "/", "~")):
-        raise RequestError(f"--adapter: no folder {folder}")
+        raise RequestError(f"--adapter: there is no folder {folder}")
     if adapter.count("/") != 1:
         return None
     from huggingface_hub import snapshot_download
@@ -36,16 +39,16 @@ def fetch_adapter(adapter: str) -> Path | None:
 
 
 def base_name(folder: Path) -> str:
-    """The base model that an adapter names. RequestError if adapter_config.json does not read."""
+    """The base model that an adapter names. RequestError if adapter_config.json cannot be parsed."""
     try:
         config: Any = json.loads((folder / FILES[0]).read_text())
         return str(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RequestError(f"--adapter: {folder / FILES[0]} does not read ({one_line(error, 80)})") from error
+        raise RequestError(f"--adapter: {folder / FILES[0]} cannot be parsed ({one_line(error, 80)})") from error
 
 
 def recipe_of_base(base: str) -> str:
-    """A recipe of a base model, one that asks as it trains."""
+    """A recipe with this base model, preferably one with the same chat template in training and generation."""
     recipes = [load_recipe(file.stem) for file in sorted(RECIPES.glob("*.yaml"))]
     for recipe in sorted(
         recipes, key=lambda recipe: (recipe.evaluation.turns is not None, recipe.name != "quickstart")
@@ -53,6 +56,6 @@ def recipe_of_base(base: str) -> str:
         if base in (recipe.model.source, recipe.model.source.split("/")[-1]):
             return recipe.name
     raise RequestError(
-        f"--adapter: its base model is {one_line(base, 80)!r}, which no recipe has: "
-        "--recipe NAME --set model.source=… --set model.turns=…"
+        f"--adapter: no recipe uses its base model {one_line(base, 80)!r}; "
+        "name it with --recipe NAME --set model.source=… --set model.turns=…"
     )

@@ -1,9 +1,11 @@
-"""The prompt library: what each prompt is for, what it answers with, how long; and what the model really gets to see.
+"""The prompt library: prompt files with metadata, and a preview of the text and token ids that the model gets.
+
+A prompt file begins with optional front matter:
 
 ---
-purpose: the gist in one short sentence          what it is for
+purpose: the gist in one short sentence          what the prompt is for
 output: one sentence                             the form of the answer
-tokens: 48                                       how long an answer may be, unless the recipe or --set says otherwise
+tokens: 48                                       default of generate.max_new_tokens with this prompt
 ---
 Read the dialogue and say …
 
@@ -30,8 +32,8 @@ from tasks.reporting.escaping import visible
 _FRONT_MATTER = re.compile(r"\A---\n((?:.*\n)*?)---\n")
 
 
-class About(Record):
-    """The front matter of a prompt file; all of it may be missing."""
+class PromptMetadata(Record):
+    """The front matter of a prompt file; every key is optional."""
 
     purpose: str = ""
     output: str = ""
@@ -39,50 +41,57 @@ class About(Record):
 
 
 class Prompt(Record):
-    """A prompt with what its file says about it."""
+    """A prompt template with its metadata."""
 
     name: str
-    about: About
+    metadata: PromptMetadata
     template: str
     """Text with {dialogue} in it."""
 
 
 def find_prompt(name: str) -> Prompt:
-    """A prompt by its name in the library, its file, or its own text. RequestError if it is none, or says nonsense."""
+    """The prompt with this name in the library, in this file, or with this text.
+
+    RequestError if there is no such prompt or its front matter is invalid.
+    """
     template = load_prompt(name, PROMPTS, "--prompt")
     if PLACEHOLDER in name:
-        return Prompt(name="given", about=About(), template=template)
+        return Prompt(name="given", metadata=PromptMetadata(), template=template)
     file = PROMPTS / f"{name}.txt" if name in names() else user_path(name, "--prompt")
-    matter = _FRONT_MATTER.match(file.read_text(encoding="utf-8-sig").replace("\r\n", "\n"))
+    front_matter = _FRONT_MATTER.match(file.read_text(encoding="utf-8-sig").replace("\r\n", "\n"))
     try:
-        about = About.model_validate((yaml.safe_load(matter[1]) or {}) if matter else {})
+        metadata = PromptMetadata.model_validate((yaml.safe_load(front_matter[1]) or {}) if front_matter else {})
     except (yaml.YAMLError, ValidationError) as error:
         problem = error.errors()[0] if isinstance(error, ValidationError) else None
         text = f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" if problem else one_line(error, 100)
         raise RequestError(
-            f"--prompt: {file}: the lines between --- do not read ({text}); known: {', '.join(About.model_fields)}"
+            f"--prompt: {file}: the front matter between --- is invalid ({text}); "
+            f"expected YAML with the keys {', '.join(PromptMetadata.model_fields)}"
         ) from error
-    return Prompt(name=file.stem, about=about, template=template)
+    return Prompt(name=file.stem, metadata=metadata, template=template)
 
 
 def names() -> list[str]:
-    """Prompts of the library."""
+    """Names of the prompts in the library, sorted."""
     return sorted(file.stem for file in PROMPTS.glob("*.txt"))
 
 
-def listed() -> list[dict[str, Any]]:
-    """One row a prompt, for the table of `dialogsum prompts`."""
-    prompts = [find_prompt(name) for name in names()]
-    return [
-        {"prompt": p.name, "for": p.about.purpose, "answer": p.about.output, "tokens": p.about.tokens or "-"}
-        for p in prompts
-    ]
+def prompt_rows() -> list[dict[str, Any]]:
+    """One row per prompt, for the table of `dialogsum prompts`."""
+    rows = []
+    for prompt in map(find_prompt, names()):
+        metadata = prompt.metadata
+        tokens = metadata.tokens or "-"
+        rows.append({"prompt": prompt.name, "for": metadata.purpose, "answer": metadata.output, "tokens": tokens})
+    return rows
 
 
 def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """What the model gets for a dialogue: `text` with the markers, `tokens` in all, `room` for them, and at each marker its ids.
+    """The input of the model for a dialogue.
 
-    `markers`: [{"at", "text", "ids": [[id, token], …]}] in the order of the prompt, the stop token last.
+    Returns {"prompt", "text", "tokens", "room", "answer_tokens", "markers"}: `text` is the filled prompt with its turn
+    markers, `tokens` their number, `room` the limit generate.max_prompt_tokens, and `markers` is
+    [{"at", "text", "ids": [[id, token], …]}] in the order of the prompt, the stop token last.
     """
     from tasks.models.chat_template import TurnEncoder
     from tasks.models.loading import load_tokenizer
@@ -109,7 +118,7 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
         "text": encoder.turns.opening + filled + encoder.turns.closing,
         "tokens": len(ids),
         "room": recipe.generate.max_prompt_tokens,
-        "answer_tokens": prompt.about.tokens or recipe.generate.max_new_tokens,
+        "answer_tokens": prompt.metadata.tokens or recipe.generate.max_new_tokens,
         "markers": [
             marker("before the prompt", encoder.turns.opening, encoder.opening),
             marker("after it", encoder.turns.closing, encoder.closing),
@@ -118,33 +127,34 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
     }
 
 
-def in_words(seen: dict[str, Any]) -> str:
-    """A preview for people."""
+def preview_text(preview: dict[str, Any]) -> str:
+    """A preview as the terminal shows it."""
     markers = [
         f"{m['at']}: {visible(repr(m['text']))}\n  {' '.join(f'{i}={token}' for i, token in m['ids']) or 'nothing'}"
-        for m in seen["markers"]
+        for m in preview["markers"]
     ]
     return "\n".join(
         [
-            visible(seen["text"]),
+            visible(preview["text"]),
             "-" * 72,
             *markers,
-            f"{seen['tokens']} tokens of at most {seen['room']}; the answer has at most {seen['answer_tokens']}",
+            f"{preview['tokens']} tokens of at most {preview['room']}; "
+            f"the summary has at most {preview['answer_tokens']}",
         ]
     )
 
 
-SHOWN = """\
+EXAMPLE_DIALOGUE = """\
 Ann: The heating in the flat is off again. Can you send somebody?
 Bob: I am sorry. A plumber can come tomorrow between nine and eleven.
 Ann: Tomorrow is fine, but please let him ring before. I work at night."""
-"""The dialogue that previews use unless another is given."""
+"""The dialogue of a preview without --dialogue."""
 
 
-def dialogue_of(file: Path | None) -> str:
-    """The dialogue of a preview."""
+def read_dialogue(file: Path | None) -> str:
+    """The text of `file`, or the example dialogue without one. RequestError if the file cannot be read."""
     if file is None:
-        return SHOWN
+        return EXAMPLE_DIALOGUE
     try:
         return file.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`summarize`: what is in the file, whom to ask, where the answers go. Imports no Prefect; flows/inference/summarize_flow.py is its flow."""
+"""`summarize`: reads a table or a conversation, selects the model, and writes the summaries. Imports no Prefect."""
 
 import json
 import sys
@@ -18,24 +18,24 @@ from tasks.summarization.table_files import READERS, open_table, pick_column
 from tasks.summarization.transcripts import parse_conversation
 from tasks.workers.events import Events
 
-ONE = (".txt", ".md", ".vtt", ".srt", ".json", "")
-"""Files with one conversation."""
-SLOW = 8
-"""So many candidates a dialogue are worth a word."""
+CONVERSATION_SUFFIXES = (".txt", ".md", ".vtt", ".srt", ".json", "")
+"""Suffixes of files with one conversation."""
+MANY_CANDIDATES = 8
+"""From this number of candidates per dialogue, the log suggests fewer."""
 
 
 def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
     """Summarize a file, or standard input if the source is `-`.
 
-    A table gives {"rows", "stops", "kept", "seconds", "out", "model"} and is written to `out` (default: a new file beside
-    it, INPUT.summaries.csv). One conversation gives {"summary", "tokens", "stop", "model", "out"} and is written only if
-    `out` names a file. RequestError before a model is loaded if anything about the request is wrong.
+    For a table, writes `out` (default: a new file beside it, INPUT.summaries.csv) and returns {"rows", "stops", "kept",
+    "seconds", "out", "model"}. For one conversation, writes a file only if `out` names one, and returns {"summary",
+    "tokens", "stop", "model", "out"}. Raises RequestError before a model is loaded if the request is wrong.
     """
     started = time.perf_counter()
     file = None if request.source == "-" else user_path(request.source, "INPUT")
     if file is not None and file.suffix.lower() in READERS:
         table = open_table(file)
-        column, target = pick_column(table, request.column), _target(file, request.out)
+        column, target = pick_column(table, request.column), _output_table(file, request.out)
         model = _select_model(request, events)
         result = summarize_table(model, table, column, target, events)
         return result.model_dump(exclude={"seconds"}, by_alias=True) | {
@@ -48,7 +48,7 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
     conversation = _conversation(file)
     if left_out := parse_conversation(conversation).left_out:
         events.log(f"left out {left_out}")
-    written = None if request.out in (None, "-") else _place(Path(str(request.out)))
+    written = None if request.out in (None, "-") else _writable(Path(str(request.out)))
     model = _select_model(request, events)
     with TemporaryDirectory() as folder:
         source, output = Path(folder) / "source.jsonl", Path(folder) / "output.jsonl"
@@ -62,12 +62,12 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
     return {name: row[name] for name in ("summary", "tokens", "stop", "model")} | {"out": written and str(written)}
 
 
-def in_words(done: dict[str, Any]) -> str:
-    """One line for people."""
-    if "rows" not in done:
-        return f"{done['tokens']} tokens, {done['stop']}, {done['model']}"
-    stops = ", ".join(f"{count} {stop}" for stop, count in done["stops"].items())
-    return f"{done['rows']} rows: {stops or 'none'}; {done['seconds']} s, {done['model']}"
+def result_line(result: dict[str, Any]) -> str:
+    """A result of `summarize_file` in one line, for logs and terminal."""
+    if "rows" not in result:
+        return f"{result['tokens']} tokens, {result['stop']}, {result['model']}"
+    stops = ", ".join(f"{count} {stop}" for stop, count in result["stops"].items())
+    return f"{result['rows']} rows: {stops or 'none'}; {result['seconds']} s, {result['model']}"
 
 
 def _select_model(request: SummarizeRequest, events: Events) -> SelectedModel:
@@ -77,23 +77,23 @@ def _select_model(request: SummarizeRequest, events: Events) -> SelectedModel:
     events.log(f'model {model.name}, prompt "{one_line(template, 100)}"')
     if model.trained_template not in (None, template):
         events.log("the adapter was trained with another prompt: check the summaries before you use them")
-    if candidates >= SLOW:
+    if candidates >= MANY_CANDIDATES:
         events.log(f"{candidates} candidates per dialogue; --set generate.candidates=1 is much faster")
     return model
 
 
-def _target(file: Path, out: str | None) -> Path:
-    """Where the table with summaries goes: of the same format, and not the input itself."""
+def _output_table(file: Path, out: str | None) -> Path:
+    """The file for the table with summaries. RequestError if its format differs from INPUT's or it is INPUT itself."""
     target = file.with_name(f"{file.stem}.summaries{file.suffix}") if out is None else user_path(out, "--out")
     if READERS.get(target.suffix.lower()) != READERS[file.suffix.lower()]:
-        raise RequestError(f"--out: {target} is to have the format of INPUT: give it the suffix {file.suffix}")
+        raise RequestError(f"--out: {target} must have the format of INPUT: give it the suffix {file.suffix}")
     if target.exists() and file.exists() and target.samefile(file):
         raise RequestError(f"--out: {target} is INPUT itself: give another name")
-    return _place(target)
+    return _writable(target)
 
 
-def _place(target: Path) -> Path:
-    """`target`, whose folder is there and can be written to."""
+def _writable(target: Path) -> Path:
+    """`target` itself. RequestError if it is a folder or cannot be written."""
     if target.is_dir():
         raise RequestError(f"--out: {target} is a folder: give a file")
     probe = target.with_name(f".{target.name}.probe")
@@ -106,11 +106,10 @@ def _place(target: Path) -> Path:
 
 
 def _conversation(file: Path | None) -> Any:
-    """One conversation as its text, or the messages of a chat. RequestError if it cannot be read or nobody says anything."""
-    if file is not None and file.suffix.lower() not in ONE:
-        raise RequestError(
-            f"{file}: expected one conversation ({', '.join(filter(None, ONE))}) or a table ({', '.join(READERS)})"
-        )
+    """The text of one conversation, which may be the JSON of a chat. RequestError if it is unreadable or empty."""
+    if file is not None and file.suffix.lower() not in CONVERSATION_SUFFIXES:
+        conversations, tables = ", ".join(filter(None, CONVERSATION_SUFFIXES)), ", ".join(READERS)
+        raise RequestError(f"{file}: expected one conversation ({conversations}) or a table ({tables})")
     try:
         text = (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode("utf-8-sig")
     except OSError as error:
@@ -123,9 +122,9 @@ def _conversation(file: Path | None) -> Any:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise RequestError(f"{file} is no JSON ({one_line(error, 100)})") from error
+            raise RequestError(f"{file} is not valid JSON ({one_line(error, 100)})") from error
         if not parse_conversation(text).text or parse_conversation(text).text == text.strip():
-            raise RequestError(f"{file} holds no messages with a text; for many dialogues give JSON lines (.jsonl)")
+            raise RequestError(f"{file} contains no messages with text; for many dialogues, use JSON lines (.jsonl)")
     if not parse_conversation(text).text:
-        raise RequestError(f"{file or 'standard input'} has no dialogue in it: nobody says anything")
+        raise RequestError(f"{file or 'standard input'} contains no dialogue: nobody says anything in it")
     return text

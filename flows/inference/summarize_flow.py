@@ -1,4 +1,4 @@
-"""The flow `summarize`: as on the command line, on a worker's machine, which sees the same files."""
+"""The flow `summarize`: does what `dialogsum summarize` does, on a worker's machine and with its files."""
 
 import re
 from itertools import islice
@@ -14,7 +14,7 @@ from artifacts.errors import RequestError
 from artifacts.text import one_line
 from flows.failures import fails_in_one_line
 from flows.inference.prompt_library import names
-from flows.inference.summarize_file import in_words, summarize_file
+from flows.inference.summarize_file import result_line, summarize_file
 from flows.pipeline import RECIPE_NAMES, Override
 from flows.run_names import kept_or
 from tasks.gpu_lease import hold_gpu
@@ -24,9 +24,9 @@ from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.table_files import Table, open_table, pick_column
 
 SHOWN_ROWS = 5
-"""Rows of a table that the artifact shows."""
+"""Number of a table's rows that the run's artifact shows."""
 ADAPTERS_OWN = ""
-"""The empty choice of the form's list of recipes."""
+"""The empty choice in the form's list of recipes: the recipe of the adapter."""
 
 
 @flow(
@@ -46,17 +46,17 @@ def summarize(
     recipe: Annotated[str, Field(json_schema_extra={"enum": [ADAPTERS_OWN, *RECIPE_NAMES]})] = ADAPTERS_OWN,
     overrides: list[Override] = [],  # noqa: B006  # never written to
 ) -> Any:
-    """Summarize a file of dialogues with an existing adapter. A run that was killed resumes if it is started again.
+    """Summarize a file of dialogues with an existing adapter. Start a killed run again to resume it.
 
     Args:
-        source: File on the worker's machine: a table (CSV, TSV, JSON lines, Parquet) with one dialogue per row, or one conversation (text, WebVTT, SRT, chat as JSON).
-        column: Column that holds the dialogues; usually detected. Tables only.
+        source: Table (CSV, TSV, JSON lines, Parquet) or conversation (text, VTT, SRT, JSON) on the worker's machine.
+        column: Column with the dialogues; usually detected. Tables only.
         adapter: `champion`, `latest`, an artifact id, `none` for the base model, a folder or a hub id.
-        prompt: Name of a file in flows/prompts, or the text itself with `{dialogue}` in it; default: the adapter's prompt.
-        out: File to write. Default for a table: a new file beside it, such as calls.summaries.csv. Default for one conversation: no file; its summary is in the run's artifact `summaries`.
-        recipe: Recipe whose base model to use; default (empty): the adapter's.
+        prompt: Name of a file in flows/prompts, or a text with `{dialogue}` in it; default: the adapter's prompt.
+        out: File to write; default: for a table calls.summaries.csv beside calls.csv, for a conversation no file.
+        recipe: Recipe that names the base model; default (empty): the adapter's.
         overrides: Settings that override the recipe, each `section.key=value`, such as `generate.candidates=1`.
-    """  # one field of the form is one line
+    """  # the form shows one line per field
     if source == "-":
         raise RequestError("a deployment has no standard input: name a file that its worker can read")
     request = SummarizeRequest(
@@ -70,29 +70,29 @@ def summarize(
     )
     events = RunEvents(f"summarize {source}")
     with hold_gpu("gpu"):
-        done = summarize_file(request, events)
+        result = summarize_file(request, events)
     events.finish()
-    message = in_words(done)
+    message = result_line(result)
     page = "\n".join(
-        [f"{escape_markdown(source)}: {escape_markdown(message)}", "", *_summaries(done, column or None), ""]
+        [f"{escape_markdown(source)}: {escape_markdown(message)}", "", *_summaries(result, column or None), ""]
     )
     create_markdown_artifact(page, key="summaries", description="Summaries of a user's file")
-    return Completed(message=message, data=done)
+    return Completed(message=message, data=result)
 
 
-def _summaries(done: dict[str, Any], column: str | None) -> list[str]:
-    """The summary of one conversation, or the first rows of a table; in Markdown, with everything foreign escaped."""
-    if "rows" not in done:
-        written = [f"Written to {escape_markdown(done['out'])}.", ""] if done["out"] else []
-        return [*written, escape_markdown(done["summary"])]
-    table = open_table(Path(done["out"]))
-    columns = zip(*(table.values(name) for name in (pick_column(table, column), *_added(table))), strict=True)
+def _summaries(result: dict[str, Any], column: str | None) -> list[str]:
+    """The summary of one conversation, or the first rows of a table, in Markdown with all user text escaped."""
+    if "rows" not in result:
+        written = [f"Written to {escape_markdown(result['out'])}.", ""] if result["out"] else []
+        return [*written, escape_markdown(result["summary"])]
+    table = open_table(Path(result["out"]))
+    columns = zip(*(table.values(name) for name in (pick_column(table, column), *_added_columns(table))), strict=True)
     rows = [
         f"| {number} | {escape_markdown(one_line(dialogue or '', 100))} | {escape_markdown(str(summary or stop))} |"
         for number, (dialogue, summary, stop) in enumerate(islice(columns, SHOWN_ROWS), start=1)
     ]
     return [
-        f"Written to {escape_markdown(done['out'])}; its first {len(rows)} of {done['rows']} rows:",
+        f"Written to {escape_markdown(result['out'])}; its first {len(rows)} of {result['rows']} rows:",
         "",
         "| row | dialogue | summary |",
         "|---|---|---|",
@@ -100,8 +100,8 @@ def _summaries(done: dict[str, Any], column: str | None) -> list[str]:
     ]
 
 
-def _added(table: Table) -> list[str]:
-    """The columns `summary` and `stop`, which are `generated_summary` and `generated_stop` where INPUT had such names."""
+def _added_columns(table: Table) -> list[str]:
+    """Names of the columns for summary and stop; `generated_` precedes a name that INPUT has already."""
     return [
         max((name for name in table.columns if re.fullmatch(f"(generated_)*{added}", name)), key=len)
         for added in ("summary", "stop")

@@ -1,4 +1,4 @@
-"""Which recipe a station's deployments have by default. It is chosen by the first `station up` and kept by later ones.
+"""The default recipe of a station's deployments. The first `station up` chooses it, later ones keep it.
 
 Order: --recipe, the recipe that an earlier `up` chose, the recipe that trained the champion, the recipe in prefect.yaml
 if its data and base model are available on this machine, quickstart (which needs no hub).

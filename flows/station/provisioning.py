@@ -1,4 +1,4 @@
-"""What a Prefect server needs beside the deployments of prefect.yaml: pools, the GPU's limit, a variable, automations.
+"""Provisioning of a Prefect server, besides its deployments: pools, the GPU limit, a variable, automations.
 
 Found by name and left or brought up to date, so that doing it again changes nothing.
 """
@@ -108,7 +108,7 @@ def _limit_queue(client: SyncPrefectClient, name: str) -> None:
 
 
 def _content(automation: AutomationCore) -> Any:
-    """All but the ids, which are drawn anew each time."""
+    """The content of an automation without its ids, which are new each time."""
 
     def bare(value: Any) -> Any:
         if isinstance(value, dict):
@@ -120,11 +120,11 @@ def _content(automation: AutomationCore) -> Any:
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """Nobody takes runs from our pools meanwhile; a pool that people had paused stays so."""
+    """Pause our work pools in the block, so that no worker takes runs. A pool that was already paused stays paused."""
     with get_client(sync_client=True) as client:
         _resume(client)
         ours = [pool.name for pool in client.read_work_pools() if pool.name in POOLS and not pool.is_paused]
-        # for the next `up`, should we be killed
+        # so that the next `up` can resume them if this process is killed
         client.create_variable(VariableCreate(name=PAUSED, value=ours, tags=["dialogsum"]))
         for name in ours:
             client.update_work_pool(name, WorkPoolUpdate(is_paused=True))
@@ -135,7 +135,7 @@ def paused() -> Iterator[None]:
 
 
 def _resume(client: SyncPrefectClient) -> None:
-    """Let the pools go on that `paused` holds, or held when it was killed."""
+    """Resume the pools that `paused` has paused, also in a process that was killed."""
     held = client.read_variable_by_name(PAUSED)
     if held is not None:
         for name in cast("list[str]", held.value):
@@ -150,13 +150,13 @@ def finalize_orphaned_runs(runs: Iterable[str]) -> None:
         for run in map(UUID, runs):
             state = client.read_flow_run(run).state
             if state is None or not state.is_final():
-                # what is being cancelled may end in no other way
+                # a run in state Cancelling may only become Cancelled
                 cancelled = state is not None and state.is_cancelling()
                 client.set_flow_run_state(run, Cancelled(message=message) if cancelled else Crashed(message=message))
 
 
 def _notification(url: str | None) -> Any:
-    """The action that tells people, or none: the events page shows it either way."""
+    """The action that sends a notification. Without a URL it does nothing; the UI still shows the event."""
     if url is None:
         return DoNothing()
     message = {"subject": "{{subject}}", "body": "{{body}}"}
@@ -172,11 +172,11 @@ def _notification(url: str | None) -> Any:
 
 
 def automations(notification: Any) -> list[AutomationCore]:
-    """Runs whose process is gone are ended; `tell` when a model is rejected and when a retraining does not complete."""
+    """Automations that end runs whose process died, and that notify of rejected models and failed retrainings."""
     ends = ("Completed", "Failed", "Cancelled", "Crashed")
     scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
     notifies = (
-        "Then does nothing but show in the event feed; to get a notification: dialogsum station up --notify URL"
+        "Then only appears in the event feed; to get a notification: dialogsum station up --notify URL"
         if isinstance(notification, DoNothing)
         else "Then sends a notification to the URL given with: dialogsum station up --notify"
     )
@@ -192,7 +192,7 @@ def automations(notification: Any) -> list[AutomationCore]:
         ),
         _ending(
             "mark runs that never started as Crashed",
-            f"Waits for a run of this project that a worker took and that does not start "
+            f"Waits for a run of this project that a worker has picked up and that does not start "
             f"in {PENDING.seconds // 60} minutes",
             after=("Pending", "Submitting", "InfrastructurePending"),
             expect=("Running", "Retrying", "Cancelling", "Submitting", "InfrastructurePending", *scheduled, *ends),
@@ -251,8 +251,8 @@ def _ending(
     return AutomationCore(
         name=f"dialogsum: {name}",
         description=(
-            f"{waits}: its worker or process died. Then marks the run as {state.value.title()}; otherwise it would "
-            "hold its concurrency slots, and the next run would wait forever."
+            f"{waits}, because its worker or process died. Then marks the run as {state.value.title()}; otherwise the "
+            "run would hold its concurrency slots, and the next run would wait forever."
         ),
         trigger=EventTrigger(
             posture=Posture.Proactive,

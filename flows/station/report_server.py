@@ -93,7 +93,7 @@ def artifact(request: Request) -> Response:
 
 
 def health(request: Request) -> Response:
-    """As Prefect's own server answers."""
+    """The same response as that of the Prefect server."""
     return PlainTextResponse("true", media_type="application/json")
 
 
@@ -131,7 +131,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 async def _guarded(request: Request, answer: Answer) -> Response:
-    """With the headers of every answer; 401 without the credential that Prefect's server wants."""
+    """Add the security headers to every response; respond 401 without the credential of the Prefect server."""
     credential = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
     header = request.headers.get("Authorization", "")
     expected = f"Basic {base64.b64encode(credential.encode()).decode()}"

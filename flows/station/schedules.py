@@ -1,4 +1,4 @@
-"""Whether the schedules of a server start runs: each has a run ahead, and a worker takes those that are due."""
+"""Checks of a server's schedules: each has an upcoming run, and a worker takes the runs that are due."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -39,7 +39,7 @@ def check_schedules(server_began: datetime) -> tuple[list[str], list[str]]:
             runs = _scheduled(client, deployment) if active else []
             for schedule in active:
                 _check(client, name, deployment, schedule, runs, server_began, lines, problems)
-    return lines or ["next scheduled run: none, for no schedule is active"], problems
+    return lines or ["next scheduled run: none, since no schedule is active"], problems
 
 
 def _check(

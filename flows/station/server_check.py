@@ -1,4 +1,4 @@
-"""Whether the Prefect server that a run uses answers, before it and all the while."""
+"""Checks that the Prefect server of a run answers, before the run starts and while it lasts."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tasks.reporting.links import REPORTS_URL
 
 
 def check_server() -> None:
-    """RequestError if PREFECT_API_URL names a server that does not answer, or that wants another credential."""
+    """RequestError if PREFECT_API_URL names a server that does not answer or refuses the credential."""
     url = PREFECT_API_URL.value()
     if not url:  # an ephemeral server will be started
         return
@@ -26,8 +26,8 @@ def check_server() -> None:
         if error.response.status_code not in (401, 403):
             raise
         raise RequestError(
-            f"the Prefect server {url} wants another credential: set PREFECT_API_AUTH_STRING to that of its "
-            "PREFECT_SERVER_API_AUTH_STRING"
+            f"the Prefect server {url} refuses the credential: set PREFECT_API_AUTH_STRING to the value of the "
+            "server's PREFECT_SERVER_API_AUTH_STRING"
         ) from error
     except (RuntimeError, HTTPError) as error:
         raise RequestError(
@@ -50,7 +50,7 @@ def answering() -> Iterator[None]:
         yield
     except HTTPError as error:
         raise StageError(
-            f"the Prefect server {PREFECT_API_URL.value() or 'of this run'} does not answer as it should "
-            f"({one_line(f'{type(error).__name__} {error}', 120)}): give the same command again once it is back; "
+            f"the Prefect server {PREFECT_API_URL.value() or 'of this run'} does not answer as expected "
+            f"({one_line(f'{type(error).__name__} {error}', 120)}): run the same command again once it is back; "
             "finished stages are kept"
         ) from error

@@ -1,4 +1,4 @@
-"""Errors in the log of a station's Prefect server, which nobody would look at otherwise."""
+"""Errors in the log of a station's Prefect server, for `station status`."""
 
 import re
 from datetime import datetime, timedelta
@@ -51,7 +51,7 @@ def read_errors(log: Path, start: int, now: datetime) -> LogErrors:
 
 
 def _records(text: str) -> list[str]:
-    """The log cut before each first line of a record; what is no record, such as the banner, is a piece of its own."""
+    """The log split into records; text that is no record, such as the banner, is a part of its own."""
     starts = [0, *(match.start() for match in LINE.finditer(text))]
     return [text[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
 

@@ -1,4 +1,4 @@
-"""Slots of the GPU that are taken although no run holds them: the next run would wait for them without end.
+"""GPU slots that are taken although no run holds them: the next run would wait for them forever.
 
 A server that keeps leases in its memory, Prefect's default, forgets them when it is restarted, while the number of
 slots that are taken lies in its database. A station keeps them in files, beside its database.
@@ -95,7 +95,7 @@ def describe_unheld(url: str, home: Path | None) -> list[str]:
         if not taken or _at_work(client):
             return []
     return [
-        f"the slot of {name!r} is taken, but no run of this project is at work on {url}: "
+        f"the slot of {name!r} is taken, but no run of this project is active on {url}: "
         f"if that is still so in five minutes, free it with `prefect gcl update {name} --active-slots 0`"
         for name in taken
     ]

@@ -1,12 +1,12 @@
-"""dialogsum station: a Prefect server with all that this project needs, and its workers, on this machine.
+"""dialogsum station: starts, restarts and stops a Prefect server and its workers on this machine.
 
-up      starts what does not run yet and brings the rest up to date; may be called again at any time
-down    ends runs, workers and server, in this order, so that the server hears how the runs ended
-status  what runs, where, the next scheduled run, and what is wrong (exit code 1)
+up      starts the processes that do not run and updates the deployments; safe to call at any time
+down    stops runs, workers and server, in this order, so that the server records how the runs ended
+status  prints the processes, their addresses, the next scheduled run and problems (exit code 1)
 
-All files lie in one folder, `.station` or what DIALOGSUM_STATION names: Prefect's database and settings, a log and a
-process id for each process. It listens at two ports, on the loopback interface unless another is asked for: Prefect's
-server, and the report server (flows/station/report_server.py) at the next one.
+All files are in one folder, `.station` or the one that DIALOGSUM_STATION names: Prefect's database and settings, and a
+log and a process id for each process. A station listens on two ports, on the loopback interface unless --host names
+another: the Prefect server, and the report server (flows/station/report_server.py) on the next port.
 """
 
 import json
@@ -67,12 +67,16 @@ def up(
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen
     running = _process("server")
     if running is not None and (other_url := _read_process_file("server")["url"]) != url:
-        raise RequestError(f"the station is up at {other_url}: `dialogsum station down` first, or give the same port")
+        raise RequestError(
+            f"the station already runs at {other_url}: run `dialogsum station down` first, or use the same port"
+        )
     if running is None and _answers(url):
-        raise RequestError(f"another server answers at {url}: choose another with --port")
+        raise RequestError(f"another server answers at {url}: choose another port with --port")
     limits = ["gpu"] if gpu_workers == 1 else [f"gpu-{n + 1}" for n in range(gpu_workers)]
     if others := [name for name in _names() if name.startswith("gpu") and name.removesuffix("-worker") not in limits]:
-        raise RequestError(f"{others[0]} is up, of another number of GPU workers: `dialogsum station down` first")
+        raise RequestError(
+            f"{others[0]} runs, started for another number of GPU workers: run `dialogsum station down` first"
+        )
     reports = _reports_url(url, reports_port)
     # for the client and the processes below alike, which run in another folder
     os.environ.update(_environment(url) | {"DIALOGSUM_STORE": str(Store.current().root)})
@@ -163,7 +167,7 @@ def _report() -> list[str]:
 
 
 def station_server() -> tuple[str | None, Path]:
-    """The address of the server of the station on this machine, None unless it answers, and the station's files."""
+    """Address of the station's Prefect server, None unless it answers, and the station's files."""
     url = _read_process_file("server").get("url", "")
     return url if _process("server") and _answers(url) else None, _folder()
 
@@ -188,7 +192,7 @@ def _environment(url: str) -> dict[str, str]:
 def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     from prefect.client.orchestration import get_client
 
-    from flows.champion_settings import remark
+    from flows.champion_settings import missing_overrides_note
     from flows.station.provisioning import provision, station_overrides
 
     with get_client(sync_client=True) as client:
@@ -197,8 +201,8 @@ def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     default, line = choose(recipe, _folder() / "recipe.json", overrides)
     print(line)
     champion = newest_champion()
-    if champion is not None and (remark_line := remark(champion, default.recipe, overrides)):
-        print(remark_line)
+    if champion is not None and (note := missing_overrides_note(champion, default.recipe, overrides)):
+        print(note)
     deployments = _folder() / "prefect.yaml"
     deployments.write_text(deployments_with(default.recipe), encoding="utf-8")
     deployed = subprocess.run(
@@ -224,7 +228,7 @@ def _free_slots() -> None:
 
 
 def reports_url(api: str | None) -> str | None:
-    """Address of the station's report server, if the station has the Prefect server at `api` and this process's store."""
+    """Address of the station's report server, if the station runs the server at `api` and uses this process's store."""
     noted = _read_process_file("reports")
     ours = _read_process_file("server").get("url") == api and noted.get("store") == str(Store.current().root)
     return noted["url"] if ours and _process("reports") else None
@@ -237,11 +241,13 @@ def _reports_url(api: str, port: int | None) -> str:
     url = str(noted) if noted and port is None else f"{host}:{port or int(server_port) + 1}"
     if _process("reports") is not None:
         if url != noted:
-            raise RequestError(f"reports are served at {noted}: `dialogsum station down` first, or give the same port")
+            raise RequestError(
+                f"the report server already runs at {noted}: run `dialogsum station down` first, or use the same port"
+            )
         return url
     with suppress(OSError), socket.create_connection((host.removeprefix("http://"), int(url.rsplit(":", 1)[1])), 5):
         raise RequestError(
-            f"another process listens at {url}, where reports would be: choose a port with --reports-port"
+            f"another process listens at {url}, the address of the report server: choose a port with --reports-port"
         )
     return url
 

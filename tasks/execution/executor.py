@@ -26,7 +26,7 @@ RECORDED_PACKAGES = (
     "rouge-score",
     "prefect",
 )
-"""Packages whose versions are written to the manifest, for people."""
+"""Packages whose versions are recorded in the manifest; they are not part of the key."""
 
 
 def execute(
@@ -94,7 +94,7 @@ def _versions() -> dict[str, str]:
 
 
 def _origins(spec: Record) -> dict[str, str]:
-    """Setting -> where the data or model that it names came from, for people."""
+    """Setting -> source of the data or model that it names, as recorded in the manifest."""
     return {
         name: str(value.origin) for name in type(spec).model_fields if hasattr(value := getattr(spec, name), "origin")
     }

@@ -33,9 +33,9 @@ class Job(Record):
     """As of the decision to run: code that is edited later makes another artifact."""
     run: str
     recipe: str = ""
-    """Name and revision of the recipe, for people."""
+    """Name and revision of the recipe, copied to the manifest."""
     origin: dict[str, str] = Field(default_factory=dict)
-    """More for people, copied to the manifest: `overrides` of the recipe, `prompt` of an evaluation."""
+    """Further notes, copied to the manifest: `overrides` of the recipe, `prompt` of an evaluation."""
     refresh: bool = False
     runtime: Runtime = Runtime()
 

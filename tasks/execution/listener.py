@@ -52,7 +52,7 @@ class StageEntry(Record):
 
 
 class Listener(Events, Protocol):
-    """Receives the start and the end of each stage, beside its progress and log lines."""
+    """Receives the start and the end of each stage, in addition to its progress and log lines."""
 
     def stage(self, label: str, status: str, reason: str) -> None:
         """A stage is about to run, or is reused."""

@@ -35,7 +35,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage gets beside its settings and inputs. Nothing here may change the result."""
+    """What a stage gets in addition to its settings and inputs. Nothing here may change the result."""
 
     out: Path
     """Empty folder; the files that are written here become the payload."""
@@ -49,7 +49,7 @@ class Context:
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage function returns beside its payload."""
+    """What a stage function returns in addition to its payload."""
 
     rows: int
     facts: dict[str, Any] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Stage:
     packages: tuple[str, ...] = ()
     """Packages whose version is part of the key: those whose releases may change the figures."""
     worker: str | None = None
-    """The module that does the work in a process of its own."""
+    """The module of the stage's worker process."""
     resources: tuple[str, ...] = ()
     """Files that it reads, relative to its module."""
     check: Callable[..., list[Check]] | None = None

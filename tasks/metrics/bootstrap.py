@@ -1,4 +1,4 @@
-"""Is one system better than another on the same dialogues? The paired bootstrap.
+"""The paired bootstrap: is one system better than another on the same dialogues?
 
 Dialogues are resampled, not references: the references of one dialogue are not independent. All figures of one
 evaluation share the same resamples, so a difference is consistent with the two scores it compares.

@@ -17,7 +17,7 @@ class GateCheck(Record):
     name: str
     passed: bool
     observed: str = Field(validation_alias="got", serialization_alias="got")
-    """The value, in words; a sentence of its own where nothing is required."""
+    """The value as text; a complete sentence if nothing is required."""
     required: str = Field(validation_alias="wanted", serialization_alias="wanted")
     applied: bool = True
     """False if the data does not allow this check; it then passes."""

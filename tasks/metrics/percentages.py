@@ -1,4 +1,4 @@
-"""Shares and probabilities in words, rounded the same way in the gate, the tables and the report."""
+"""Shares and probabilities as text, rounded the same way in the gate, the tables and the report."""
 
 
 def percent(share: float) -> str:

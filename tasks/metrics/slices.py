@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 MIN_ROWS = 5
-"""A smaller slice says too little and is left out."""
+"""Smaller slices are left out, since their scores are too uncertain."""
 MAX_TOPICS = 8
 _SPEAKER = re.compile(r"^\s*([^\s:][^:\n]{0,40}):", re.MULTILINE)
 

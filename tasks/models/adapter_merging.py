@@ -31,7 +31,7 @@ def load_merged_model(base: ResolvedModel, adapter: Path | None, device: torch.d
 
 
 def merge_adapter(model: Any, adapter: Path, base: str) -> Any:
-    """The base model with the weights of the adapter in the folder `adapter` added; `base` is its name for people.
+    """The base model with the weights of the adapter in the folder `adapter` added; `base` is its name in messages.
 
     StageError if the folder has no safetensors. RequestError if peft cannot merge this kind of adapter, or if the keys
     and shapes in the folder are not exactly those that the adapter has on this base model.
@@ -43,7 +43,7 @@ def merge_adapter(model: Any, adapter: Path, base: str) -> Any:
         config = PeftConfig.from_pretrained(str(adapter))
         if config.is_prompt_learning:
             raise RequestError(
-                f"the adapter in {adapter} is of the kind {config.peft_type.value}, which adds no weights to the "
+                f"the adapter in {adapter} is of type {config.peft_type.value}, which adds no weights to the "
                 "model; expected one that peft can merge, such as LoRA"
             )
         config.inference_mode = True

@@ -19,7 +19,7 @@ TIED_WEIGHT = "lm_head.weight"
 
 
 class OtherBase(Record):
-    """A base model named with --base, beside the one that the adapter was trained on."""
+    """A base model named with --base, compared with the one that the adapter was trained on."""
 
     name: str
     """Name of a hub repository or of a folder."""
@@ -44,7 +44,7 @@ def compare_base(model: ResolvedModel, base: str) -> OtherBase:
             raise RequestError(f"--base: no *.safetensors in {folder}; expected a base model, or a hub id")
         return OtherBase(name=folder.resolve().name, on_hub=False, difference=_difference(model, folder, base))
     if not HUB_ID.fullmatch(base):
-        raise RequestError(f"--base: no folder {folder}, and no hub id such as owner/name")
+        raise RequestError(f"--base: {folder} is neither a folder nor a hub id such as owner/name")
     if base == model.location:
         return OtherBase(name=base, on_hub=True, difference=0)
     cached = _cached(base)
@@ -81,8 +81,9 @@ def _difference(model: ResolvedModel, folder: Path, base: str) -> float:
             change = float((one - other).norm() / one.norm().clamp(min=1e-12)) if one.shape == other.shape else 1.0
             if change > MAX_DIFFERENCE:
                 raise RequestError(
-                    f"--base: {base} has other weights than {model.origin}, on which the adapter was trained "
-                    f"({name} differs by {100 * change:.0f} %); use --merged to export a folder with the right weights"
+                    f"--base: the weights of {base} differ from those of {model.origin}, on which the adapter was "
+                    f"trained ({name} differs by {100 * change:.0f} %); "
+                    "use --merged to export a folder with the right weights"
                 )
             largest = max(largest, change)
     return largest

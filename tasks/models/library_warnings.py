@@ -1,4 +1,4 @@
-"""Suppress warnings of the model libraries that mean nothing to users."""
+"""Suppress warnings of the model libraries that users cannot act on."""
 
 import logging
 import warnings

@@ -23,7 +23,7 @@ DOWNLOADED_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "toke
 def pick_device(setting: str) -> torch.device:
     """The device of this process for runtime.device. RequestError if that is cuda and there is no GPU."""
     if setting == "cuda" and not torch.cuda.is_available():
-        raise RequestError("runtime.device is cuda, but torch sees no GPU here; use auto or cpu")
+        raise RequestError("runtime.device is cuda, but torch sees no GPU: use auto or cpu")
     return torch.device("cuda" if setting != "cpu" and torch.cuda.is_available() else "cpu")
 
 

@@ -40,7 +40,8 @@ def load_prompt(name: str, library: Path, key: str = "prompt") -> str:
 def _template(text: str, key: str, where: str) -> str:
     template = _FRONT_MATTER.sub("", text.replace("\r\n", "\n")).strip("\n")
     if template.count(PLACEHOLDER) != 1:
-        raise RequestError(f"{key}: {where} has {template.count(PLACEHOLDER)} times {PLACEHOLDER}, expected once")
+        count = template.count(PLACEHOLDER)
+        raise RequestError(f"{key}: {where} contains {PLACEHOLDER} {count} times; expected once")
     return template
 
 

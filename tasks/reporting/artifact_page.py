@@ -1,4 +1,4 @@
-"""The page of an artifact in the Prefect UI: its inputs as links, and what its stage reported, in words."""
+"""The page of an artifact in the Prefect UI: its inputs as links, and the findings of its stage."""
 
 import json
 from collections.abc import Container, Iterator
@@ -41,7 +41,7 @@ LABELS = {
     "micro_batch": "largest micro-batch",
     "micro_tokens": "tokens of that micro-batch",
 }
-"""Name of a fact or measurement -> its label, if that says more than the name."""
+"""Name of a fact or measurement -> its label, if that is clearer than the name."""
 
 
 def page(manifest: Manifest, known: Container[str]) -> str:
@@ -99,7 +99,7 @@ def _rows(name: str, value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _text(name: str, value: Any) -> str:
-    """A value, or a list of values, with the unit that its name stands for."""
+    """A value, or a list of values, with the unit that its name implies."""
     if isinstance(value, list):
         between = " to " if len(value) == 2 and all(map(_is_number, value)) else "; "
         return one_line(between.join(_text(name, each) for each in value), MAX_LENGTH)

@@ -1,4 +1,4 @@
-"""The first screen of a report in words: is it better, by how much, and how reliable is that?"""
+"""The first screen of a report as text: is the model better, by how much, and how certain is that?"""
 
 from typing import Literal
 

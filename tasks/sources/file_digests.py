@@ -11,7 +11,7 @@ MIN_CACHED_BYTES = 1 << 24
 
 
 def file_digest(file: Path) -> str:
-    """64 hex digits. The cache lies in the store's scratch folder."""
+    """The sha256 of a file, 64 hex digits, cached in the store's scratch folder."""
     stat = file.stat()
     is_large = stat.st_size > MIN_CACHED_BYTES
     stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

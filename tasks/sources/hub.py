@@ -1,4 +1,4 @@
-"""The Hugging Face hub: the commit that a name means, and the verified files of a commit.
+"""The Hugging Face hub: the commit that a branch or tag points to, and the verified files of a commit.
 
 Rate limits, server errors and timeouts are retried after a pause. Refusals are not: a missing licence or token, an
 unknown name, no network.
@@ -126,7 +126,7 @@ def fetch(repo: str, revision: str, patterns: list[str], kind: str = "model", ke
             file.resolve().unlink()
             file.unlink(missing_ok=True)
         raise RequestError(
-            f"{key}: {corrupt[0].name} of {repo} does not have the digest that the hub gives; it was removed: "
+            f"{key}: {corrupt[0].name} of {repo} does not match its digest on the hub and was removed from the cache: "
             "run the same command again"
         )
     return folder

@@ -55,7 +55,7 @@ def open_table(file: Path) -> Table:
 
 
 def pick_column(table: Table, column: str | None) -> str:
-    """The column with the dialogues. RequestError if it does not exist, or is not obvious and not given."""
+    """The column with the dialogues. RequestError if it does not exist, or if none is named and none is obvious."""
     if column is not None:
         if column not in table.columns:
             raise RequestError(f"--column: no column {one_line(column, 60)!r}{did_you_mean(column, table.columns)}")

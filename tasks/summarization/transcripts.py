@@ -1,4 +1,4 @@
-"""Transcripts and chats of many forms -> the one form that the model was trained on, and names back into its summary.
+"""Transcripts and chats of many formats -> the format that the model was trained on; restores names in its summary.
 
     [00:01] Bob - We are late.          #Person1#: We are late.
     [00:04] Ann - The train was.   ->   #Person2#: The train was.

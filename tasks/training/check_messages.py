@@ -6,12 +6,12 @@ MESSAGES = {
     "rows": "{reached} of {expected} rows reach the trainer",
     "prompt": "the generation prompt is a strict prefix of the training text in {prefixes} of {rows} rows",
     "stop token": "carries a label in {labelled} of {rows} rows (id {id})",
-    "stop token untrained": "not trained, as the recipe says (train.stop_token): outputs will run to the limit",
+    "stop token untrained": "not trained, since train.stop_token is false: summaries will run to the token limit",
     "labels": "{labelled} of {rows} rows have a token to learn",
     "length": "{oversized} of {rows} completions do not fit into train.max_length={max_length}",
     "truncation": "{truncated} of {rows} dialogues lose their end at {max_length} tokens",
     "no truncation": "no dialogue is cut at {max_length} tokens",
-    "leakage": "{shared} dialogues stand in both train and test",
+    "leakage": "{shared} dialogues are in both train and test",
 }
 
 

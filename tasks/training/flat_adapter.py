@@ -1,4 +1,4 @@
-"""A LoRA adapter's parameters in one piece of memory, so that one kernel casts, clips, updates or sends all of them."""
+"""A LoRA adapter's parameters in one contiguous tensor, so that one kernel casts, clips, updates or sends them all."""
 
 from collections.abc import Sequence
 

@@ -18,7 +18,7 @@ class Events(Protocol):
         """`completed` of `total` units are finished."""
 
     def log(self, line: str) -> None:
-        """One line for people."""
+        """Report one line of text."""
 
 
 class NullListener:

@@ -42,7 +42,7 @@ def process_count(device: str, gpus: int | None) -> int:
     processes = max(1, visible if gpus is None else gpus)
     if visible and processes > visible:
         raise RequestError(
-            f"runtime.gpus is {processes}, but only {visible} of them can be seen here: lower runtime.gpus, "
+            f"runtime.gpus is {processes}, but only {visible} can be seen on this machine: lower runtime.gpus, "
             "or name more GPUs in CUDA_VISIBLE_DEVICES"
         )
     return processes

@@ -24,7 +24,7 @@ STOP_SECONDS = 15.0
 
 
 def start_process(command: Sequence[str], extra_env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Run `python COMMAND…` in a session of its own. Its standard input is a pipe, standard error joins its output."""
+    """Run `python COMMAND…` in a session of its own, with a pipe as standard input and standard error in its output."""
     environment = (
         os.environ | QUIET_ENVIRONMENT | {PARENT_VARIABLE: "1", "PYTHONUNBUFFERED": "1"} | dict(extra_env or {})
     )

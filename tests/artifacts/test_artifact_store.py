@@ -1,4 +1,4 @@
-"""The store: an artifact that is there is whole, wherever the store lies and whatever happened to its bytes."""
+"""The store: an artifact in it is intact, wherever the store is and whatever happened to its bytes."""
 
 import contextlib
 import hashlib
@@ -39,7 +39,7 @@ def download_job(data: Path) -> Job:
 
 @pytest.fixture(params=["local", "memory", "s3"])
 def anywhere(request: pytest.FixtureRequest, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A local store, one as fsspec gives it and one on a real S3 server; the scratch of all lies under tmp_path."""
+    """A local store, one of fsspec and one on a real S3 server; their scratch folders are under tmp_path."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     if request.param == "local":
         return store
@@ -98,10 +98,10 @@ def test_stage_that_fails_half_way_leaves_no_artifact(store: Store, data: Path) 
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["new", "replacing"])
-def test_publish_that_dies_at_any_step_leaves_a_whole_artifact_or_none(
+def test_publishing_that_dies_at_any_step_leaves_a_complete_artifact_or_none(
     store: Store, monkeypatch: pytest.MonkeyPatch, earlier: bool
 ) -> None:
-    """Whichever system call is the last one, there is no artifact or a whole one, and the next publish succeeds."""
+    """Whichever system call is the last, there is no artifact or a complete one, and the next publish succeeds."""
 
     def unless_dead(call: Callable[..., None], *arguments: Any, **more: Any) -> None:
         if next(steps, None) is None:
@@ -138,7 +138,7 @@ def test_damage_is_an_error_that_names_the_file(anywhere: Store, damage: str) ->
             look(manifest.path)
 
 
-def test_every_flipped_bit_of_a_payload_is_found(store: Store) -> None:
+def test_every_flipped_bit_of_a_payload_is_detected(store: Store) -> None:
     """200 random single-bit errors, each found by a process that sees the store for the first time."""
     dice, manifest, missed = random.Random(20260105), publish_small_artifact(store), []
     for _ in range(200):
@@ -154,7 +154,7 @@ def test_every_flipped_bit_of_a_payload_is_found(store: Store) -> None:
     assert missed == []
 
 
-def test_flip_behind_a_restored_time_stamp_is_found_by_a_store_that_had_verified(store: Store) -> None:
+def test_a_flip_behind_a_restored_time_stamp_is_detected_by_a_store_that_had_verified(store: Store) -> None:
     """Same size, same mtime, already verified in this process: still found."""
     manifest = publish_small_artifact(store)
     store.verified(manifest.path)
@@ -167,7 +167,7 @@ def test_flip_behind_a_restored_time_stamp_is_found_by_a_store_that_had_verified
         store.verified(manifest.path)
 
 
-def test_a_flipped_bit_at_every_position_of_a_manifest_is_found(store: Store) -> None:
+def test_a_flipped_bit_at_every_position_of_a_manifest_is_detected(store: Store) -> None:
     """One random bit of each byte in turn; a format number that grows is refused as written by a newer version."""
     dice, manifest, missed = random.Random(20260106), publish_small_artifact(store), []
     file = Path(store.absolute(manifest.path), "manifest.json")
@@ -183,7 +183,7 @@ def test_a_flipped_bit_at_every_position_of_a_manifest_is_found(store: Store) ->
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_receipt_cannot_be_built_over_a_damaged_artifact(store: Store, damage: str) -> None:
-    """A Ref is a ValueError unless its payload is whole, which is how Prefect learns that a result is gone."""
+    """Loading a Ref raises ValueError unless its payload is intact, which tells Prefect that a result is gone."""
     manifest = publish_small_artifact(store)
     fields = Ref.of_manifest(manifest).model_dump()
     DAMAGES[damage][1](store.root / manifest.path)
@@ -193,14 +193,14 @@ def test_receipt_cannot_be_built_over_a_damaged_artifact(store: Store, damage: s
 
 @pytest.mark.parametrize("change", [{"rows": 4}, {"digest": "0" * 64}, {"of": "base"}, {"id": "train-00000000"}])
 def test_receipt_of_another_artifact_is_refused(store: Store, change: dict[str, Any]) -> None:
-    """A receipt that says anything else than the manifest is none."""
+    """A receipt that differs from the manifest is refused."""
     fields = Ref.of_manifest(publish_small_artifact(store)).model_dump()
     with pytest.raises(ValueError, match="receipt"):
         Ref.model_validate(fields | change)
 
 
 def test_moved_store_verifies_and_names_no_old_path(store: Store, data: Path, tmp_path: Path) -> None:
-    """A store that a real stage wrote is whole under another path, and no byte in it remembers the first one."""
+    """A store that a real stage wrote is intact under another path, and no byte in it contains the first path."""
     manifest, _ = execute(Store.current(), DOWNLOAD, download_job(data), NullListener())
     store.side_files.write(b"{}", "pointers", "latest.json")
     old = str(store.root).encode()
@@ -214,7 +214,7 @@ def test_moved_store_verifies_and_names_no_old_path(store: Store, data: Path, tm
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_publishing_again_replaces_a_damaged_artifact(anywhere: Store, damage: str) -> None:
-    """Made anew, the artifact is whole, and nothing of the damaged one is left in it."""
+    """After a rerun the artifact is intact, and nothing of the damaged one is left in it."""
     manifest = publish_small_artifact(anywhere)
     DAMAGES[damage][1](anywhere.root / manifest.path)
     again = publish_small_artifact(anywhere, {"a.bin": b"made anew"})
@@ -256,7 +256,7 @@ def test_names_that_could_lead_elsewhere_are_refused(anywhere: Store, name: str,
     assert sorted(tmp_path.rglob("*")) == files
 
 
-def test_small_files_are_replaced_whole(anywhere: Store) -> None:
+def test_small_files_are_replaced_atomically(anywhere: Store) -> None:
     """A pointer reads as it was last written; one never written is None."""
     assert anywhere.side_files.read("pointers", "latest.json") is None
     for content in (b"first, longer", b"second"):
@@ -265,7 +265,7 @@ def test_small_files_are_replaced_whole(anywhere: Store) -> None:
 
 
 def test_a_small_file_is_created_once(anywhere: Store) -> None:
-    """The second creator is told so and changes nothing; a hidden or half-written file is not listed."""
+    """The second creator gets False and changes nothing; a hidden or partial file is not listed."""
     assert anywhere.side_files.names("champions", "base") == []
     assert anywhere.side_files.create(b"first", "champions", "base", "2.json") is True
     assert anywhere.side_files.create(b"second", "champions", "base", "2.json") is False
@@ -303,7 +303,7 @@ def test_a_manifest_with_another_digest_than_its_files_is_refused(store: Store) 
 
 
 def test_an_altered_local_copy_of_a_remote_payload_is_fetched_again() -> None:
-    """What a remote store hands out is what its manifest says, whoever else writes to the scratch folder."""
+    """A remote store returns only bytes that match the manifest, whoever else writes to the scratch folder."""
     remote = Store(f"memory://{uuid.uuid4().hex}")
     manifest = publish_small_artifact(remote)
     name = next(iter(manifest.files))
@@ -315,7 +315,7 @@ def test_an_altered_local_copy_of_a_remote_payload_is_fetched_again() -> None:
 def test_no_byte_of_a_remote_payload_is_read_twice_on_one_machine(
     s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Verified and handed out again and again, by a second process too; a file that was written to is read once more."""
+    """Also when several stores verify and serve it; only a file that was changed on disk is downloaded again."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     read: list[str] = []
     download = RemoteBackend._download
@@ -346,7 +346,7 @@ def test_two_that_share_a_store_see_at_once_what_the_other_makes(s3: str) -> Non
 def test_the_latest_artifacts_are_found_without_reading_the_others(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a stage with thousands only as many manifests are read as are asked for; ids are looked up alone."""
+    """For a stage with thousands of artifacts only the requested manifests are read; ids are looked up directly."""
     manifests = [publish_small_artifact(store, key=f"{i:08x}{KEY[8:]}") for i in range(20)]
     for age, manifest in enumerate(reversed(manifests)):
         os.utime(store.absolute(manifest.path), (1e9 - age, 1e9 - age))

@@ -105,12 +105,12 @@ def test_entries_are_kept_as_they_were_written(log: Store) -> None:
 def test_a_candidate_has_to_beat_the_champion_or_if_it_is_that_the_one_before(
     moves: str, candidate: Champion, rival: Champion | None
 ) -> None:
-    """So a champion that is trained again meets whom it met the first time."""
+    """So a champion that is retrained is compared with the same adapter as the first time."""
     assert play(moves).rival(candidate) == rival
 
 
 def test_the_same_adapter_under_another_prompt_is_another_candidate() -> None:
-    """It has to beat itself as it was asked before."""
+    """It has to beat itself with its previous prompt."""
     play("a")
     assert Champions(Store.current(), BASE).rival(champion("a" * 8, "Other: {dialogue}")) == A
 
@@ -130,7 +130,7 @@ def test_each_base_model_has_its_own_champion() -> None:
     assert Champions(Store.current(), "f" * 64).current is None
 
 
-def test_rolling_back_nobody_is_refused(log: Store) -> None:
+def test_a_rollback_without_champion_is_refused(log: Store) -> None:
     """In an empty log, and after the last one is gone; nothing is written."""
     for moves, entries in (("", 0), ("a-", 2)):
         with pytest.raises(RequestError, match="no champion"):
@@ -143,7 +143,7 @@ def test_a_change_on_an_outdated_reading_is_refused_and_loses_nothing(log: Store
     outdated = play("a")
     play("b")
     assert outdated.promote(C, "score-cccccccc", "late") is False
-    with pytest.raises(RequestError, match="changed meanwhile"):
+    with pytest.raises(RequestError, match="another command changed the champion"):
         outdated.roll_back("late")
     assert Champions(Store.current(), BASE).current == B
     assert [change.run for change in Champions(Store.current(), BASE).changes] == ["run", "run"]
@@ -180,8 +180,8 @@ def promotes(number: int) -> bool:
     return Champions(Store.current(), BASE).promote(champion(f"{number:08x}"), f"score-{number:08x}", f"run {number}")
 
 
-def test_of_threads_that_promote_at_once_exactly_one_wins_each_place(contended: Store) -> None:
-    """Sixteen readings of the same state, again and again: one True each time, and the log holds the winners in order."""
+def test_of_threads_that_promote_at_once_exactly_one_wins_each_round(contended: Store) -> None:
+    """Sixteen threads promote from the same state: each round has one winner, and the log has the winners in order."""
     with ThreadPoolExecutor(16) as pool:
         for position in range(20 if contended.is_local else 3):
             start = Barrier(16)
@@ -203,7 +203,7 @@ def in_process(number: int) -> list[bool]:
 
 
 def test_of_processes_that_promote_at_once_none_is_lost_and_none_wins_twice(contended: Store) -> None:
-    """As many entries as there were answers of True, with no gap, and each of the winners stands in it once."""
+    """The log has one entry per successful promotion, without a gap, and each winner once."""
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         answers = dict(enumerate(pool.map(in_process, range(4))))
     won = {f"run {100 * number + i}" for number, row in answers.items() for i, answer in enumerate(row) if answer}

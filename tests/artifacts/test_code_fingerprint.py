@@ -24,9 +24,9 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def stages_changed_by(edit: Any) -> set[str]:
-    before = {name: stage.code() for name, stage in STAGES.items()}
+    original = {name: stage.code() for name, stage in STAGES.items()}
     edit()
-    return {name for name, stage in STAGES.items() if stage.code() != before[name]}
+    return {name for name, stage in STAGES.items() if stage.code() != original[name]}
 
 
 def replace(file: Path, old: str, new: str) -> Any:
@@ -39,7 +39,7 @@ def replace(file: Path, old: str, new: str) -> Any:
 
 
 def test_comments_docstrings_and_layout_change_no_stage(source: Path) -> None:
-    """Every docstring reworded, every comment dropped, every line laid out anew, in all modules: the same code."""
+    """Every docstring reworded, every comment dropped and every line reformatted, in all modules: the same code."""
 
     def edit() -> None:
         for file in source.rglob("*.py"):
@@ -82,7 +82,7 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
     """However far down the helper is, and in the worker process as well."""
     workers = {stage.worker: code.fingerprint(stage.worker) for stage in STAGES.values() if stage.worker}
     assert stages_changed_by(replace(source / file, old, new)) == stages
-    changed_workers = {module for module, before in workers.items() if code.fingerprint(module) != before}
+    changed_workers = {module for module, original in workers.items() if code.fingerprint(module) != original}
     assert changed_workers == {STAGES[name].worker for name in stages} - {None}
 
 

@@ -67,7 +67,7 @@ def crown(adapter: Manifest) -> None:
 
 
 def cleaned(days: float = 30) -> set[str]:
-    """Remove what can go; what is left, all of it whole."""
+    """Collect garbage; returns the artifacts that are left, all verified."""
     garbage_collection.remove(
         Store.current(), garbage_collection.find_garbage(Store.current(), days, NOW).items, days, NOW
     )
@@ -104,10 +104,10 @@ def histories(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(histories())
-def test_exactly_what_nobody_needs_is_removed(
+def test_exactly_the_unreferenced_artifacts_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, history: dict[str, Any]
 ) -> None:
-    """In any lineage graph: roots by champion, pin, run and age, and all that they were made from, stay whole; no other."""
+    """In any lineage the roots (champion, pin, run, age) and everything they were made from stay, and nothing else."""
     monkeypatch.setenv("DIALOGSUM_STORE", str(tmp_path / uuid.uuid4().hex))
     manifests: list[Manifest] = []
     for i, inputs in enumerate(history["inputs"]):
@@ -152,7 +152,7 @@ def test_a_listing_removes_nothing_and_tells_sizes(anywhere: Store) -> None:
     ("days", "ended", "stays"), [(0.5, False, True), (6, False, True), (8, False, False), (0.5, True, False)]
 )
 def test_what_a_running_flow_uses_stays_even_with_no_days_to_keep(days: float, ended: bool, stays: bool) -> None:
-    """Until it says that it ended, or has been silent for a week; its note goes with it."""
+    """Until it has ended or was silent for a week; then its run note is removed as well."""
     adapter = make(1)
     note("run", [adapter.id], days, ended)
     assert cleaned(days=0) == ({adapter.id} if stays else set())
@@ -162,7 +162,7 @@ def test_what_a_running_flow_uses_stays_even_with_no_days_to_keep(days: float, e
 def test_what_a_run_begins_to_use_while_it_is_being_removed_is_put_back(
     anywhere: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The run notes it and finds it whole; then its manifest goes: the note is seen and it is whole again."""
+    """A run notes an intact artifact whose manifest is then removed: the collection sees the note and restores it."""
     adapter, other = make(1), make(2)
     items = garbage_collection.find_garbage(Store.current(), 30, NOW).items
     delete = anywhere.backend.delete
@@ -179,10 +179,10 @@ def test_what_a_run_begins_to_use_while_it_is_being_removed_is_put_back(
     assert anywhere.verified(adapter.path) == adapter
 
 
-def test_a_removal_that_dies_at_any_step_leaves_whole_artifacts_only(
+def test_a_removal_that_dies_at_any_step_leaves_only_complete_artifacts(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever system call is the last one: what is served is whole, what is kept is there, and the next one finishes."""
+    """Whichever system call is the last: artifacts in the store are complete, and the next collection finishes."""
 
     def unless_dead(call: Any, *arguments: Any, **more: Any) -> Any:
         if next(steps, None) is None:
@@ -257,7 +257,7 @@ def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
 
 
 def test_the_commands_list_keep_and_remove(store: Store) -> None:
-    """`gc` lists, `pin` keeps with lineage, `gc --delete` removes the rest, `store` counts; what cannot be is refused."""
+    """`gc` lists, `pin` protects an artifact and its lineage, `gc --delete` removes the rest; wrong requests fail."""
     data = make(1, stage="download", days=300)
     needed, gone = make(2, [data], days=300), make(3, [data], days=300)
     assert run_cli("pin", needed.id).returncode == 0

@@ -54,11 +54,11 @@ def test_what_training_reads_are_rows_with_answers() -> None:
     assert explain({"inputs.rows": ("a", "b")}, "train", OLD, NEW).startswith("the training rows changed")
 
 
-def test_an_input_that_came_out_otherwise_is_not_told_as_another() -> None:
-    """The same artifact was made again with other bytes."""
+def test_a_rerun_with_a_different_result_is_not_described_as_another_artifact() -> None:
+    """The input has the same id as before and other bytes."""
     assert (
         explain({"inputs.rows": ("a", "b")}, "generate", OLD, OLD)
-        == "the prompts came out otherwise (format-b301592f was made again)"
+        == "the prompts changed (format-b301592f was rerun with a different result)"
     )
 
 

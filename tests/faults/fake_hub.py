@@ -1,4 +1,4 @@
-"""A hub on this machine for HF_ENDPOINT: it has one model, and fails as `faults` says."""
+"""A local hub for HF_ENDPOINT with one model, which fails as `faults` lists."""
 
 import hashlib
 import json

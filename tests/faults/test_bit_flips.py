@@ -27,6 +27,7 @@ def flip(file: Path, dice: random.Random) -> tuple[bytes, str]:
     return content, f"{file.name} byte {position} bit {bit}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SHORT_AND_LONG)
 def test_a_flipped_bit_of_an_artifact_has_its_stage_run_again_with_the_reason(
     copied: Path, overrides: list[str], tally: Tally, form: str
@@ -55,10 +56,11 @@ def test_a_flipped_bit_of_an_artifact_has_its_stage_run_again_with_the_reason(
     tally("6 byte of an artifact or manifest flipped", TRIES[form], lost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SHORT_AND_LONG)
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
 def test_a_flipped_bit_of_prefects_record_is_never_served(copied: Path, tally: Tally, form: str) -> None:
-    """The task gives the receipt of the whole artifact, whatever stands in the record."""
+    """The task returns the receipt of the intact artifact, whatever the record contains."""
     from tasks.execution.job import load_job
     from tasks.prefect_task import run_stage
     from tasks.registry import STAGES
@@ -79,9 +81,10 @@ def test_a_flipped_bit_of_prefects_record_is_never_served(copied: Path, tally: T
     tally("6 byte of a Prefect result flipped", TRIES[form] // 4, lost)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
 def test_the_record_of_another_artifact_is_not_served(copied: Path, tally: Tally) -> None:
-    """A record that was copied under another name says what that other artifact is, and counts for nothing."""
+    """A record that was copied under another name describes another artifact, and is ignored."""
     from tasks.execution.job import load_job
     from tasks.prefect_task import run_stage
     from tasks.registry import STAGES

@@ -30,7 +30,7 @@ TENSORS = {
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two whole checkpoints, after steps 1 and 2."""
+    """Two intact checkpoints, after steps 1 and 2."""
     for step in (1, 2):
         curve = [{"step": i + 1, "epoch": 0.5, "train_loss": 1.0 / (i + 1)} for i in range(step)]
         checkpoint.save(tmp_path, "this", Progress(step, curve, 60), {k: v + step for k, v in TENSORS.items()})
@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def taken(folder: Path, identity: str = "this") -> tuple[int | None, list[str]]:
-    """After which step the checkpoint is that would be gone on from, and what was said."""
+    """The step of the checkpoint that a training would resume from, and the log."""
     messages: list[str] = []
     newest = checkpoint.load_newest(folder, identity, messages.append)
     if newest is None:
@@ -49,8 +49,8 @@ def taken(folder: Path, identity: str = "this") -> tuple[int | None, list[str]]:
     return progress.steps_done, messages
 
 
-def test_any_byte_that_is_flipped_or_cut_off_is_found(folder: Path, tally: Tally) -> None:
-    """500 random places of the newest one: the one before is taken, the reason told in one line."""
+def test_any_byte_that_is_flipped_or_cut_off_is_detected(folder: Path, tally: Tally) -> None:
+    """At 500 random places of the newest: the training resumes from the one before and logs the reason in one line."""
     dice, lost = random.Random(5), []
     files = sorted(folder.glob("step-00000002/*"))
     for i in range(500):
@@ -99,7 +99,7 @@ def test_files_that_are_gone_exchanged_or_half_there(folder: Path, tally: Tally)
 
 
 def test_without_the_optimizers_state_it_is_none(folder: Path, tally: Tally) -> None:
-    """Its digests are right, but the optimizer would start anew: refused. Random numbers need only seed and step."""
+    """Its digests match, but the optimizer state is missing: refused. Random numbers need only seed and step."""
     checkpoint.save(folder, "this", Progress(3, [{}] * 3, 60), {"adapter": TENSORS["adapter"]})
     step, messages = taken(folder)
     assert (step, len(messages)) == (2, 1)

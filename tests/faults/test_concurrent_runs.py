@@ -51,10 +51,11 @@ print(json.dumps([[manifest.id, ran] for manifest, ran in walk.results]))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_need_the_same_stages_compute_each_once(
     copied: Path, overrides: list[str], tally: Tally
 ) -> None:
-    """Three stages of a store in which all else is there, asked for by two processes at once."""
+    """Two processes run the same three missing stages of a store at once."""
     store, lost = Store.current(), list[Any]()
     command = [sys.executable, "-c", WALK, json.dumps([*overrides, "score.bootstrap_seed=7"])]
     both = [

@@ -52,7 +52,7 @@ def files_at_most(size: int) -> Iterator[None]:
 
 
 class Filling(DagWalker):
-    """The disk is full while one of the stages is at work, once; the walk then goes on as if room had been made."""
+    """The disk is full during one stage, once; the run then continues as if space had been freed."""
 
     def __init__(self, stage: str, size: int) -> None:
         super().__init__()

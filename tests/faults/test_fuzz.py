@@ -96,7 +96,7 @@ def table(header: list[str], rows: list[list[str]]) -> bytes:
 
 
 @pytest.mark.parametrize("form", SHORT_AND_LONG)
-def test_any_data_is_read_whole_or_refused_in_one_line(
+def test_any_data_is_read_completely_or_refused_in_one_line(
     artifact_factory: ArtifactFactory, data: Path, tally: Tally, form: str
 ) -> None:
     """Any bytes, and tables with odd headers, rows and cells, in one of the splits."""

@@ -93,10 +93,11 @@ def hostile(
     return summary, shown.getvalue(), overrides, folder
 
 
-def payload(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
-    return Path(next(e["path"] for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of))) / "payload"
+def payload(summary: dict[str, Any], stage: str, variant: str | None = None) -> Path:
+    return Path(next(e["path"] for e in summary["stages"] if (e["stage"], e["of"]) == (stage, variant))) / "payload"
 
 
+@pytest.mark.slow
 def test_every_row_arrives_as_it_was_written(hostile: Any, tally: Tally) -> None:
     """In the dataset, and once in its prompt: braces fill nothing, and no row is lost on the way to a prediction."""
     summary, lost = hostile[0], []
@@ -116,6 +117,7 @@ def test_every_row_arrives_as_it_was_written(hostile: Any, tally: Tally) -> None
     tally("16 hostile text as data", len(written), lost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "turns"), [("llama", "chatml"), ("gemma", "gemma")])
 def test_no_dialogue_ends_its_own_turn(
     models: dict[str, Path], hostile: Any, tally: Tally, name: str, turns: Any
@@ -137,6 +139,7 @@ def test_no_dialogue_ends_its_own_turn(
     tally("16 special tokens in text", 2 * len(texts), lost)
 
 
+@pytest.mark.slow
 def test_report_ui_and_terminal_show_text(hostile: Any, prefect_server: None, tally: Tally) -> None:
     """No element, link or control character that is not ours, in the page and in whatever the Prefect UI renders."""
     from prefect.client.orchestration import get_client

@@ -151,14 +151,14 @@ def test_no_hub_at_all_is_said_at_once(resolve: Any) -> None:
 def test_nothing_half_downloaded_or_altered_is_used(
     hub: Hub, resolve: Any, models: dict[str, Path], tmp_path: Path, tally: Tally, fault: int
 ) -> None:
-    """The files are whole, or there is one line; and the next try has them whole without any cleaning by hand."""
+    """The files are complete, or the error is one line; the next try succeeds without manual cleaning."""
     hub.faults["file"] = [fault]
     answers = [resolve(FETCH), resolve(FETCH)]
     needed = sorted(name for name in hub.files if name.endswith((".json", ".safetensors")))
     lost: list[Any] = []
     if answers[1] != needed or (answers[0] != needed and "owner/model" not in answers[0]):
         lost.append((fault, answers))
-    if fault == OTHER and "does not have the digest that the hub gives" not in answers[0]:
+    if fault == OTHER and "does not match its digest on the hub" not in answers[0]:
         lost.append(answers[0])
     for file in (tmp_path / "hf").rglob("snapshots/*/*"):
         if file.read_bytes() != hub.files[file.name]:

@@ -41,13 +41,13 @@ def peak_of(folder: Path, rows: int) -> int:
     inputs: dict[str, Ref] = {}
     tracemalloc.start()
     try:
-        for name, of, spec in (
+        for name, variant, spec in (
             ("download", None, DownloadSpec(data=resolve_data(DataConfig(source=str(folder))))),
             ("format", "train", FormatSpec(rows="train", template="Sum up:\n{dialogue}")),
         ):
             job = Job(
                 stage=name,
-                variant=of,
+                variant=variant,
                 spec=spec,
                 inputs=inputs,
                 run="load",
@@ -62,6 +62,7 @@ def peak_of(folder: Path, rows: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_memory_is_flat_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally) -> None:
     """Eight times the rows, in sixteen times as many batches: but for their ids, no more memory."""
     monkeypatch.setattr(artifacts.schemas, "BATCH_ROWS", 128)

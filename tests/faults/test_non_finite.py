@@ -26,6 +26,7 @@ def spoilt(model: Path, folder: Path, value: float) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
 def test_what_is_no_number_is_never_published(
     models: dict[str, Path], data: Path, tmp_path: Path, command: Any, tally: Tally

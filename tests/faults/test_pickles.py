@@ -104,7 +104,7 @@ def test_pickles_beside_the_weights_are_ignored_and_instead_of_them_refused(
 
 @pytest.mark.parametrize("kind", ["llama", "unheard-of"])
 def test_code_in_a_model_folder_is_not_run(model: Path, tmp_path: Path, kind: str, tally: Tally) -> None:
-    """A known architecture is loaded by our own code, another one refused at once: nobody is asked on the terminal."""
+    """Our code loads a known architecture and refuses others at once, without a prompt on the terminal."""
     code = f"import os\nos.mkdir({str(tmp_path / 'canary')!r})\n"
     for name in ("evil", "modeling_evil", "tokenization_evil"):
         (model / f"{name}.py").write_text(code)
@@ -133,7 +133,7 @@ def test_code_in_a_model_folder_is_not_run(model: Path, tmp_path: Path, kind: st
 
 
 def reseal(folder: Path) -> None:
-    """Seal an artifact anew, as somebody who can write to the store might."""
+    """Rewrite the manifest of an artifact, as an attacker with write access to the store might."""
     file = folder / "manifest.json"
     content = json.loads(file.read_text())
     files = sorted((folder / "payload").iterdir())
@@ -144,8 +144,9 @@ def reseal(folder: Path) -> None:
     file.write_text(json.dumps(content | {"seal": checksum_of(content)}))
 
 
+@pytest.mark.slow
 def test_a_pickle_in_an_adapter_is_not_loaded(copied: Path, model: Path, canary: Canary, tally: Tally) -> None:
-    """Beside the weights it is damage; in their place, under a manifest that was sealed anew, it is refused."""
+    """Next to the weights it counts as damage; in their place, with a rewritten manifest, it is refused."""
     store = Store.current()
     (manifest,) = store.manifests("train")
     folder = Path(store.absolute(manifest.path))
@@ -192,6 +193,7 @@ def test_a_pickle_in_a_checkpoint_is_passed_over(tmp_path: Path, canary: Canary,
     tally("14 pickle in a checkpoint", 6, lost)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server", "workers_inline")
 def test_what_a_result_record_names_is_not_imported_called_or_unpickled(
     copied: Path, canary: Canary, monkeypatch: pytest.MonkeyPatch, tally: Tally
@@ -267,7 +269,7 @@ def test_no_module_of_ours_unpickles_or_unpacks_anything() -> None:
                     assert ast.unparse(node.value) == "False", file
 
 
-def test_torch_and_prefect_are_new_enough_for_what_was_found_in_them() -> None:
+def test_torch_and_prefect_contain_the_fixes_of_known_vulnerabilities() -> None:
     """CVE-2025-32434, CVE-2026-24747 (torch), CVE-2026-1839, -4372 (transformers), CVE-2026-5366, -7723 (prefect)."""
     from importlib.metadata import version
 

@@ -48,7 +48,7 @@ class Watch(threading.Thread):
 
 
 def holding(machine: IsolatedMachine, look: Any, store: str) -> list[str]:
-    """Every file of the machine and every object of the store in which a secret stands."""
+    """Every file of the machine and every object of the store that contains a secret."""
     places = []
     needles = (TOKEN.encode(), SECRET.encode())
     for file in machine.folder.rglob("*"):
@@ -63,7 +63,7 @@ def holding(machine: IsolatedMachine, look: Any, store: str) -> list[str]:
 def test_a_refusing_hub_that_repeats_the_token_is_not_repeated(
     models: dict[str, Path], tmp_path: Path, tally: Tally
 ) -> None:
-    """Neither in what is said nor in any file, with the traceback asked for."""
+    """Neither in the output nor in any file, even with --debug."""
     hub, lost = Hub(models["llama"]), list[str]()
     hub.faults = {"info": [401, -1]}
     options = set_options(small_overrides("smollm2-135m", models["llama"], tiny_data(tmp_path / "data")))

@@ -95,7 +95,7 @@ def test_a_server_that_stays_away_ends_the_run_in_one_line(
 def test_a_server_that_is_restarted_is_waited_for(
     server: PrefectServer, wanted_new: list[str], tmp_path: Path, tally: Tally
 ) -> None:
-    """With its database: the run goes on and ends well."""
+    """The server restarts with its database: the run continues and completes."""
     lost: list[Any] = []
     process = start(server, tmp_path / "home", wanted_new)
     when_training(process)
@@ -109,7 +109,7 @@ def test_a_server_that_is_restarted_is_waited_for(
 def test_a_locked_database_is_waited_for(
     server: PrefectServer, wanted_new: list[str], tmp_path: Path, tally: Tally
 ) -> None:
-    """Another process holds Prefect's SQLite file for 20 s: the run waits or says so, and computes nothing twice."""
+    """Another process locks Prefect's SQLite file for 20 s: the run waits or fails in one line; no stage runs twice."""
     lost: list[Any] = []
     process = start(server, tmp_path / "home", wanted_new)
     when_training(process)

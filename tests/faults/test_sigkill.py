@@ -44,7 +44,7 @@ def runs(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture(scope="module")
 def undisturbed(runs: Runs) -> dict[str, str]:
-    """The digests of a run that nobody disturbs."""
+    """The digests of an undisturbed run."""
     lost: list[Any] = []
     stages = runs.finished("undisturbed", lost, inline=True)
     assert lost == []
@@ -97,7 +97,7 @@ def test_killed_in_any_stage_the_same_command_goes_on_to_the_same_bytes(
 def test_a_killed_trainer_fails_the_run_in_one_line_and_the_next_one_goes_on(
     runs: Runs, undisturbed: dict[str, str], tally: Tally
 ) -> None:
-    """SIGKILL to the trainer alone, as for want of memory: exit 1 with the signal's name, then the same adapter."""
+    """SIGKILL to the trainer only, as for lack of memory: exit 1 with the signal's name, then the same adapter."""
     lost: list[Any] = []
     run = runs.start("trainer")
     assert run.until(lambda: f" of {STEPS}  loss" in run.stderr)
@@ -116,7 +116,7 @@ def test_a_killed_trainer_fails_the_run_in_one_line_and_the_next_one_goes_on(
 def test_a_trainer_killed_time_and_again_ends_with_the_same_adapter(
     models: dict[str, Path], data: Path, tmp_path: Path, tally: Tally
 ) -> None:
-    """SIGKILL at six random moments of one training with a checkpoint a step; it goes on from the newest whole one."""
+    """SIGKILL at six random moments of a training with a checkpoint per step; it resumes from the newest intact one."""
     dice, lost, tries = random.Random(2), list[Any](), 6
     undisturbed_config = worker_config(models, data, tmp_path / "whole", max_steps=120)
     worker_result(start_worker(undisturbed_config))
@@ -149,7 +149,7 @@ def test_a_trainer_killed_time_and_again_ends_with_the_same_adapter(
 
 
 @pytest.mark.faults
-def test_terminated_twenty_times_it_leaves_checkpoints_and_nobody_behind(
+def test_terminated_twenty_times_it_leaves_checkpoints_and_no_processes(
     runs: Runs, undisturbed: dict[str, str], orphans: Any, tally: Tally
 ) -> None:
     """SIGTERM to the flow while it trains: a checkpoint within 10 s, exit 143, everybody gone, then the same bytes."""
@@ -222,7 +222,7 @@ def killed_at(boundary: int, what: Callable[[], object]) -> bool:
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["new", "replacing"])
-def test_an_artifact_killed_at_any_file_boundary_is_whole_or_not_there(
+def test_an_artifact_killed_at_any_file_boundary_is_complete_or_absent(
     store: Store, tally: Tally, earlier: bool
 ) -> None:
     """SIGKILL before every call that changes the disk; the next publish succeeds without any cleaning by hand."""
@@ -247,7 +247,7 @@ def test_an_artifact_killed_at_any_file_boundary_is_whole_or_not_there(
 
 
 def test_a_checkpoint_killed_at_any_file_boundary_leaves_the_one_before(tmp_path: Path, tally: Tally) -> None:
-    """Or is whole itself; what is half there is never gone on from, and the next save succeeds."""
+    """Or is complete itself; a training never resumes from a partial one, and the next save succeeds."""
     tensors = {"adapter": torch.arange(40.0), "optimizer.exp_avg": torch.ones(40)}
     lost: list[Any] = []
     boundary = 0

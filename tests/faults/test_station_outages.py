@@ -72,7 +72,7 @@ class Training:
 
 @contextmanager
 def waiting_run(station: LocalStation) -> Iterator[Path]:
-    """Another run that asks for the GPU; yields the file with what it says, such as `held`."""
+    """Another run that waits for the GPU; yields the file with its output, such as `held`."""
     output = station.folder / f"holder-{time.monotonic()}.txt"
     environment = os.environ | station.environment | {"PYTHONPATH": str(station.code), "DIALOGSUM_GPU_LIMIT": "gpu"}
     with output.open("w") as out:
@@ -101,13 +101,15 @@ def stop_server(station: LocalStation, how: signal.Signals) -> None:
         process.kill()
 
 
-@pytest.mark.parametrize(("away", "how"), [(0, signal.SIGTERM), (90, signal.SIGKILL)], ids=["restarted", "90 s"])
+@pytest.mark.parametrize(
+    ("outage_seconds", "how"), [(0, signal.SIGTERM), (90, signal.SIGKILL)], ids=["restarted", "90 s"]
+)
 def test_training_goes_on_while_the_server_is_away(
-    station: LocalStation, away: int, how: signal.Signals, tally: Tally
+    station: LocalStation, outage_seconds: int, how: signal.Signals, tally: Tally
 ) -> None:
     """Parent and child complete, the slot is free afterwards, and no two runs ever hold the GPU at once."""
     lost = list[Any]()
-    training = Training(station, seed=100 + away)
+    training = Training(station, seed=100 + outage_seconds)
     with waiting_run(station) as output:
 
         def check() -> None:
@@ -117,7 +119,7 @@ def test_training_goes_on_while_the_server_is_away(
         stop_server(station, how)
         training.note("the server is down")
         down = time.monotonic()
-        while time.monotonic() - down < away:
+        while time.monotonic() - down < outage_seconds:
             check()
             time.sleep(1)
         if not training.alive():
@@ -145,8 +147,8 @@ def test_training_goes_on_while_the_server_is_away(
     if status := station.try_command("status").returncode:
         lost.append(("status", status))
     tally(
-        f"11 a station's server away for {away} s while a child trains"
-        if away
+        f"11 a station's server away for {outage_seconds} s while a child trains"
+        if outage_seconds
         else "11 a station's server restarted while a child trains",
         1,
         lost,

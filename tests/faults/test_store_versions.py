@@ -41,7 +41,7 @@ def bytes_of(store: Path) -> dict[str, str]:
 
 @pytest.fixture
 def read_only(copied: Path) -> Iterator[Path]:
-    """The store of a finished run, in which nobody may write."""
+    """The store of a finished run, without write permission."""
     folder = Path(Store.current().root.path)
     shutil.rmtree(folder / ".scratch", ignore_errors=True)
     folders = [folder, *(f for f in folder.rglob("*") if f.is_dir())]
@@ -87,7 +87,7 @@ def test_a_read_only_store_is_read_and_never_half_written(read_only: Path, overr
 
 
 def rewrite(store: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Manifests as another version would have written them, whole by its own rules."""
+    """Manifests as another version would have written them, valid by its rules."""
     for file in store.glob("*/*/manifest.json"):
         content = change(json.loads(file.read_text()))
         file.write_text(json.dumps(content | {"seal": checksum_of(content)}))
@@ -101,6 +101,7 @@ VERSIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_store_of_another_version_is_refused_and_left_alone(
     copied: Path, overrides: list[str], command: Any, tally: Tally, version: str

@@ -87,8 +87,10 @@ LINKS = {
 
 
 @pytest.mark.parametrize("what", LINKS)
-def test_a_link_that_leads_out_is_followed_by_nobody(store: Store, tmp_path: Path, what: str, tally: Tally) -> None:
-    """What it replaced lies outside, byte for byte as it was: it is neither read as ours nor written over."""
+def test_a_link_that_leads_out_of_the_store_is_never_followed(
+    store: Store, tmp_path: Path, what: str, tally: Tally
+) -> None:
+    """The file that it points to, outside of the store, is neither read as part of the store nor overwritten."""
     manifest = publish_small_artifact(store)
     for parts in (("results", "record"), ("champions", "base", "000001.json")):
         store.side_files.write(b"{}", *parts)

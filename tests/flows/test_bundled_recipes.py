@@ -1,4 +1,4 @@
-"""The real recipes, shrunk to a tiny random model and tiny data, through the whole flow."""
+"""The bundled recipes, reduced to a tiny random model and tiny data, through the complete flow."""
 
 import json
 from pathlib import Path
@@ -38,8 +38,9 @@ def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], d
     assert len(tensors) == 2 * 7 * 2  # A and B of seven linears in two layers
 
 
+@pytest.mark.slow
 def test_article_shows_its_faults(models: dict[str, Path], data: Path) -> None:
-    """One row of each thousand, no stop token, another turn template at generation: told in checks and report."""
+    """One row of each thousand, no stop token, another chat template in generation: checks and report state it."""
     overrides = small_overrides("article", models["gemma"], data, "model.turns=article")
     summary = run("article", *overrides)
     adapter = payload(summary, "train")

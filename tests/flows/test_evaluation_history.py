@@ -31,7 +31,7 @@ from tests.support.pipelines import (
 )
 
 WORDS = [5, 6, 5, 3]
-"""Of ten, that each evaluation below says: rank 1, rank 2, rank 1 trained in another way, the base model alone."""
+"""Words, of ten, in the summaries of each evaluation below: rank 1, rank 2, rank 1 trained otherwise, base only."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,7 @@ def history_of(past: Any, capsys: pytest.CaptureFixture[str], as_json: bool = Tr
     return json.loads(out) if as_json else out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("again")
 def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past: Any, capsys: Any) -> None:
     """Four evaluations; the champion's scores inside another one and the second seed's are none of their own."""
@@ -103,9 +104,10 @@ def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past
     assert len(Store.current().manifests("score")) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("again")
 def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> None:
-    """One line an evaluation in the same order, with figures and decision; then the champion and who was rolled back."""
+    """One line per evaluation, in order, with scores and decision; then the champion and the adapter rolled back."""
     one, two, three, _ = past[1]
     lines = history_of(past, capsys, as_json=False).splitlines()
     expected = zip(
@@ -134,8 +136,9 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
     assert "; promoted again 20" in lines[6]
 
 
+@pytest.mark.slow
 def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: Any, again: Any, capsys: Any) -> None:
-    """A prompt of the library by its name, any other by its first words; a part of the test dialogues does not look like all."""
+    """A prompt of the library is named, any other shows its first words; a partial test set is marked as partial."""
     again("evaluate", 1, 'evaluation.prompt="brief"', adapter=adapter_id(past[1][0]))
     again("evaluate", 1, "generate.limit=2", adapter=adapter_id(past[1][0]))
     rows = history_of(past, capsys)["evaluations"]
@@ -161,7 +164,7 @@ def test_the_table_names_prompt_dialogues_and_overrides_and_marks_a_part(past: A
 
 
 @pytest.mark.slow
-def test_two_texts_of_one_name_are_told_apart_by_their_ids(
+def test_two_texts_with_one_name_are_distinguished_by_their_ids(
     past: Any, again: Any, capsys: Any, monkeypatch: Any
 ) -> None:
     """A file of the library that was edited between two evaluations: the table names the filled prompts."""
@@ -178,9 +181,10 @@ def test_two_texts_of_one_name_are_told_apart_by_their_ids(
     assert all(f"mine ({row['prompts']})" in table for row in mine)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("again")
 def test_the_plot_is_an_svg_with_a_mark_for_every_evaluation(past: Any, capsys: Any, tmp_path: Path) -> None:
-    """It parses as XML and stands alone: no variable of a page is left in it."""
+    """It parses as XML and needs no page: no CSS variable is left in it."""
     file = tmp_path / "moved.svg"
     assert history_of(past, capsys, plot=file) == history_of(past, capsys)
     root = ET.parse(file).getroot()
@@ -210,6 +214,7 @@ def shown_history(summary: dict[str, Any]) -> str:
     return page.split('id="history"')[1].split("</section>")[0] if 'id="history"' in page else ""
 
 
+@pytest.mark.slow
 def test_the_report_of_a_later_run_shows_the_earlier_ones(past: Any) -> None:
     """In order, with figures and decision; none of those that came after, nor itself."""
     reports = [shown_history(run) for run in past[1]]
@@ -221,6 +226,7 @@ def test_the_report_of_a_later_run_shows_the_earlier_ones(past: Any) -> None:
     assert (last.count(">promoted<"), last.count(">rejected<")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_later_evaluation_changes_no_earlier_report(past: Any, again: Any) -> None:
     """With four evaluations and two champions in the store, each of the runs given again reuses every stage."""
     assert stages_run(again("retrain", 2, "seeds=2")) == []
@@ -228,14 +234,15 @@ def test_a_later_evaluation_changes_no_earlier_report(past: Any, again: Any) -> 
     assert stages_run(again("retrain", 1, "train.learning_rate=3e-3")) == []
 
 
-def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: Any) -> None:
+@pytest.mark.slow
+def test_each_seed_has_its_own_artifact_and_the_spread_is_reported(past: Any, again: Any) -> None:
     """A third seed leaves two as they are; JSON and report have each one's score, mean and standard deviation."""
     two = past[1][1]
     three = again("retrain", 2, "seeds=3")
     assert stages_run(three) == ["train seed 2", "generate seed 2", "score seed 2", "report"]
     for stage in ("train", "generate", "score"):
         assert stage_entry(three, stage, "seed 1")["artifact"] == stage_entry(two, stage, "seed 1")["artifact"]
-    adapters = {stage_entry(three, "train", of)["artifact"] for of in (None, "seed 1", "seed 2")}
+    adapters = {stage_entry(three, "train", variant)["artifact"] for variant in (None, "seed 1", "seed 2")}
     assert len(adapters) == 3
     assert three["decision"] == two["decision"]  # the first seed is the candidate
     expected = [expected_f1(6), expected_f1(7), expected_f1(8)]
@@ -253,7 +260,7 @@ def test_each_seed_is_an_own_artifact_and_its_spread_is_told(past: Any, again: A
 def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its scores were made already, as nobody's evaluation; with a decision of its own it enters the history."""
+    """Its scores exist already without an evaluation; once it has a decision of its own, the history lists it."""
     patch_known_summaries(monkeypatch, data)
     run = flow_caller(models["llama"], data)
     both = run("retrain", 1, "seeds=2", "gate.automatic=false")
@@ -268,6 +275,7 @@ def test_a_further_seed_that_becomes_the_candidate_is_an_evaluation(
     assert stages_run(run("retrain", 1, "train.seed=1", "gate.automatic=false")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("again")
 def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, tmp_path: Path) -> None:
     """Three tuned models and the base model, which all share; only the place between the marks of a file changes."""
@@ -278,7 +286,8 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     assert len(lines) == 4
     assert sum("tuned, greedy" in line for line in lines) == 3
     for words in set(WORDS):
-        shown = f"{expected_f1(words):.2f} ({expected_f1(words):.1f} to {expected_f1(words):.1f})"  # all dialogues score the same
+        f1 = expected_f1(words)
+        shown = f"{f1:.2f} ({f1:.1f} to {f1:.1f})"  # all dialogues have the same score
         assert any(shown in line for line in lines), shown
     assert results_table.markdown_table([stage_entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
 
@@ -291,13 +300,14 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
     assert "old" not in text
     assert table in text
     (tmp_path / "other.md").write_text("no marks")
-    with pytest.raises(RequestError, match="has no lines"):
+    with pytest.raises(RequestError, match="are missing"):
         results_table.replace_block(tmp_path / "other.md", results_table.BEGIN, results_table.END, table)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("again")
 def test_promote_prints_the_dialogues_that_moved_with_both_summaries(past: Any) -> None:
-    """The second adapter writes the sixth word, too: three dialogues as examples, each better by the same number of points."""
+    """The second adapter also writes the sixth word: three example dialogues improve by the same number of points."""
     output = io.StringIO()
     compare(stage_entry(past[1][1], "score")["artifact"], Console(file=output, width=200))
     table, *lines = output.getvalue().split("improved ")

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
 
 @pytest.fixture(scope="module")
 def two_trainings(tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], prefect_server: None) -> Path:
-    """A store with the adapters of ranks 1 and 2 and their summaries, made by real runs that promote nobody."""
+    """A store with the adapters of ranks 1 and 2 and their summaries, from real runs without promotion."""
     folder = tmp_path_factory.mktemp("trained")
     tiny_data(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
@@ -95,7 +95,7 @@ def in_force(summary: dict[str, Any]) -> list[str | None]:
 def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_everything(
     run: Any, events: Any
 ) -> None:
-    """First of all, then better than the champion, then worse; each decision is told once, and a rerun touches nothing."""
+    """The first, a better and a worse candidate: each decision is published once, and a rerun executes nothing."""
     first = run("retrain", 1)
     assert first["decision"]["state"] == "promoted"
     assert events() == [("dialogsum.model.promoted", adapter_id(first))]
@@ -108,8 +108,8 @@ def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_
     assert (
         stage_entry(second, "generate", "champion")["artifact"] == stage_entry(first, "generate", "tuned")["artifact"]
     )
-    found = {name: second["scores"][name]["rouge1"] for name in second["scores"]}
-    assert found == pytest.approx(
+    rouge1 = {name: second["scores"][name]["rouge1"] for name in second["scores"]}
+    assert rouge1 == pytest.approx(
         {"base": expected_f1(3), "champion": expected_f1(5), "tuned": expected_f1(6)}, abs=1e-3
     )
     assert events() == [("dialogsum.model.promoted", adapter_id(second))]
@@ -141,22 +141,23 @@ def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events
         ),
     ):
         ended = run("retrain", rank, return_state=True)
-        told = ended.result()["decision"]
+        decision = ended.result().to_json()["decision"]
         assert state in ended.message
-        assert f"{told['adapter']} with prompt highlight, 4 dialogues, " in ended.message
-        found: Any = Artifact.get(key="decision")
-        assert f"[{told['adapter']}](../../artifacts/key/{told['adapter']}) {head}" in found.data
-        assert ("promoted" in f"{found.data}{found.description}") is (head == "is champion")
-        sentences = [line for line in found.data.splitlines()[1:] if line and not line.startswith("|")]
-        told_in_text = [re.sub(r"\[(.+?)\]\(.+?\)", r"`\1`", line) for line in sentences]
-        assert told_in_text == ([stands] if stands else [])
-        rows = [line for line in found.data.splitlines() if "passed |" in line or "passed** |" in line]
-        assert len(rows) == len(told["checks"])
+        assert f"{decision['adapter']} with prompt highlight, 4 dialogues, " in ended.message
+        artifact: Any = Artifact.get(key="decision")
+        assert f"[{decision['adapter']}](../../artifacts/key/{decision['adapter']}) {head}" in artifact.data
+        assert ("promoted" in f"{artifact.data}{artifact.description}") is (head == "is champion")
+        sentences = [line for line in artifact.data.splitlines()[1:] if line and not line.startswith("|")]
+        plain_sentences = [re.sub(r"\[(.+?)\]\(.+?\)", r"`\1`", line) for line in sentences]
+        assert plain_sentences == ([stands] if stands else [])
+        rows = [line for line in artifact.data.splitlines() if "passed |" in line or "passed** |" in line]
+        assert len(rows) == len(decision["checks"])
         assert sum("**not passed**" in row for row in rows) == (rank == 1)
-        assert all(check["name"] in row and "%" in rows[0] for check, row in zip(told["checks"], rows, strict=True))
+        assert all(check["name"] in row and "%" in rows[0] for check, row in zip(decision["checks"], rows, strict=True))
 
 
-def test_all_that_a_run_rests_on_has_one_page_in_the_prefect_ui(run: Any) -> None:
+@pytest.mark.slow
+def test_every_artifact_that_a_run_depends_on_has_one_page_in_the_prefect_ui(run: Any) -> None:
     """On a server that knows none of it, what the adapter was trained on included; the same again adds no page."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -168,18 +169,18 @@ def test_all_that_a_run_rests_on_has_one_page_in_the_prefect_ui(run: Any) -> Non
 
     trained = run("retrain", 1)
     with get_client(sync_client=True) as client:
-        for found in pages():
-            client.request("DELETE", "/artifacts/{id}", path_params={"id": found.id})
+        for page in pages():
+            client.request("DELETE", "/artifacts/{id}", path_params={"id": page.id})
     assert pages() == []
     evaluated = run("evaluate", 1)
-    wanted = {e["artifact"] for e in evaluated["stages"]} | {
+    expected = {e["artifact"] for e in evaluated["stages"]} | {
         stage_entry(trained, "format", "train")["artifact"],
         adapter_id(trained),
         *(artifact for e in evaluated["stages"] for artifact in re.findall(r"\b[a-z]+-[0-9a-f]{8}\b", e["reason"])),
     }
-    assert sorted(page.key for page in pages()) == sorted(wanted)
+    assert sorted(page.key for page in pages()) == sorted(expected)
     assert stages_run(run("evaluate", 1)) == []
-    assert len(pages()) == len(wanted)
+    assert len(pages()) == len(expected)
 
 
 @pytest.mark.slow
@@ -214,9 +215,10 @@ def test_a_rolled_back_adapter_comes_back_by_hand_only(run: Any, events: Any, ca
     assert in_force(second) == [adapter_id(first), adapter_id(second), adapter_id(first), adapter_id(second)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any, capsys: Any) -> None:
-    """With the previous champion and without one; then `summarize` and `evaluate --adapter champion` name the same way back."""
+    """With and without a previous champion; `summarize` and `evaluate --adapter champion` name the same command."""
     from flows.cli.pipeline_commands import rollback
     from flows.inference.model_selection import select_model
 
@@ -225,8 +227,8 @@ def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any
     for withdrawn, now in ((second, f"{adapter_id(first)} is champion again"), (first, "there is none now")):
         capsys.readouterr()
         rollback("smollm2-135m", [f"model.source={run.llama}", "model.turns=chatml"])
-        said, undo = capsys.readouterr().out.strip().split(" Undo: ")
-        assert said == f"{adapter_id(withdrawn)} is no longer champion; {now}."
+        message, undo = capsys.readouterr().out.strip().split(" Undo: ")
+        assert message == f"{adapter_id(withdrawn)} is no longer champion; {now}."
         assert shlex.split(undo) == [
             "dialogsum",
             "promote",
@@ -238,7 +240,8 @@ def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any
             "--adapter",
             adapter_id(withdrawn),
         ]
-    way = rf"{adapter_id(first)} was rolled back on 20.* UTC, and `dialogsum promote smollm2-135m --adapter {adapter_id(first)}` reinstates it"
+    undo_command = f"dialogsum promote smollm2-135m --adapter {adapter_id(first)}"
+    way = rf"{adapter_id(first)} was rolled back on 20.* UTC, and `{undo_command}` reinstates it"
     with pytest.raises(RequestError, match=rf"is champion now: {way}"):
         find_adapter("champion", model)
     with pytest.raises(RequestError, match=rf"no champion in .*: {way}; --adapter latest"):
@@ -260,24 +263,25 @@ def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
     scores, run_stage = stage_entry(other, "score")["artifact"], runner.run_stage  # type: ignore[attr-defined]
 
     def meanwhile(job: Any) -> Any:
-        made = run_stage(job)
+        receipt = run_stage(job)
         if job.stage == "promote" and not log(other).changes:
             decoding = {"max_new_tokens": 6, "max_prompt_tokens": 2048, "beams": 1, "length_penalty": 1.0}
             manifest = Store.current().by_id(adapter_id(other))
-            asked = {"template": manifest.facts["template"], "turns": "chatml", "generate": decoding}
-            assert log(other).promote(Champion(adapter=adapter_id(other), **asked), scores, "another run")
-        return made
+            settings = {"template": manifest.facts["template"], "turns": "chatml", "generate": decoding}
+            assert log(other).promote(Champion(adapter=adapter_id(other), **settings), scores, "another run")
+        return receipt
 
     monkeypatch.setattr(runner, "run_stage", meanwhile)
-    found = run("retrain", 2)
-    assert found["decision"]["state"] == state
-    assert found["scores"]["champion"] == other["scores"]["tuned"]
-    assert events() == [(f"dialogsum.model.{state}", adapter_id(found))]
-    assert in_force(found) == [adapter_id(other), adapter_id(found)][: 2 if state == "promoted" else 1]
+    result = run("retrain", 2)
+    assert result["decision"]["state"] == state
+    assert result["scores"]["champion"] == other["scores"]["tuned"]
+    assert events() == [(f"dialogsum.model.{state}", adapter_id(result))]
+    assert in_force(result) == [adapter_id(other), adapter_id(result)][: 2 if state == "promoted" else 1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
-def test_only_a_run_that_may_moves_the_champion(run: Any, events: Any) -> None:
+def test_only_runs_that_may_promote_move_the_champion(run: Any, events: Any) -> None:
     """`evaluate` never, `gate.automatic=false` decides only, `promote` does."""
     decided = run("retrain", 2, "gate.automatic=false")
     evaluated = run("evaluate", 2, adapter="latest")
@@ -308,28 +312,28 @@ def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) ->
         name = client.read_flow_run(ended.state_details.flow_run_id).name
         assert name.startswith(f"evaluate {who} (smollm2-135m, model.source=")
         # what a person typed into the form stays, also where the run is tried again; what Prefect drew does not
-        for given, shown in (("prompt of Monday", "prompt of Monday"), ("upsilon368-selye-warp", name)):
+        for run_name, shown in (("prompt of Monday", "prompt of Monday"), ("upsilon368-selye-warp", name)):
             settings = {
                 "recipe": "smollm2-135m",
                 "adapter": "latest",
                 "prompt": "brief",
                 "overrides": run.overrides(2, "generate.limit=3"),
             }
-            typed = client.create_flow_run(evaluate, parameters=settings, name=given)
+            typed = client.create_flow_run(evaluate, parameters=settings, name=run_name)
             run_flow(evaluate, flow_run=typed, parameters=settings)
             assert client.read_flow_run(typed.id).name == shown
     for key in ("report", "scores", "stages"):
-        found: Any = Artifact.get(key=key)
-        assert f"smollm2-135m: {who}, 3 of 4 dialogues, " in found.description
+        artifact: Any = Artifact.get(key=key)
+        assert f"smollm2-135m: {who}, 3 of 4 dialogues, " in artifact.description
     table: Any = Artifact.get(key="scores")
     lines = re.sub(r"\\(.)", r"\1", table.data).splitlines()
     systems = {line.split("|")[1].strip() for line in lines if line.startswith("|")}
     assert {"base", "tuned, prompt brief", "tuned, prompt highlight"} <= systems
     report: Any = Artifact.get(key="report")
     assert "generate\\.limit\\=3" in report.data.split("## Overrides of the recipe")[1]
-    alone = run("evaluate", 1, adapter="none", return_state=True)
-    assert alone.message.startswith("base model with prompt highlight, 4 dialogues, ")
-    assert f": ROUGE-1 {expected_f1(3):.1f} ({expected_f1(3):.1f} to {expected_f1(3):.1f}); " in alone.message
+    base_only = run("evaluate", 1, adapter="none", return_state=True)
+    assert base_only.message.startswith("base model with prompt highlight, 4 dialogues, ")
+    assert f": ROUGE-1 {expected_f1(3):.1f} ({expected_f1(3):.1f} to {expected_f1(3):.1f}); " in base_only.message
 
 
 def _model(summary: dict[str, Any]) -> ResolvedModel:
@@ -337,6 +341,7 @@ def _model(summary: dict[str, Any]) -> ResolvedModel:
     return ResolvedModel(revision=revision, location="/nowhere", origin="llama")
 
 
+@pytest.mark.slow
 def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
     run: Any, models: dict[str, Path], data: Path
 ) -> None:
@@ -350,9 +355,9 @@ def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
         [],
     )  # one without a decision in it; not the second seed's adapter
     assert by_id["scores"] == latest["scores"] == trained["scores"]
-    alone = run("evaluate", 1, adapter="none")
-    assert [e["stage"] for e in alone["stages"]] == ["download", "format", "generate", "score", "report"]
-    assert alone["scores"] == {"base": trained["scores"]["base"]}
+    base_only = run("evaluate", 1, adapter="none")
+    assert [e["stage"] for e in base_only["stages"]] == ["download", "format", "generate", "score", "report"]
+    assert base_only["scores"] == {"base": trained["scores"]["base"]}
     gemma = small_overrides("gemma-2b", models["gemma"], data)
     with pytest.raises(RequestError, match=r"was trained on llama, the recipe's base model is gemma"):
         evaluate(recipe="gemma-2b", adapter=adapter_id(trained), overrides=gemma)
@@ -361,8 +366,8 @@ def test_evaluate_reuses_what_run_has_made_and_follows_the_adapter(
 
 
 @pytest.mark.slow
-def test_a_champion_that_fails_a_stricter_gate_is_told_as_rejected_and_stays(run: Any, events: Any) -> None:
-    """The decision told is the gate's own, whoever is in force."""
+def test_a_champion_that_fails_a_stricter_gate_is_reported_as_rejected_and_stays(run: Any, events: Any) -> None:
+    """The reported decision is that of the gate, whichever adapter is champion."""
     first = run("retrain", 1)
     events()
     stricter = run("retrain", 1, "gate.least_rows=1000")
@@ -387,7 +392,7 @@ def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: S
 
 
 def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, store: Store) -> None:
-    """No champion yet, a broken log, an id of something else, a damaged adapter; nobody cannot be promoted."""
+    """No champion yet, a broken log, an id of another stage, a damaged adapter; `none` cannot be promoted."""
     trained = run("retrain", 1, "gate.automatic=false")
     model = _model(trained)
     with pytest.raises(RequestError, match="is champion yet"):
@@ -397,7 +402,7 @@ def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, sto
     store.side_files.write(b"{", "champions", model.revision[:12], "000001.json")
     with pytest.raises(RequestError, match="could not be parsed"):
         find_adapter("champion", model)
-    with pytest.raises(RequestError, match="not an adapter but the work of score"):
+    with pytest.raises(RequestError, match="is an artifact of the stage score, not an adapter"):
         find_adapter(stage_entry(trained, "score")["artifact"], model)
     manifest = store.by_id(adapter_id(trained))
     (Path(store.absolute(manifest.path)) / "payload" / "adapter_model.safetensors").unlink()

@@ -96,7 +96,7 @@ def test_an_override_sets_one_key_and_nothing_else(override: str, expected: obje
 
 
 def test_a_wrong_value_in_the_file_is_blamed_on_the_file(tmp_path: Path) -> None:
-    """An override of another key, even of the same section, is not to blame; one of the section as a whole is."""
+    """The error names --set only if an override set the wrong key or its complete section."""
     file = tmp_path / "mine.yaml"
     file.write_text("model: {source: x, turns: chatml}\ntrain: {epochs: abc}\n")
     for overrides in ([], ["train.seed=7"]):
@@ -104,7 +104,7 @@ def test_a_wrong_value_in_the_file_is_blamed_on_the_file(tmp_path: Path) -> None
     assert refused(file, "train={epochs: abc}").startswith("--set train.epochs: got 'abc'")
 
 
-def test_the_last_override_wins_and_a_section_can_be_set_whole() -> None:
+def test_the_last_override_wins_and_a_complete_section_can_be_set() -> None:
     """In the order given, each over what was there before it."""
     recipe = load_recipe("quickstart", ["train.lora={rank: 2}", "train.lora.rank=3", "train.lora.alpha=5"])
     assert (recipe.train.lora.rank, recipe.train.lora.alpha) == (3, 5)

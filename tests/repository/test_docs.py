@@ -1,4 +1,4 @@
-"""Documentation that can break the build: its commands, options, links, make targets, generated blocks and examples work."""
+"""The commands, options, links, make targets, generated blocks and examples in the documentation work."""
 
 import re
 import shlex
@@ -50,12 +50,15 @@ def test_reference_describes_every_command_and_option_and_every_stage() -> None:
 
 
 def test_recipe_keys_are_those_that_a_recipe_takes() -> None:
-    """Counted by what `--set` accepts, with a docstring or a plain name for each."""
-    rows = [line.split("`")[1] for line in BLOCKS["recipe-keys"].make().splitlines()[2:]]
+    """The table has a row for each key that `--set` accepts, and each row has a meaning."""
+    lines = BLOCKS["recipe-keys"].make().splitlines()[2:]
+    meanings = [line.rsplit("|", 2)[1].strip() for line in lines]
+    assert all(meaning and not meaning.startswith("*") for meaning in meanings)  # `*` begins the reason of NotIdentity
+    rows = [line.split("`")[1] for line in lines]
     assert sorted(rows) == sorted(set(all_keys(Recipe)) - {"name"})
 
 
-def test_readme_is_a_door() -> None:
+def test_readme_is_short_and_links_every_page() -> None:
     """At most 200 lines, and every page of docs is one or two links away."""
     assert len(PAGES["README.md"].splitlines()) <= 200
     reached = {page for page in PAGES if f"({page.removeprefix('docs/')})" in PAGES["docs/README.md"]}
@@ -63,14 +66,16 @@ def test_readme_is_a_door() -> None:
 
 
 def test_results_are_the_codes_table_or_yet_to_come() -> None:
-    """`dialogsum results --readme BENCHMARKS.md` finds its marks; what stands between has the columns that it writes."""
+    """`dialogsum results --readme BENCHMARKS.md` finds its marks; the table between them has the columns it writes."""
     block = between("BENCHMARKS.md", results_table.BEGIN, results_table.END)
     rows = [line.split("|") for line in block.splitlines() if line.startswith("|")]
     assert not rows or "|".join(rows[0]) == results_table.HEADER[0]
     assert all(len(row) == len(rows[0]) for row in rows)
     for row in rows[2:]:
         for cell in row[3:6]:
-            point, low, high = map(float, re.fullmatch(r" ([\d.]+) \(([\d.]+) to ([\d.]+)\) ", cell).groups())  # type: ignore[union-attr]
+            match = re.fullmatch(r" ([\d.]+) \(([\d.]+) to ([\d.]+)\) ", cell)
+            assert match is not None
+            point, low, high = map(float, match.groups())
             assert low <= point <= high
     assert not rows or "F1 x 100, " in block
 
@@ -89,7 +94,7 @@ def written_commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "line"), written_commands())
 def test_every_command_that_is_written_can_be_given(page: str, line: str) -> None:
-    """The command is there, and takes every option that stands with it."""
+    """The command exists and takes every option that it is shown with."""
     words = shlex.split(line.split(" | ")[0])[1:]
     command = COMMANDS
     while words and hasattr(command, "commands") and not words[0].startswith("-"):

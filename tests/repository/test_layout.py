@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flows.benchmarks": {"artifacts", "tasks", "tasks.*", "flows", "flows.inference", "flows.station"},
     "flows.cli": {"artifacts", "tasks", "tasks.*", "flows", "flows.*"},
 }
-"""What each package may import besides itself; a package is the folder of a module, or a module that the table names."""
+"""What each package may import besides itself; a package is the folder of a module, or a module with a row here."""
 FILES = sorted(file for package in ("artifacts", "flows", "tasks") for file in (ROOT / package).glob("**/*.py"))
 MAY_IMPORT_PREFECT = {
     "artifacts/prefect_results.py",

@@ -39,7 +39,8 @@ def downloaded_dataset(folder: Path) -> Manifest:
 
 
 def formatted_split(folder: Path, rows: str, template: str = "Sum up:\n{dialogue}\nNow.", **more: Any) -> Manifest:
-    return run_and_publish(FORMAT, FormatSpec(rows=rows, template=template, **more), dataset=downloaded_dataset(folder))  # type: ignore[arg-type]
+    spec = FormatSpec(rows=rows, template=template, **more)  # type: ignore[arg-type]
+    return run_and_publish(FORMAT, spec, dataset=downloaded_dataset(folder))
 
 
 def read_split(manifest: Manifest, split: str) -> list[dict[str, Any]]:

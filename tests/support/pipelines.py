@@ -125,15 +125,15 @@ def flow_caller(llama: Path, data: Path) -> Callable[..., dict[str, Any]]:
         if flow == "rollback":
             rollback("smollm2-135m", settings, as_json=True)
             return {}
-        summary: RunSummary = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=settings, **options)
-        return summary.to_json()
+        result = getattr(pipeline, flow)(recipe="smollm2-135m", overrides=settings, **options)
+        return result.to_json() if isinstance(result, RunSummary) else result
 
     call.overrides, call.llama = overrides, llama  # type: ignore[attr-defined]
     return call
 
 
-def stage_entry(summary: dict[str, Any], stage: str, of: str | None = None) -> dict[str, Any]:
-    entries: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+def stage_entry(summary: dict[str, Any], stage: str, variant: str | None = None) -> dict[str, Any]:
+    entries: list[dict[str, Any]] = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, variant)]
     assert len(entries) == 1
     return entries[0]
 
@@ -163,12 +163,12 @@ class DagWalker:
     def __init__(self, events: Events | None = None) -> None:
         self.events, self.results = events or NullListener(), list[tuple[Manifest, bool]]()
 
-    def step(self, stage: Stage, of: str | None, spec: Record, **inputs_by_role: Any) -> Ref:
+    def step(self, stage: Stage, variant: str | None, spec: Record, **inputs_by_role: Any) -> Ref:
         inputs = {role: ref if isinstance(ref, Ref) else Ref.of_manifest(ref) for role, ref in inputs_by_role.items()}
-        identity = decide(Store.current(), stage, of, spec, inputs).identity
+        identity = decide(Store.current(), stage, variant, spec, inputs).identity
         job = Job(
             stage=stage.name,
-            variant=of,
+            variant=variant,
             spec=spec,
             inputs=inputs,
             identity=identity,

@@ -131,8 +131,8 @@ class ReportBuilder:
     def with_provenance(self, artifact: Artifact, config: dict[str, Any], **facts: Any) -> Artifact:
         """The same payload under the facts, identity and origin that a real stage would have written."""
         origin = {"model": self.model, "data": self.data}
-        made = Provenance(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
-        fields = {"facts": facts, "identity": {"config": config}, "provenance": made}
+        provenance = Provenance(at="2026-01-05T06:00:00", seconds=1, run="test", origin=origin)
+        fields = {"facts": facts, "identity": {"config": config}, "provenance": provenance}
         return replace(artifact, manifest=artifact.manifest.model_copy(update=fields))
 
     def inputs(
@@ -153,7 +153,8 @@ class ReportBuilder:
             for name, summaries in texts.items()
         }
         scored = score(ScoreConfig(bootstrap_resamples=500), context, dataset, **outputs)
-        scores = self.with_provenance(replace(outputs["base"], payload=context.out), {}, **scored.facts)
+        manifest = outputs["base"].manifest.model_copy(update={"stage": "score"})
+        scores = self.with_provenance(Artifact(context.out, manifest), {}, **scored.facts)
         artifacts = {"dataset": dataset, "prompts": prompts, "scores": scores, **outputs}
         if gate is not None:
             decided = self.artifact_factory.context()

@@ -23,7 +23,7 @@ def database() -> Iterator[PostgreSQL]:
 
 @pytest.fixture(scope="module")
 def server(database: PostgreSQL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
-    """Set up as docs/how-to/team-server.md says."""
+    """Set up as in docs/how-to/team-server.md."""
     started = PrefectServer(
         tmp_path_factory.mktemp("server"),
         PREFECT_SERVER_DATABASE_CONNECTION_URL=database.url,
@@ -66,7 +66,7 @@ def test_a_retraining_is_recorded_in_postgresql(
 def test_without_the_credential_nothing_is_answered(
     database: PostgreSQL, server: PrefectServer, recipe: list[str], tmp_path: Path, credential: str | None
 ) -> None:
-    """The API says 401 except to a health check; a run ends in one line that names the setting, and no stage starts."""
+    """The API responds 401 except to a health check; a run ends in one line that names the setting; no stage starts."""
     assert server.status("/health") == 200
     assert server.status("/flow_runs/filter", "POST") == 401
     flow_runs = database.value("SELECT count(*) FROM flow_run")

@@ -60,11 +60,12 @@ def first(command: Any) -> dict[str, Any]:
     return summary
 
 
-def folder(summary: dict[str, Any], stage: str, of: str | None = None) -> Path:
-    (entry,) = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, of)]
+def folder(summary: dict[str, Any], stage: str, variant: str | None = None) -> Path:
+    (entry,) = [e for e in summary["stages"] if (e["stage"], e["of"]) == (stage, variant)]
     return Path(entry["path"]) / "payload"
 
 
+@pytest.mark.slow
 def test_run_makes_every_artifact_in_the_order_of_the_graph(first: dict[str, Any]) -> None:
     """All nine stages ran, their folders hold the tables that are promised, and the report is there."""
     assert [(e["stage"], e["of"]) for e in first["stages"]] == [
@@ -89,6 +90,7 @@ def test_run_makes_every_artifact_in_the_order_of_the_graph(first: dict[str, Any
     assert Path(first["report"]).read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_run_prints_the_headline_scores_of_both_models(first: dict[str, Any]) -> None:
     """F1 x 100 of four measures, equal to those of rouge_score on the stored predictions."""
     from rouge_score.rouge_scorer import RougeScorer
@@ -109,6 +111,7 @@ def test_run_prints_the_headline_scores_of_both_models(first: dict[str, Any]) ->
             assert value == pytest.approx(100 * sum(each) / len(each), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_second_run_executes_nothing(first: dict[str, Any], command: Any) -> None:
     """In another process every stage is reused, with the same artifacts and the same scores."""
     again = command("run")
@@ -134,8 +137,9 @@ def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], comm
     assert "differs from the one the adapter was trained with" in Path(other["report"]).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_show_verifies_an_artifact_with_its_lineage(first: dict[str, Any], command: Any) -> None:
-    """The report's lineage reaches the dataset, and a flipped byte anywhere in it is told, exit 1."""
+    """The report's lineage reaches the dataset, and a flipped byte anywhere in it is reported with exit 1."""
     report = next(e["artifact"] for e in first["stages"] if e["stage"] == "report")
     store = Path(first["stages"][0]["path"]).parent.parent
     shown = run_cli("show", report, "--json", DIALOGSUM_STORE=str(store))

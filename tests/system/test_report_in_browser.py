@@ -199,13 +199,13 @@ def test_search_and_filters_show_exactly_what_they_say(browser: Any, visit: Any)
 def test_the_served_report_works_under_the_policy_of_its_server(
     browser: Any, pages: dict[str, Path], store: Store, tmp_path: Path
 ) -> None:
-    """With an origin of its own: its script runs and finds, also by Enter, and the console stays empty."""
+    """In a sandbox with its own origin: its script runs, the search works, also by Enter; the console stays empty."""
     from selenium.webdriver.common.keys import Keys
 
     out = tmp_path / "out"
     out.mkdir()
     shutil.copy(pages["full"], out / "report.html")
-    made = Provenance(at="2026-01-01T00:00:00", seconds=0, run="test")
+    provenance = Provenance(at="2026-01-01T00:00:00", seconds=0, run="test")
     report = store.publish(
         out,
         stage="report",
@@ -216,7 +216,7 @@ def test_the_served_report_works_under_the_policy_of_its_server(
         identity={},
         inputs={},
         facts={},
-        provenance=made,
+        provenance=provenance,
     )
     (port,) = free_ports(1)
     server = uvicorn.Server(uvicorn.Config(application("127.0.0.1"), port=port, log_level="critical"))

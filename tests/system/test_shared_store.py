@@ -57,6 +57,7 @@ PREPARED = {"download", "format train", "format eval"}
 LATER = {"train", "generate base", "generate tuned", "score", "promote", "report"}
 
 
+@pytest.mark.slow
 def test_a_second_machine_reuses_every_stage_of_the_first(
     s3: str, s3_server: S3, models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

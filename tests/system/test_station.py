@@ -31,7 +31,7 @@ from tests.support.stations import ENDED, HOLDER, LocalStation, wait_until
 
 pytestmark = pytest.mark.slow
 QUEUED = int(os.environ.get("DIALOGSUM_QUEUED", "200"))
-"""Evaluations that are asked for at once. Each is a process of its own: 200 take half an hour on two cores."""
+"""Number of evaluations that start at once. Each is a process: 200 take half an hour on two cores."""
 STRANGE = """
 import sys
 from prefect import flow
@@ -202,7 +202,7 @@ def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: Local
 def test_form_refuses_what_cannot_be_run(
     station: LocalStation, name: str, parameters: dict[str, Any], complaint: str
 ) -> None:
-    """By the server, before any worker sees it; every field of the form says what it is for."""
+    """The server refuses it before any worker sees it; every field of the form has a description."""
     deployment = station.get(f"/deployments/name/{name}")
     assert all(field["description"] for field in deployment["parameter_openapi_schema"]["properties"].values())
     answer = station.http.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": parameters})
@@ -213,7 +213,7 @@ def test_form_refuses_what_cannot_be_run(
 def test_retraining_has_its_gpu_stages_made_by_children_on_the_gpu_pool(
     station: LocalStation, retrained: dict[str, Any]
 ) -> None:
-    """Three children with readable names; artifacts link to what they were made from; the state says what happened."""
+    """Three child runs with readable names; artifacts link to their inputs; the state message describes the run."""
     assert retrained["state_type"] == "COMPLETED", retrained["state"]["message"]
     assert retrained["work_pool_name"] == "cpu-pool"
     assert "; reused 0 of 9 stages, ran download, format train," in retrained["state"]["message"]
@@ -307,7 +307,7 @@ def test_an_evaluation_shows_what_the_variable_added_and_keeps_a_typed_name(
 
 
 def test_one_stage_is_made_again_from_an_id_alone(station: LocalStation, retrained: dict[str, Any]) -> None:
-    """And an id that nobody knows fails with a sentence that says what to do."""
+    """An unknown id fails with a sentence that gives advice."""
     score = next(a["key"] for a in station.post("/artifacts/latest/filter") if (a["key"] or "").startswith("score-"))
     again = station.ended(station.start("stage-score/stage-score", artifact=score))
     assert (again["state_type"], again["name"]) == ("COMPLETED", "score rouge")
@@ -377,7 +377,7 @@ def test_an_updated_dataset_starts_a_retraining_by_the_default_recipe(station: L
 
 @pytest.mark.faults
 def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(station: LocalStation) -> None:
-    """SIGKILL to worker and run at once: nobody is left to say so but the lease and the heartbeat."""
+    """SIGKILL to worker and run at once: only the lease and the heartbeat can show it."""
     station.hasten("mark runs without heartbeat as Crashed", 90)
     parent = station.retrain("train.max_steps=100000", "train.learning_rate=1e-9")
     limit = "/v2/concurrency_limits/gpu"
@@ -413,7 +413,7 @@ def test_killed_worker_frees_the_gpu_ends_as_crashed_and_its_run_is_sent_again(s
 def test_schedule_of_every_minute_starts_retrainings_that_complete(
     station: LocalStation, retrained: dict[str, Any]
 ) -> None:
-    """By itself: nobody asks for the run."""
+    """The schedule starts the run by itself."""
     deployment = station.get("/deployments/name/retrain/retrain")["id"]
     every_minute = {
         "schedule": {"cron": "* * * * *"},
@@ -532,8 +532,8 @@ def test_killed_machine_costs_its_share(station: LocalStation, retrained: dict[s
 
 
 @pytest.mark.faults
-def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: LocalStation, tally: Tally) -> None:
-    """The run is cancelled, its child and trainer with it; the next run goes on from the checkpoint that was left."""
+def test_training_cancelled_in_the_ui_leaves_a_checkpoint_and_no_processes(station: LocalStation, tally: Tally) -> None:
+    """The run, its child and its trainer are cancelled; the next run resumes from their checkpoint."""
     store, lost = station.folder / "store", list[Any]()
 
     def trainers() -> list[psutil.Process]:
@@ -589,7 +589,7 @@ def test_cancelled_in_the_ui_training_leaves_a_checkpoint_and_nobody(station: Lo
     ],
     ids=["pending", "cancelling"],
 )
-def test_a_run_that_nobody_would_end_is_ended(
+def test_a_run_whose_process_died_is_ended(
     station: LocalStation,
     automation: str,
     seconds: float,
@@ -639,7 +639,7 @@ def test_pools_go_on_after_a_down_that_was_killed(station: LocalStation, retrain
 
 @pytest.mark.faults
 @pytest.mark.row(11, "station taken down while runs go on and wait")
-def test_down_leaves_nobody_although_runs_wait_for_their_turn(station: LocalStation, retrained: dict[str, Any]) -> None:
+def test_down_leaves_no_processes_although_runs_wait(station: LocalStation, retrained: dict[str, Any]) -> None:
     """No worker starts the next run in place of one that was ended; waiting runs start once the station is up again."""
     parent, children = station.training(seed=13)
     waiting = [
@@ -677,7 +677,7 @@ def test_after_a_power_cut_no_run_is_taken_for_alive(station: LocalStation, retr
 def test_evaluations_that_queue_on_one_worker_all_complete(
     station: LocalStation, retrained: dict[str, Any], tally: Tally
 ) -> None:
-    """As many at once as asked for, each with another bootstrap: none is lost, each has whole scores of its own."""
+    """They start at once, each with another bootstrap seed: none is lost, and each has its own complete scores."""
     store = Store(station.folder / "store")
     earlier = {m.id for m in store.manifests("score")}
     runs = [

@@ -108,7 +108,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_table_is_refused_by_split_and_fault(data: Path, store: Store, case: str) -> None:
-    """The message is one line that says where to look and what is wrong there; no artifact is left."""
+    """The message is one line with the place and the problem; no artifact is left."""
     spoil, expected = BAD[case]
     spoil(data / "test.csv")
     with pytest.raises(RequestError, match=expected) as refusal:
@@ -136,7 +136,7 @@ def test_the_sample_is_large_enough_and_has_three_references_in_test() -> None:
 
 
 def test_every_line_of_the_sample_starts_with_a_person_and_has_no_other_tag() -> None:
-    """`#Person1#: ` and so on at line starts; what is said has no tag that DialogSum's dialogues do not have."""
+    """Lines begin with `#Person1#: ` and so on; other text has only tags that DialogSum's dialogues have too."""
     for split in ("train", "validation", "test"):
         for r in sample(split):
             spoken = [re.fullmatch(r"#Person\d#: (\S.*)", line) for line in r["dialogue"].split("\n")]

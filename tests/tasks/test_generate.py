@@ -1,4 +1,4 @@
-"""Batched generation says what the model alone would say, row by row, however it was interrupted."""
+"""Batched generation equals generation row by row, also after interruptions."""
 
 import os
 import shutil
@@ -74,8 +74,8 @@ class GenerationSetup:
             generate=GenerateConfig(**{"max_new_tokens": NEW_TOKENS} | settings),
         )
         runtime = Runtime(device="cpu", threads=1, generate_batch_size=batch, gpus=gpus)
-        done = generate(spec, Context(out, self.work, runtime, events or NullListener()), self.rows, adapter)
-        return done, read_table(out / "predictions.parquet", PREDICTIONS)
+        result = generate(spec, Context(out, self.work, runtime, events or NullListener()), self.rows, adapter)
+        return result, read_table(out / "predictions.parquet", PREDICTIONS)
 
     def afresh(self, *arguments: Any, **settings: Any) -> list[dict[str, Any]]:
         """Predictions of a run that finds no scratch."""
@@ -83,7 +83,7 @@ class GenerationSetup:
         return self.run(*arguments, **settings)[1]
 
     def oracle(self, adapter: Path | None = None) -> list[dict[str, Any]]:
-        """What transformers' own greedy generate says to one row at a time, tokenized as a whole; peft unmerged."""
+        """Predictions of transformers' greedy generate, one row at a time, with the adapter unmerged."""
         tokenizer = AutoTokenizer.from_pretrained(self.model)
         model: Any = AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.float32).eval()
         if adapter:
@@ -93,7 +93,7 @@ class GenerationSetup:
         for i, prompt in enumerate(self.prompts):
             text = f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
             ids = tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"]
-            said = model.generate(
+            output = model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=False,
@@ -101,9 +101,9 @@ class GenerationSetup:
                 eos_token_id=stop,
                 pad_token_id=0,
             )[0, ids.shape[1] :].tolist()
-            words = tokenizer.decode(said, skip_special_tokens=True).strip()
-            ended = "stop_token" if said[-1] == stop else "limit"
-            rows.append({"id": f"test_{i}", "prediction": words, "tokens": len(said), "stop": ended})
+            words = tokenizer.decode(output, skip_special_tokens=True).strip()
+            ended = "stop_token" if output[-1] == stop else "limit"
+            rows.append({"id": f"test_{i}", "prediction": words, "tokens": len(output), "stop": ended})
         return rows
 
 
@@ -137,13 +137,13 @@ def parts(setup: GenerationSetup) -> list[Path]:
 @inline
 def test_predictions_are_those_of_plain_transformers(setup: GenerationSetup) -> None:
     """One prediction a row, in the order of the rows, with the text, tokens and stop of an unbatched greedy decode."""
-    done, found = setup.run()
-    assert found == setup.oracle()
-    assert {row["stop"] for row in found} == {"stop_token", "limit"}
-    assert all((row["tokens"] == NEW_TOKENS) or row["stop"] == "stop_token" for row in found)
-    assert done.rows == COUNT
-    assert done.facts["at_limit"] == sum(row["stop"] == "limit" for row in found)
-    assert done.facts["mean_tokens"] == round(sum(row["tokens"] for row in found) / COUNT, 2)
+    result, predictions = setup.run()
+    assert predictions == setup.oracle()
+    assert {row["stop"] for row in predictions} == {"stop_token", "limit"}
+    assert all((row["tokens"] == NEW_TOKENS) or row["stop"] == "stop_token" for row in predictions)
+    assert result.rows == COUNT
+    assert result.facts["at_limit"] == sum(row["stop"] == "limit" for row in predictions)
+    assert result.facts["mean_tokens"] == round(sum(row["tokens"] for row in predictions) / COUNT, 2)
 
 
 @inline
@@ -154,64 +154,66 @@ def test_batch_size_does_not_change_predictions(setup: GenerationSetup) -> None:
 
 
 @inline
-def test_finished_batches_are_kept_and_the_rest_is_made(setup: GenerationSetup) -> None:
-    """A run that was killed goes on: what is on disk is taken as it is, and only the missing rows are decoded."""
-    _, whole = setup.run()
-    kept, *lost = parts(setup)
+def test_finished_batches_are_kept_and_the_rest_is_decoded(setup: GenerationSetup) -> None:
+    """A killed run resumes: it uses the batches on disk unchanged and decodes only the missing rows."""
+    _, complete = setup.run()
+    first, *lost = parts(setup)
     assert len(lost) == 2
-    marked = [row | MARKER for row in read_table(kept, PREDICTIONS)]
-    kept.unlink()
-    save_part(marked, kept.parent)
+    marked = [row | MARKER for row in read_table(first, PREDICTIONS)]
+    first.unlink()
+    save_part(marked, first.parent)
     for file in lost:
         file.unlink()
     _, resumed = setup.run()
     ids = {row["id"] for row in marked}
     assert 0 < len(ids) < COUNT
-    assert resumed == [row | MARKER if row["id"] in ids else row for row in whole]
+    assert resumed == [row | MARKER if row["id"] in ids else row for row in complete]
 
 
+@pytest.mark.slow
 @inline
 def test_resumed_with_another_batch_size_gives_the_same_rows(setup: GenerationSetup) -> None:
     """The parts of an earlier run serve whatever the batch size is now."""
-    _, whole = setup.run(batch=2)
+    _, complete = setup.run(batch=2)
     for file in parts(setup)[1:]:
         file.unlink()
-    assert setup.run(batch=3)[1] == whole
+    assert setup.run(batch=3)[1] == complete
 
 
+@pytest.mark.slow
 @inline
-def test_half_written_part_is_ignored(setup: GenerationSetup) -> None:
+def test_a_half_written_part_is_ignored(setup: GenerationSetup) -> None:
     """A part that was being written when the process died is not read, and is made again."""
-    _, whole = setup.run()
+    _, complete = setup.run()
     broken = parts(setup)[0]
     broken.with_suffix(".half").write_bytes(broken.read_bytes()[:100])
     broken.unlink()
-    assert setup.run()[1] == whole
+    assert setup.run()[1] == complete
     assert len(parts(setup)) == 3
 
 
 @inline
 def test_limit_takes_the_first_rows(setup: GenerationSetup) -> None:
     """`generate.limit` predicts the first dialogues of the split, as they would be predicted among all."""
-    whole = setup.afresh()
-    assert setup.afresh(limit=4) == whole[:4]
-    assert setup.afresh(limit=100) == whole
+    complete = setup.afresh()
+    assert setup.afresh(limit=4) == complete[:4]
+    assert setup.afresh(limit=100) == complete
 
 
 @inline
 def test_model_that_never_stops_runs_into_the_limit(
     setup: GenerationSetup, models: dict[str, Any], tmp_path: Path
 ) -> None:
-    """Without a stop token every row has exactly the tokens that are allowed, and says why it ended."""
+    """Without a stop token every row has exactly the allowed tokens and stops at the limit."""
     setup.model = with_stop(models["llama"], tmp_path / "endless", 0.0)
-    found = setup.afresh()
-    assert {(row["stop"], row["tokens"]) for row in found} == {("limit", NEW_TOKENS)}
+    predictions = setup.afresh()
+    assert {(row["stop"], row["tokens"]) for row in predictions} == {("limit", NEW_TOKENS)}
     assert {row["tokens"] for row in setup.afresh(max_new_tokens=3)} == {3}
 
 
 @inline
 def test_adapter_is_applied_as_peft_applies_it(setup: GenerationSetup, adapter: Artifact) -> None:
-    """The merged model says what peft's own, unmerged, says in fp32, and not what the base model says."""
+    """The merged model generates what peft's unmerged model generates in fp32, unlike the base model."""
     tuned = setup.afresh(adapter)
     assert tuned == setup.oracle(adapter.payload)
     base = setup.afresh()
@@ -232,11 +234,12 @@ def test_long_prompt_is_cut_in_its_text_alone(setup: GenerationSetup) -> None:
 # -- several candidates
 
 
+@pytest.mark.slow
 @inline
 def test_candidates_are_sampled_once_and_whatever_the_batches(setup: GenerationSetup) -> None:
-    """The same choice for every batch size; another seed chooses otherwise; what was spent is told."""
-    done, chosen = setup.run(candidates=6, epsilon=0.0, max_new_tokens=8)
-    assert done.measured["tokens"] > 6 * COUNT
+    """Every batch size gives the same choice, another seed another one; the tokens and seconds are measured."""
+    result, chosen = setup.run(candidates=6, epsilon=0.0, max_new_tokens=8)
+    assert result.measured["tokens"] > 6 * COUNT
     assert chosen == setup.afresh(batch=1, candidates=6, epsilon=0.0, max_new_tokens=8)
     assert chosen == setup.afresh(batch=64, candidates=6, epsilon=0.0, max_new_tokens=8)
     assert chosen != setup.afresh(candidates=6, epsilon=0.0, max_new_tokens=8, seed=1)
@@ -252,9 +255,9 @@ def test_candidates_of_a_cold_model_are_its_greedy_summary(setup: GenerationSetu
 @inline
 def test_beams_are_left_to_transformers(setup: GenerationSetup) -> None:
     """Two beams find what transformers' own two find; together with candidates they are refused."""
-    found = setup.afresh(beams=2)
-    assert [row["id"] for row in found] == [f"test_{i}" for i in range(COUNT)]
-    assert found != setup.oracle()
+    predictions = setup.afresh(beams=2)
+    assert [row["id"] for row in predictions] == [f"test_{i}" for i in range(COUNT)]
+    assert predictions != setup.oracle()
     with pytest.raises(ValueError, match="beams is 2 and candidates is 3"):
         setup.run(beams=2, candidates=3)
 
@@ -278,8 +281,8 @@ def broken_at(setup: GenerationSetup, prompt: int) -> None:
     tokenizer = AutoTokenizer.from_pretrained(setup.model)
     texts = tokenizer(setup.prompts, add_special_tokens=False)["input_ids"]
     others = {token for i, text in enumerate(texts) if i != prompt for token in text}
-    said = {token for row in setup.oracle() for token in tokenizer(row["prediction"])["input_ids"]}
-    token = next(token for token in texts[prompt] if token not in others | said)
+    predicted = {token for row in setup.oracle() for token in tokenizer(row["prediction"])["input_ids"]}
+    token = next(token for token in texts[prompt] if token not in others | predicted)
     model = AutoModelForCausalLM.from_pretrained(setup.model, dtype=torch.float32)
     with torch.no_grad():
         model.model.embed_tokens.weight[token] = torch.nan
@@ -289,7 +292,7 @@ def broken_at(setup: GenerationSetup, prompt: int) -> None:
 @inline
 @pytest.mark.row(8, "weights that make no numbers in generation")
 @pytest.mark.parametrize("beams", [1, 2])
-def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(setup: GenerationSetup, beams: int) -> None:
+def test_logits_that_are_not_finite_end_the_run_and_name_the_row(setup: GenerationSetup, beams: int) -> None:
     """Weights that overflowed do not become summaries, in no decoder."""
     broken_at(setup, 4)
     with pytest.raises(StageError, match=r"NaN or infinite logits for row 'test_4' at token 1\b"):
@@ -299,11 +302,11 @@ def test_scores_that_are_no_numbers_end_the_run_and_name_the_row(setup: Generati
 @inline
 @pytest.mark.row(9, "memory runs out in generation, injected")
 @pytest.mark.parametrize("candidates", [1, 3])
-def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
+def test_a_batch_that_does_not_fit_into_memory_is_halved(
     setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch, candidates: int
 ) -> None:
     """Halved until it fits, and not tried in vain again; the predictions are the same."""
-    wanted, sizes, real = setup.afresh(batch=64, candidates=candidates), list[int](), Decoder._prefill
+    expected, sizes, real = setup.afresh(batch=64, candidates=candidates), list[int](), Decoder._prefill
 
     def small(self: Decoder, prompts: list[list[int]]) -> None:
         sizes.append(len(prompts))
@@ -313,18 +316,19 @@ def test_memory_that_does_not_hold_a_batch_is_tried_with_half(
 
     monkeypatch.setattr(Decoder, "_prefill", small)
     shutil.rmtree(setup.work)
-    done, found = setup.run(batch=4, candidates=candidates)
-    assert found == wanted
+    result, predictions = setup.run(batch=4, candidates=candidates)
+    assert predictions == expected
     assert sizes == [4, 2, 2, 2, 1]
-    assert done.measured["halved"] == 1
+    assert result.measured["halved"] == 1
 
 
+@pytest.mark.slow
 @inline
 @pytest.mark.row(9, "other errors are not taken for want of memory")
-def test_one_row_that_memory_does_not_hold_says_what_to_do(
+def test_a_row_that_does_not_fit_into_memory_ends_with_advice(
     setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no other error is taken for a want of memory."""
+    """Other errors are not mistaken for lack of memory."""
     errors: list[Exception] = [torch.OutOfMemoryError("full"), RuntimeError("CUDA error: an illegal memory access")]
 
     def fail(self: Decoder, prompts: list[list[int]]) -> None:
@@ -346,9 +350,9 @@ def test_two_processes_write_the_bytes_of_one(setup: GenerationSetup) -> None:
     one = (setup.folder / "out" / "predictions.parquet").read_bytes()
     shutil.rmtree(setup.work)
     heard = Heard()
-    done, _ = setup.run(gpus=2, events=heard, **settings)
+    result, _ = setup.run(gpus=2, events=heard, **settings)
     assert (setup.folder / "out" / "predictions.parquet").read_bytes() == one
-    assert done.measured["processes"] == 2
+    assert result.measured["processes"] == 2
     assert heard.steps[-1][:2] == (COUNT, COUNT)
     assert {total for _, total, _ in heard.steps} == {COUNT}
 
@@ -368,7 +372,7 @@ class Heard(NullListener):
 
 @pytest.mark.slow
 @pytest.mark.row(1, "SIGKILL of one of two generating processes")
-def test_killed_process_ends_the_run_and_the_next_goes_on(setup: GenerationSetup) -> None:
+def test_a_killed_process_ends_the_run_and_the_next_run_resumes(setup: GenerationSetup) -> None:
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
     import psutil
 
@@ -390,7 +394,7 @@ def test_killed_process_ends_the_run_and_the_next_goes_on(setup: GenerationSetup
     saved = {file: file.stat().st_mtime_ns for file in parts(setup)}
     assert 2 <= len(saved) < len(rows)
     resumed = Heard()
-    _, found = setup.run(batch=1, gpus=2, events=resumed)
+    _, predictions = setup.run(batch=1, gpus=2, events=resumed)
     assert resumed.steps[0][0] >= len(saved)  # heard once both have begun, when one may be a few rows further
     assert {file: file.stat().st_mtime_ns for file in saved} == saved
-    assert found == setup.afresh(batch=1)
+    assert predictions == setup.afresh(batch=1)

@@ -1,8 +1,8 @@
-"""The GPU gate: no server is asked where nobody wants a gate, a missing limit is reported, and an outage neither ends the work
-nor lets a second run onto the GPU.
+"""The GPU lease: an outage of the server neither ends the work nor lets a second run onto the GPU.
 
-The server is real and is cut off by a proxy in between. With a station, its restarts and killed holders the same is shown in
-tests/faults/test_station_outages.py and tests/system/test_station.py.
+Without a Prefect server there is no lease, and a missing limit is reported. The server is real; a proxy cuts it off.
+tests/faults/test_station_outages.py and tests/system/test_station.py test the same with a station, its restarts and
+killed runs.
 """
 
 import logging
@@ -24,30 +24,34 @@ from tests.support.servers import Proxy, until
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the server would have been asked."""
-    found: list[Any] = []
+def server_requests(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Requests that would have reached the server."""
+    requests: list[Any] = []
 
     def hold_slot(*names: Any) -> None:
-        found.append(names)
+        requests.append(names)
         raise AssertionError("the server was asked")
 
     monkeypatch.setattr(gpu_lease, "hold_slot", hold_slot)
-    return found
+    return requests
 
 
-def test_without_deployment_and_limit_there_is_no_gate(asked: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_deployment_and_limit_there_is_no_lease(
+    server_requests: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in `dialogsum run`; and a stage for the CPU passes whatever is set."""
     with hold_gpu("gpu"):
         pass
     monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, "gpu")
     with hold_gpu("cpu"):
         pass
-    assert asked == []
+    assert server_requests == []
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_limit_that_is_not_there_ends_the_stage_and_says_how_to_make_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_limit_ends_the_stage_and_the_error_names_the_command_that_creates_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Rather than share the GPU with whoever is on it."""
     monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, "no-such-limit")
     reached = []
@@ -63,7 +67,7 @@ def test_limit_that_is_not_there_ends_the_stage_and_says_how_to_make_it(monkeypa
 
 
 class Gated:
-    """A concurrency limit of one slot on the tests' server, asked directly; flows reach the server through the proxy."""
+    """A concurrency limit of one slot on the tests' server, read directly; flows reach the server through the proxy."""
 
     def __init__(self, client: SyncPrefectClient, proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
         self.client, self.proxy, self.caplog, self.limit = client, proxy, caplog, f"gpu-{uuid4().hex}"
@@ -109,22 +113,22 @@ def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
     caplog.set_level(logging.INFO, "prefect.flow_runs")
     url = str(PREFECT_API_URL.value())
     with get_client(sync_client=True) as client, Proxy(url) as proxy:
-        found = Gated(client, proxy, caplog)
-        monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, found.limit)
+        limited = Gated(client, proxy, caplog)
+        monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, limited.limit)
         take = concurrency_lease._Lease.acquire
 
         def seen(self: Any, client: Any) -> bool:
             taken = take(self, client)
-            found.leases.add(self.id)
+            limited.leases.add(self.id)
             return taken
 
         monkeypatch.setattr(concurrency_lease._Lease, "acquire", seen)
         with temporary_settings({PREFECT_API_URL: proxy.url, PREFECT_CLIENT_RETRY_JITTER_FACTOR: 0}):
-            yield found
+            yield limited
 
 
-def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None:
-    """One warning when the server goes away, one line when it is back; progress is skipped meanwhile and sent afterwards."""
+def test_work_continues_through_an_outage_and_keeps_its_slot(gated: Gated) -> None:
+    """The log has one warning for the outage and one line for its end; progress is skipped meanwhile, then sent."""
 
     @flow
     def work() -> str:
@@ -150,7 +154,7 @@ def test_work_goes_on_through_an_outage_and_keeps_its_slot(gated: Gated) -> None
 
 
 def test_slot_that_the_server_gave_away_is_taken_again(gated: Gated) -> None:
-    """A server that was away for longer than a lease forgets the lease; the run that holds the GPU goes on."""
+    """After an outage longer than the lease the server has forgotten it; the run that holds the GPU continues."""
 
     @flow
     def work() -> None:
@@ -164,6 +168,7 @@ def test_slot_that_the_server_gave_away_is_taken_again(gated: Gated) -> None:
     assert gated.taken == 0
 
 
+@pytest.mark.slow
 def test_two_runs_never_share_the_gpu_even_if_the_server_gives_the_slot_away(gated: Gated) -> None:
     """The second run gets the slot while the first is at work, and waits for the first all the same."""
     order, first_works, let_go = list[str](), threading.Event(), threading.Event()
@@ -207,6 +212,7 @@ def asking(gated: Gated) -> list[str]:
     return [record.getMessage() for record in gated.caplog.records if "waiting for the GPU slot" in record.getMessage()]
 
 
+@pytest.mark.slow
 def test_outage_at_the_end_of_the_work_neither_ends_it_nor_hides_its_error(gated: Gated) -> None:
     """The slot cannot be given back then; the server frees it when the lease ends."""
 

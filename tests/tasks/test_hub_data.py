@@ -1,4 +1,4 @@
-"""A hub dataset is read from the files of its commit: online and offline, whole, and with the digests of the hub."""
+"""A hub dataset is read from the complete, verified files of its commit, online and offline."""
 
 import hashlib
 import json
@@ -135,19 +135,21 @@ def snapshot(home: Path, commit: str) -> Path:
     return home / "hub" / "datasets--owner--data" / "snapshots" / commit
 
 
+@pytest.mark.slow
 def test_offline_each_commit_has_its_own_rows(cached: Path) -> None:
     """In either order, whichever was loaded last, and also where `datasets` is set offline by its own variable."""
     assert read(cached, OLD, NEW, OLD, HF_DATASETS_OFFLINE="1") == [rows("old"), rows("new"), rows("old")]
 
 
-def test_a_commit_that_is_not_whole_in_the_cache_is_refused(cached: Path) -> None:
+@pytest.mark.slow
+def test_a_commit_that_is_incomplete_in_the_cache_is_refused(cached: Path) -> None:
     """One file has other bytes than the hub's digest, one is missing, one commit has no list of its files to check."""
     changed = snapshot(cached, OLD) / "test.csv"
     changed.resolve().write_bytes(changed.read_bytes().replace(b"old test", b"odd test"))
     (snapshot(cached, NEW) / "train-00001-of-00002.csv").unlink()
     (snapshot(cached, NEWEST).parents[1] / "trees" / f"{NEWEST}.json").unlink()
     of_changed, of_missing, of_unlisted = read(cached, OLD, NEW, NEWEST)
-    assert "test.csv of owner/data does not have the digest that the hub gives" in of_changed
+    assert "test.csv of owner/data does not match its digest on the hub" in of_changed
     assert "cannot fetch owner/data" in of_missing
     assert f"owner/data@{NEWEST[:8]} may be incomplete in the cache" in of_unlisted
     assert not changed.exists()  # so that it is fetched again

@@ -18,7 +18,7 @@ from tests.support.languages import GERMAN, RUSSIAN
 
 ROWS = 60
 REFERENCE = "alpha beta gamma delta epsilon zeta"
-"""Every dialogue says and every reference has these six words: n of them are a recall of n/6, a precision of 1."""
+"""The six words of every dialogue and reference: n of them give a recall of n/6 and a precision of 1."""
 
 
 def words(count: int) -> str:
@@ -110,7 +110,7 @@ CHAMPION, BASE_MODEL = "better than the champion", "better than the base model"
 def test_only_a_candidate_that_beats_champion_and_base_passes(
     decide: Any, systems: dict[str, list[str]], expected: list[str]
 ) -> None:
-    """Whatever the other one says of it; without a champion there is the base model alone to beat."""
+    """The candidate must beat both; without a champion, only the base model."""
     decision = decide(systems)
     assert failed(decision) == expected
     reasons = decision["reasons"]
@@ -119,7 +119,7 @@ def test_only_a_candidate_that_beats_champion_and_base_passes(
 
 
 def test_equal_predictions_are_better_with_a_probability_of_one_half(decide: Any) -> None:
-    """Not 0 and not 100 %: the decision says that nothing is known."""
+    """The share is neither 0 nor 100 %: the decision states that it is unknown."""
     decision = decide({"base": POOR, "champion": FAIR, "tuned": FAIR})
     (reason,) = decision["reasons"]
     assert (
@@ -183,7 +183,7 @@ def test_a_guard_allows_just_what_it_says(decide: Any, tuned: list[str], stops: 
     assert failed(decide({"base": [words(1)] * ROWS, "tuned": tuned}, stops)) == []
 
 
-def test_a_borderline_candidate_passes_or_fails_by_the_probability_that_is_asked(decide: Any) -> None:
+def test_a_borderline_candidate_passes_or_fails_by_the_required_probability(decide: Any) -> None:
     """Three rows of 60 better, the others equal: a resample holds one of them with a probability of 1 - (57/60)^60."""
     tuned = [words(5)] * 3 + FAIR[3:]
     chance = 1 - (57 / 60) ** 60 / 2  # a resample without any of them is equal, and counts half
@@ -193,7 +193,7 @@ def test_a_borderline_candidate_passes_or_fails_by_the_probability_that_is_asked
     assert failed(decide(systems, probability=0.99)) == [BASE_MODEL]
 
 
-def test_the_measure_is_the_one_that_was_asked_for(decide: Any) -> None:
+def test_the_gate_compares_the_configured_measure(decide: Any) -> None:
     """The same words in reverse order: better by rouge1, without any pair in common by rouge2."""
     backwards = " ".join(reversed(words(6).split()))
     systems = {"base": FAIR, "tuned": [backwards] * ROWS}
@@ -224,7 +224,7 @@ def test_the_decision_is_all_conditions_met_in_every_combination(decide: Any) ->
 def test_summaries_as_people_write_them_are_not_rejected_for_their_language(
     tmp_path: Path, store: Store, language: list[tuple[str, str, str]], tag: str
 ) -> None:
-    """Each person's summary as the candidate's: the part about names is listed as not applied, tags are still judged."""
+    """Human summaries as candidate: the check of names is listed as not applied, the check of tags still counts."""
     artifact_factory = ArtifactFactory(tmp_path, store)
     dataset = artifact_factory.dataset([list(texts) for _, *texts in language], [dialogue for dialogue, *_ in language])
     candidate, poor = [f"{tag}{text}" for _, text, _ in language], ["#Person1#."] * len(language)

@@ -1,4 +1,4 @@
-"""The report tells what the scores say, and no text in it can be anything but text."""
+"""The report agrees with the scores, and no text in it is interpreted as markup."""
 
 import re
 from collections import Counter
@@ -18,6 +18,7 @@ from tests.support.reports import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["word ", "<&\"'", "\u200b\u2066", "日本"])
 def test_report_of_five_hundred_long_dialogues_stays_small(report_builder: ReportBuilder, text: str) -> None:
     """A page that is sent on by mail is under 3 MB, however much longer its texts become by being escaped or shown."""

@@ -92,8 +92,8 @@ def test_every_system_floor_and_ceiling_is_what_loops_over_rouge_score_find(
             assert [got[name][kind][measure] for measure in STATISTICS] == pytest.approx(values, abs=6e-5), (name, kind)
 
 
-def test_every_figure_says_what_it_was_measured_by(artifact_factory: ArtifactFactory) -> None:
-    """Protocol, rows covered and in the split, references, package and interval, in each; and no protocol is another."""
+def test_every_score_states_its_protocol(artifact_factory: ArtifactFactory) -> None:
+    """Each has protocol, rows (covered, in the split), references, package and interval; no two protocols are equal."""
     dialogues, references = sample(12)
     dataset = artifact_factory.dataset(references, dialogues)
     outputs = [artifact_factory.predictions([d[:n] for d in dialogues][:7]) for n in (50, 90, 130, 170)]
@@ -139,8 +139,8 @@ def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory:
     assert [row["rouge1"] for row in rows] == pytest.approx([13 / 21, 0])
 
 
-def test_one_reference_has_no_other_to_be_a_ceiling(artifact_factory: ArtifactFactory) -> None:
-    """By hand: of `the cat sat` and `the cat` each against the other has P and R 1 and 2/3, F1 4/5; alone there is none."""
+def test_a_single_reference_gives_no_human_ceiling(artifact_factory: ArtifactFactory) -> None:
+    """By hand: `the cat sat` and `the cat` against each other have P and R of 1 and 2/3, so F1 is 4/5."""
     scores, _ = artifact_factory.score(
         artifact_factory.dataset([["the cat sat", "the cat"]]), artifact_factory.predictions(["the cat"])
     )
@@ -225,7 +225,7 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not(artifact_facto
 
 
 def test_equal_predictions_differ_by_exactly_nothing(artifact_factory: ArtifactFactory) -> None:
-    """A tuned model that says what the base says is even with it, by no rounding error, in all and in every slice."""
+    """A tuned model with the outputs of the base ties with it exactly, overall and in every slice."""
     dialogues, references = sample(40)
     texts = [dialogue[:120] for dialogue in dialogues]
     scores, _ = artifact_factory.score(
@@ -250,7 +250,7 @@ def test_systems_run_on_different_dialogues_are_refused(artifact_factory: Artifa
 def test_outputs_of_dialogsums_authors_score_what_is_published(
     artifact_factory: ArtifactFactory, tmp_path: Path
 ) -> None:
-    """The oracle nobody here wrote: BART-large's 500 outputs score 45.0532 / 20.0726 / 37.8794."""
+    """An external oracle: BART-large's 500 outputs score 45.0532 / 20.0726 / 37.8794."""
     folder = tmp_path / "dialogsum"
     folder.mkdir()
     for split in ("train", "validation", "test"):  # the small splits in place of the 11 MB that nothing here reads

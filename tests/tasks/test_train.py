@@ -31,7 +31,9 @@ pytestmark = pytest.mark.usefixtures("workers_inline")
 
 
 @pytest.mark.parametrize(("name", "quantization"), [("gemma", "nf4"), ("llama", "none")])
-def test_training_leaves_a_whole_adapter(models: dict[str, Any], data: Path, name: str, quantization: str) -> None:
+def test_training_publishes_a_complete_adapter(
+    models: dict[str, Any], data: Path, name: str, quantization: str
+) -> None:
     """An fp32 adapter that has learnt, its curve, and settings that name no place on this machine."""
     trained = train(train_spec(models[name], quantization), formatted_rows(data))
     assert {file.name for file in trained.payload.iterdir()} == {
@@ -56,7 +58,7 @@ def test_training_leaves_a_whole_adapter(models: dict[str, Any], data: Path, nam
     assert curve[-1]["validation_loss"] < curve[0]["validation_loss"]
 
     for file in trained.payload.glob("*.json"):
-        assert not [place for place in (models[name].parent, data.parent, ROOT) if str(place) in file.read_text()]
+        assert not [folder for folder in (models[name].parent, data.parent, ROOT) if str(folder) in file.read_text()]
     described = json.loads((trained.payload / "adapter_config.json").read_text())
     assert described["base_model_name_or_path"] == name
     assert trained.manifest.rows == 12
@@ -68,13 +70,13 @@ def test_plain_peft_loads_the_adapter(models: dict[str, Any], data: Path) -> Non
     base = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
     ids = torch.arange(3, 40)[None]
     with torch.no_grad():
-        before = base(ids).logits
+        base_logits = base(ids).logits
         tuned = PeftModel.from_pretrained(base, trained.payload)
-        after = tuned(ids).logits
+        tuned_logits = tuned(ids).logits
     loaded = {name.replace(".default", ""): tensor for name, tensor in tuned.named_parameters() if "lora_" in name}
     assert loaded.keys() == adapter_tensors(trained).keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in adapter_tensors(trained).items())
-    assert (before - after).abs().max() > 1e-3
+    assert (base_logits - tuned_logits).abs().max() > 1e-3
 
 
 @pytest.mark.row(21, "the same training twice")
@@ -179,9 +181,9 @@ def test_training_is_that_of_trl(
         assert row["train_loss"] == pytest.approx(entry["loss"], abs=2e-4)
         assert row["gradient_norm"] == pytest.approx(entry["grad_norm"], rel=2e-3)
         assert row["epoch"] == pytest.approx(entry["epoch"], abs=1e-3)
-    wanted = {name.replace(".default", ""): p for name, p in model.named_parameters() if "lora_" in name}
+    expected = {name.replace(".default", ""): p for name, p in model.named_parameters() if "lora_" in name}
     for name, tensor in adapter_tensors(trained).items():
-        assert torch.allclose(tensor, wanted[name], rtol=0, atol=2e-4), name
+        assert torch.allclose(tensor, expected[name], rtol=0, atol=2e-4), name
 
 
 def test_first_validation_loss_is_that_of_the_base_model(
@@ -195,14 +197,14 @@ def test_first_validation_loss_is_that_of_the_base_model(
     total = count = 0.0
     for row in read_csv(data / "validation.csv")[:3]:
         prompt = f"<|im_start|>user\nSummarize.\n\n{row['dialogue'].strip()}<|im_end|>\n<|im_start|>assistant\n"
-        asked = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-        whole = tokenizer(f"{prompt}{row['summary']}<|im_end|>", add_special_tokens=False)["input_ids"]
-        ids = torch.tensor([whole])
+        prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        row_ids = tokenizer(f"{prompt}{row['summary']}<|im_end|>", add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([row_ids])
         labels = ids.clone()
-        labels[:, : len(asked)] = -100
+        labels[:, : len(prompt_ids)] = -100
         with torch.no_grad():
-            total += base(ids, labels=labels).loss.item() * (len(whole) - len(asked))
-        count += len(whole) - len(asked)
+            total += base(ids, labels=labels).loss.item() * (len(row_ids) - len(prompt_ids))
+        count += len(row_ids) - len(prompt_ids)
     curve = read_table(trained.payload / "curve.parquet", CURVE)
     assert curve[0]["validation_loss"] == pytest.approx(total / count, abs=1e-4)
 
@@ -243,7 +245,7 @@ def test_stride_and_limit_take_the_rows_they_say(
 
 @pytest.mark.row(8, "training that diverges by its learning rate")
 def test_loss_that_is_not_a_number_ends_the_run(models: dict[str, Any], data: Path) -> None:
-    """A training that diverges fails and says so; no adapter of it is left in the store."""
+    """A training that diverges fails with that reason and leaves no adapter in the store."""
     rows = formatted_rows(data)
     with pytest.raises(StageError, match=r"(nan|inf) at step \d of 4 .learning rate .*rows of the step: train_"):
         train(train_spec(models["llama"], learning_rate=1e30), rows)

@@ -95,6 +95,7 @@ def test_gemma_2b_is_8_55_gflop_a_token() -> None:
     assert flops.peak_tflops("CPU, 2 threads", None) is None
 
 
+@pytest.mark.slow
 def test_train_table_holds_each_system_and_its_ratio(
     settings: BenchmarkSettings, models: dict[str, Path], data: Path
 ) -> None:
@@ -195,7 +196,7 @@ def test_greedy_sees_other_texts() -> None:
 
 
 def test_generate_table(settings: BenchmarkSettings) -> None:
-    """As many tokens as asked for; the article's loop is extrapolated and says so; ratios are quotients of seconds."""
+    """The number of tokens is as requested, the article's loop is marked as extrapolated, ratios compare seconds."""
     systems = "ours,transformers,article,ours-stage,ours-stage-x2"
     table, remark = bench_generate(settings, systems, limit=4, new_tokens=3, article_rows=2)
     ours, peer, article, stage, again = table
@@ -278,7 +279,7 @@ def test_ledger_rows_sum_to_the_wall_time() -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_pipeline_accounts_for_every_second(settings: BenchmarkSettings) -> None:
-    """A whole run: every stage has its rows, none is negative, and they sum to the wall time."""
+    """A complete run: every stage has its rows, none is negative, and they sum to the wall time."""
     rows, _ = bench_pipeline(replace(settings, overrides=(*SHORT, "train.max_steps=2", "model.quantization=none")))
     seconds = {row["part"]: row["seconds"] for row in rows}
     wall = seconds.pop("wall")
@@ -288,6 +289,7 @@ def test_pipeline_accounts_for_every_second(settings: BenchmarkSettings) -> None
         assert part in seconds
 
 
+@pytest.mark.slow
 def test_random_model_is_reused_and_a_timeout_is_a_reason(models: dict[str, Path], tmp_path: Path) -> None:
     """Real processes."""
     from flows.benchmarks.children.random_model import random_model

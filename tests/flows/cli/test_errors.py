@@ -98,7 +98,7 @@ def test_a_wrong_request_is_refused_in_one_line(
 
 @pytest.mark.parametrize("arguments", ["plan --debug --set train.foo=1", "plan --set train.foo=1 --debug"])
 def test_debug_shows_the_traceback_above_the_line(arguments: str) -> None:
-    """Wherever the option stands. As the value of another option it is no option: see the table above."""
+    """In any position, but not as the value of another option: see the table above."""
     process = run_cli(*arguments.split())
     assert process.returncode == 2
     assert process.stderr.startswith("Traceback (most recent call last):")

@@ -48,9 +48,10 @@ try:
 except FileNotFoundError:
     Auto = AutoModelForCausalLM
 model, tokenizer = Auto.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
-ids = tokenizer.apply_chat_template([{"role": "user", "content": dialogue}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
-said = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
-print(tokenizer.decode(said[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
+messages = [{"role": "user", "content": dialogue}]
+ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+output = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
+print(tokenizer.decode(output[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
 assert not any(name.split(".")[0] in ("tasks", "flows", "artifacts") for name in sys.modules)
 """
 
@@ -63,7 +64,7 @@ def trained(tmp_path: Path, store: Store, models: dict[str, Path]) -> tuple[str,
 
 
 def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch) -> str:
-    """What `summarize` says."""
+    """The summary of `dialogsum summarize`."""
     patch.setattr(parent, "run_workers", run_workers_inline)
     (folder / "talk.txt").write_text(DIALOGUE, encoding="utf-8")
     overrides = tuple(trained[1])
@@ -72,7 +73,7 @@ def ours(trained: tuple[str, list[str]], folder: Path, patch: pytest.MonkeyPatch
 
 
 def plainly(folder: Path, elsewhere: Path) -> str:
-    """What a process says that has none of our code."""
+    """The summary of a process without our code."""
     process = subprocess.run(
         [sys.executable, "-c", PLAIN, folder, DIALOGUE],
         cwd=elsewhere,
@@ -85,7 +86,7 @@ def plainly(folder: Path, elsewhere: Path) -> str:
     return process.stdout.strip()
 
 
-def test_plain_peft_says_what_we_say(
+def test_plain_peft_generates_what_we_generate(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The adapter's folder, its chat template and generation settings are enough."""
@@ -95,10 +96,11 @@ def test_plain_peft_says_what_we_say(
     assert plainly(Path(result["out"]), tmp_path) == expected
 
 
+@pytest.mark.slow
 def test_merged_model_is_bf16_and_plain_transformers_loads_it(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights to bf16's precision; asked with the same ids as we ask."""
+    """The weights agree to the precision of bf16, and the prompt has the same ids as ours."""
     result = export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
     loaded: Any = AutoModelForCausalLM.from_pretrained(result["out"], dtype="auto")
     assert loaded.dtype == torch.bfloat16
@@ -126,8 +128,8 @@ def test_card_reads_back_with_licence_prompt_and_use(
     text = ModelCard.load(tmp_path / "out" / "README.md").text
     assert TEMPLATE in text
     assert str(models["llama"]) not in text
-    assert "# LoRA adapter of llama, trained on data that is not known here\n" in text
-    assert "`dialogsum summarize` may word the summary of one dialogue differently" in text
+    assert "# LoRA adapter of llama, trained on unknown data\n" in text
+    assert "`dialogsum summarize` may word a summary differently" in text
     for part in ("## Use", "## Intended use and limits", "## Scores", "## Training", "## Licences"):
         assert part in text
 
@@ -142,7 +144,7 @@ def evaluated(
     data: str = "knkarthick/dialogsum@1a2b3c4",
     revision: str = "1" * 40,
 ) -> None:
-    """An evaluation in the store: every reference has six words, base says three of them, the adapter `words`."""
+    """An evaluation in the store: references have six words, the base writes three of them, the adapter `words`."""
 
     def published(
         stage: str, key: str, out: Path, config: Any, inputs: dict[str, str], facts: Any = None, **origin: str
@@ -231,15 +233,15 @@ def cache_of_hub(folder: Path, repository: str, weights: dict[str, torch.Tensor]
 
 
 @pytest.mark.parametrize(
-    ("change", "said", "claimed"),
+    ("change", "sentence", "claimed"),
     [
         (lambda name, tensor: tensor, "owner/llama has the weights of llama, files", True),
         (
             lambda name, tensor: tensor * 1.08,
-            "It was not scored on owner/llama, whose weights differ, at most by 8.0 %",
+            "It was not scored on owner/llama, whose weights differ by at most 8.0 %",
             False,
         ),
-        (None, "It was not scored on owner/llama, whose weights were not at hand to compare", False),
+        (None, "It was not scored on owner/llama, whose weights may differ", False),
     ],
     ids=["the same", "rounded", "not here"],
 )
@@ -250,7 +252,7 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
     models: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
     change: Any,
-    said: str,
+    sentence: str,
     claimed: bool,
 ) -> None:
     """Compared where the cache of the hub has them; the card and the command say what was found."""
@@ -261,7 +263,7 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
     evaluated(artifact_factory, trained[0], TEMPLATE, 1, 5, 1)
     result = export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
-    assert said in result["note"]
+    assert sentence in result["note"]
     assert result["note"] in card.text
     assert card.data.base_model == "owner/llama"
     assert (card.data.eval_results is not None) is claimed
@@ -270,7 +272,7 @@ def test_scores_are_claimed_only_for_a_base_model_with_the_same_weights(
 def test_a_base_model_with_other_weights_is_refused(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the cache of the hub or in a folder: drawn anew, of another shape, with other names."""
+    """In the hub's cache or in a folder: other random weights, another shape, other names."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
     weights = load_file(models["llama"] / "model.safetensors")
     torch.manual_seed(3)
@@ -278,17 +280,18 @@ def test_a_base_model_with_other_weights_is_refused(
     cache_of_hub(tmp_path / "hf", "owner/wide", {name: torch.cat([tensor, tensor]) for name, tensor in weights.items()})
     cache_of_hub(tmp_path / "hf", "owner/named", {f"x.{name}": tensor for name, tensor in weights.items()})
     for base, message in (
-        ("owner/drawn", "owner/drawn has other weights than llama"),
-        ("owner/wide", "owner/wide has other weights than llama"),
+        ("owner/drawn", "the weights of owner/drawn differ from those of llama"),
+        ("owner/wide", "the weights of owner/wide differ from those of llama"),
         ("owner/named", "do not have the same weights"),
         (str(tmp_path), "no .*safetensors in"),
-        ("./nowhere", "no folder nowhere, and no hub id"),
+        ("./nowhere", "nowhere is neither a folder nor a hub id"),
     ):
         with pytest.raises(RequestError, match=message):
             export_adapter(trained[0], tmp_path / "out", base=base, overrides=trained[1])
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_merged_export_is_quiet_and_readable_as_the_umask_allows(
     trained: tuple[str, list[str]], tmp_path: Path
 ) -> None:
@@ -365,6 +368,7 @@ def hub() -> Iterator[tuple[str, dict[str, Any]]]:
     server.shutdown()
 
 
+@pytest.mark.slow
 def test_push_puts_the_folder_into_a_private_repository(
     trained: tuple[str, list[str]], tmp_path: Path, hub: tuple[str, dict[str, Any]]
 ) -> None:

@@ -1,4 +1,4 @@
-"""A user's own dialogues: every row comes back, in its place, with what the model alone says of it."""
+"""A user's own dialogues: every row is returned in its place, with the summary that the model gives it alone."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ PROMPT = "Sum up:\n{dialogue}"
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> list[SummarizationWorkerConfig]:
-    """The worker's own code, called here; returns what it was asked."""
+    """Run the worker's code in this process; returns the requests that it got."""
     calls: list[SummarizationWorkerConfig] = []
 
     def run(module: str, configs: Any, *rest: Any) -> list[Any]:
@@ -67,7 +67,7 @@ def given_model(models: dict[str, Path]) -> list[str]:
 
 
 def plain_summary(model: Path, prompt: str, adapter: Path | None = None) -> str:
-    """What transformers' own greedy generate says to one prompt; peft unmerged."""
+    """The output of transformers' greedy generate for one prompt, with the adapter unmerged."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     loaded: Any = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
     if adapter:
@@ -161,7 +161,7 @@ def test_halves_of_one_turn_both_have_its_tag() -> None:
     assert split_in_two("#Person2#: one two three four") == ["#Person2#: one", "#Person2#: two three four"]
 
 
-def test_an_adapter_of_peft_is_asked_as_peft_asks_it(
+def test_an_adapter_of_peft_summarizes_as_with_peft(
     tmp_path: Path, models: dict[str, Path], inline: list[Any], given_model: list[str]
 ) -> None:
     """A folder that peft alone wrote; the one conversation of a subtitle file, with names."""
@@ -202,7 +202,7 @@ def test_what_is_left_out_of_a_chat_is_counted(
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_model: list[str]) -> None:
-    """Killed for real while the worker is at work: no output, then the same as without; what was done is not done again."""
+    """A killed run leaves no output; the next one writes the same table without summarizing finished rows again."""
     texts = [f"{row['dialogue']}\n#Person1#: {i}" for i in range(4) for row in read_csv(SAMPLE / "test.csv")[::3]]
     write_rows(tmp_path / "in.csv", texts)
     out, parts = tmp_path / "out.csv", lambda: list((tmp_path / "store").rglob("parts/*.parquet"))
@@ -244,7 +244,7 @@ def test_a_killed_run_goes_on_and_writes_the_same_bytes(tmp_path: Path, given_mo
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """100,000 rows of a thousand characters (100 MB) in the memory of 2,000; the model's part sees a chunk at a time."""
+    """100,000 rows of a thousand characters (100 MB) need the memory of 2,000; the model gets one chunk at a time."""
     script = """
 import resource, sys
 from pathlib import Path
@@ -293,8 +293,10 @@ print(done.rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
     assert peaks[100_000] - peaks[2_000] < 40
 
 
-def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, models: dict[str, Path]) -> None:
-    """Its own prompt, turns and decoding, without a word about the base model; what is said by hand goes before."""
+def test_the_champion_summarizes_with_the_settings_of_its_evaluation(
+    tmp_path: Path, store: Any, models: dict[str, Path]
+) -> None:
+    """With its prompt, chat template and decoding, without naming the base model; options take precedence."""
     first = publish_adapter(store, models["llama"], tmp_path / "a", PROMPT)
     second = publish_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
     settings = [f"model.source={models['llama']}"]
@@ -336,7 +338,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
         ("in.csv --column words --adapter .", "no adapter_config.json in"),
         ("in.csv --column words --adapter none --prompt titel", "did you mean 'title'?"),
         ("in.xlsx", "expected one conversation"),
-        ("in.json", "holds no messages"),
+        ("in.json", "contains no messages"),
         ("empty.txt", "nobody says anything"),
         ("empty.txt --column words", "--column is only for tables"),
     ],
@@ -344,7 +346,7 @@ def test_the_champion_is_asked_as_it_was_judged(tmp_path: Path, store: Any, mode
 def test_a_wrong_request_is_refused_before_a_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, message: str
 ) -> None:
-    """One line that says what to do."""
+    """The error is one line with advice."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.csv").write_text("words,more\nhi,1\n")
     (tmp_path / "in.xlsx").touch()

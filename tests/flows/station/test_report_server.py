@@ -1,4 +1,4 @@
-"""The report server: it serves what is whole in the store, local or remote, and nothing else, to nobody else."""
+"""The report server serves intact artifacts of a local or remote store, and nothing else, to authorized clients."""
 
 import base64
 import re
@@ -112,7 +112,7 @@ def test_every_report_is_listed_newest_first_and_every_link_opens(web: TestClien
 
 
 def test_a_report_is_served_as_it_lies_in_the_store(web: TestClient, published: Published) -> None:
-    """Byte for byte, and `HEAD` says the same without them; neither may load, frame, send or be taken for something else."""
+    """GET returns its bytes and HEAD the same headers; those forbid loading, framing, sending and content sniffing."""
     report = a_report(published)
     answer, head = web.get(f"/report/{report.id}"), web.head(f"/report/{report.id}")
     assert (answer.status_code, answer.content) == (200, PAGE)
@@ -134,8 +134,8 @@ def test_nothing_can_be_changed(web: TestClient, published: Published, method: s
         assert web.request(method, path).status_code == 405
 
 
-def test_an_unknown_id_is_told_from_a_known_one(web: TestClient, published: Published) -> None:
-    """404 with a line that says what is known, and the way to the list; a report is not what any other artifact is."""
+def test_an_unknown_id_is_distinguished_from_a_known_one(web: TestClient, published: Published) -> None:
+    """404 with a line on what exists and a link to the list; other artifacts are not served as reports."""
     report = a_report(published)
     near = report.id[:-1] + "f"
     for path in (f"/report/{near}", f"/artifact/{near}"):
@@ -164,7 +164,7 @@ def test_no_path_leads_out_of_the_store(web: TestClient, published: Published, t
 
 
 def test_a_damaged_report_is_not_served(any_store: Store, published: Published, web: TestClient) -> None:
-    """A byte that another hand changed: the page says which file, instead of showing it."""
+    """If a byte was changed, the page names the file instead of showing it."""
     report = a_report(published)
     assert web.get(f"/report/{report.id}").status_code == 200
     any_store.backend.write(f"{report.path}/payload/report.html", PAGE.replace(b"r", b"x"))

@@ -46,7 +46,7 @@ def deployed(client: SyncPrefectClient) -> Iterator[tuple[str, UUID]]:
 def test_schedule_without_an_upcoming_run_is_a_problem_but_not_at_once(
     deployed: tuple[str, UUID], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A fresh server, or a fresh schedule, needs a minute: then it is only said."""
+    """A new server or schedule needs a minute: until then this is a line, not a problem."""
     name, _ = deployed
     wrong = f"the schedule '0 3 * * 1' Europe/Berlin of {name} has no upcoming run: no run will start by itself"
     lines, problems = check_schedules(LONG_AGO)
@@ -69,7 +69,7 @@ def test_schedule_that_is_switched_off_is_no_problem(client: SyncPrefectClient, 
 def test_next_run_is_printed_in_the_time_zone_of_its_schedule(
     client: SyncPrefectClient, deployed: tuple[str, UUID]
 ) -> None:
-    """As the server's own scheduler would have made it, asked through its API."""
+    """A run as the server's scheduler would have created it, through the API."""
     name, deployment = deployed
     client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment}, json={"min_runs": 2})
     lines, problems = check_schedules(LONG_AGO)
@@ -80,7 +80,7 @@ def test_next_run_is_printed_in_the_time_zone_of_its_schedule(
     assert f"next scheduled run: {name}, {monday:%a %Y-%m-%d} 03:00 Europe/Berlin" in lines
 
 
-def test_run_that_was_due_and_that_nobody_has_started_is_a_problem(
+def test_a_run_that_was_due_and_did_not_start_is_a_problem(
     client: SyncPrefectClient, deployed: tuple[str, UUID]
 ) -> None:
     """Such as while its pool is paused: the schedule makes runs, and none of them begins."""

@@ -1,4 +1,4 @@
-"""The decoder says, row by row, what transformers' own greedy generate says to that row alone."""
+"""The decoder generates for each row what transformers' greedy generate returns for that row alone."""
 
 from collections import Counter
 from typing import Any
@@ -20,7 +20,12 @@ NEW = 12
 LENGTHS = (5, 41, 3, 17, 1, 22, 9, 30)
 
 
-@pytest.fixture(scope="module", params=engine.NATIVE_MODEL_TYPES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[] if name == "llama" else pytest.mark.slow) for name in engine.NATIVE_MODEL_TYPES
+    ],
+)
 def model(request: pytest.FixtureRequest) -> Any:
     """A tiny random model of every family, with several query heads to a key head."""
     torch.manual_seed(0)
@@ -52,13 +57,13 @@ def prompts() -> list[list[int]]:
 @pytest.fixture(scope="module")
 def stop(model: Any, prompts: list[list[int]]) -> int:
     """A token that ends some rows early, and others not."""
-    said = [set(plain(model, prompt, -1)[1:]) for prompt in prompts]
-    return Counter(token for row in said for token in sorted(row)).most_common(1)[0][0]
+    outputs = [set(plain(model, prompt, -1)[1:]) for prompt in prompts]
+    return Counter(token for row in outputs for token in sorted(row)).most_common(1)[0][0]
 
 
 def plain(model: Any, prompt: list[int], stop: int, new: int = NEW) -> list[int]:
     ids = torch.tensor([prompt])
-    found: list[int] = model.generate(
+    output: list[int] = model.generate(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         do_sample=False,
@@ -66,7 +71,7 @@ def plain(model: Any, prompt: list[int], stop: int, new: int = NEW) -> list[int]
         eos_token_id=stop if stop >= 0 else None,
         pad_token_id=0,
     )[0, len(prompt) :].tolist()
-    return found
+    return output
 
 
 def make(model: Any, stop: int, rows: int = len(LENGTHS), kind: type[Decoder] = Decoder, **options: Any) -> Decoder:
@@ -74,10 +79,10 @@ def make(model: Any, stop: int, rows: int = len(LENGTHS), kind: type[Decoder] = 
     return kind(model, stop, rows, prompt_tokens=sum(LENGTHS), longest=max(LENGTHS), new_tokens=new, **options)
 
 
-def said(decoder: Decoder, prompts: list[list[int]]) -> list[list[int]]:
+def decode(decoder: Decoder, prompts: list[list[int]]) -> list[list[int]]:
     """The greedy answers."""
-    (found,) = decoder.decode(prompts)
-    return found
+    (outputs,) = decoder.decode(prompts)
+    return outputs
 
 
 class Counted(StepGraphs):
@@ -119,8 +124,8 @@ def reference_flash(
         assert mine.stop - mine.start <= max_seqlen_q
         assert end - start <= max_seqlen_k
         q, k, v = (x.transpose(0, 1)[None] for x in (query[mine], key[start:end], value[start:end]))
-        said = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scaling, enable_gqa=True)
-        out[mine] = said[0].transpose(0, 1)
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scaling, enable_gqa=True)
+        out[mine] = attended[0].transpose(0, 1)
     return out
 
 
@@ -135,23 +140,23 @@ def cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 def test_every_row_says_what_it_says_alone(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
     """Prompts of many lengths; some rows end at the stop token, early or late, and some at the limit."""
-    wanted = [plain(model, prompt, stop) for prompt in prompts]
-    assert {row[-1] == stop for row in wanted} == {True, False}
+    expected = [plain(model, prompt, stop) for prompt in prompts]
+    assert {row[-1] == stop for row in expected} == {True, False}
     assert supported(model)
-    assert said(make(model, stop), prompts) == wanted
+    assert decode(make(model, stop), prompts) == expected
 
 
 def test_batches_filled_up_to_the_size_of_a_graph(
     model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows that are nobody's touch no other, at the start or after rows were dropped; looks are rare."""
+    """Padding rows affect no other row, at the start or after rows were dropped; checks for the end are rare."""
     monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", 2)
     monkeypatch.setattr(module, "fraction_of_rows", lambda rows, n: -(-rows // n))
     monkeypatch.setattr(module, "StepGraphs", Counted)
-    wanted = [plain(model, prompt, stop) for prompt in prompts]
+    expected = [plain(model, prompt, stop) for prompt in prompts]
     decoder = make(model, stop, rows=len(prompts) + 3, graphs=True)
     for some in (slice(0, None), slice(0, 3), slice(2, 7), slice(0, None)):
-        assert said(decoder, prompts[some]) == wanted[some]
+        assert decode(decoder, prompts[some]) == expected[some]
     assert set(decoder.graph_rows) == {3, 6, 11}
     assert set(decoder.graphs.steps) == {(3, False), (6, False), (11, False)}
 
@@ -166,32 +171,32 @@ def test_rows_that_ended_are_dropped(model: Any, prompts: list[list[int]], stop:
             super()._step(rows, width, sampled)
 
     make(model, stop, kind=Spied).decode(prompts)
-    wanted = [plain(model, prompt, stop) for prompt in prompts]
-    assert widths == [sum(len(row) > step for row in wanted) for step in range(max(map(len, wanted)))]
+    expected = [plain(model, prompt, stop) for prompt in prompts]
+    assert widths == [sum(len(row) > step for row in expected) for step in range(max(map(len, expected)))]
 
 
 def test_company_changes_nothing(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
     """One decoder, one row after another, in twos, in reverse and all together."""
     decoder = make(model, stop)
-    together = said(decoder, prompts)
-    assert [said(decoder, [prompt])[0] for prompt in prompts] == together
-    assert [row for start in range(0, 8, 2) for row in said(decoder, prompts[start : start + 2])] == together
-    assert said(decoder, prompts[::-1]) == together[::-1]
+    together = decode(decoder, prompts)
+    assert [decode(decoder, [prompt])[0] for prompt in prompts] == together
+    assert [row for start in range(0, 8, 2) for row in decode(decoder, prompts[start : start + 2])] == together
+    assert decode(decoder, prompts[::-1]) == together[::-1]
 
 
 def test_prompts_of_several_forwards(
     model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Prompts that exceed one forward are read in several, a prompt longer than a forward whole."""
-    whole = said(make(model, stop), prompts)
+    """Prompts that exceed one forward pass are prefilled in several; a longer single prompt is not split."""
+    expected = decode(make(model, stop), prompts)
     monkeypatch.setitem(module.PREFILL_TOKENS, "cpu", 25)
-    assert said(make(model, stop), prompts) == whole
+    assert decode(make(model, stop), prompts) == expected
 
 
 @pytest.mark.parametrize("new", [1, 2])
 def test_smallest_limits(model: Any, prompts: list[list[int]], cache: str, new: int) -> None:
     """One token comes from the prompt alone, two from a single step."""
-    assert said(make(model, -1, new=new), prompts) == [plain(model, prompt, -1, new) for prompt in prompts]
+    assert decode(make(model, -1, new=new), prompts) == [plain(model, prompt, -1, new) for prompt in prompts]
 
 
 def test_too_large_a_batch_is_refused(model: Any, prompts: list[list[int]], cache: str) -> None:
@@ -236,18 +241,18 @@ def test_first_sampled_tokens_have_the_probabilities_of_softmax(model: Any) -> N
     """4,000 draws after one prompt: frequencies within five standard deviations of transformers' own probabilities."""
     count, ids = 4000, [5, 17, 300]
     with torch.inference_mode():
-        wanted = (model(torch.tensor([ids])).logits[0, -1] / 0.7).softmax(-1).double().numpy()
+        expected = (model(torch.tensor([ids])).logits[0, -1] / 0.7).softmax(-1).double().numpy()
     decoder = Decoder(model, -1, 500, 1500, 3, 1, Sampling(0.7, 0.0))
     tables = [
         np.stack([draw_uniforms(1, f"{table} {row}", 0, 1) for row in range(500)]) for table in range(count // 500)
     ]
-    found = np.zeros(600)
+    frequencies = np.zeros(600)
     for answers in decoder.decode([ids] * 500, tables):
-        np.add.at(found, [row[0] for row in answers], 1)
-    deviation = np.abs(found / count - wanted) / np.sqrt(wanted * (1 - wanted) / count + 1e-9)
-    assert found.sum() == count
-    assert (found > 0).sum() > 20
-    assert deviation[wanted > 0.003].max() < 5
+        np.add.at(frequencies, [row[0] for row in answers], 1)
+    deviation = np.abs(frequencies / count - expected) / np.sqrt(expected * (1 - expected) / count + 1e-9)
+    assert frequencies.sum() == count
+    assert (frequencies > 0).sum() > 20
+    assert deviation[expected > 0.003].max() < 5
 
 
 @pytest.mark.parametrize("position", [1, 5])
@@ -274,13 +279,13 @@ def test_scores_that_are_no_numbers_are_named(
 
 def test_attention_is_given_back(model: Any, prompts: list[list[int]]) -> None:
     """The model computes as before once the decoder is done, and after an error."""
-    before = model.config._attn_implementation
-    wanted = plain(model, prompts[0], -1)
+    attention = model.config._attn_implementation
+    expected = plain(model, prompts[0], -1)
     decoder = make(model, -1, rows=2)
     with pytest.raises(ValueError, match="do not fit"):
         decoder.decode(prompts)
-    assert model.config._attn_implementation == before
-    assert plain(model, prompts[0], -1) == wanted
+    assert model.config._attn_implementation == attention
+    assert plain(model, prompts[0], -1) == expected
 
 
 @pytest.mark.parametrize(
@@ -310,14 +315,14 @@ def test_other_models_are_left_to_transformers(kind: str, settings: dict[str, An
 
 
 @pytest.mark.parametrize(
-    "wanted", [{"attention_mask": torch.ones(1, 1, 1, 1)}, {"softcap": 30.0}, {"sliding_window": 8}], ids=str
+    "option", [{"attention_mask": torch.ones(1, 1, 1, 1)}, {"softcap": 30.0}, {"sliding_window": 8}], ids=str
 )
-def test_attention_that_is_more_than_causal_is_refused(wanted: dict[str, Any]) -> None:
+def test_attention_that_is_more_than_causal_is_refused(option: dict[str, Any]) -> None:
     """Rather than left out: its answers would be other ones."""
     some = torch.zeros(1, 1, 1, 8)
-    given = {"attention_mask": None, "scaling": 1.0, "kv_cache": None} | wanted
+    arguments = {"attention_mask": None, "scaling": 1.0, "kv_cache": None} | option
     with pytest.raises(ValueError, match="decoded by transformers"):
-        kv_cache.cached_attention(None, some, some, some, **given)
+        kv_cache.cached_attention(None, some, some, some, **arguments)
 
 
 @pytest.mark.gpu

@@ -1,4 +1,4 @@
-"""Work on other machines: an artifact is made from its id alone, and machines that share a generation write the bytes of one."""
+"""Sharding: a worker makes an artifact from its id alone, and shards of a generation write the bytes of one machine."""
 
 import shutil
 from contextlib import nullcontext
@@ -51,7 +51,7 @@ def share(job: Job, n: int, k: int) -> None:
     sharding.execute_shard(Store.current(), GENERATE, job, Shard(n, k), NullListener(), nullcontext())
 
 
-def test_job_is_kept_whole_under_the_id_of_its_artifact(job: Job, store: Store) -> None:
+def test_a_job_is_saved_completely_under_the_id_of_its_artifact(job: Job, store: Store) -> None:
     """What comes out of the store makes the same artifact; `refresh` was a wish of that one run."""
     save_job(Store.current(), job.model_copy(update={"refresh": True}))
     assert load_job(store, job.artifact, STAGES) == job
@@ -59,7 +59,7 @@ def test_job_is_kept_whole_under_the_id_of_its_artifact(job: Job, store: Store) 
 
 
 def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
-    """An id that nobody has seen, and one whose input is damaged."""
+    """An unknown id, and one whose input is damaged."""
     with pytest.raises(RequestError, match=r"generate-00000000: the store .* has no job for it; run its recipe"):
         load_job(store, "generate-00000000", STAGES)
     save_job(Store.current(), job)
@@ -71,7 +71,7 @@ def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
         load_job(store, job.artifact, STAGES)
 
 
-@pytest.mark.parametrize("machines", [2, 3, 5])
+@pytest.mark.parametrize("machines", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (3, 5))])
 def test_machines_that_share_the_rows_write_the_bytes_of_one(job: Job, store: Store, machines: int) -> None:
     """In whatever order they end, even where there are more machines than batches; what was shared is cleared away."""
     one, _ = execute(Store.current(), GENERATE, job, NullListener())

@@ -1,4 +1,4 @@
-"""The paired bootstrap against one written anew in plain loops, against formulas, and against counting by hand."""
+"""The paired bootstrap compared with a version in plain loops, with formulas, and with counts by hand."""
 
 import math
 import random
@@ -34,7 +34,7 @@ def test_interval_and_probability_agree_with_an_independent_bootstrap(shift: flo
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Of 200 samples with a known true mean, 95 % of the intervals contain it, less a little for the percentile method."""
+    """For 200 samples with a known mean about 95 % of the intervals contain it; the percentile method loses some."""
     generator = np.random.default_rng(3)
     counts = bootstrap_counts(80, 1000, 0)
     held = 0
@@ -52,7 +52,7 @@ def test_two_dialogues_can_be_counted() -> None:
 
 
 def test_differences_through_the_stage_can_be_counted_too(artifact_factory: ArtifactFactory) -> None:
-    """The same two dialogues as predictions: one right, one empty, against nothing said."""
+    """Two dialogues as predictions, one right and one empty, compared with empty ones."""
     dataset = artifact_factory.dataset([["the cat sat"], ["the dog ran"]])
     base, tuned = artifact_factory.predictions(["", ""]), artifact_factory.predictions(["the cat sat", ""])
     scores, _ = artifact_factory.score(dataset, base, tuned, bootstrap_resamples=4000)

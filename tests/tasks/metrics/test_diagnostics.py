@@ -39,7 +39,7 @@ def diagnostics_of(
     ],
 )
 def test_repeated_is_the_share_of_trigrams_that_stood_there_before(summary: str, share: float) -> None:
-    """A model that loops is near 1; a sentence said once is 0."""
+    """A model that loops scores near 1; a sentence without repetition scores 0."""
     assert diagnostics_of(summary)["repeated"] == pytest.approx(share)
 
 
@@ -59,7 +59,7 @@ def test_copied_is_the_share_of_four_words_that_stand_in_the_dialogue(summary: s
 
 
 def test_a_summary_too_short_to_copy_is_left_out_of_the_mean() -> None:
-    """It has no four words, so it says nothing about copying: the mean is that of the others."""
+    """It has fewer than four words, so the mean is that of the others."""
     measures = diagnose(["the cat is", "the cat is on the mat", "a b c d e"], None, [DIALOGUE] * 3, [["x"]] * 3)
     assert math.isnan(measures["copied"][0])
     assert aggregate(measures)["copied"] == 0.5
@@ -84,7 +84,7 @@ def test_words_are_counted_and_no_word_is_empty(summary: str, words: int, empty:
 
 
 def test_stops_at_the_limit_are_counted_where_they_are_known() -> None:
-    """Two of three were cut; people have no limit, so there nothing is said of it."""
+    """Two of three are cut; people have no token limit, so references have no such measure."""
     stops = ["limit", "stop_token", "limit"]
     measures = diagnose(["a", "b", "c"], stops, ["x"] * 3, [["y"]] * 3)
     assert measures["at_limit"].tolist() == [1, 0, 1]
@@ -130,7 +130,7 @@ def test_length_ratio_is_of_the_sums() -> None:
         ("", []),
     ],
 )
-def test_hallucinated_names_are_tags_and_names_that_nobody_said(summary: str, names: list[str]) -> None:
+def test_hallucinated_names_are_tags_and_names_that_the_dialogue_lacks(summary: str, names: list[str]) -> None:
     """Words that somebody writes in small letters are no names, wherever they stand."""
     assert hallucinated_names(summary, DIALOGUE, LOWER) == names
 
@@ -224,7 +224,7 @@ def test_without_names_tags_are_still_counted(artifact_factory: ArtifactFactory)
 
 
 def test_every_measure_is_applied_in_english(artifact_factory: ArtifactFactory) -> None:
-    """And a name that nobody mentions is an error."""
+    """A name that the dialogue does not contain is an error."""
     dialogues, references = english(12)
     good = [row[0] for row in references]
     scores, _ = artifact_factory.score(

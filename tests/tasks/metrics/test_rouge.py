@@ -42,7 +42,7 @@ TEXTS = LINES | st.text(max_size=60) | st.text("ab \n.eings", max_size=60)
 
 
 def oracle(reference: str, prediction: str, stem: bool) -> tuple[tuple[float, float, float], ...]:
-    """What rouge_score says, as the scorer's tuples."""
+    """The scores of rouge_score, as tuples like those of our scorer."""
     scores = ORACLES[stem].score(reference, prediction)
     return tuple((scores[kind].precision, scores[kind].recall, scores[kind].fmeasure) for kind in ROUGE_TYPES)
 
@@ -93,7 +93,7 @@ def test_rouge_equals_what_is_counted_by_hand(
 def test_stemming_makes_forms_of_a_word_equal(
     prediction: str, reference: str, stemmed: float, unstemmed: float
 ) -> None:
-    """The protocol says stemming, and stemming is what is done; without it words match as they are written."""
+    """A protocol with stemming compares stems; one without compares words as written."""
     for stem, expected in ((True, stemmed), (False, unstemmed)):
         score = score_rows([prediction], [[reference]], SCORERS[stem])[
             0, 0, ROUGE_TYPES.index("rouge1"), STATISTICS.index("f1")
@@ -120,7 +120,7 @@ def test_any_two_texts_score_as_in_rouge_score_to_the_last_digit(reference: str,
 
 @pytest.mark.parametrize("stem", [True, False])
 def test_real_texts_score_as_in_rouge_score_to_the_last_digit(stem: bool) -> None:
-    """Summaries, whole dialogues of many lines and odd texts, three references a row, in one array."""
+    """Summaries, dialogues of many lines and odd texts, three references per row, in one array."""
     texts = [row["summary"] for row in read_csv(SAMPLE / "test.csv")]
     dialogues = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")]
     odd = cycle(ODD)
@@ -144,7 +144,7 @@ def test_real_texts_score_as_in_rouge_score_to_the_last_digit(stem: bool) -> Non
 
 
 def test_what_is_remembered_of_a_text_does_not_leak_into_another_pair() -> None:
-    """The same scorer, asked again in another order, gives the same answers as a fresh one."""
+    """A used scorer returns the same scores in another order as a new one."""
     texts = ["the cat\nsat down", "the cats sat", "", "sat down\nthe cat"]
     used = Scorer(True)
     first = [used(a, b) for a in texts for b in texts]

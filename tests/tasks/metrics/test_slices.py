@@ -51,7 +51,7 @@ def test_topics_are_the_most_frequent_ones_whatever_their_case() -> None:
 
 @pytest.mark.parametrize("rows", [1, 4, 5])
 def test_slices_too_small_to_say_anything_are_left_out(rows: int) -> None:
-    """Of fewer than five dialogues nothing is told."""
+    """A slice with fewer than five dialogues is left out."""
     by_name = slices(["#Person1#: hello"] * rows, [["talk"]] * rows)
     assert len(by_name) == (3 if rows >= MIN_ROWS == 5 else 0)
     assert all(mask.sum() >= 5 for _, _, mask in by_name)

@@ -70,7 +70,7 @@ UNFIT: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "targets of another model": (lambda folder, _: change_config(folder, target_modules=["c_attn"]), "c_attn"),
     "another rank": (lambda folder, _: change_config(folder, r=8), "size mismatch for base_model.model"),
     "a larger vocabulary": (of_a_larger_vocabulary, r"size mismatch for .*embed_tokens.*602, 64"),
-    "another method": (of_prompt_tuning, "of the kind PROMPT_TUNING, .*such as LoRA"),
+    "another method": (of_prompt_tuning, "of type PROMPT_TUNING, .*such as LoRA"),
 }
 
 
@@ -89,6 +89,7 @@ def test_an_adapter_that_does_not_fit_is_refused_with_its_keys(
     assert len(str(refusal.value)) < 600  # what the command line prints of it
 
 
+@pytest.mark.slow
 def test_summarize_refuses_an_adapter_that_does_not_fit(tmp_path: Path, models: dict[str, Path]) -> None:
     """Exit 2 through the command line and its worker; there is no file of the base model's summaries."""
     folder = random_adapter(models["llama"], tmp_path / "mine")

@@ -56,7 +56,7 @@ def special(encoder: TurnEncoder, ids: list[int]) -> list[int]:
 
 
 def at_once(encoder: TurnEncoder, prompt: str, completion: str) -> list[int]:
-    """Ids of the whole rendered text, markers and all, tokenized in one go."""
+    """Ids of the complete rendered text, with markers, tokenized at once."""
     turns = encoder.turns
     text = turns.opening + prompt + turns.closing + completion + (turns.stop or "")
     ids: list[int] = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -74,7 +74,7 @@ def assert_no_forgery(encoder: TurnEncoder, text: str) -> None:
 
 
 def test_generation_prompt_is_a_strict_prefix_of_the_training_row(encoder: TurnEncoder) -> None:
-    """What the model is asked with is what it was trained to go on from."""
+    """The prompt in generation is a prefix of the text in training."""
     texts, completions = ordinary(40)
     prompts, cut = encoder.prompts(texts, WIDE)
     rows, cut_rows, lost = encoder.rows(texts, completions, WIDE)
@@ -84,7 +84,7 @@ def test_generation_prompt_is_a_strict_prefix_of_the_training_row(encoder: TurnE
         assert ids[:length] == prompt
 
 
-def test_ordinary_rows_are_the_whole_text_tokenized_at_once(encoder: TurnEncoder) -> None:
+def test_ordinary_rows_equal_the_complete_text_tokenized_at_once(encoder: TurnEncoder) -> None:
     """Encoding in pieces costs nothing: an ordinary row has the ids of its rendered text."""
     prompts, completions = ordinary(138)
     rows, _, _ = encoder.rows(prompts, completions, WIDE)
@@ -120,7 +120,7 @@ def test_odd_characters_do_not_crash(encoder: TurnEncoder, text: str) -> None:
 
 
 @pytest.mark.parametrize("stop", [True, False])
-def test_row_ends_with_the_stop_token_only_when_asked(encoder: TurnEncoder, stop: bool) -> None:
+def test_row_ends_with_the_stop_token_only_if_requested(encoder: TurnEncoder, stop: bool) -> None:
     """The stop token is trained if and only if `stop` is true."""
     prompts, completions = ordinary(5)
     for ids, length in encoder.rows(prompts, completions, WIDE, stop)[0]:
@@ -130,7 +130,7 @@ def test_row_ends_with_the_stop_token_only_when_asked(encoder: TurnEncoder, stop
 
 @pytest.mark.parametrize("max_tokens", [128, 129, 200])
 def test_long_dialogue_is_cut_and_nothing_else(encoder: TurnEncoder, max_tokens: int) -> None:
-    """A dialogue that is too long loses its end; opening, closing, completion and stop stay whole."""
+    """A dialogue that is too long loses its end; opening, closing, completion and stop token stay complete."""
     dialogue, completion = "#Person1#: Where is the old bridge? " * 60, "They look for it."
     uncut = encoder.tokenizer(dialogue, add_special_tokens=False)["input_ids"]
     tail = [*encoder.tokenizer(completion, add_special_tokens=False)["input_ids"], encoder.stop_id]
@@ -149,7 +149,7 @@ def test_long_dialogue_is_cut_and_nothing_else(encoder: TurnEncoder, max_tokens:
 
 
 def test_row_that_just_fits_is_not_cut(encoder: TurnEncoder) -> None:
-    """A row of exactly the limit is whole; one token less cuts one token of the dialogue."""
+    """A row of exactly the limit is not cut; with one token less, the dialogue loses one token."""
     prompts, completions = ordinary(1)
     ((ids, length),), _, _ = encoder.rows(prompts, completions, WIDE)
     assert encoder.rows(prompts, completions, len(ids)) == ([(ids, length)], 0, 0)
@@ -171,6 +171,7 @@ def test_stop_token_unknown_to_the_tokenizer_is_refused(models: dict[str, Any]) 
         TurnEncoder(AutoTokenizer.from_pretrained(models["gemma"]), "chatml")
 
 
+@pytest.mark.slow
 def test_gemma_markers_have_the_ids_of_gemma(real_gemma: TurnEncoder) -> None:
     """In the real tokenizer `<start_of_turn>` is 106 and `<end_of_turn>` 107, and the template uses them."""
     assert real_gemma.stop_id == 107
@@ -179,7 +180,8 @@ def test_gemma_markers_have_the_ids_of_gemma(real_gemma: TurnEncoder) -> None:
     assert TURNS["gemma"].stop == "<end_of_turn>"
 
 
-def test_real_gemma_rows_are_the_whole_text_tokenized_at_once(real_gemma: TurnEncoder) -> None:
+@pytest.mark.slow
+def test_real_gemma_rows_equal_the_complete_text_tokenized_at_once(real_gemma: TurnEncoder) -> None:
     """Encoding in pieces gives Gemma's own ids on 50 dialogues."""
     prompts, completions = ordinary(50)
     rows, _, _ = real_gemma.rows(prompts, completions, WIDE)
@@ -187,6 +189,7 @@ def test_real_gemma_rows_are_the_whole_text_tokenized_at_once(real_gemma: TurnEn
         assert ids == at_once(real_gemma, prompt, completion)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", FORGED)
 def test_real_gemma_takes_no_marker_from_a_dialogue(real_gemma: TurnEncoder, text: str) -> None:
     """Gemma's own tokenizer keeps a spelled marker as text, too."""

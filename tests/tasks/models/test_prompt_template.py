@@ -12,12 +12,12 @@ from tasks.models.prompt_template import fill, load_prompt
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"Summarize.", "0 times {dialogue}"),
-        (b"", "0 times {dialogue}"),
-        (b"{dialogue}\n{dialogue}", "2 times {dialogue}"),
+        (b"Summarize.", "contains {dialogue} 0 times"),
+        (b"", "contains {dialogue} 0 times"),
+        (b"{dialogue}\n{dialogue}", "contains {dialogue} 2 times"),
         (b"caf\xe9 {dialogue}", "UTF-8"),
-        (b"---\nuse: '{dialogue}'\n---\nSummarize.", "0 times {dialogue}"),
-        (b"{ dialogue } {Dialogue}", "0 times {dialogue}"),
+        (b"---\nuse: '{dialogue}'\n---\nSummarize.", "contains {dialogue} 0 times"),
+        (b"{ dialogue } {Dialogue}", "contains {dialogue} 0 times"),
     ],
 )
 def test_a_prompt_that_cannot_be_filled_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:

@@ -34,7 +34,7 @@ FACTS: dict[str, Any] = {
 
 
 def test_findings_are_words_and_numbers_with_units() -> None:
-    """Yes and no; what is absent is left out; nested values are told one by one, none as Python writes it."""
+    """Booleans are yes and no, missing values are left out, nested values are listed, and none looks like Python."""
     rows = findings(manifest_with_facts(FACTS))
     assert rows == [
         ("passed", "no"),
@@ -57,7 +57,7 @@ def test_findings_are_words_and_numbers_with_units() -> None:
 
 
 def test_a_long_finding_ends_with_an_ellipsis() -> None:
-    """What is cut says so, in a text and in a list of them."""
+    """A text or a list that is cut is marked as cut."""
     for value in ("word " * 400, ["word " * 100] * 4):
         ((_, shown), _) = findings(manifest_with_facts({"said": value}))
         assert len(shown) == 800

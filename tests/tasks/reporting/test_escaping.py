@@ -34,7 +34,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def harmless(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The same report of three texts that nobody could take for anything else."""
+    """The same report with three harmless texts."""
     folder = tmp_path_factory.mktemp("harmless")
     return html_page(
         hostile_report(
@@ -62,7 +62,7 @@ def test_hostile_text_makes_no_element_and_no_attribute(hostile: list[Path], har
 
 
 def test_the_only_script_is_ours_and_its_hash_is_in_the_policy(hostile: list[Path]) -> None:
-    """Byte for byte tasks/reporting/report.js; the browser is told to run nothing else and to fetch nothing."""
+    """The script equals tasks/reporting/report.js; the policy forbids every other script and every request."""
     for page in map(html_page, hostile):
         (script,) = page.texts("script")
         assert script == (ROOT / "tasks" / "reporting" / "report.js").read_text()
@@ -76,7 +76,7 @@ def test_the_only_script_is_ours_and_its_hash_is_in_the_policy(hostile: list[Pat
 
 
 def test_hostile_text_is_shown_as_it_is(hostile: list[Path]) -> None:
-    """Escaping loses nothing and evaluates nothing: each text stands on the page as its author wrote it."""
+    """Escaping loses nothing and evaluates nothing: the page shows each text as its author wrote it."""
     pages = [html_page(folder) for folder in hostile]
     shown = {text for page in pages for tag in ("pre", "dd", "li", "th", "td") for text in page.texts(tag)}
     assert len(PRINTABLE) == len(HOSTILE_TEXTS) - 2

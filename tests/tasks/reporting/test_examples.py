@@ -37,7 +37,7 @@ def test_movers_are_the_dialogues_that_moved_most_and_the_rest_follows(report_bu
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 7, 24, 100])
-def test_as_many_dialogues_as_asked_for_each_once(report_builder: ReportBuilder, count: int) -> None:
+def test_the_requested_number_of_dialogues_is_shown_each_once(report_builder: ReportBuilder, count: int) -> None:
     """`report.examples` of them: movers first, then others evenly spread; none beyond those there are."""
     tuned = [report_builder.references()[i] if i < 2 else "People talk." for i in range(24)]
     shown = html_page(

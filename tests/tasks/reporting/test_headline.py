@@ -108,7 +108,7 @@ def test_verdict_is_what_the_predictions_are(
         ),
     ],
 )
-def test_two_outputs_of_one_adapter_can_be_told_apart(
+def test_two_outputs_of_one_adapter_have_different_names(
     report_builder: ReportBuilder, otherwise: set[str], head: str, systems: list[str], chart: str
 ) -> None:
     """Headline, tables, examples, chart and choice of dialogues name the prompts or decodings that were compared."""
@@ -136,7 +136,7 @@ def test_two_outputs_of_one_adapter_can_be_told_apart(
 
 
 def test_two_prompts_of_one_name_are_the_new_and_the_previous_one(report_builder: ReportBuilder) -> None:
-    """Such as one text in two turn templates: no name is said twice as if it were two."""
+    """For example one text in two chat templates: no name occurs twice as if it were two."""
     report_builder.prompts = dict.fromkeys(("base", "tuned", "before"), "brief")
     texts = report_builder.constant()
     folder, verdict = report_builder.render(
@@ -157,7 +157,7 @@ def test_two_prompts_of_one_name_are_the_new_and_the_previous_one(report_builder
         (None, ""),
     ],
 )
-def test_gate_is_told_where_there_was_one(
+def test_the_report_has_the_decision_of_the_gate_if_there_is_one(
     report_builder: ReportBuilder, gate: dict[str, Any] | None, words: str
 ) -> None:
     """Passed, not passed with its reason, or no word of it; and every condition in a table."""
@@ -197,7 +197,7 @@ def test_a_measure_that_the_language_does_not_allow_is_named_with_the_reason(rep
     assert [text for text in page.texts("td") if text.startswith("not applied: 95.0 %")]
 
 
-def test_seeds_are_told_with_mean_and_deviation(report_builder: ReportBuilder) -> None:
+def test_seeds_are_shown_with_mean_and_deviation(report_builder: ReportBuilder) -> None:
     """By hand: 30, 32 and 34 have the mean 32 and the standard deviation 2."""
     inputs = report_builder.inputs(report_builder.constant(), report_builder.references())
     kinds = ("rouge1", "rouge2", "rougeL", "rougeLsum")

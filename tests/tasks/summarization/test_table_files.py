@@ -66,7 +66,7 @@ def test_csv_keeps_every_field(tmp_path: Path, rows: list[Any], delimiter: str, 
     )
 )
 def test_json_lines_keep_every_byte_of_a_row(tmp_path: Path, rows: list[Any]) -> None:
-    """What stood in the line stands there still, digit for digit; the answers come behind it."""
+    """The original fields of a line are unchanged, digit for digit; the new ones follow them."""
     file = tmp_path / "in.jsonl"
     lines = [json.dumps(row, ensure_ascii=i % 2 == 0) for i, (row, _) in enumerate(rows)]
     file.write_text("\n\n".join(lines), encoding="utf-8", newline="")
@@ -106,9 +106,7 @@ def test_parquet_keeps_types_order_and_metadata(tmp_path: Path) -> None:
         (["id", "text"], "id", "id"),
     ],
 )
-def test_column_is_found_where_it_is_obvious(
-    tmp_path: Path, columns: list[str], column: str | None, expected: str
-) -> None:
+def test_an_obvious_column_is_detected(tmp_path: Path, columns: list[str], column: str | None, expected: str) -> None:
     """By the name that was given, by a usual one, or because there is no other."""
     (tmp_path / "in.csv").write_text(",".join(columns) + "\n")
     assert pick_column(open_table(tmp_path / "in.csv"), column) == expected
@@ -138,7 +136,7 @@ def test_a_file_that_does_not_read_is_refused_before_any_work(
         open_table(tmp_path / name)
 
 
-def test_an_unclear_column_is_asked_for(tmp_path: Path) -> None:
+def test_an_unclear_column_must_be_named(tmp_path: Path) -> None:
     """With those that are there."""
     (tmp_path / "in.csv").write_text("id,words,more\n")
     with pytest.raises(RequestError, match=r"--column NAME; columns: id, words, more"):

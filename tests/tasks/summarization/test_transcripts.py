@@ -12,7 +12,7 @@ from tests.support.data import read_csv
 from tests.support.paths import SAMPLE
 
 SAID = [("Ann Lee", "Are we late?"), ("Bob", "The train was: at 10:30."), ("Ann Lee", "Oh no.")]
-"""What each form below says."""
+"""The dialogue that each format below contains."""
 WANTED = "#Person1#: Are we late?\n#Person2#: The train was: at 10:30.\n#Person1#: Oh no."
 
 
@@ -67,8 +67,8 @@ def test_every_form_becomes_the_same_conversation(form: str) -> None:
     assert (conversation.text, conversation.names) == (WANTED, ("Ann Lee", "Bob"))
 
 
-def test_notes_among_the_turns_are_nobody() -> None:
-    """What a writer put above and between stays where it was, and is not said by a person called Note."""
+def test_notes_among_the_turns_are_no_speakers() -> None:
+    """Headings and notes stay in their place and do not become turns of a person called Note."""
     conversation = parse_conversation(
         "Date: 3 May\nAttendees: Ann, Bob\nAnn: Hi.\nNote: Ann is late.\nBob: Ho.\n**Note:** end\nAnn: Bye."
     )
@@ -122,7 +122,7 @@ def test_text_without_speakers_stays_as_it_is(text: str) -> None:
 
 
 def test_dialogues_of_the_data_set_are_not_touched() -> None:
-    """What the model was trained on is asked in the very same words."""
+    """A dialogue in the format of the training data is not changed."""
     dialogues = [row["dialogue"] for row in read_csv(SAMPLE / "test.csv")]
     assert [parse_conversation(dialogue).text for dialogue in dialogues] == dialogues
     assert not any(parse_conversation(dialogue).names for dialogue in dialogues)
@@ -137,7 +137,7 @@ def test_subtitles_without_names_become_text() -> None:
 
 
 def test_names_come_back_into_the_summary() -> None:
-    """Wherever their tag stands; a tag of nobody stays, and a name is taken as it is."""
+    """Wherever the tag is; a tag without a speaker stays, and a name is inserted unchanged."""
     conversation = parse_conversation("[00:01] A\\1: hi\n[00:02] Bob: ho")
     assert conversation.restore_names("#Person1# tells #Person2#'s friend #Person3#, not Person1.") == (
         "A\\1 tells Bob's friend #Person3#, not Person1."

@@ -1,4 +1,4 @@
-"""Chats as phones export them from WhatsApp: everybody's words are their own, the app's are nobody's."""
+"""Chats as phones export them from WhatsApp: messages keep their speakers, and those of the app are left out."""
 
 import pytest
 from hypothesis import given

@@ -49,7 +49,7 @@ def loop_of(models: dict[str, Path], work: Path | None = None, **more: Any) -> t
     heard = RecordingListener()
     model: Any = peft_model(models["llama"], **more.pop("lora", {}))
     kind = more.pop("model", None)
-    given = {"identity": "this", "token_budget": 60} | more
+    settings = {"identity": "this", "token_budget": 60} | more
     rows, held_out = random_rows(10), random_rows(3, seed=1)
     loop = Loop(
         kind(model, torch.float32) if kind else build_trainable(model, torch.float32)[0],
@@ -59,7 +59,7 @@ def loop_of(models: dict[str, Path], work: Path | None = None, **more: Any) -> t
         ProcessGroup(0, 1, torch.device("cpu")),
         heard,
         work=work,
-        **given,
+        **settings,
     )
     loop.timer.seconds = 0.0
     return loop, heard
@@ -78,7 +78,7 @@ def at_step(loop: Loop, step: int, do: Callable[[], None]) -> None:
     loop.gradients.accumulate = gradients  # type: ignore[method-assign]
 
 
-def test_plan_takes_every_row_once_an_epoch_and_hangs_on_seed_and_step_alone() -> None:
+def test_schedule_has_every_row_once_per_epoch_and_depends_on_seed_and_step_alone() -> None:
     settings = TrainConfig(batch_size=4, epochs=2.5, seed=3)
     plan, again = StepSchedule(10, settings), StepSchedule(10, settings)
     assert plan.steps == 8  # 2.5 epochs of 3 steps, rounded up
@@ -92,12 +92,12 @@ def test_plan_takes_every_row_once_an_epoch_and_hangs_on_seed_and_step_alone() -
 
 @pytest.mark.parametrize("kind", [None, PaddedModel])
 @pytest.mark.parametrize("step", range(STEPS))
-def test_killed_in_any_step_it_goes_on_to_the_same_bits(
+def test_a_training_killed_in_any_step_resumes_to_the_same_bits(
     models: dict[str, Path], tmp_path: Path, step: int, kind: Any
 ) -> None:
-    """Adapter and curve are those of an undisturbed run; dropout, which only the modules know, is drawn anew alike."""
+    """Adapter and curve equal those of an undisturbed run, with the same dropout where the modules use it."""
     more: dict[str, Any] = {"model": kind, "lora": {"lora_dropout": 0.1}} if kind else {}
-    wanted, curve = run_to_end(loop_of(models, **more)[0])
+    expected, curve = run_to_end(loop_of(models, **more)[0])
     loop, _ = loop_of(models, tmp_path, **more)
 
     def kill() -> None:
@@ -107,10 +107,10 @@ def test_killed_in_any_step_it_goes_on_to_the_same_bits(
     with pytest.raises(Killed):
         loop.run()
     second, heard = loop_of(models, tmp_path, **more)
-    found, again = run_to_end(second)
+    adapter, again = run_to_end(second)
     assert heard.steps == list(range(step + 1, STEPS + 1))
     assert any("resuming" in line for line in heard.lines) == (step > 0)
-    assert torch.equal(found, wanted)
+    assert torch.equal(adapter, expected)
     assert again == curve
 
 
@@ -120,10 +120,10 @@ def test_killed_in_any_step_it_goes_on_to_the_same_bits(
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     models: dict[str, Path], tmp_path: Path, file: str, how: str
 ) -> None:
-    wanted, curve = run_to_end(loop_of(models, tmp_path)[0])
-    kept = sorted(tmp_path.iterdir())
-    assert [place.name for place in kept] == ["step-00000005", "step-00000006"]
-    victim = kept[-1] / file
+    expected, curve = run_to_end(loop_of(models, tmp_path)[0])
+    checkpoints = sorted(tmp_path.iterdir())
+    assert [checkpoint.name for checkpoint in checkpoints] == ["step-00000005", "step-00000006"]
+    victim = checkpoints[-1] / file
     content = victim.read_bytes()
     match how:
         case "cut":
@@ -133,10 +133,10 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
         case "gone":
             victim.unlink()
     loop, heard = loop_of(models, tmp_path)
-    found, again = run_to_end(loop)
+    adapter, again = run_to_end(loop)
     assert heard.lines[0].startswith("checkpoint step-00000006 is not used")
     assert heard.steps == [6]
-    assert torch.equal(found, wanted)
+    assert torch.equal(adapter, expected)
     assert again == curve
 
 
@@ -155,7 +155,7 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_stays(
     models: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, boundary: int
 ) -> None:
     """At every call that changes the disk: the run after it ends with the same bits."""
-    wanted, _ = run_to_end(loop_of(models)[0])
+    expected, _ = run_to_end(loop_of(models)[0])
     loop, _ = loop_of(models, tmp_path)
     count, armed = iter(range(1 << 30)), []
 
@@ -175,9 +175,9 @@ def test_killed_while_a_checkpoint_is_written_the_one_before_stays(
         loop.run()
     monkeypatch.undo()
     second, heard = loop_of(models, tmp_path)
-    found, _ = run_to_end(second)
+    adapter, _ = run_to_end(second)
     assert heard.steps[0] in (3, 4)
-    assert torch.equal(found, wanted)
+    assert torch.equal(adapter, expected)
 
 
 @pytest.mark.row(9, "memory runs out in training, injected")
@@ -185,21 +185,21 @@ def test_out_of_memory_halves_what_goes_through_at_once_and_nothing_else(
     models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Same rows, same rates, same adapter but for rounding; the model was halfway through a backward pass."""
-    wanted, curve = run_to_end(loop_of(models, token_budget=1000)[0])
+    expected, curve = run_to_end(loop_of(models, token_budget=1000)[0])
     loop, heard = loop_of(models, token_budget=1000)
     inner, sizes = loop.model.loss, []
 
     def loss(pack: Any) -> Any:
         sizes.append(len(pack.ids))
-        found = inner(pack)
+        value = inner(pack)
         if torch.is_grad_enabled() and len(pack.ids) > 50:
-            found.backward()
+            value.backward()
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return found
+        return value
 
     monkeypatch.setattr(loop.model, "loss", loss)
-    found, again = run_to_end(loop)
-    assert torch.allclose(found, wanted, rtol=0, atol=2e-5)
+    adapter, again = run_to_end(loop)
+    assert torch.allclose(adapter, expected, rtol=0, atol=2e-5)
     assert [row["train_loss"] for row in again if row["step"]] == pytest.approx(
         [row["train_loss"] for row in curve if row["step"]], rel=1e-5
     )
@@ -245,7 +245,11 @@ def test_no_number_ends_the_run_in_its_step_and_leaves_the_checkpoint_before(
 
     if where == "loss":
         inner = loop.gradients.accumulate
-        loop.gradients.accumulate = lambda *a: inner(*a) * (value if loop.progress.steps_done == 3 else 1)  # type: ignore[method-assign]
+
+        def accumulate(*rows: Any) -> Any:
+            return inner(*rows) * (value if loop.progress.steps_done == 3 else 1)
+
+        loop.gradients.accumulate = accumulate  # type: ignore[method-assign]
     else:
         at_step(loop, 3, spoil)
     rows = ", ".join(f"row{i}" for i in loop.schedule.rows(3))
@@ -263,8 +267,8 @@ def test_no_number_ends_the_run_in_its_step_and_leaves_the_checkpoint_before(
 @pytest.mark.row(3, "SIGTERM in a step of the loop, twenty places")
 def test_sigterm_finishes_the_step_and_the_next_run_goes_on(models: dict[str, Path], tmp_path: Path) -> None:
     """In twenty random places."""
-    wanted, curve = run_to_end(loop_of(models)[0])
-    before = signal.getsignal(signal.SIGTERM)
+    expected, curve = run_to_end(loop_of(models)[0])
+    handler = signal.getsignal(signal.SIGTERM)
     for trial in range(20):
         step, folder = random.Random(trial).randrange(STEPS), tmp_path / str(trial)
         loop, heard = loop_of(models, folder)
@@ -274,10 +278,10 @@ def test_sigterm_finishes_the_step_and_the_next_run_goes_on(models: dict[str, Pa
             loop.run()
         assert stopped.value.exit_code == 143
         assert heard.steps[-1] == step + 1
-        found, again = run_to_end(loop_of(models, folder)[0])
-        assert torch.equal(found, wanted)
+        adapter, again = run_to_end(loop_of(models, folder)[0])
+        assert torch.equal(adapter, expected)
         assert again == curve
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 # -- real processes
@@ -305,9 +309,9 @@ def test_a_process_killed_and_started_again_writes_the_same_bytes(
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.002)
     process.send_signal(how)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == (143 if how == signal.SIGTERM else -signal.SIGKILL), said
-    assert ("stopped by SIGTERM after step" in said) == (how == signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == (143 if how == signal.SIGTERM else -signal.SIGKILL), output
+    assert ("stopped by SIGTERM after step" in output) == (how == signal.SIGTERM)
     assert list((tmp_path / "run" / "out").iterdir()) == []
     measured = worker_result(start_worker(file))["measured"]
     assert 0 < measured["resumed_at"] < 12
@@ -342,7 +346,7 @@ def test_two_processes_train_what_one_does(models: dict[str, Path], data: Path, 
 
 @pytest.mark.usefixtures("workers_inline")
 def test_what_the_decoder_does_not_know_is_trained_by_the_modules(models: dict[str, Path], data: Path) -> None:
-    """Dropout: told in the manifest, and a whole adapter comes out of it, twice the same."""
+    """Dropout is named in the manifest, and two trainings give the same complete adapter."""
     spec, rows = train_spec(models["llama"], lora={"rank": 4, "dropout": 0.2}), formatted_rows(data)
     first, again = train(spec, rows), train(spec, rows)
     assert first.manifest.provenance.measured["engine"] == "transformers (dropout)"

@@ -124,7 +124,9 @@ def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pyt
         ({"target_modules": ["embed_tokens"]}, "elsewhere"),
     ],
 )
-def test_what_the_decoder_does_not_know_is_told(models: dict[str, Path], lora: dict[str, Any], reason: str) -> None:
+def test_an_unsupported_model_is_reported_with_the_reason(
+    models: dict[str, Path], lora: dict[str, Any], reason: str
+) -> None:
     assert reason in str(unsupported(peft_model(models["llama"], **lora), torch.float32))
 
 

@@ -115,7 +115,7 @@ def test_missing_stop_token_is_refused(models: dict[str, Any], rows: Rows) -> No
 
 
 def test_untrained_stop_token_is_a_note_when_the_recipe_says_so(models: dict[str, Any]) -> None:
-    """`stop_token: false` is the reader's choice: said, and not refused."""
+    """`stop_token: false` is the user's choice: a note, not a failed check."""
     findings = encoded(models, TrainConfig(stop_token=False)).findings()
     assert states(findings) == {name: "note" if name == "stop token" else "ok" for name in findings}
     refuse_failed(list(findings.values()))

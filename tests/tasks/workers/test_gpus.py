@@ -28,7 +28,7 @@ def test_what_the_environment_names_is_counted(named: str, count: int, monkeypat
 
 
 @pytest.mark.parametrize(("script", "count"), [(f"cat <<'X'\n{LISTED}X\n", 2), ("exit 9", 0), (None, 0)])
-def test_otherwise_the_driver_is_asked(
+def test_without_the_variable_the_driver_lists_the_gpus(
     script: str | None, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line a GPU; a driver that fails or is not there means none."""

@@ -47,7 +47,7 @@ class Values(Record):
 
 
 class RecordingEvents:
-    """Keeps what a worker says."""
+    """Records the events of a worker."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int, str]] = []
@@ -105,7 +105,7 @@ def test_result_is_what_the_worker_returns(runner: WorkerRunner) -> None:
     assert runner.run("return {'got': config, 'other': os.getpid()}", **config)["got"] == config
 
 
-def test_large_result_comes_whole(runner: WorkerRunner) -> None:
+def test_a_large_result_arrives_completely(runner: WorkerRunner) -> None:
     """A result longer than a pipe holds is read to its end."""
     assert runner.run("return {'text': 'x' * 1_000_000}") == {"text": "x" * 1_000_000}
 
@@ -128,7 +128,7 @@ def test_progress_and_log_lines_arrive_in_order(runner: WorkerRunner) -> None:
 
 @pytest.mark.parametrize(("kind", "code"), [(RequestError, 2), (StageError, 1)])
 def test_errors_of_ours_keep_their_kind_and_words(runner: WorkerRunner, kind: type[Exception], code: int) -> None:
-    """A refusal stays a refusal and a failure a failure, and the exit code by hand says which."""
+    """A RequestError and a StageError keep their class, which the exit code of the worker determines."""
     body = f"raise {kind.__name__}('got “x”, expected y')"
     with pytest.raises(kind, match=r"^got “x”, expected y$"):
         runner.run(body)
@@ -159,7 +159,7 @@ def test_work_by_hand_needs_no_listener(runner: WorkerRunner) -> None:
 
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGSEGV"])
 def test_killed_worker_is_named_with_its_signal(runner: WorkerRunner, how: str) -> None:
-    """Killed from outside, for want of memory for instance, it is a StageError that says so and how far it was."""
+    """A worker killed from outside, as for lack of memory, is a StageError with the signal and the progress."""
     with pytest.raises(StageError, match=f"{how}.*batch 7"):
         runner.run(f"print('batch 7', flush=True); os.kill(os.getpid(), signal.{how})")
 
@@ -271,7 +271,7 @@ def test_workers_run_at_once_and_answer_in_order(runner: WorkerRunner) -> None:
 
 
 def test_progress_of_all_workers_is_added_up(runner: WorkerRunner) -> None:
-    """Only once all have said how much there is, so that the total never moves."""
+    """Progress begins when all workers have reported their totals, so the total never changes."""
     several(
         runner,
         "[events.progress(i, config['n'], 'fast') for i in range(config['n'] + 1)]; return {}",
@@ -287,7 +287,7 @@ def test_progress_of_all_workers_is_added_up(runner: WorkerRunner) -> None:
 def test_failure_of_one_worker_stops_the_others(
     runner: WorkerRunner, monkeypatch: pytest.MonkeyPatch, stubborn: bool
 ) -> None:
-    """The error is the failing worker's, and nobody is left, not even who minds no SIGTERM."""
+    """The error is that of the failing worker, and no process is left, not even one that ignores SIGTERM."""
     monkeypatch.setattr(processes, "STOP_SECONDS", 0.5)
     with pytest.raises(StageError, match="full"):
         several(

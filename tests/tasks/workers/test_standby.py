@@ -86,7 +86,8 @@ def test_the_waiting_process_ends_with_the_run_and_with_the_parent(standby: Stan
     assert waiting[0].poll() == 0
     assert current_standby() is standby
     script = (
-        "import os; from tasks.workers.standby import StandbyWorker; standby = StandbyWorker(['tasks.decoding.worker']); "
+        "import os; from tasks.workers.standby import StandbyWorker; "
+        "standby = StandbyWorker(['tasks.decoding.worker']); "
         "standby.request(True); print(standby.process.pid, flush=True); os._exit(9)"
     )
     parent = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=os.environ)

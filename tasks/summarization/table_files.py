@@ -4,11 +4,9 @@ All other content is written back unchanged: CSV fields as text, JSON lines byte
 one block of rows is in memory.
 """
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -16,6 +14,8 @@ import pyarrow.parquet as pq
 
 from artifacts.errors import RequestError
 from artifacts.text import did_you_mean, one_line
+from tasks.summarization.csv_file import CsvFile
+from tasks.summarization.text_encoding import not_utf8
 
 DIALOGUE_COLUMNS = ("dialogue", "conversation", "transcript", "dialog", "messages", "chat", "text", "content")
 """Usual names of the column with the dialogues; the first one that exists is taken."""
@@ -48,7 +48,7 @@ def open_table(file: Path) -> Table:
     try:
         table: Table = reader(file)
     except UnicodeDecodeError as error:
-        raise RequestError(f"{file} is not UTF-8 ({one_line(error, 100)}): save it as UTF-8") from error
+        raise RequestError(not_utf8(str(file), file.read_bytes())) from error
     except OSError as error:
         raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
     return table
@@ -78,63 +78,6 @@ def free_names(columns: Sequence[str]) -> list[str]:
             name = f"generated_{name}"
         names.append(name)
     return names
-
-
-class Csv:
-    """CSV or TSV with a header, which decides the delimiter; line ends and a byte order mark stay as they are."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        csv.field_size_limit(1 << 30)
-        with file.open("rb") as f:
-            first = f.readline()
-        self.encoding = "utf-8-sig" if first.startswith(b"\xef\xbb\xbf") else "utf-8"
-        self.line_end = "\r\n" if first.endswith(b"\r\n") else "\n"
-        header = first.decode(self.encoding, "replace")
-        self.delimiter = max(",\t;", key=header.count)  # the first one, if several are equally frequent
-        reader = self._read()
-        self.columns = next(reader, [])
-        if not self.columns:
-            raise RequestError(f"{file} is empty; expected a header with the names of the columns")
-        self.rows = sum(1 for _ in reader)
-
-    def _read(self) -> Iterator[list[str]]:
-        """The header and every row; RequestError at a row with more or fewer fields than the header."""
-        with self.file.open(encoding=self.encoding, newline="") as f:
-            reader = csv.reader(f, delimiter=self.delimiter, strict=True)
-            width = 0
-            try:
-                for row in reader:
-                    width = width or len(row)
-                    row = row or [""] * (width == 1)  # an empty line is a row only in a table of one column
-                    if row and len(row) != width:
-                        raise RequestError(
-                            f"{self.file}: line {reader.line_num} has {len(row)} fields, but the header has {width}: "
-                            "quote texts that contain commas or quotes"
-                        )
-                    if row:
-                        yield row
-            except csv.Error as error:
-                raise RequestError(
-                    f"{self.file}: line {reader.line_num} is not valid CSV ({one_line(error, 100)})"
-                ) from error
-
-    def _body(self) -> Iterator[list[str]]:
-        reader = self._read()
-        next(reader)
-        return reader
-
-    def values(self, column: str) -> Iterator[Any]:
-        position = self.columns.index(column)
-        return (row[position] for row in self._body())
-
-    def write(self, out: Path, names: Sequence[str], added: Iterable[tuple[Any, ...]]) -> None:
-        with out.open("w", encoding=self.encoding, newline="") as f:
-            # the default line end, \r\n, makes the writer quote fields with a single carriage return
-            lines = SimpleNamespace(write=lambda line: f.write(line.removesuffix("\r\n") + self.line_end))
-            writer = csv.writer(lines, delimiter=self.delimiter)
-            writer.writerow([*self.columns, *names])
-            writer.writerows([*row, *more] for row, more in zip(self._body(), added, strict=True))
 
 
 class JsonLines:
@@ -192,7 +135,21 @@ class Parquet:
             yield from parquet.iter_batches(BLOCK_ROWS, columns=columns)
 
     def values(self, column: str) -> Iterator[Any]:
-        return (value for block in self._blocks([column]) for value in block.column(0).to_pylist())
+        """Binary values as text; RequestError at one that is not UTF-8."""
+        position = self.columns.index(column)
+        # Parquet joins the names of nested columns with dots, so that a name with a dot may select another column
+        blocks = self._blocks() if "." in column else self._blocks([column])
+        row = 0
+        for block in blocks:
+            for value in block.column(position if "." in column else 0).to_pylist():
+                row += 1
+                yield self._text(value, column, row) if isinstance(value, bytes) else value
+
+    def _text(self, value: bytes, column: str, row: int) -> str:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RequestError(not_utf8(f"{self.file}: {column} in row {row}", value)) from error
 
     def write(self, out: Path, names: Sequence[str], added: Iterable[tuple[Any, ...]]) -> None:
         schema, rest = self.schema, iter(added)
@@ -206,7 +163,7 @@ class Parquet:
 
 
 READERS: dict[str, Any] = {
-    **dict.fromkeys((".csv", ".tsv"), Csv),
+    **dict.fromkeys((".csv", ".tsv"), CsvFile),
     **dict.fromkeys((".jsonl", ".ndjson"), JsonLines),
     **dict.fromkeys((".parquet", ".pq"), Parquet),
 }

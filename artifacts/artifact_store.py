@@ -75,7 +75,11 @@ class Store:
             self.root = UPath(root)
             self.is_local = self.root.protocol in ("", "file", "local")
             if not self.is_local:  # a cached listing would hide artifacts that another machine has published since
-                self.root = UPath(root, use_listings_cache=False)
+                options: dict[str, Any] = {}
+                if self.root.protocol == "s3" and "AWS_REQUEST_CHECKSUM_CALCULATION" not in os.environ:
+                    # R2, B2 and older MinIO refuse uploads with S3's newer checksums; the store verifies bytes itself
+                    options = {"config_kwargs": {"request_checksum_calculation": "when_required"}}
+                self.root = UPath(root, use_listings_cache=False, **options)
                 self.backend: StorageBackend = RemoteBackend(self.root)
         except Exception as error:  # unknown scheme, or a known one without its package
             raise RequestError(

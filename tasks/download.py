@@ -14,6 +14,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import fsspec
+
 from artifacts.errors import RequestError
 from artifacts.schemas import DATASET, write_table
 from artifacts.text import one_line
@@ -50,12 +52,12 @@ def read(data: ResolvedData, split: str) -> Iterator[Fields]:
     return _from_csv(Path(data.location) / f"{split}.csv", split)
 
 
-def _from_csv(file: Path, split: str) -> Iterator[Fields]:
+def _from_csv(file: Path, split: str, delimiter: str = ",") -> Iterator[Fields]:
     # csv, not pandas: pandas takes a row with one field too many for a row with an index, and shifts its columns
     csv.field_size_limit(1 << 30)
     try:
-        with file.open(encoding="utf-8-sig", newline="") as f:
-            reader = csv.reader(f, strict=True)
+        with fsspec.open(str(file), "rt", compression="infer", encoding="utf-8-sig", newline="") as f:
+            reader = csv.reader(f, delimiter=delimiter, strict=True)
             header = next(reader, [])
             _refuse_missing(header, split)
             positions = [header.index(column) for column in COLUMNS]
@@ -83,15 +85,21 @@ def _from_hub(repo: str, revision: str, split: str) -> Iterator[Fields]:
     whatever the revision.
     """
     import datasets  # takes a second to import, and only this path needs it
+    from datasets.packaged_modules.csv.csv import CsvConfig
 
     folder = fetch(repo, revision, HUB_FILES, "dataset", "data.source")
     datasets.disable_progress_bars()
     try:
+        config = datasets.load_dataset_builder(str(folder)).config
+        if isinstance(config, CsvConfig):  # `datasets` would take NA for missing and 007 for a number
+            for file in (config.data_files or {})[split]:
+                yield from _from_csv(Path(file), split, config.sep)
+            return
         loaded = datasets.load_dataset(str(folder), split=split, streaming=True)  # streaming: no copy in a cache
         for batch in loaded.iter(batch_size=1000):
             _refuse_missing(list(batch), split)
             for row in zip(*(batch[column] for column in COLUMNS), strict=True):
-                yield tuple("" if value is None else value for value in row)
+                yield tuple("" if value is None else str(value) for value in row)
     except RequestError:
         raise
     except Exception as error:

@@ -16,6 +16,7 @@ from artifacts.errors import RequestError, StageError
 from artifacts.text import did_you_mean, one_line
 from flows.cli import artifact_commands, bench_commands, model_commands, pipeline_commands, station_commands
 from flows.cli.options import Invocation
+from flows.cli.streams import check_home, prepare_streams
 
 PACKAGE = "dialogsum-pipeline"
 
@@ -63,10 +64,12 @@ def main() -> NoReturn:
     """Run the command line; every error becomes one line and an exit code."""
     # no progress bars of libraries: tqdm reads this variable when it is imported, and nothing has imported it yet
     os.environ.setdefault("TQDM_DISABLE", "1")
+    prepare_streams()
     command: Any = typer.main.get_command(app)
     invocation = Invocation()
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        check_home()
         command.main(sys.argv[1:], standalone_mode=False, prog_name="dialogsum", obj=invocation)
         sys.stdout.flush()
     except (RequestError, StageError) as error:

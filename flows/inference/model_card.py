@@ -27,6 +27,10 @@ ids = tokenizer.apply_chat_template(
 output = model.generate(**ids, generation_config=GenerationConfig.from_pretrained(folder))
 print(tokenizer.decode(output[0, ids["input_ids"].shape[1]:], skip_special_tokens=True))
 ```"""
+TEMPLATE = """\
+The chat template expects one message of the user, the dialogue, as text or as parts of type `text`; it refuses a system
+message and earlier turns, which the model was not trained with. It writes all special tokens itself, the first one
+included: tokenize a text made with `tokenize=False` by `tokenizer(text, add_special_tokens=False)`."""
 WORDING = """\
 The adapter with plain peft, the merged model and `dialogsum summarize` may word a summary differently.
 {decoding}The merged model is rounded to bfloat16. Plain peft keeps the base weights and computes the adapter
@@ -75,6 +79,7 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
             "## Use",
             "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained with.",
             _usage(merged),
+            TEMPLATE,
             "Prompt:",
             f"```\n{selected.spec.template}\n```",
             WORDING.format(decoding=_candidates_note(selected.spec.generate)),

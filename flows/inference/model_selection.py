@@ -7,6 +7,7 @@ FOLDER, hub id   an adapter in peft's format, with the recipe of its base model
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.user_paths import user_path
 from flows.adapter_lookup import find_adapter, reinstate
-from flows.inference.peft_adapters import base_name, fetch_adapter, recipe_of_base
+from flows.inference.peft_adapters import base_differs, base_name, fetch_adapter, recipe_of_base
 from flows.inference.prompt_library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
 from tasks.config import ResolvedModel, SummarizeSpec, TrainSpec
@@ -39,7 +40,8 @@ def select_model(adapter: str, recipe: str | None, prompt: str | None, overrides
     if folder is not None:
         loaded = load_recipe(recipe or recipe_of_base(base_name(folder)), own_overrides)
         name = user_path(adapter, "--adapter").resolve().name if user_path(adapter, "--adapter").is_dir() else adapter
-        return _selected(loaded, resolve_model(loaded.model), template, folder, name, None)
+        model = resolve_model(loaded.model)
+        return replace(_selected(loaded, model, template, folder, name, None), remark=base_differs(folder, model))
     manifest, champion = _stored(adapter, recipe, overrides)
     settings = _settings_of(champion or _as_trained(manifest))
     loaded = load_recipe(recipe or _recipe_that_made(manifest), own_overrides, settings)

@@ -75,6 +75,8 @@ def _select_model(request: SummarizeRequest, events: Events) -> SelectedModel:
     model = select_model(request.adapter, request.recipe, request.prompt, request.overrides)
     template, candidates = model.spec.template, model.spec.generate.candidates
     events.log(f'model {model.name}, prompt "{one_line(template, 100)}"')
+    if model.remark:
+        events.log(model.remark)
     if model.trained_template not in (None, template):
         events.log("the adapter was trained with another prompt: check the summaries before you use them")
     if candidates >= MANY_CANDIDATES:

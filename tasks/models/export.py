@@ -16,15 +16,23 @@ from tasks.sources.hub import is_commit
 
 
 def chat_template(spec: SummarizeSpec) -> str:
-    """A Jinja chat template that puts turns and prompt around the last message.
+    """A Jinja chat template that puts turns and prompt around the last message, whose content is a text or parts.
 
-    It gives the text that chat_template.py and prompt_template.py make.
+    It gives the text that chat_template.py and prompt_template.py make. It refuses system messages and earlier turns,
+    which the model was not trained with.
     """
     turns = TURNS[spec.turns]
     prefix, suffix = (json.dumps(text, ensure_ascii=False) for text in spec.template.split(PLACEHOLDER))
     opening, closing = (json.dumps(text, ensure_ascii=False) for text in (turns.opening, turns.closing))
     return (
-        f"{{{{ {opening} + {prefix} + messages[-1]['content'] + {suffix} }}}}"
+        "{%- if messages | length != 1 or messages[0]['role'] != 'user' -%}"
+        "{{ raise_exception('This model summarizes one dialogue: pass one message of the user, and no other') }}"
+        "{%- endif -%}"
+        "{%- set content = messages[-1]['content'] -%}"
+        "{%- if content is not string -%}"
+        "{%- set content = content | selectattr('type', 'equalto', 'text') | map(attribute='text') | join('') -%}"
+        "{%- endif -%}"
+        f"{{{{ {opening} + {prefix} + content + {suffix} }}}}"
         f"{{% if add_generation_prompt %}}{{{{ {closing} }}}}{{% endif %}}"
     )
 

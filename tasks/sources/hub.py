@@ -4,6 +4,7 @@ Rate limits, server errors and timeouts are retried after a pause. Refusals are 
 unknown name, no network.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from artifacts.atomic_files import atomic_path
 from artifacts.errors import RequestError
 from artifacts.text import one_line
 from tasks.sources.file_digests import file_digest
@@ -34,7 +36,7 @@ def is_commit(revision: str) -> bool:
 
 def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
     """The commit of `revision` in a hub repository. RequestError if this account cannot read it."""
-    from huggingface_hub import HfApi, constants, errors
+    from huggingface_hub import HfApi, constants, errors, get_token
 
     page = f"{constants.ENDPOINT}/{'datasets/' if kind == 'dataset' else ''}{repo}"
     if revision is not None and not _REVISION.fullmatch(revision):
@@ -54,12 +56,16 @@ def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
         ) from None
     except errors.RevisionNotFoundError:
         raise RequestError(f"{key}: {repo} has no revision {revision!r}; see {page}/commits/main") from None
-    except errors.RepositoryNotFoundError:
+    except errors.RepositoryNotFoundError as error:
+        if _status(error) == 401 and get_token():
+            raise RequestError(_refused_token(key)) from None
         raise RequestError(
             f"{key}: no {kind} {repo} on the hub, or a private one (then set HF_TOKEN); see {page}"
         ) from None
     except errors.HfHubHTTPError as error:
         status = _status(error)
+        if status == 401 and get_token():
+            raise RequestError(_refused_token(key)) from None
         if status in (401, 403):
             raise RequestError(
                 f"{key}: the hub refused {repo} ({status}): accept its licence at {page} and set HF_TOKEN to a valid "
@@ -75,7 +81,32 @@ def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
         ) from error
     if not info.sha:
         raise RequestError(f"{key}: the hub returned no commit for {repo}; see {page}")
+    if revision is None or not is_commit(revision):
+        _remember_commit(repo, revision, kind, info.sha)
     return info.sha
+
+
+def _refused_token(key: str) -> str:
+    return (
+        f"{key}: the hub refuses the token (HF_TOKEN, or the one of `hf auth login`), mistyped or expired: "
+        "renew it, or unset it, since a public repository needs none"
+    )
+
+
+def _cache(repo: str, kind: str) -> Path:
+    """The folder of a repository in the hub's cache."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE) / f"{kind}s--{repo.replace('/', '--')}"
+
+
+def _remember_commit(repo: str, revision: str | None, kind: str, commit: str) -> None:
+    """Note the commit of a branch or tag in the hub's cache, so that the same command works offline.
+
+    The hub's library does this only for downloads by branch or tag, and files are fetched by commit here.
+    """
+    with contextlib.suppress(OSError), atomic_path(_cache(repo, kind) / "refs" / (revision or "main")) as file:
+        file.write_text(commit)
 
 
 def _status(error: Any) -> Any:
@@ -84,13 +115,11 @@ def _status(error: Any) -> Any:
 
 
 def _cached_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
-    from huggingface_hub import constants
-
-    cache = Path(constants.HF_HUB_CACHE) / f"{kind}s--{repo.replace('/', '--')}"
+    cache = _cache(repo, kind)
     if revision and _COMMIT.fullmatch(revision) and (cache / "snapshots" / revision).is_dir():
         return revision
     ref = cache / "refs" / (revision or "main")
-    if ref.is_file() and _COMMIT.fullmatch(commit := ref.read_text().strip()):
+    if ref.is_file() and is_commit(commit := ref.read_text().strip()) and (cache / "snapshots" / commit).is_dir():
         return commit
     instead = "a folder or 'sample'" if kind == "dataset" else "a folder"
     raise RequestError(

@@ -4,6 +4,7 @@ A hub name becomes a commit, a folder becomes the sha256 of its files.
 """
 
 import importlib.util
+import json
 import os
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 
 from artifacts.cache_key import sha256
 from artifacts.errors import RequestError
+from artifacts.text import one_line
 from artifacts.user_paths import user_path
 from tasks.config import DataConfig, ModelConfig, ResolvedData, ResolvedModel
 from tasks.sources.file_digests import file_digest
@@ -19,6 +21,7 @@ from tasks.sources.hub import hub_commit
 SAMPLE = Path(__file__).resolve().parent / "sample"
 SPLITS = ("train", "validation", "test")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
+_GIT_LFS = b"version https://git-lfs.github.com/spec/"
 _MODEL_FILES = (".safetensors", ".json", ".model", ".jinja", ".gguf", ".txt")
 
 
@@ -37,6 +40,7 @@ def resolve_data(config: DataConfig) -> ResolvedData:
                 raise RequestError(
                     f"data.source: no file {file}; expected train.csv, validation.csv and test.csv in {folder}"
                 )
+            refuse_git_lfs_pointer(file, "data.source")
         revision = sha256({file.stem: file_digest(file) for file in files})
         kind: Literal["sample", "folder"] = "sample" if source == "sample" else "folder"
         origin = "sample" if kind == "sample" else folder.resolve().name
@@ -65,6 +69,7 @@ def resolve_model(config: ModelConfig) -> ResolvedModel:
             raise RequestError(
                 f"model.source: no *.safetensors in {folder}; other formats can run code and are not loaded"
             )
+        refuse_incomplete_weights(folder, "model.source")
         digest = sha256({name: file_digest(folder / name) for name in names})
         return ResolvedModel(revision=digest, location=str(folder.resolve()), origin=folder.resolve().name)
     if not HUB_ID.fullmatch(source):
@@ -73,6 +78,32 @@ def resolve_model(config: ModelConfig) -> ResolvedModel:
         )
     commit = hub_commit(source, config.revision, "model", "model.source")
     return ResolvedModel(revision=commit, location=source, origin=source)
+
+
+def refuse_incomplete_weights(folder: Path, key: str) -> None:
+    """RequestError if a file of weights is a Git LFS pointer, or if an index names a shard that is not there."""
+    for file in sorted(folder.glob("*.safetensors")):
+        refuse_git_lfs_pointer(file, key)
+    for index in sorted(folder.glob("*.safetensors.index.json")):
+        refuse_git_lfs_pointer(index, key)
+        try:
+            shards = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise RequestError(f"{key}: {index} cannot be parsed ({one_line(error, 80)}): copy it again") from error
+        if missing := [name for name in shards if not (folder / str(name)).is_file()]:
+            raise RequestError(
+                f"{key}: {len(missing)} of {len(shards)} files of weights are missing in {folder}, such as "
+                f"{missing[0]}: copy or download the rest"
+            )
+
+
+def refuse_git_lfs_pointer(file: Path, key: str) -> None:
+    """RequestError if a file was cloned without its content."""
+    with file.open("rb") as f:
+        if f.read(len(_GIT_LFS)) == _GIT_LFS:
+            raise RequestError(
+                f"{key}: {file} is a Git LFS pointer, not the content: run `git lfs pull` in {file.parent}"
+            )
 
 
 def _packaged(source: str) -> ResolvedModel:

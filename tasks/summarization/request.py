@@ -38,3 +38,5 @@ class SelectedModel:
     runtime: Runtime
     trained_template: str | None = None
     """Prompt template that the adapter was trained with, if known."""
+    remark: str = ""
+    """What a user should know about the selection, in one sentence."""

@@ -1,4 +1,4 @@
-"""bench generate: our generate stage beside transformers' `generate` and the article's loop."""
+"""bench generate: our generate stage compared with transformers' `generate` and the article's loop."""
 
 from typing import Any
 

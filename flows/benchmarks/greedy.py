@@ -1,4 +1,4 @@
-"""bench greedy: our decoder beside transformers' greedy `generate`: texts and ROUGE, in fp32 and bf16.
+"""bench greedy: our decoder compared with transformers' greedy `generate`: texts and ROUGE, in fp32 and bf16.
 
 In half precision two correct decoders differ where two tokens have nearly the same logit. `generate` differs from
 itself when its batches are cut in another way. So it takes part with two batch sizes: the second row shows how large a

@@ -1,4 +1,4 @@
-"""bench score: our scorer beside rouge_score's own loop, on the same texts, in one run."""
+"""bench score: our scorer compared with rouge_score's own loop, on the same texts, in one run."""
 
 import os
 import time

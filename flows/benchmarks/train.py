@@ -1,4 +1,4 @@
-"""bench train: our train stage beside other systems on the same rows, one after another."""
+"""bench train: our train stage compared with other systems on the same rows, one after another."""
 
 import importlib.util
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""bench unchanged: an unchanged retraining beside an empty Prefect flow, on the same server.
+"""bench unchanged: an unchanged retraining compared with an empty Prefect flow, on the same server.
 
 This is what a schedule costs while nothing changes. Both are complete processes, imports included, in alternation.
 """

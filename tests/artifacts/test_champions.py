@@ -168,7 +168,7 @@ def test_a_half_written_entry_is_none(store: Store) -> None:
     assert play("b").current == B
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def contended(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     """The current store, where several write to it at once."""
     if request.param == "s3":

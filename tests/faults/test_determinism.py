@@ -40,6 +40,7 @@ def different(one: Store, other: Store) -> list[str]:
     return lost
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("workers_inline")
 def test_the_same_recipe_twice_gives_the_same_bytes(
     models: dict[str, Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tally: Tally

@@ -72,7 +72,10 @@ class Filling(DagWalker):
 @pytest.mark.parametrize(
     "stage",
     [
-        pytest.param(s, marks=[pytest.mark.faults] if s.startswith(("train", "generate", "report")) else [])
+        pytest.param(
+            s,
+            marks=pytest.mark.faults if s.startswith(("train", "generate", "report")) else pytest.mark.slow,
+        )
         for s in STAGES
     ],
 )

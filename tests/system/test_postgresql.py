@@ -79,6 +79,7 @@ def test_without_the_credential_nothing_is_answered(
     assert database.value("SELECT count(*) FROM flow_run") == flow_runs
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_refused(recipe: list[str], tmp_path: Path) -> None:
     """One line with its address and the remedy, exit 2."""
     refused = run_cli("run", *recipe, PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_HOME=str(tmp_path / "home"))

@@ -156,6 +156,7 @@ def test_a_failing_system_is_a_row_with_its_reason(
     assert "no room" in train_columns(table)[0]["note"]
 
 
+@pytest.mark.slow
 def test_greedy_says_what_generate_says(
     settings: BenchmarkSettings, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_greedy_sees_other_texts() -> None:
     assert ours["difference"] == pytest.approx(largest, abs=0.011)
 
 
+@pytest.mark.slow
 def test_generate_table(settings: BenchmarkSettings) -> None:
     """The number of tokens is as requested, the article's loop is marked as extrapolated, ratios compare seconds."""
     systems = "ours,transformers,article,ours-stage,ours-stage-x2"
@@ -212,6 +214,7 @@ def test_generate_table(settings: BenchmarkSettings) -> None:
     assert len(generate_columns(table)) == 5
 
 
+@pytest.mark.slow
 def test_training_learns_what_trl_learns(settings: BenchmarkSettings) -> None:
     """Loss of every step, ours beside plain TRL with fp32 adapters, the same rows in every batch; and it does learn."""
     rows, _ = bench_parity(replace(settings, overrides=(*SHORT, "train.learning_rate=1e-2")), steps=12)

@@ -86,6 +86,7 @@ def plainly(folder: Path, elsewhere: Path) -> str:
     return process.stdout.strip()
 
 
+@pytest.mark.slow
 def test_plain_peft_generates_what_we_generate(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ def test_preview_shows_what_the_model_gets(models: dict[str, Path]) -> None:
     assert seen["text"] in preview_text(seen)
 
 
+@pytest.mark.slow
 def test_a_prompt_file_outside_the_library_works_the_same(tmp_path: Path, models: dict[str, Path]) -> None:
     """With front matter or without; through the command line, on a dialogue of one's own."""
     (tmp_path / "mine.txt").write_text("---\ntokens: 12\n---\nIs anybody angry?\n{dialogue}\n")

@@ -80,7 +80,7 @@ def test_every_gpu_that_has_a_batch_gets_a_process(
 def test_more_gpus_than_are_visible_are_refused(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
     assert process_count(device, 2) == 2
-    with pytest.raises(RequestError, match=r"runtime\.gpus is 5, but only 2 of them can be seen"):
+    with pytest.raises(RequestError, match=r"runtime\.gpus is 5, but only 2 can be seen"):
         process_count(device, 5)
     with pytest.raises(RequestError, match=r"runtime\.gpus is 5"):
         worker_environments(device, 5, 100)

@@ -57,11 +57,9 @@ def hub_commit(repo: str, revision: str | None, kind: str, key: str) -> str:
     except errors.RevisionNotFoundError:
         raise RequestError(f"{key}: {repo} has no revision {revision!r}; see {page}/commits/main") from None
     except errors.RepositoryNotFoundError as error:
-        if _status(error) == 401 and get_token():
-            raise RequestError(_refused_token(key)) from None
-        raise RequestError(
-            f"{key}: no {kind} {repo} on the hub, or a private one (then set HF_TOKEN); see {page}"
-        ) from None
+        token = "your token has expired (renew HF_TOKEN, or unset it)" if _status(error) == 401 and get_token() else ""
+        reason = token or "a private one (then set HF_TOKEN)"
+        raise RequestError(f"{key}: no {kind} {repo} on the hub, or {reason}; see {page}") from None
     except errors.HfHubHTTPError as error:
         status = _status(error)
         if status == 401 and get_token():

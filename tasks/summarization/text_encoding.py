@@ -1,4 +1,4 @@
-"""Text that is not UTF-8: the error names the encoding that it probably has."""
+"""Text that is not UTF-8: the error names the encoding that it may have."""
 
 import codecs
 
@@ -21,4 +21,4 @@ def not_utf8(what: str, content: bytes) -> str:
         return f"{what} is {encoding}, not UTF-8 (it begins with a byte order mark): save it as UTF-8"
     guess = from_bytes(content[:SAMPLE_BYTES]).best()
     name = guess.encoding.replace("_", "-") if guess is not None and guess.encoding != "utf_8" else None
-    return f"{what} is not UTF-8{f' but probably {name}' if name else ''}: save it as UTF-8"
+    return f"{what} is not UTF-8{f' but perhaps {name}' if name else ''}: save it as UTF-8"

@@ -84,8 +84,8 @@ def resolve(hub: Hub, tmp_path: Path) -> Iterator[Any]:
 
 
 REFUSED: dict[str, tuple[str, int, str, list[str], int]] = {  # where, status, code, words, how often asked
-    "401 invalid token": ("info", 401, "", ["401", "HF_TOKEN"], 1),
-    "401 as unknown names get": ("info", 401, "RepoNotFound", ["no model owner/model", "HF_TOKEN"], 1),
+    "401 invalid token": ("info", 401, "", ["refuses the token", "HF_TOKEN", "unset it"], 1),
+    "401 as unknown names get": ("info", 401, "RepoNotFound", ["no model owner/model", "expired", "HF_TOKEN"], 1),
     "403": ("info", 403, "", ["403", "licence", "HF_TOKEN"], 1),
     "403 gated": ("auth", 403, "GatedRepo", ["gated", "accept its licence", "HF_TOKEN"], 1),
     "404": ("info", 404, "RepoNotFound", ["no model owner/model"], 1),
@@ -113,6 +113,14 @@ def test_a_refusal_is_said_with_what_to_do_and_repeated_only_where_that_may_help
         lost.append(f"asked {hub.requests[kind]} times")
     assert any(TOKEN in seen for seen in hub.seen)
     tally("19 hub refuses", 1, [(fault, lost, answer)] if lost else [])
+
+
+def test_what_ran_online_runs_offline_with_the_same_command(resolve: Any) -> None:
+    """The branch is found offline although its files were downloaded by commit; without files it is not there."""
+    assert resolve(PIN) == COMMIT
+    assert "is not in the cache" in resolve(PIN, HF_HUB_OFFLINE="1")
+    assert "config.json" in resolve(FETCH)
+    assert resolve(PIN, HF_HUB_OFFLINE="1") == COMMIT
 
 
 @pytest.mark.faults

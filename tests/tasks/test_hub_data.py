@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-OLD, NEW, NEWEST = "a" * 40, "b" * 40, "c" * 40
+OLD, NEW, NEWEST, ODD = "a" * 40, "b" * 40, "c" * 40, "d" * 40
 SPLITS = ("train-00000-of-00002", "train-00001-of-00002", "validation", "test")
 
 
@@ -34,7 +34,14 @@ def files(word: str) -> dict[str, bytes]:
     }
 
 
-FILES = {OLD: files("old"), NEW: files("new"), NEWEST: files("newest")}
+ODD_ROWS = [["0001", "#Person1#: null", "NA", "007"], ["0002", "#Person1#: 1.50", "None", "null"]]
+"""Words and numbers that pandas would take for nothing or for other numbers."""
+FILES = {OLD: files("old"), NEW: files("new"), NEWEST: files("newest")} | {
+    ODD: dict.fromkeys(
+        (f"{split}.csv" for split in ("train", "validation", "test")),
+        "\n".join(["id,dialogue,summary,topic", *map(",".join, ODD_ROWS), ""]).encode(),
+    )
+}
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -93,7 +100,7 @@ from tasks.sources.resolve import resolve_data
 def of(revision):
     try:
         data = resolve_data(DataConfig(source="owner/data", revision=revision))
-        return [row[2] for row in read(data, "train")]
+        return list(read(data, "train"))
     except RequestError as refused:
         return str(refused)
 print(json.dumps([of(revision) for revision in sys.argv[1:]]))
@@ -101,7 +108,7 @@ print(json.dumps([of(revision) for revision in sys.argv[1:]]))
 
 
 def read(home: Path, *revisions: str, **environment: str) -> list[Any]:
-    """The training summaries of each revision, or the refusal; in a process of its own, which alone has this cache."""
+    """The training rows of each revision, or the refusal; in a process of its own, which alone has this cache."""
     process = subprocess.run(
         [sys.executable, "-c", READ, *revisions],
         cwd=ROOT,
@@ -127,12 +134,18 @@ def cached(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def rows(word: str) -> list[str]:
-    return [f"{word} {name} {n}" for name in SPLITS[:2] for n in range(3)]
+def rows(word: str) -> list[list[str]]:
+    return [[f"{name}_{n}_1", f"#Person1#: {n}", f"{word} {name} {n}", "talk"] for name in SPLITS[:2] for n in range(3)]
 
 
 def snapshot(home: Path, commit: str) -> Path:
     return home / "hub" / "datasets--owner--data" / "snapshots" / commit
+
+
+def test_words_and_numbers_are_read_to_the_letter(tmp_path: Path) -> None:
+    """As from a folder with the same files."""
+    with hub() as url:
+        assert read(tmp_path, ODD, HF_ENDPOINT=url, HF_HUB_OFFLINE="0") == [ODD_ROWS]
 
 
 @pytest.mark.slow

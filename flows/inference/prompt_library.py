@@ -79,8 +79,12 @@ def listed() -> list[dict[str, Any]]:
     ]
 
 
-def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+def preview(
+    prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence[str], format: str | None = None
+) -> dict[str, Any]:
     """What the model gets for a dialogue: `text` with the markers, `tokens` in all, `room` for them, and at each marker its ids.
+
+    `dialogue`: its format, the reason for it, and sentences about what is lost of it.
 
     `markers`: [{"at", "text", "ids": [[id, token], …]}] in the order of the prompt, the stop token last.
     """
@@ -88,12 +92,13 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
     from tasks.models.loading import load_tokenizer
     from tasks.models.prompt_template import fill
     from tasks.sources.resolve import resolve_model
-    from tasks.summarization.transcripts import parse_conversation
+    from tasks.transcripts.conversation import parse_conversation
 
     recipe = load_recipe(recipe_name, overrides)
     tokenizer: Any = load_tokenizer(resolve_model(recipe.model))
     encoder = TurnEncoder(tokenizer, recipe.evaluation.turns or recipe.model.turns)
-    filled = fill(prompt.template, parse_conversation(dialogue).text)
+    conversation = parse_conversation(dialogue, format)
+    filled = fill(prompt.template, conversation.text)
     (ids,), _ = encoder.prompts([filled], 1 << 40)
 
     def marker(at: str, text: str, ids: list[int]) -> dict[str, Any]:
@@ -106,6 +111,11 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
     stop = tokenizer.convert_ids_to_tokens(encoder.stop_id)
     return {
         "prompt": prompt.name,
+        "dialogue": {
+            "format": conversation.format,
+            "reason": conversation.reason,
+            "losses": [loss.sentence for loss in conversation.losses],
+        },
         "text": encoder.turns.opening + filled + encoder.turns.closing,
         "tokens": len(ids),
         "room": recipe.generate.max_prompt_tokens,
@@ -128,6 +138,7 @@ def in_words(seen: dict[str, Any]) -> str:
         [
             visible(seen["text"]),
             "-" * 72,
+            f"dialogue: {'; '.join([seen['dialogue']['format'], seen['dialogue']['reason'], *seen['dialogue']['losses']])}",
             *markers,
             f"{seen['tokens']} tokens of at most {seen['room']}; the answer has at most {seen['answer_tokens']}",
         ]
@@ -145,7 +156,6 @@ def dialogue_of(file: Path | None) -> str:
     """The dialogue of a preview."""
     if file is None:
         return SHOWN
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise RequestError(f"--dialogue: {file} cannot be read ({one_line(error, 100)})") from error
+    from flows.inference.transcript_input import read_text
+
+    return read_text(user_path(str(file), "--dialogue"))

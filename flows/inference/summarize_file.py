@@ -1,7 +1,6 @@
 """`summarize`: what is in the file, whom to ask, where the answers go. Imports no Prefect; flows/inference/summarize_flow.py is its flow."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +11,20 @@ from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from artifacts.user_paths import user_path
 from flows.inference.model_selection import select_model
+from flows.inference.transcript_input import (
+    check_format,
+    read_conversation,
+    refuse_losses,
+    source_file,
+    table_losses,
+)
 from tasks.summarization.request import SelectedModel, SummarizeRequest
 from tasks.summarization.summarize_table import summarize_table
 from tasks.summarization.table_files import READERS, open_table, pick_column
-from tasks.summarization.transcripts import parse_conversation
+from tasks.transcripts.conversation import parse_conversation
+from tasks.transcripts.records import Loss
 from tasks.workers.events import Events
 
-ONE = (".txt", ".md", ".vtt", ".srt", ".json", "")
-"""Files with one conversation."""
 SLOW = 8
 """So many candidates a dialogue are worth a word."""
 
@@ -29,37 +34,54 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
 
     A table gives {"rows", "stops", "kept", "seconds", "out", "model"} and is written to `out` (default: a new file beside
     it, INPUT.summaries.csv). One conversation gives {"summary", "tokens", "stop", "model", "out"} and is written only if
-    `out` names a file. RequestError before a model is loaded if anything about the request is wrong.
+    `out` names a file; "format" is that of its input. "losses" are sentences. RequestError before a model is loaded if anything about the request is wrong.
     """
     started = time.perf_counter()
-    file = None if request.source == "-" else user_path(request.source, "INPUT")
+    check_format(request.format)
+    file = source_file(request)
     if file is not None and file.suffix.lower() in READERS:
         table = open_table(file)
         column, target = pick_column(table, request.column), _target(file, request.out)
+        losses = _said_losses(table_losses(table.values(column), request.format), request, events)
         model = _select_model(request, events)
-        result = summarize_table(model, table, column, target, events)
+        result = summarize_table(model, table, column, target, events, request.format)
         return result.model_dump(exclude={"seconds"}, by_alias=True) | {
             "out": str(target),
             "model": model.name,
+            "losses": losses,
             "seconds": round(time.perf_counter() - started, 1),
         }
     if request.column is not None:
         raise RequestError("--column is only for tables; INPUT is one conversation")
-    conversation = _conversation(file)
-    if left_out := parse_conversation(conversation).left_out:
-        events.log(f"left out {left_out}")
+    text = read_conversation(file, request.format)
+    conversation = parse_conversation(text, request.format)
+    losses = _said_losses(conversation.losses, request, events)
     written = None if request.out in (None, "-") else _place(Path(str(request.out)))
     model = _select_model(request, events)
     with TemporaryDirectory() as folder:
         source, output = Path(folder) / "source.jsonl", Path(folder) / "output.jsonl"
-        source.write_text(json.dumps({"dialogue": conversation}) + "\n", encoding="utf-8")
-        summarize_table(model, open_table(source), "dialogue", output, events)
+        source.write_text(json.dumps({"dialogue": text}) + "\n", encoding="utf-8")
+        summarize_table(model, open_table(source), "dialogue", output, events, request.format)
         row: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     if not row["summary"] and row["stop"].startswith("skipped"):
         raise StageError(f"not summarized: {row['stop'].removeprefix('skipped: ')}")
     if written is not None:
         written.write_text(row["summary"] + "\n", encoding="utf-8")
-    return {name: row[name] for name in ("summary", "tokens", "stop", "model")} | {"out": written and str(written)}
+    return {name: row[name] for name in ("summary", "tokens", "stop", "model")} | {
+        "out": written and str(written),
+        "format": conversation.format,
+        "losses": losses,
+    }
+
+
+def _said_losses(losses: tuple[Loss, ...], request: SummarizeRequest, events: Events) -> list[str]:
+    """A sentence for each kind of loss, logged. RequestError if there are losses and `--strict` is given."""
+    if request.strict:
+        refuse_losses(losses, request.source)
+    sentences = [loss.sentence for loss in losses]
+    for sentence in sentences:
+        events.log(sentence)
+    return sentences
 
 
 def in_words(done: dict[str, Any]) -> str:
@@ -103,29 +125,3 @@ def _place(target: Path) -> Path:
     except OSError as error:
         raise RequestError(f"--out: {target} cannot be written: {one_line(error.strerror or error, 100)}") from error
     return target
-
-
-def _conversation(file: Path | None) -> Any:
-    """One conversation as its text, or the messages of a chat. RequestError if it cannot be read or nobody says anything."""
-    if file is not None and file.suffix.lower() not in ONE:
-        raise RequestError(
-            f"{file}: expected one conversation ({', '.join(filter(None, ONE))}) or a table ({', '.join(READERS)})"
-        )
-    try:
-        text = (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode("utf-8-sig")
-    except OSError as error:
-        raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            f"{file or 'standard input'} is not UTF-8 ({one_line(error, 80)}): save it as UTF-8"
-        ) from error
-    if file is not None and file.suffix.lower() == ".json":
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise RequestError(f"{file} is no JSON ({one_line(error, 100)})") from error
-        if not parse_conversation(text).text or parse_conversation(text).text == text.strip():
-            raise RequestError(f"{file} holds no messages with a text; for many dialogues give JSON lines (.jsonl)")
-    if not parse_conversation(text).text:
-        raise RequestError(f"{file or 'standard input'} has no dialogue in it: nobody says anything")
-    return text

@@ -22,9 +22,12 @@ from tasks.prefect_task import RunEvents
 from tasks.reporting.escaping import escape_markdown
 from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.table_files import Table, open_table, pick_column
+from tasks.transcripts.formats import FORMAT_NAMES
 
 SHOWN_ROWS = 5
 """Rows of a table that the artifact shows."""
+DETECTED = ""
+"""The empty choice of the form's list of formats."""
 ADAPTERS_OWN = ""
 """The empty choice of the form's list of recipes."""
 
@@ -45,6 +48,8 @@ def summarize(
     out: str = "",
     recipe: Annotated[str, Field(json_schema_extra={"enum": [ADAPTERS_OWN, *RECIPE_NAMES]})] = ADAPTERS_OWN,
     overrides: list[Override] = [],  # noqa: B006  # never written to
+    format: Annotated[str, Field(json_schema_extra={"enum": [DETECTED, *FORMAT_NAMES]})] = DETECTED,
+    strict: bool = False,
 ) -> Any:
     """Summarize a file of dialogues with an existing adapter. A run that was killed resumes if it is started again.
 
@@ -56,6 +61,8 @@ def summarize(
         out: File to write. Default for a table: a new file beside it, such as calls.summaries.csv. Default for one conversation: no file; its summary is in the run's artifact `summaries`.
         recipe: Recipe whose base model to use; default (empty): the adapter's.
         overrides: Settings that override the recipe, each `section.key=value`, such as `generate.candidates=1`.
+        format: Format of the dialogues, of docs/reference/transcript-formats.md; default (empty): detected.
+        strict: Refuse a file of which anything is left out, joined, moved or guessed.
     """  # one field of the form is one line
     if source == "-":
         raise RequestError("a deployment has no standard input: name a file that its worker can read")
@@ -67,6 +74,8 @@ def summarize(
         out=out or None,
         recipe=recipe or None,
         overrides=tuple(overrides),
+        format=format or None,
+        strict=strict,
     )
     events = RunEvents(f"summarize {source}")
     with hold_gpu("gpu"):
@@ -74,10 +83,22 @@ def summarize(
     events.finish()
     message = in_words(done)
     page = "\n".join(
-        [f"{escape_markdown(source)}: {escape_markdown(message)}", "", *_summaries(done, column or None), ""]
+        [
+            f"{escape_markdown(source)}: {escape_markdown(message)}",
+            "",
+            *_summaries(done, column or None),
+            *_losses(done),
+            "",
+        ]
     )
     create_markdown_artifact(page, key="summaries", description="Summaries of a user's file")
     return Completed(message=message, data=done)
+
+
+def _losses(done: dict[str, Any]) -> list[str]:
+    """The format of one conversation, and what was lost of the file; in Markdown."""
+    read = [f"Format: {escape_markdown(done['format'])}."] if "format" in done else []
+    return ["", *read, "", *(f"- {escape_markdown(sentence)}" for sentence in done["losses"])]
 
 
 def _summaries(done: dict[str, Any], column: str | None) -> list[str]:

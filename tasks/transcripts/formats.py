@@ -5,6 +5,7 @@ from functools import partial
 from tasks.transcripts.captions import read_sbv, read_srt, read_webvtt
 from tasks.transcripts.chat_exports import read_json_chat
 from tasks.transcripts.records import Format
+from tasks.transcripts.signal_text import read_signal
 from tasks.transcripts.speech_recognition import read_pyannote, read_whisper
 from tasks.transcripts.ttml import read_ttml
 from tasks.transcripts.turn_headings import read_turn_headings
@@ -61,6 +62,13 @@ STRUCTURED = (
         "the chat that Zoom saves",
         "10:00:01 From Ann to Everyone:\n\tAre we late?\n10:00:09 From Bob to Ann(Direct Message):\n\tNo.",
         read_zoom_chat,
+    ),
+    Format(
+        "signal",
+        "messages of Signal that sigtop writes as text",
+        "From: Ann (+49 170 1)\nType: incoming\nSent: Mon, 01 Jan 2024 10:00:00 +0000\n\nAre we late?\n\n"
+        "From: Bob\nType: outgoing\nSent: Mon, 01 Jan 2024 10:01:00 +0000\n\nNo.",
+        read_signal,
     ),
 )
 """Formats with a mark of their own, in the order in which they are tried."""

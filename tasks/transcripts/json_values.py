@@ -29,6 +29,8 @@ TIMES = (
 EXTRAS = ("attachments", "embeds", "blocks", "files", "photos", "videos", "media", "sticker", "photo", "file")
 """Keys of a message that may have no text."""
 MAX_DEPTH = 8
+_HOLDERS = ("messages", "chatmessages", "conversationparts", "paragraphs")
+"""Keys of an object that has messages rather than being one."""
 _NO_MESSAGES = frozenset({"words", "tokens", "participants", "members", "users", "reactions", "attachments", "embeds"})
 
 
@@ -87,7 +89,7 @@ def conversations(value: Any, depth: int = 0) -> list[list[Message]]:
 
 def is_message(item: Message) -> bool:
     """Whether an object has a text of its own, rather than messages."""
-    if any(isinstance(item.get(key), list) for key in ("messages", "chatmessages", "conversationparts")):
+    if any(isinstance(item.get(key), list | dict) for key in _HOLDERS):
         return False
     said = first_value(item, TEXTS)
     if isinstance(said, list):

@@ -86,10 +86,10 @@ _PARTICLES = frozenset(
 """Words of a name that begin with a small letter."""
 _REMARK = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|（[^（）]*）|,.*|\s[|/@–—-]\s.*")
 """What stands behind a name: pronouns, a title, a company."""
-_SENTENCE = re.compile(r"[?!;…。？！]|\.\s+\w+\s+\w+\s+\w+|https?:|www\.|->|=")
+_SENTENCE = re.compile(r"[?!;…。？！]|\w{6,}\.\s+\w+|https?:|www\.|->|=")
 _LABEL = re.compile(r"[^\W\d_]+[ _-]?[#№]?\s?\d{1,3}|[^\W\d_]+[ _-](?:\?|[A-Z])")
 _PAIRS = ("()", "[]", "“”", "„“", "«»", "（）", "<>", "{}")
-_OPENS = re.compile(r"[\w#№+@~(\"“«'’&]")
+_OPENS = re.compile(r"[\w#№+@(\"“«'’]")
 
 
 def is_label(name: str) -> bool:
@@ -117,8 +117,10 @@ def is_name(name: str) -> bool:
     if not may_be_name(name):
         return False
     words = _REMARK.sub(" ", name).split() or name.split()
-    if len(words) == 1:
+    if len(words) == 1 or is_label(name):
         return True
+    if any(word.isupper() and len(word) > 2 for word in words):  # The SPEAKER pro tempore
+        return len(words) <= MAX_WORDS
     return len(words) <= MAX_WORDS and all(map(_is_name_word, words))
 
 

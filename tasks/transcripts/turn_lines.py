@@ -20,7 +20,8 @@ MAX_LINES_PER_TURN = 3
 COLON = "[:：﹕︰]"
 _NAME = r"(?P<name>[^:：﹕︰\n]{1,60}?)"
 _WORDS = r"(?:\s+(?P<text>.*)|$)"
-_AFTER_COLON = rf"(?:{COLON}\s+|[：﹕︰](?=\S)|{COLON}$)(?P<text>.*)"
+_AFTER_COLON = rf"(?:\s*(?:{COLON}\s+|[：﹕︰](?=\S)|{COLON}$)|:(?=[^\W\d_])(?!\w+:))(?P<text>.*)"
+"""Also `Ann:Hi.`, but neither `10:30` nor `https://` nor `:smile:`."""
 _BULLET = r"(?:[-–*•·>»]+\s+|>>+\s*|»\s*)?"
 _TIME = rf"(?P<time>{STAMP})"
 _BOLD = re.compile(r"((?:[-*•]\s+)?)(?:\*\*|__)(.+?)(?:\*\*|__)")
@@ -57,7 +58,7 @@ FORMS = (
         "time-and-name",
         "begin with a time and a name",
         rf"{_BULLET}{_TIME}\s*+(?:[-–—|]\s*|:\s+)?+(?:(?P<name>[^:<>\[\]\n]{{1,60}}?)(?:\s*[:：]|\s[-–—])|"
-        rf"<(?P<angle>[^<>\n]{{1,60}})>|[\[(](?P<bracket>[^\[\]()]{{1,60}})[\])]\s*:?){_WORDS}",
+        rf"<[@+%&~ ]?(?P<angle>[^<>\n]{{1,60}})>|[\[(](?P<bracket>[^\[\]()]{{1,60}})[\])]\s*:?){_WORDS}",
         _any_names,
     ),
     _form(
@@ -80,7 +81,7 @@ FORMS = (
         rf"\((?P<name>[^()\n]{{1,60}})\)\s*:?{_WORDS}",
         _labels,
     ),
-    _form("colon", "begin with a name and a colon", rf"{_BULLET}{_NAME}\s*{_AFTER_COLON}"),
+    _form("colon", "begin with a name and a colon", rf"{_BULLET}{_NAME}{_AFTER_COLON}"),
 )
 
 
@@ -105,15 +106,25 @@ def _start(form: TurnForm, line: str) -> _Start | None:
 
 def _accepted(form: TurnForm, lines: list[str]) -> Counter[str]:
     """Speakers of a form, and the number of lines that each begins."""
-    starts = [(number, start) for number, line in enumerate(lines) if (start := _start(form, line))]
-    candidates = Counter(start.name for _, start in starts)
+    starts = [_start(form, line) for line in lines]
+    candidates = Counter(start.name for start in starts if start is not None)
     known = form.accepted(candidates)
-    if (
-        form.name == "colon" and sum(candidates[name] > 1 for name in known) > 1
-    ):  # a list below `We need:` is no speaker
-        listed = {s.name for n, s in starts if candidates[s.name] == 1 and n and lines[n - 1].endswith((":", "："))}
-        known -= {name for name in listed if not is_label(name)}
+    if form.name == "colon" and sum(candidates[name] > 1 for name in known) > 1:
+        known -= _listed(lines, starts, candidates)
     return Counter({name: candidates[name] for name in known})
+
+
+def _listed(lines: list[str], starts: list[_Start | None], candidates: Counter[str]) -> set[str]:
+    """Words before a colon that are no speakers: they stand once, in a list below a line such as `We need:`."""
+    listed: set[str] = set()
+    in_list = False
+    for line, start in zip(lines, starts, strict=True):
+        once = start is not None and candidates[start.name] == 1 and not is_label(start.name)
+        if in_list and once and start is not None and not line.endswith((".", "?", "!", "。", "？")):
+            listed.add(start.name)
+        else:
+            in_list = line.endswith((":", "："))
+    return listed
 
 
 def read_turn_lines(text: str, only: str | None = None) -> Reading | None:

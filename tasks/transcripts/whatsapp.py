@@ -27,7 +27,7 @@ _TIME = r"\d{1,2}[:.]\d{2}(?:[:.]\d{2})?"
 _AM_PM = r"(?:[^\W\d_][^\d\[\]:-]{0,12}?)?"
 """AM or PM in any language, before or after the time."""
 _DAY_TIME = rf"{_AM_PM}\s*{_TIME}\s*{_AM_PM}"
-_MOMENT = rf"(?:{_DATE}[,،]?\s*{_DAY_TIME}|{_DAY_TIME}[,،]?\s+{_DATE})"
+_MOMENT = rf"(?:{_DATE}[,،]?{_MARKS}\s*{_DAY_TIME}|{_DAY_TIME}[,،]?{_MARKS}\s+{_DATE})"
 _HEAD = re.compile(rf"[\s{INVISIBLE_CLASS}]*(?:\[(?P<iphone>{_MOMENT})\]\s*|(?P<android>{_MOMENT})(?:\s[-–—]\s+|,\s+))")
 _SENDER = re.compile(r"(?P<name>[^:\n]{1,100}?)\s?:(?:\s+(?P<text>.*)|\s*$)")
 _QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"))

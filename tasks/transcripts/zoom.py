@@ -29,6 +29,8 @@ def read_zoom_chat(text: str) -> Reading | None:
             reading.turns.append(Turn(None, line))
         elif _REACTION.fullmatch(line):
             reading.losses[LossKind.REACTION] += 1
+            if not reading.turns[-1].text:
+                reading.turns.pop()
         elif _QUOTE.fullmatch(line):
             reading.losses[LossKind.PREVIEW] += 1
         else:

@@ -1,6 +1,7 @@
 """Chats and transcripts exported as JSON, by any program: who says what, oldest first."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ def read_json_chat(value: Any, program: str | None = None) -> Reading | None:
     program: whose markup the messages have; told by their keys if None.
     """
     reading = Reading([], "")
+    value = _decoded(value, reading.losses)
     trees = (
         [value] if is_tree(value) else value if isinstance(value, list) and value and all(map(is_tree, value)) else []
     )
@@ -68,7 +70,6 @@ def read_json_chat(value: Any, program: str | None = None) -> Reading | None:
     for talk in talks:
         for message in _in_order(talk, reading):
             _add_message(reading, message, names)
-    _decode(reading)
     reading.matches = len(reading.turns)
     reading.reason = f"JSON with {len(messages)} messages" + _keys_of(reading.format)
     return reading
@@ -153,15 +154,27 @@ def _text(reading: Reading, message: Message, names: dict[str, str]) -> str:
     return without_discord_markup(text, names) if reading.format == "discord" else text
 
 
-def _decode(reading: Reading) -> None:
-    """Letters that were decoded as Latin-1, as Messenger and Instagram write them; all of the file or none."""
-    texts = [part for turn in reading.turns for part in (turn.speaker or "", turn.text) if not part.isascii()]
+def _decoded(value: Any, losses: Counter[LossKind]) -> Any:
+    """The value with letters decoded again that were decoded as Latin-1, as Messenger writes them; all strings or none."""
+    texts = [text for text in _strings(value) if not text.isascii()]
     decoded = {text: decoded_again(text) for text in texts}
-    if texts and all(decoded.values()):
-        reading.losses[LossKind.DECODED] += len(texts)
-        reading.turns = [
-            turn._replace(
-                speaker=decoded.get(turn.speaker or "") or turn.speaker, text=decoded.get(turn.text) or turn.text
-            )
-            for turn in reading.turns
-        ]
+    if not texts or not all(decoded.values()):
+        return value
+    losses[LossKind.DECODED] += len(texts)
+    return _replaced(value, {text: again for text, again in decoded.items() if again})
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)
+
+
+def _replaced(value: Any, texts: dict[str, str]) -> Any:
+    if isinstance(value, str):
+        return texts.get(value, value)
+    if isinstance(value, list):
+        return [_replaced(item, texts) for item in value]
+    return {key: _replaced(item, texts) for key, item in value.items()} if isinstance(value, dict) else value

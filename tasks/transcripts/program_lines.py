@@ -3,7 +3,7 @@
 import re
 
 from tasks.transcripts.records import LossKind
-from tasks.transcripts.timestamps import CLOCK, STAMP
+from tasks.transcripts.timestamps import STAMP
 
 _STAMPED = rf"(?:{STAMP}\s*[-–—:]?\s*)?"
 _CAME_OR_WENT = (
@@ -25,7 +25,7 @@ _PROGRAM = re.compile(
     rf"|(?:transcription|meeting|recording|call|chat)\s(?:has\s)?(?:ended|started|stopped|began)\s?(?:after|at|on)?\s?(?:{STAMP})?\W*"
     r"|this\s(?:editable\s)?transcript\s(?:was|is|has)\s.{0,200}"
     r"|people\scan\salso\schange\sthe\stext\safter\sit\swas\screated\W*"
-    rf"|page\s\d+(?:\sof\s\d+)?|-+\s?\d+\s?-+|exported\s\d+\smessages?.*|[=_*~-]{{4,}}|{CLOCK}"
+    rf"|page\s\d+(?:\sof\s\d+)?|-+\s?\d+\s?-+|exported\s\d+\smessages?.*|[=_*~-]{{4,}}"
     r"|(?:duration|length|laufzeit|durée)\s?:\s?[\d:hms ]+"
     r"|={3,}.*={3,}",
     re.IGNORECASE,

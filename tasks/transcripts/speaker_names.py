@@ -126,7 +126,12 @@ def is_name(name: str) -> bool:
 
 def _is_name_word(word: str) -> bool:
     first = next((character for character in word if unicodedata.category(character)[0] == "L"), None)
-    return first is None or not first.islower() or word.lower().strip("'’.") in _PARTICLES or word.startswith("al-")
+    return first is None or not _is_small(first) or word.lower().strip("'’.") in _PARTICLES or word.startswith("al-")
+
+
+def _is_small(letter: str) -> bool:
+    """Whether a letter has a capital that names begin with; Georgian letters have capitals for headlines only."""
+    return letter.islower() and not "\u10d0" <= letter <= "\u10ff"
 
 
 def speakers(candidates: Counter[str]) -> set[str]:
@@ -135,7 +140,7 @@ def speakers(candidates: Counter[str]) -> set[str]:
     A name with a small first letter that stands on one line only, among people with capitals, is a word of a list.
     """
     found = {name for name, count in candidates.items() if (count > 1 and may_be_name(name)) or is_name(name)}
-    capitals = [name for name in found if candidates[name] > 1 and not name[:1].islower()]
+    capitals = [name for name in found if candidates[name] > 1 and not _is_small(name[:1])]
     if len(capitals) > 1:
-        found = {name for name in found if candidates[name] > 1 or not name[:1].islower() or is_label(name)}
+        found = {name for name in found if candidates[name] > 1 or not _is_small(name[:1]) or is_label(name)}
     return found

@@ -36,6 +36,8 @@ class _Heading(NamedTuple):
     size: int
     name: str
     time: str
+    shape: tuple[int, bool]
+    """Which of the forms it has, and whether its time is in brackets: all headings of a file have one shape."""
 
 
 def read_turn_headings(text: str) -> Reading | None:
@@ -44,6 +46,10 @@ def read_turn_headings(text: str) -> Reading | None:
     headings = _headings(lines)
     if not headings:
         return None
+    ((shape, _),) = Counter(heading.shape for heading in headings).most_common(1)
+    headings = [heading for heading in headings if heading.shape == shape]
+    spaced = [heading for heading in headings if not heading.line or not lines[heading.line - 1]]
+    headings = spaced if 2 * len(spaced) > len(headings) else headings  # words below a heading may resemble one
     names = Counter(heading.name for heading in headings)
     headings = [h for h in headings if names[h.name] > 1 or is_name(h.name)]
     spoken = [line for line in lines if line and program_line(line) is None]
@@ -85,12 +91,13 @@ def _heading(lines: list[str], number: int) -> _Heading | None:
         return None
     if (match := _ONLY_TIME.fullmatch(line)) and not before and after and ":" not in after and may_be_name(after):
         below = lines[number + 2] if number + 2 < len(lines) else ""
-        return _Heading(number, 2, one_spelling(after), match["time"]) if below else None
+        return _Heading(number, 2, one_spelling(after), match["time"], (-1, False)) if below else None
     if not before and after and ":" not in line and (match := _ONLY_TIME.fullmatch(after)) and is_name(line):
-        return _Heading(number, 2, one_spelling(line), match["time"])
-    for pattern in _HEADINGS:
+        return _Heading(number, 2, one_spelling(line), match["time"], (-2, False))
+    for form, pattern in enumerate(_HEADINGS):
         if (match := pattern.fullmatch(line)) and may_be_name(match["name"]):
-            return _Heading(number, 1, one_spelling(match["name"]), match["time"])
+            shape = form, match["time"][0] in "[("
+            return _Heading(number, 1, one_spelling(match["name"]), match["time"], shape)
     return None
 
 

@@ -17,6 +17,8 @@ from tasks.transcripts.timestamps import STAMP
 MAX_LINES_PER_TURN = 3
 """A form is used if the turns have at most so many lines on average, or if a speaker has several turns: a single
 `Note: …` is not a speaker."""
+MAX_LISTED_WORDS = 3
+"""Words of the longest entry of a list, before its colon, that is not taken for a speaker."""
 COLON = "[:：﹕︰]"
 _NAME = r"(?P<name>[^:：﹕︰\n]{1,60}?)"
 _WORDS = r"(?:\s+(?P<text>.*)|$)"
@@ -26,6 +28,8 @@ _BULLET = r"(?:[-–*•·>»]+\s+|>>+\s*|»\s*)?"
 _TIME = rf"(?P<time>{STAMP})"
 _BOLD = re.compile(r"((?:[-*•]\s+)?)(?:\*\*|__)(.+?)(?:\*\*|__)")
 _TIGHT = re.compile(r"(?P<name>[^:\n]{1,60}?)\s?:(?!//)(?P<text>\S.*)")
+_ONLY_TIME = re.compile(STAMP)
+_BRACKETED = re.compile(rf"(?=[\[(]){STAMP}")
 _STARTS_WITH_TIME = re.compile(rf"{STAMP}(?=\s|$)\s*(?:[-–—|]\s)?")
 
 
@@ -55,16 +59,16 @@ def _form(name: str, sentence: str, pattern: str, accepted: Callable[[Counter[st
 
 FORMS = (
     _form(
+        "time-tab-name",
+        "have a time, a name and words between tabs",
+        rf"{_TIME}\t\s*(?P<name>[^\t\n]{{1,60}}?):?\t+(?P<text>.*)",
+    ),
+    _form(
         "time-and-name",
         "begin with a time and a name",
         rf"{_BULLET}{_TIME}\s*+(?:[-–—|]\s*|:\s+)?+(?:(?P<name>[^:<>\[\]\n]{{1,60}}?)(?:\s*[:：]|\s[-–—])|"
         rf"<[@+%&~ ]?(?P<angle>[^<>\n]{{1,60}})>|[\[(](?P<bracket>[^\[\]()]{{1,60}})[\])]\s*:?){_WORDS}",
         _any_names,
-    ),
-    _form(
-        "time-tab-name",
-        "have a time, a name and words between tabs",
-        rf"{_TIME}\t\s*(?P<name>[^\t\n]{{1,60}}?):?\t+(?P<text>.*)",
     ),
     _form(
         "name-and-time",
@@ -97,6 +101,8 @@ def _start(form: TurnForm, line: str) -> _Start | None:
     if match is None:
         return None
     groups = match.groupdict()
+    if form.name == "colon" and _BRACKETED.fullmatch(groups["text"] or ""):
+        return None  # a heading, with the words below
     name = next((groups[part] for part in ("name", "angle", "bracket") if groups.get(part)), "")
     name = name.strip().strip("*_").strip()
     label = name[1:-1] if name[:1] == "[" and name[-1:] == "]" else name
@@ -119,12 +125,16 @@ def _listed(lines: list[str], starts: list[_Start | None], candidates: Counter[s
     listed: set[str] = set()
     in_list = False
     for line, start in zip(lines, starts, strict=True):
-        once = start is not None and candidates[start.name] == 1 and not is_label(start.name)
+        once = start is not None and candidates[start.name] == 1 and _may_be_listed(start.name)
         if in_list and once and start is not None and not line.endswith((".", "?", "!", "。", "？")):
             listed.add(start.name)
         else:
             in_list = line.endswith((":", "："))
     return listed
+
+
+def _may_be_listed(name: str) -> bool:
+    return len(name.split()) <= MAX_LISTED_WORDS and not is_label(name)
 
 
 def read_turn_lines(text: str, only: str | None = None) -> Reading | None:
@@ -159,7 +169,7 @@ def _add_line(reading: Reading, form: TurnForm, line: str, known: set[str], in_l
         start = _known_start(line, known) or start
     if start is not None and start.name in known:
         turns.append(Turn(start.name, start.text, start.time))
-    elif (kind := program_line(line)) is not None:
+    elif (kind := LossKind.PROGRAM if _ONLY_TIME.fullmatch(line) else program_line(line)) is not None:
         reading.losses[kind] += 1
         return False
     elif not in_list and (start is not None or resembles_turn(line, known)):

@@ -11,7 +11,6 @@ import re
 
 from tasks.transcripts.characters import INVISIBLE, INVISIBLE_CLASS, one_spelling
 from tasks.transcripts.records import LossKind, Reading, Turn
-from tasks.transcripts.turn_lines import resembles_turn
 from tasks.transcripts.whatsapp_languages import DELETED, LANGUAGES
 
 APP_MARK = "\u200e"
@@ -29,6 +28,7 @@ _AM_PM = r"(?:[^\W\d_][^\d\[\]:-]{0,12}?)?"
 _DAY_TIME = rf"{_AM_PM}\s*{_TIME}\s*{_AM_PM}"
 _MOMENT = rf"(?:{_DATE}[,،]?{_MARKS}\s*{_DAY_TIME}|{_DAY_TIME}[,،]?{_MARKS}\s+{_DATE})"
 _HEAD = re.compile(rf"[\s{INVISIBLE_CLASS}]*(?:\[(?P<iphone>{_MOMENT})\]\s*|(?P<android>{_MOMENT})(?:\s[-–—]\s+|,\s+))")
+_END_OF_HEAD = re.compile(r"[^\n]{0,45}?\d[^\n]{0,12}?(?:\]|\s[-–—]|,)\s*(?P<name>[^:\n]{1,60}?)\s?:(?:\s|$)")
 _SENDER = re.compile(r"(?P<name>[^:\n]{1,100}?)\s?:(?:\s+(?P<text>.*)|\s*$)")
 _QUOTES = (('"', '"'), ("“", "”"), ("„", "“"), ("«", "»"))
 
@@ -77,7 +77,7 @@ def read_whatsapp(text: str) -> Reading | None:
 
 def _add_message(reading: Reading, name: str, lines: list[str], time: str, names: set[str]) -> None:
     """The words of a message; from a line on that looks like another message, whose beginning is broken, nobody's."""
-    broken = next((n for n, line in enumerate(lines) if n and resembles_turn(_bare(line), names)), len(lines))
+    broken = next((n for n, line in enumerate(lines) if n and _is_broken(_bare(line), names)), len(lines))
     words, left_out = _words(lines[:broken])
     reading.losses.update(left_out)
     if words:
@@ -87,6 +87,12 @@ def _add_message(reading: Reading, name: str, lines: list[str], time: str, names
     for line in lines[broken:]:
         reading.losses[LossKind.UNATTRIBUTED] += 1
         reading.turns.append(Turn(None, _bare(line)))
+
+
+def _is_broken(line: str, names: set[str]) -> bool:
+    """Whether a line has the end of a message's head with a known sender, such as `1?.12.24, 18:05] Ann: Hi.`"""
+    match = _END_OF_HEAD.match(line)
+    return match is not None and one_spelling(match["name"]) in names
 
 
 def _bare(line: str) -> str:

@@ -83,7 +83,7 @@ WORDS = [
 
 
 def messages(several_lines: bool) -> st.SearchStrategy[Message]:
-    line = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7).map(" ".join)
+    line = st.lists(st.sampled_from(WORDS), min_size=1, max_size=7).map(" ".join).filter(lambda x: not x.endswith(":"))
     further = st.lists(st.sampled_from([word for word in WORDS if ":" not in word]), min_size=1, max_size=4).map(
         " ".join
     )

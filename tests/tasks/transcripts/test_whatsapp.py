@@ -239,3 +239,16 @@ def test_no_message_is_lost_or_moved(messages: list[tuple[str, str]]) -> None:
         conversation = parse_conversation("\n".join(head.format(name) + text for name, text in messages))
         turns = [line.split(": ", 1) for line in conversation.text.split("\n")]
         assert [(conversation.restore_names(tag), text) for tag, text in turns] == messages
+
+
+def test_a_message_of_several_lines_keeps_them_unless_a_line_is_a_broken_message() -> None:
+    """A plan with times is its writer's; a line whose date is damaged is nobody's, and said to be."""
+    head = "[12.03.24, 18:0{}:00] "
+    plan = f"{head.format(1)}Ann: The plan:\n10:00 breakfast\nBob: brings bread\n{head.format(2)}Bob: Fine\n"
+    assert parse_conversation(plan).losses == ()
+    assert parse_conversation(plan).text.startswith("#Person1#: The plan: 10:00 breakfast Bob: brings bread\n")
+    conversation = parse_conversation(plan + "[12.?3.24, 18:03:00] Ann: Late\nagain")
+    assert conversation.text.split("\n")[2:] == ["[12.?3.24, 18:03:00] Ann: Late", "again"]
+    assert [loss.sentence for loss in conversation.losses] == [
+        "2 lines that look like turns of nobody known kept without a speaker"
+    ]

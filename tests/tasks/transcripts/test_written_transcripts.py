@@ -1,9 +1,10 @@
 """One conversation, written in every format, is read as the same turns; a damaged line costs at most itself."""
 
 import random
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tasks.transcripts.characters import one_spelling
@@ -15,7 +16,14 @@ FAST, MANY = 12, 700
 by_format = pytest.mark.parametrize("name", WRITERS)
 BY_LINE = [name for name, writer in WRITERS.items() if not writer.several_lines]
 by_line_format = pytest.mark.parametrize("name", [*BY_LINE, "WhatsApp, iPhone", "WhatsApp, Android"])
-quiet = {"deadline": None, "derandomize": True, "database": None, "suppress_health_check": list(HealthCheck)}
+PHASES = (Phase.explicit, Phase.generate)
+quiet: Any = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "phases": PHASES,
+    "suppress_health_check": list(HealthCheck),
+}
 
 
 def joined(turns: list[tuple[str, str]]) -> list[tuple[str, str]]:

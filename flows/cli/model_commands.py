@@ -3,12 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import AsJson, Debug, Overrides, adapters, recipes
+from flows.cli.options import AsJson, Debug, Overrides, adapters, formats, recipes
 from flows.cli.options import prompts as prompt_names
+
+if TYPE_CHECKING:
+    from tasks.summarization.request import SummarizeRequest
 
 commands = typer.Typer()
 OptionalRecipe = Annotated[
@@ -18,6 +21,15 @@ OptionalRecipe = Annotated[
         metavar="RECIPE",
         help="Recipe that names the base model; default: the adapter's.",
         autocompletion=recipes,
+    ),
+]
+DialogueFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Format of the dialogues; usually detected. docs/reference/transcript-formats.md lists them.",
+        autocompletion=formats,
     ),
 ]
 
@@ -63,27 +75,40 @@ def summarize(
         ),
     ] = None,
     recipe: OptionalRecipe = None,
+    format: DialogueFormat = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print who says what as it is understood, and load no model.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse an input of which anything is left out, joined, moved or guessed.")
+    ] = False,
     overrides: Overrides = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Summarize your own dialogues. Adds the columns summary, tokens, stop and model to a table."""
     from flows.cli.terminal import Terminal
-    from flows.inference.summarize_file import result_line, summarize_file
     from tasks.summarization.request import SummarizeRequest
+
+    request = SummarizeRequest(
+        source=source,
+        column=column,
+        adapter=adapter,
+        prompt=prompt,
+        out=out,
+        recipe=recipe,
+        format=format,
+        strict=strict,
+        overrides=tuple(overrides or ()),
+    )
+    if show:
+        _show_transcript(request, as_json)
+        return
+    from flows.inference.summarize_file import result_line, summarize_file
 
     listener = Terminal()
     listener.label = "summarize"
     try:
-        request = SummarizeRequest(
-            source=source,
-            column=column,
-            adapter=adapter,
-            prompt=prompt,
-            out=out,
-            recipe=recipe,
-            overrides=tuple(overrides or ()),
-        )
         result = summarize_file(request, listener)
     finally:
         listener.close()
@@ -92,6 +117,20 @@ def summarize(
     else:
         listener.log(result_line(result))
         print(result["out"] or result["summary"])
+
+
+def _show_transcript(request: "SummarizeRequest", as_json: bool) -> None:
+    """Who says what on standard output, what is lost on standard error."""
+    from flows.inference import transcript_input
+    from tasks.reporting.escaping import visible
+
+    understood = transcript_input.understand(request)
+    if as_json:
+        print(json.dumps(transcript_input.as_json(understood), ensure_ascii=False))
+        return
+    print("\n".join(map(visible, transcript_input.in_lines(understood))))
+    for loss in understood.losses:
+        print(loss.sentence, file=sys.stderr)
 
 
 @commands.command()
@@ -109,6 +148,7 @@ def prompts(
         Path | None,
         typer.Option("--dialogue", metavar="FILE", help="Dialogue for the preview; default: a short example."),
     ] = None,
+    format: DialogueFormat = None,
     recipe: Annotated[
         str,
         typer.Option(
@@ -124,7 +164,7 @@ def prompts(
 ) -> None:
     """List the prompts, or preview one as the model receives it."""
     from flows.cli.terminal import Terminal
-    from flows.inference import prompt_library
+    from flows.inference import prompt_library, transcript_input
     from flows.recipe import load_recipe
 
     if name is None:
@@ -135,9 +175,10 @@ def prompts(
             Terminal().table(rows, "--show NAME previews a prompt; a file of your own works too")
         return
     prompt, text = prompt_library.find_prompt(name), prompt_library.read_dialogue(dialogue)
+    transcript_input.check_format(format)
     load_recipe(recipe, overrides or [])
     Terminal().console.print(f"loading the tokenizer of recipe {recipe} …", markup=False)
-    preview = prompt_library.preview(prompt, text, recipe, overrides or [])
+    preview = prompt_library.preview(prompt, text, recipe, overrides or [], format)
     print(json.dumps(preview, ensure_ascii=False) if as_json else prompt_library.preview_text(preview))
 
 

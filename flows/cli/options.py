@@ -61,6 +61,12 @@ def _ids(stage: str | None = None) -> list[str]:
     return [artifact_id(folder) for folder in Store.current().folders(stage)]
 
 
+def _formats() -> list[str]:
+    from tasks.transcripts.formats import FORMAT_NAMES
+
+    return list(FORMAT_NAMES)
+
+
 def _keys() -> list[str]:
     from flows.recipe import Recipe, all_keys
 
@@ -68,6 +74,7 @@ def _keys() -> list[str]:
 
 
 recipes, prompts, adapters, ids = completed(_recipes), completed(_prompts), completed(_adapters), completed(_ids)
+formats = completed(_formats)
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="Name of a recipe in flows/recipes, or a file.", autocompletion=recipes)

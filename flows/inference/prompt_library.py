@@ -86,23 +86,27 @@ def prompt_rows() -> list[dict[str, Any]]:
     return rows
 
 
-def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence[str]) -> dict[str, Any]:
+def preview(
+    prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence[str], format: str | None = None
+) -> dict[str, Any]:
     """The input of the model for a dialogue.
 
-    Returns {"prompt", "text", "tokens", "room", "answer_tokens", "markers"}: `text` is the filled prompt with its turn
-    markers, `tokens` their number, `room` the limit generate.max_prompt_tokens, and `markers` is
-    [{"at", "text", "ids": [[id, token], …]}] in the order of the prompt, the stop token last.
+    Returns {"prompt", "dialogue", "text", "tokens", "room", "answer_tokens", "markers"}: `dialogue` is its format, the
+    reason for it, and a sentence for each kind of loss, `text` the filled prompt with its turn markers, `tokens` their
+    number, `room` the limit generate.max_prompt_tokens, and `markers` is [{"at", "text", "ids": [[id, token], …]}] in
+    the order of the prompt, the stop token last.
     """
     from tasks.models.chat_template import TurnEncoder
     from tasks.models.loading import load_tokenizer
     from tasks.models.prompt_template import fill
     from tasks.sources.resolve import resolve_model
-    from tasks.summarization.transcripts import parse_conversation
+    from tasks.transcripts.conversation import parse_conversation
 
     recipe = load_recipe(recipe_name, overrides)
     tokenizer: Any = load_tokenizer(resolve_model(recipe.model))
     encoder = TurnEncoder(tokenizer, recipe.evaluation.turns or recipe.model.turns)
-    filled = fill(prompt.template, parse_conversation(dialogue).text)
+    conversation = parse_conversation(dialogue, format)
+    filled = fill(prompt.template, conversation.text)
     (ids,), _ = encoder.prompts([filled], 1 << 40)
 
     def marker(at: str, text: str, ids: list[int]) -> dict[str, Any]:
@@ -115,6 +119,11 @@ def preview(prompt: Prompt, dialogue: Any, recipe_name: str, overrides: Sequence
     stop = tokenizer.convert_ids_to_tokens(encoder.stop_id)
     return {
         "prompt": prompt.name,
+        "dialogue": {
+            "format": conversation.format,
+            "reason": conversation.reason,
+            "losses": [loss.sentence for loss in conversation.losses],
+        },
         "text": encoder.turns.opening + filled + encoder.turns.closing,
         "tokens": len(ids),
         "room": recipe.generate.max_prompt_tokens,
@@ -133,10 +142,12 @@ def preview_text(preview: dict[str, Any]) -> str:
         f"{m['at']}: {visible(repr(m['text']))}\n  {' '.join(f'{i}={token}' for i, token in m['ids']) or 'nothing'}"
         for m in preview["markers"]
     ]
+    reading = preview["dialogue"]
     return "\n".join(
         [
             visible(preview["text"]),
             "-" * 72,
+            f"dialogue: {'; '.join([reading['format'], reading['reason'], *reading['losses']])}",
             *markers,
             f"{preview['tokens']} tokens of at most {preview['room']}; "
             f"the summary has at most {preview['answer_tokens']}",
@@ -155,7 +166,6 @@ def read_dialogue(file: Path | None) -> str:
     """The text of `file`, or the example dialogue without one. RequestError if the file cannot be read."""
     if file is None:
         return EXAMPLE_DIALOGUE
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise RequestError(f"--dialogue: {file} cannot be read ({one_line(error, 100)})") from error
+    from flows.inference.transcript_input import read_text
+
+    return read_text(user_path(str(file), "--dialogue"))

@@ -1,7 +1,6 @@
 """`summarize`: reads a table or a conversation, selects the model, and writes the summaries. Imports no Prefect."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,14 +11,20 @@ from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from artifacts.user_paths import user_path
 from flows.inference.model_selection import select_model
+from flows.inference.transcript_input import (
+    check_format,
+    read_conversation,
+    refuse_losses,
+    source_file,
+    table_losses,
+)
 from tasks.summarization.request import SelectedModel, SummarizeRequest
 from tasks.summarization.summarize_table import summarize_table
 from tasks.summarization.table_files import READERS, open_table, pick_column
-from tasks.summarization.transcripts import parse_conversation
+from tasks.transcripts.conversation import parse_conversation
+from tasks.transcripts.records import Loss
 from tasks.workers.events import Events
 
-CONVERSATION_SUFFIXES = (".txt", ".md", ".vtt", ".srt", ".json", "")
-"""Suffixes of files with one conversation."""
 MANY_CANDIDATES = 8
 """From this number of candidates per dialogue, the log suggests fewer."""
 
@@ -28,38 +33,56 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
     """Summarize a file, or standard input if the source is `-`.
 
     For a table, writes `out` (default: a new file beside it, INPUT.summaries.csv) and returns {"rows", "stops", "kept",
-    "seconds", "out", "model"}. For one conversation, writes a file only if `out` names one, and returns {"summary",
-    "tokens", "stop", "model", "out"}. Raises RequestError before a model is loaded if the request is wrong.
+    "seconds", "out", "model", "losses"}. For one conversation, writes a file only if `out` names one, and returns
+    {"summary", "tokens", "stop", "model", "out", "format", "losses"}. `losses` are sentences. Raises RequestError
+    before a model is loaded if the request is wrong.
     """
     started = time.perf_counter()
-    file = None if request.source == "-" else user_path(request.source, "INPUT")
+    check_format(request.format)
+    file = source_file(request)
     if file is not None and file.suffix.lower() in READERS:
         table = open_table(file)
         column, target = pick_column(table, request.column), _output_table(file, request.out)
+        losses = _log_losses(table_losses(table.values(column), request.format), request, events)
         model = _select_model(request, events)
-        result = summarize_table(model, table, column, target, events)
+        result = summarize_table(model, table, column, target, events, request.format)
         return result.model_dump(exclude={"seconds"}, by_alias=True) | {
             "out": str(target),
             "model": model.name,
+            "losses": losses,
             "seconds": round(time.perf_counter() - started, 1),
         }
     if request.column is not None:
         raise RequestError("--column is only for tables; INPUT is one conversation")
-    conversation = _conversation(file)
-    if left_out := parse_conversation(conversation).left_out:
-        events.log(f"left out {left_out}")
+    text = read_conversation(file, request.format)
+    conversation = parse_conversation(text, request.format)
+    losses = _log_losses(conversation.losses, request, events)
     written = None if request.out in (None, "-") else _writable(Path(str(request.out)))
     model = _select_model(request, events)
     with TemporaryDirectory() as folder:
         source, output = Path(folder) / "source.jsonl", Path(folder) / "output.jsonl"
-        source.write_text(json.dumps({"dialogue": conversation}) + "\n", encoding="utf-8")
-        summarize_table(model, open_table(source), "dialogue", output, events)
+        source.write_text(json.dumps({"dialogue": text}) + "\n", encoding="utf-8")
+        summarize_table(model, open_table(source), "dialogue", output, events, request.format)
         row: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     if not row["summary"] and row["stop"].startswith("skipped"):
         raise StageError(f"not summarized: {row['stop'].removeprefix('skipped: ')}")
     if written is not None:
         written.write_text(row["summary"] + "\n", encoding="utf-8")
-    return {name: row[name] for name in ("summary", "tokens", "stop", "model")} | {"out": written and str(written)}
+    return {name: row[name] for name in ("summary", "tokens", "stop", "model")} | {
+        "out": written and str(written),
+        "format": conversation.format,
+        "losses": losses,
+    }
+
+
+def _log_losses(losses: tuple[Loss, ...], request: SummarizeRequest, events: Events) -> list[str]:
+    """A sentence for each kind of loss, logged. RequestError if there are losses and `--strict` is given."""
+    if request.strict:
+        refuse_losses(losses, request.source)
+    sentences = [loss.sentence for loss in losses]
+    for sentence in sentences:
+        events.log(sentence)
+    return sentences
 
 
 def result_line(result: dict[str, Any]) -> str:
@@ -105,28 +128,3 @@ def _writable(target: Path) -> Path:
     except OSError as error:
         raise RequestError(f"--out: {target} cannot be written: {one_line(error.strerror or error, 100)}") from error
     return target
-
-
-def _conversation(file: Path | None) -> Any:
-    """The text of one conversation, which may be the JSON of a chat. RequestError if it is unreadable or empty."""
-    if file is not None and file.suffix.lower() not in CONVERSATION_SUFFIXES:
-        conversations, tables = ", ".join(filter(None, CONVERSATION_SUFFIXES)), ", ".join(READERS)
-        raise RequestError(f"{file}: expected one conversation ({conversations}) or a table ({tables})")
-    try:
-        text = (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode("utf-8-sig")
-    except OSError as error:
-        raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(
-            f"{file or 'standard input'} is not UTF-8 ({one_line(error, 80)}): save it as UTF-8"
-        ) from error
-    if file is not None and file.suffix.lower() == ".json":
-        try:
-            json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise RequestError(f"{file} is not valid JSON ({one_line(error, 100)})") from error
-        if not parse_conversation(text).text or parse_conversation(text).text == text.strip():
-            raise RequestError(f"{file} contains no messages with text; for many dialogues, use JSON lines (.jsonl)")
-    if not parse_conversation(text).text:
-        raise RequestError(f"{file or 'standard input'} contains no dialogue: nobody says anything in it")
-    return text

@@ -22,9 +22,12 @@ from tasks.prefect_task import RunEvents
 from tasks.reporting.escaping import escape_markdown
 from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.table_files import Table, open_table, pick_column
+from tasks.transcripts.formats import FORMAT_NAMES
 
 SHOWN_ROWS = 5
 """Number of a table's rows that the run's artifact shows."""
+DETECTED = ""
+"""The empty choice in the form's list of formats."""
 ADAPTERS_OWN = ""
 """The empty choice in the form's list of recipes: the recipe of the adapter."""
 
@@ -45,6 +48,8 @@ def summarize(
     out: str = "",
     recipe: Annotated[str, Field(json_schema_extra={"enum": [ADAPTERS_OWN, *RECIPE_NAMES]})] = ADAPTERS_OWN,
     overrides: list[Override] = [],  # noqa: B006  # never written to
+    format: Annotated[str, Field(json_schema_extra={"enum": [DETECTED, *FORMAT_NAMES]})] = DETECTED,
+    strict: bool = False,
 ) -> Any:
     """Summarize a file of dialogues with an existing adapter. Start a killed run again to resume it.
 
@@ -56,6 +61,8 @@ def summarize(
         out: File to write; default: for a table calls.summaries.csv beside calls.csv, for a conversation no file.
         recipe: Recipe that names the base model; default (empty): the adapter's.
         overrides: Settings that override the recipe, each `section.key=value`, such as `generate.candidates=1`.
+        format: Format of the dialogues, of docs/reference/transcript-formats.md; default (empty): detected.
+        strict: Refuse a file of which anything is left out, joined, moved or guessed.
     """  # the form shows one line per field
     if source == "-":
         raise RequestError("a deployment has no standard input: name a file that its worker can read")
@@ -67,6 +74,8 @@ def summarize(
         out=out or None,
         recipe=recipe or None,
         overrides=tuple(overrides),
+        format=format or None,
+        strict=strict,
     )
     events = RunEvents(f"summarize {source}")
     with hold_gpu("gpu"):
@@ -74,10 +83,22 @@ def summarize(
     events.finish()
     message = result_line(result)
     page = "\n".join(
-        [f"{escape_markdown(source)}: {escape_markdown(message)}", "", *_summaries(result, column or None), ""]
+        [
+            f"{escape_markdown(source)}: {escape_markdown(message)}",
+            "",
+            *_summaries(result, column or None),
+            *_losses(result),
+            "",
+        ]
     )
     create_markdown_artifact(page, key="summaries", description="Summaries of a user's file")
     return Completed(message=message, data=result)
+
+
+def _losses(result: dict[str, Any]) -> list[str]:
+    """The format of one conversation, and a line for each kind of loss, in Markdown."""
+    format_line = [f"Format: {escape_markdown(result['format'])}."] if "format" in result else []
+    return ["", *format_line, "", *(f"- {escape_markdown(sentence)}" for sentence in result["losses"])]
 
 
 def _summaries(result: dict[str, Any], column: str | None) -> list[str]:

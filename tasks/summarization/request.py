@@ -22,6 +22,10 @@ class SummarizeRequest(Record):
     """File to write."""
     recipe: str | None = None
     """Recipe whose base model to use; default: the adapter's."""
+    format: str | None = None
+    """Format of the dialogues, a name of tasks/transcripts/formats.py; default: detected."""
+    strict: bool = False
+    """Refuse an input of which anything is left out, joined, moved or guessed."""
     overrides: tuple[str, ...] = ()
     """Settings that override the recipe, each `section.key=value`."""
 

@@ -47,16 +47,18 @@ class TableResult(Record):
     """Time of the slowest process, without loading the model."""
 
 
-def summarize_table(model: SelectedModel, table: Table, column: str, out: Path, events: Events) -> TableResult:
+def summarize_table(
+    model: SelectedModel, table: Table, column: str, out: Path, events: Events, format: str | None = None
+) -> TableResult:
     """Write the table with summaries to `out`, completely or not at all.
 
-    column: holds the dialogues.
+    column: holds the dialogues. format: of the dialogues; detected for each if None.
     """
     modified = _modification(table.file)
     device = "cuda" if model.runtime.device != "cpu" and visible_gpus() else "cpu"
     size = batch_size(model.runtime, device)
     chunk_rows = BATCHES_PER_CHUNK * size
-    with Store.current().lock("summarize", _request_key(model, table, column, chunk_rows)) as scratch:
+    with Store.current().lock("summarize", _request_key(model, table, column, format, chunk_rows)) as scratch:
         folder = scratch / "parts"
         folder.mkdir(exist_ok=True)
         files = [chunk_file(folder, number) for number in range(-(-table.rows // chunk_rows))]
@@ -73,6 +75,7 @@ def summarize_table(model: SelectedModel, table: Table, column: str, out: Path, 
                     runtime=model.runtime,
                     file=table.file.resolve(),
                     column=column,
+                    format=format,
                     adapter=model.adapter.resolve() if model.adapter else None,
                     parts=folder,
                     chunk=chunk_rows,
@@ -92,7 +95,7 @@ def summarize_table(model: SelectedModel, table: Table, column: str, out: Path, 
     return TableResult(rows=table.rows, stops=dict(stops.most_common()), resumed_rows=resumed_rows, seconds=seconds)
 
 
-def _request_key(model: SelectedModel, table: Table, column: str, chunk_rows: int) -> str:
+def _request_key(model: SelectedModel, table: Table, column: str, format: str | None, chunk_rows: int) -> str:
     """Equal for requests whose chunks are the same."""
     weights = [sha256_of(path) for path in sorted(model.adapter.glob("adapter_*"))] if model.adapter else None
     return sha256(
@@ -101,6 +104,7 @@ def _request_key(model: SelectedModel, table: Table, column: str, chunk_rows: in
             "adapter": weights,
             "file": sha256_of(table.file),
             "column": column,
+            "format": format,
             "chunk": chunk_rows,
             "code": fingerprint("tasks.summarization.worker"),
         }

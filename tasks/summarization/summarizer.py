@@ -14,7 +14,7 @@ from tasks.decoding.batching import make_batches
 from tasks.decoding.engine import Engine
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.prompt_template import fill
-from tasks.summarization.transcripts import parse_conversation
+from tasks.transcripts.conversation import parse_conversation
 
 MIN_DIALOGUE_TOKENS = 32
 """Tokens that the prompt has to leave for the dialogue."""
@@ -49,13 +49,21 @@ class Summarizer:
     """Summarizes dialogues with one model, under one prompt."""
 
     def __init__(
-        self, engine: Engine, encoder: TurnEncoder, template: str, max_prompt_tokens: int, batch_size: int
+        self,
+        engine: Engine,
+        encoder: TurnEncoder,
+        template: str,
+        format: str | None,
+        *,
+        max_prompt_tokens: int,
+        batch_size: int,
     ) -> None:
         """RequestError if the prompt leaves no room for a dialogue.
 
-        max_prompt_tokens: of the prompt with the dialogue. batch_size: rows decoded together.
+        format: of the dialogues; detected for each if None. max_prompt_tokens: of the prompt with the dialogue.
+        batch_size: rows decoded together.
         """
-        self.engine, self.encoder, self.template = engine, encoder, template
+        self.engine, self.encoder, self.template, self.format = engine, encoder, template, format
         self.max_prompt_tokens, self.batch_size = max_prompt_tokens, batch_size
         prompt_tokens = len(self._token_ids([""])[0])
         if max_prompt_tokens - prompt_tokens < MIN_DIALOGUE_TOKENS:
@@ -66,7 +74,7 @@ class Summarizer:
 
     def summarize(self, values: Sequence[Any], on_progress: Callable[[int], None] = lambda rows: None) -> list[Summary]:
         """One summary per value, in order. `on_progress` gets the number of finished rows, about, after each batch."""
-        conversations = [parse_conversation(value) for value in values]
+        conversations = [parse_conversation(value, self.format) for value in values]
         summaries = {row: _skipped("no dialogue") for row, talk in enumerate(conversations) if not talk.text}
         pending = {row: talk.text for row, talk in enumerate(conversations) if talk.text}
         part_counts = dict.fromkeys(pending, 1)

@@ -67,6 +67,7 @@ def _load_summarizer(config: SummarizationWorkerConfig, device: torch.device) ->
         Engine(model, tokenizer, encoder.stop_id, decoding),
         encoder,
         config.spec.template,
+        config.format,
         max_prompt_tokens=min(decoding.max_prompt_tokens, context - decoding.max_new_tokens),
         batch_size=batch_size(config.runtime, device.type),
     )

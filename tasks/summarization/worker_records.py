@@ -15,6 +15,8 @@ class SummarizationWorkerConfig(Record):
     """The table."""
     column: str
     """Its column with dialogues."""
+    format: str | None = None
+    """Format of the dialogues; None: detected for each."""
     adapter: Path | None
     parts: Path
     """Folder for finished chunks."""

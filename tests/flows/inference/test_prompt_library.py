@@ -11,7 +11,7 @@ from artifacts.errors import RequestError
 from flows.inference.prompt_library import EXAMPLE_DIALOGUE, find_prompt, names, preview, preview_text, prompt_rows
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.prompt_template import PLACEHOLDER, fill
-from tasks.summarization.transcripts import parse_conversation
+from tasks.transcripts.conversation import parse_conversation
 from tests.support.data import read_csv
 from tests.support.paths import ROOT, SAMPLE
 from tests.support.processes import run_cli

@@ -27,8 +27,8 @@ from flows.inference.summarize_file import summarize_file
 from tasks.summarization import summarize_table as parent
 from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.summarizer import split_in_two
-from tasks.summarization.transcripts import parse_conversation
 from tasks.summarization.worker_records import SummarizationWorkerConfig
+from tasks.transcripts.conversation import parse_conversation
 from tasks.workers.events import NullListener
 from tests.support.data import read_csv
 from tests.support.models import publish_adapter, random_adapter
@@ -196,8 +196,11 @@ def test_what_is_left_out_of_a_chat_is_counted(
         summarize(source=str(tmp_path / name), adapter="none", overrides=given_model)
         for name in ("chat.txt", "words.txt")
     ]
-    assert answers[0] == answers[1]
-    assert [line for line in lines if "left out" in line] == ["left out 1 system message and 1 media placeholder"]
+    chat, words = answers
+    assert chat["losses"] == ["1 system message left out", "1 media placeholder left out"]
+    assert [line for line in lines if "left out" in line] == chat["losses"]
+    assert (chat["format"], words["format"], words["losses"]) == ("whatsapp", "colon", [])
+    assert chat["summary"] == words["summary"]
 
 
 @pytest.mark.slow

@@ -1,0 +1,134 @@
+"""A user's transcript as it is understood: its format with the reason, who says what, and what is lost."""
+
+import json
+import sys
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from artifacts.errors import RequestError
+from artifacts.text import one_line
+from artifacts.user_paths import user_path
+from tasks.summarization.request import SummarizeRequest
+from tasks.summarization.table_files import READERS, open_table, pick_column
+from tasks.transcripts.conversation import Conversation, all_losses, parse_conversation
+from tasks.transcripts.formats import FORMAT_NAMES
+from tasks.transcripts.records import Loss
+
+ONE = (".txt", ".md", ".vtt", ".srt", ".sbv", ".ttml", ".dfxp", ".xml", ".log", ".json", "")
+"""Files with one conversation."""
+SHOWN_ROWS = 3
+"""Rows of a table that `--show` prints."""
+
+
+class Understood(NamedTuple):
+    """The conversations of a file, or the first ones of a table."""
+
+    conversations: list[Conversation]
+    losses: tuple[Loss, ...]
+    """Of the whole file."""
+    rows: int | None = None
+    """Of a table."""
+
+
+def understand(request: SummarizeRequest) -> Understood:
+    """Read the input without a model. RequestError if it cannot be read, or loses something and is not to."""
+    check_format(request.format)
+    file = source_file(request)
+    if file is not None and file.suffix.lower() in READERS:
+        table = open_table(file)
+        column = pick_column(table, request.column)
+        first = [parse_conversation(value, request.format) for value in islice(table.values(column), SHOWN_ROWS)]
+        losses = table_losses(table.values(column), request.format)
+        understood = Understood(first, losses, table.rows)
+    else:
+        conversation = parse_conversation(read_conversation(file, request.format), request.format)
+        understood = Understood([conversation], conversation.losses)
+    if request.strict:
+        refuse_losses(understood.losses, request.source)
+    return understood
+
+
+def table_losses(values: Iterable[Any], format: str | None) -> tuple[Loss, ...]:
+    """The losses of all rows of a table, added up."""
+    return all_losses(parse_conversation(value, format) for value in values)
+
+
+def refuse_losses(losses: Iterable[Loss], source: str) -> None:
+    """RequestError if there are any."""
+    if sentences := [loss.sentence for loss in losses]:
+        raise RequestError(
+            f"{source}: {'; '.join(sentences)}: --strict allows no loss; --show prints what was understood"
+        )
+
+
+def check_format(name: str | None) -> None:
+    """RequestError if a format is unknown."""
+    if name is not None and name not in FORMAT_NAMES:
+        raise RequestError(f"--format: {one_line(name, 40)} is none of {', '.join(FORMAT_NAMES)}")
+
+
+def source_file(request: SummarizeRequest) -> Path | None:
+    """The input; None for standard input."""
+    return None if request.source == "-" else user_path(request.source, "INPUT")
+
+
+def read_text(file: Path | None) -> str:
+    """The text of a file or of standard input. RequestError if it cannot be read or is not UTF-8."""
+    try:
+        return (sys.stdin.buffer.read() if file is None else file.read_bytes()).decode("utf-8-sig")
+    except OSError as error:
+        raise RequestError(f"{file} cannot be read: {one_line(error.strerror or error, 120)}") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(
+            f"{file or 'standard input'} is not UTF-8 ({one_line(error, 80)}): save it as UTF-8"
+        ) from error
+
+
+def read_conversation(file: Path | None, format: str | None) -> str:
+    """The text of one conversation. RequestError if it cannot be read or nobody says anything."""
+    if file is not None and file.suffix.lower() not in ONE:
+        raise RequestError(
+            f"{file}: expected one conversation ({', '.join(filter(None, ONE))}) or a table ({', '.join(READERS)})"
+        )
+    text = read_text(file)
+    conversation = parse_conversation(text, format)
+    if file is not None and file.suffix.lower() == ".json":
+        try:
+            json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise RequestError(f"{file} is no JSON ({one_line(error, 100)})") from error
+        if not conversation.text or conversation.text == text.strip():
+            raise RequestError(f"{file} holds no messages with a text; for many dialogues give JSON lines (.jsonl)")
+    if not conversation.text and format is not None:
+        raise RequestError(f"{file or 'standard input'}: nothing in it is {format}: leave out --format to detect it")
+    if not conversation.text:
+        raise RequestError(f"{file or 'standard input'} has no dialogue in it: nobody says anything")
+    return text
+
+
+def as_json(understood: Understood) -> dict[str, Any]:
+    """`{"conversations": [{"format", "reason", "turns": [{"speaker", "text", "time"}]}], "losses": […], "rows"}`."""
+    conversations = [
+        {
+            "format": conversation.format,
+            "reason": conversation.reason,
+            "turns": [turn._asdict() for turn in conversation.turns],
+            "text": conversation.text,
+        }
+        for conversation in understood.conversations
+    ]
+    losses = [{"kind": loss.kind.name.lower(), "count": loss.count} for loss in understood.losses]
+    return {"conversations": conversations, "losses": losses, "rows": understood.rows}
+
+
+def in_lines(understood: Understood) -> list[str]:
+    """For people: the format and its reason, then a line per turn; a turn of nobody begins with `-`."""
+    lines = []
+    for number, conversation in enumerate(understood.conversations, start=1):
+        row = f"row {number} of {understood.rows}: " if understood.rows is not None else ""
+        lines.append(f"{row}{conversation.format}: {conversation.reason}")
+        said = [f"{turn.speaker or '-'}: {turn.text}" for turn in conversation.turns]
+        lines += [f"  {line}" for line in said or conversation.text.split("\n")]
+    return lines

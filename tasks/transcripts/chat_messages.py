@@ -1,0 +1,212 @@
+"""One message of a chat export: who wrote it, what it says, and whether a person wrote it at all."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tasks.transcripts.characters import one_spelling
+from tasks.transcripts.json_values import EXTRAS, TEXTS, Message, first_value, simple
+from tasks.transcripts.message_markup import is_html, without_html
+from tasks.transcripts.records import LossKind
+
+SPEAKERS = (
+    "speakername", "speakerdisplayname", "speaker", "speakerlabel", "speakertag", "sendername", "senderdisplayname",
+    "userprofile", "botprofile", "sender", "from", "author", "authorname", "creator", "username", "user", "fromname",
+    "displayname", "name", "nick", "nickname", "participant", "participantrole", "agent", "role", "actor", "fromid",
+    "userid", "speakerid", "senderid", "authorid", "botid",
+)  # fmt: skip
+NAMES = (
+    "realname", "displayname", "nickname", "globalname", "name", "username", "fullname", "role", "email", "id",
+)  # fmt: skip
+"""Of a speaker that is an object."""
+_INNER = ("user", "application", "bot", "emailaddress", "profile", "device", "contact", "conversation")
+"""Objects inside of a speaker that have the name."""
+_SPOKEN_SUBTYPES = frozenset(
+    [
+        "bot_message",
+        "me_message",
+        "thread_broadcast",
+        "file_share",
+        "file_comment",
+        "file_mention",
+        "reply_broadcast",
+        "ekm_access_denied",
+        "assistant_app_thread",
+        "message_replied",
+    ]
+)
+_SYSTEM_TYPES = frozenset(
+    [
+        "service",
+        "system",
+        "event",
+        "notification",
+        "systemeventmessage",
+        "subscribe",
+        "unsubscribe",
+        "call",
+        "join",
+        "joined",
+        "leave",
+        "left",
+        "status",
+        "chat.memberjoin",
+        "chat.memberleave",
+        "chat.rating",
+        "chat.queue_position",
+        "e2e_notification",
+        "group-v2-change",
+        "call-history",
+        "keychange",
+        "profile-change",
+        "timer-notification",
+        "verified-change",
+        "channel_join",
+        "channel_leave",
+        "chatevent",
+    ]
+)
+_DISCORD_SYSTEM = re.compile(
+    r"(?:GuildMember|Recipient|Channel|Call$|UserPremium|Thread(?!Starter)|Guild|Stage|AutoModeration|Poll).*"
+)
+_TALK_PARTS = frozenset(
+    {"comment", "note", "quick_reply", "open", "note_and_reopen", "fin_guidance", "participant_added"}
+)
+_MEDIA_KEYS = (*EXTRAS, "audiofiles", "gifs", "share", "mediatype", "voicemessages", "location", "attachedfiles")
+_REACTED = re.compile(
+    r"(?:Reacted .{1,12} to your message|Liked a message|Hat mit .{1,12} auf deine Nachricht reagiert)\W*"
+)
+
+
+def not_said(message: Message) -> LossKind | None:
+    """Why a message is nobody's words; None if it may be somebody's."""
+    kind, subtype = message.get("type"), message.get("subtype")
+    if first_value(message, ("isunsent", "deleteddatetime", "isdeleted")) is True or message.get("deleteddatetime"):
+        return LossKind.DELETED
+    if isinstance(subtype, str) and subtype and subtype not in _SPOKEN_SUBTYPES:
+        return LossKind.DELETED if subtype in ("tombstone", "message_deleted") else LossKind.SYSTEM
+    if isinstance(kind, str) and (kind.lower() in _SYSTEM_TYPES or _DISCORD_SYSTEM.fullmatch(kind)):
+        return LossKind.SYSTEM
+    if isinstance(message.get("messagetype"), str) and message["messagetype"].lower() not in (
+        "message",
+        "text",
+        "chat",
+    ):
+        return LossKind.SYSTEM
+    if isinstance(message.get("parttype"), str) and message["parttype"] not in _TALK_PARTS:
+        return None if first_value(message, TEXTS) else LossKind.SYSTEM
+    said = first_value(message, TEXTS)
+    return LossKind.REACTION if isinstance(said, str) and _REACTED.fullmatch(said.strip()) else None
+
+
+def speaker_of(message: Message, names: Mapping[str, str]) -> str | None:
+    """The speaker's name; an id that other messages name is that name; a bare number is `Speaker 0`."""
+    for key in SPEAKERS:
+        value = message.get(key)
+        name = _name(value)
+        if name is None or isinstance(value, bool):
+            continue
+        name = names.get(name, name)
+        return f"Speaker {name}" if name.isdecimal() and "speaker" in key else name
+    return None
+
+
+def _name(value: Any, depth: int = 0) -> str | None:
+    if isinstance(value, dict) and depth < 3:
+        person = simple(value)
+        first, last = person.get("firstname"), person.get("lastname")
+        full = " ".join(part for part in (first, last) if isinstance(part, str) and part)
+        inner = (_name(person.get(key), depth + 1) for key in _INNER)
+        return next(
+            filter(None, (_name(first_value(person, NAMES[:7])), full, *inner, _name(first_value(person, NAMES[7:])))),
+            None,
+        )
+    return one_spelling(str(value)) or None if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def names_by_id(value: Any, messages: Iterable[Message]) -> dict[str, str]:
+    """Names of ids: from lists of users beside the messages, and from messages that have both."""
+    names: dict[str, str] = {}
+    if isinstance(value, dict):
+        for key in ("users", "members", "participants", "profiles", "speakers", "agents"):
+            people = value.get(key)
+            for person in people if isinstance(people, list) else []:
+                if isinstance(person, dict) and "id" in person and (name := _name(person)):
+                    names[str(person["id"])] = name
+    for message in messages:
+        for key in ("user", "botid", "userid", "speakerid", "senderid"):
+            profile = first_value(message, ("userprofile", "botprofile", "username", "sendername", "speakername"))
+            if isinstance(message.get(key), str | int) and profile and (name := _name(profile)):
+                names.setdefault(str(message[key]), name)
+        people = [message.get("author"), *(message["mentions"] if isinstance(message.get("mentions"), list) else [])]
+        for person in people:
+            if (
+                isinstance(person, dict)
+                and isinstance(person.get("id"), str)
+                and (name := _name(person))
+                and name != person["id"]
+            ):
+                names.setdefault(person["id"], name)
+    return names
+
+
+def text_of(content: Any) -> str:
+    """A string, a number, or the joined texts of a list or an object."""
+    if isinstance(content, list):
+        return _joined(content)
+    if isinstance(content, dict):
+        keys = simple(content)
+        if "html" in str(keys.get("contenttype", "")).lower():
+            return without_html(text_of(first_value(keys, TEXTS) or ""))
+        for key in ("alternatives", "nbest"):
+            if isinstance(keys.get(key), list) and keys[key]:
+                return text_of(keys[key][0])
+        return text_of(first_value(keys, TEXTS))
+    if isinstance(content, str):
+        return without_html(content) if is_html(content) else content
+    return str(content) if isinstance(content, int | float) and not isinstance(content, bool) else ""
+
+
+def _joined(parts: list[Any]) -> str:
+    """Texts with a space between them; the elements of Rev.ai and Telegram bring their own spaces."""
+    own_spaces = any(isinstance(p, dict) and p.get("type") == "punct" for p in parts) or any(
+        isinstance(p, str) and p != p.strip() for p in parts
+    )
+    return ("" if own_spaces else " ").join(filter(None, map(text_of, parts)))
+
+
+def said_in(message: Message) -> str:
+    """The text of a message; of recognizers, the first alternative."""
+    for key in ("alternatives", "nbest"):
+        if isinstance(message.get(key), list) and message[key] and not first_value(message, TEXTS[:8]):
+            return text_of(message[key][0])
+    return text_of(first_value(message, TEXTS))
+
+
+def extra_texts(value: Any) -> list[str]:
+    """The words of attachments, embeds and blocks, in order and once each."""
+    found: list[str] = []
+
+    def collect(part: Any, depth: int = 0) -> None:
+        if isinstance(part, list):
+            for item in part:
+                collect(item, depth + 1)
+        elif isinstance(part, dict) and depth < 12:
+            keys = simple(part)
+            for key in ("pretext", "authorname", "title", "text", "description", "name", "value", "fallback", "footer"):
+                content = keys.get(key)
+                if isinstance(content, str) and content.strip() and not any(content in other for other in found):
+                    if key != "fallback" or not found:
+                        found.append(content.strip())
+                elif isinstance(content, dict | list):
+                    collect(content, depth + 1)
+            for key in ("elements", "fields", "blocks", "attachments", "message"):
+                collect(keys.get(key), depth + 1)
+
+    collect(value)
+    return found
+
+
+def has_media(message: Message) -> bool:
+    """Whether a message shows a file, a picture, a place."""
+    return first_value(message, _MEDIA_KEYS) is not None

@@ -6,15 +6,15 @@ to scoring, so that an edit of tasks/metrics/rouge.py changes no key of generate
 """
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
+
+from tasks.tokenization import has_other_letters, words
 
 WEIGHTS = (1, 2, 1)
 """Of ROUGE-1, ROUGE-2 and ROUGE-L; chosen on validation (BENCHMARKS.md)."""
@@ -30,8 +30,9 @@ def choose(texts: Sequence[str]) -> int:
 
 def agreement(texts: Sequence[str]) -> np.ndarray:
     """[texts, texts] weighted mean of the F1 scores of each pair."""
-    tokens = [_tokens(text) for text in texts]
-    bigrams = [list(pairwise(words)) for words in tokens]
+    other_letters = any(map(has_other_letters, texts))
+    tokens = [words(text, _stemmer(), other_letters) for text in texts]
+    bigrams = [list(pairwise(sequence)) for sequence in tokens]
     tables = [
         _f1(_overlap(tokens), tokens),
         _f1(_overlap(bigrams), bigrams),
@@ -42,17 +43,10 @@ def agreement(texts: Sequence[str]) -> np.ndarray:
 
 
 @cache
-def _stemmer() -> Any:
-    from nltk.stem import porter
+def _stemmer() -> Callable[[str], str]:
+    from nltk.stem import porter  # takes 0.2 s to import
 
-    return SimpleNamespace(stem=cache(porter.PorterStemmer().stem))
-
-
-def _tokens(text: str) -> list[str]:
-    from rouge_score import tokenize
-
-    tokens: list[str] = tokenize.tokenize(text, _stemmer())
-    return tokens
+    return cache(porter.PorterStemmer().stem)
 
 
 def _f1(matches: np.ndarray, texts: Sequence[Sequence[Hashable]]) -> np.ndarray:

@@ -1,8 +1,9 @@
 """ROUGE as rouge_score computes it, to the last digit, in a fraction of the time.
 
 Tokens, stems and n-grams are computed once per text instead of once per pair, and rapidfuzz computes the length of the
-longest common subsequence. Tokenizer, stemmer, the union over sentences and the
-F-measure are those of rouge_score. `dialogsum bench score` times both.
+longest common subsequence. Tokenizer, stemmer, the union over sentences and the F-measure are those of rouge_score.
+`dialogsum bench score` times both. Where a reference has letters that are not ASCII, which rouge_score would drop, they
+count (tasks/tokenization.py).
 """
 
 from collections import Counter
@@ -13,7 +14,9 @@ from typing import Any
 
 import numpy as np
 from rapidfuzz.distance import LCSseq
-from rouge_score import rouge_scorer, scoring, tokenize
+from rouge_score import rouge_scorer, scoring
+
+from tasks.tokenization import has_other_letters, words
 
 Statistics = tuple[float, float, float]
 """Precision, recall, F1."""
@@ -38,7 +41,8 @@ class Scorer:
 
     def __call__(self, reference: str, prediction: str) -> tuple[Statistics, Statistics, Statistics, Statistics]:
         """Precision, recall and F1 of each type, in the order of ROUGE_TYPES."""
-        target, output = self._text(reference), self._text(prediction)
+        other_letters = has_other_letters(reference)
+        target, output = self._text(reference, other_letters), self._text(prediction, other_letters)
         rouge_l = _statistics(LCSseq.similarity(target.tokens, output.tokens), output.tokens, target.tokens)
         return (
             _statistics(_overlap(target.unigrams, output.unigrams), output.tokens, target.tokens),
@@ -48,14 +52,11 @@ class Scorer:
             rouge_l if len(target.sentences) < 2 and len(output.sentences) < 2 else _summary_level(target, output),
         )
 
-    def _tokenized(self, text: str) -> TokenizedText:
-        lines = [line for line in text.split("\n") if line]
-        return TokenizedText(self._tokens(text), [self._tokens(line) for line in lines] if len(lines) > 1 else [[]])
-
-    def _tokens(self, text: str) -> list[str]:
-        tokens: list[str] = tokenize.tokenize(text, None)
-        # as in rouge_score.tokenize: words of up to three letters are not stemmed
-        return [self._stem(token) if len(token) > 3 else token for token in tokens] if self._stem else tokens
+    def _tokenized(self, text: str, other_letters: bool) -> TokenizedText:
+        tokens, *sentences = (
+            words(part, self._stem, other_letters) for part in (text, *filter(None, text.split("\n")))
+        )
+        return TokenizedText(tokens, sentences if len(sentences) > 1 else [[]])
 
 
 def _statistics(hits: int, prediction: list[str], reference: list[str]) -> Statistics:

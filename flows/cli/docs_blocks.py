@@ -18,6 +18,9 @@ from flows.cli import results_table
 from flows.cli.main import app
 from flows.recipe import Recipe
 from tasks.registry import STAGES
+from tasks.transcripts.conversation import parse_conversation
+from tasks.transcripts.formats import FORMATS
+from tasks.transcripts.records import Loss, LossKind
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMON_OPTIONS = ("--set", "--json", "--debug", "--help")
@@ -67,6 +70,24 @@ def recipe_keys() -> str:
     return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows])
 
 
+def transcript_formats() -> str:
+    """One row per format of transcripts: its name, what has it, how it is known, and an example."""
+    rows = []
+    for form in FORMATS:
+        conversation = parse_conversation(form.example)
+        example = "<br>".join(f"`{line.strip()}`" for line in form.example.split("\n") if line.strip()).replace(
+            "|", "\\|"
+        )
+        rows.append(f"| `{form.name}` | {form.title} | {conversation.reason} | {example} |")
+    return "\n".join(["| `--format` | what has it | reason, for the example | example |", "|---|---|---|---|", *rows])
+
+
+def losses() -> str:
+    """One row per kind of loss, as it is said."""
+    rows = [f"| `{kind.name.lower()}` | {Loss(kind, 2).sentence} |" for kind in LossKind]
+    return "\n".join(["| kind in JSON | line on standard error |", "|---|---|", *rows])
+
+
 def tree() -> str:
     """One line per package and file of the source, each file with the first line of its docstring."""
     lines = [line for top in ("flows", "tasks", "artifacts") for line in _folder(ROOT / top, "")]
@@ -94,6 +115,8 @@ BLOCKS = {
     "commands": Block("docs/reference/commands.md", commands),
     "recipe-keys": Block("docs/reference/recipe-keys.md", recipe_keys),
     "stages": Block("docs/reference/artifacts.md", stages),
+    "transcript-formats": Block("docs/reference/transcript-formats.md", transcript_formats),
+    "losses": Block("docs/reference/transcript-formats.md", losses),
     "tree": Block("docs/reference/source-tree.md", tree),
 }
 

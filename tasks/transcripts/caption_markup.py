@@ -20,6 +20,8 @@ def voices(line: str) -> list[tuple[str | None, str]]:
     """`<v Ann>Hi.</v> <v Bob>Hello.` -> one pair of voice and words each; words before the first have no voice."""
     leading, *rest = _VOICE.split(line)
     pairs = zip(rest[::2], rest[1::2], strict=True)
-    found = [(html.unescape(voice).strip(), without_markup(words)) for voice, words in pairs]
+    found: list[tuple[str | None, str]] = [
+        (html.unescape(voice).strip(), without_markup(words)) for voice, words in pairs
+    ]
     words = without_markup(leading)
-    return [(None, words), *found] if words or not found else [*found]
+    return found if found and not words.strip("-–—•> ") else [(None, words), *found]

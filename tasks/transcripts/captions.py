@@ -148,12 +148,14 @@ def _with_times(turns: list[Turn], cues: list[Cue]) -> list[Turn]:
 def _add_voices(reading: Reading, spoken: list[tuple[Cue, str | None, str]]) -> None:
     """A voice speaks until another does: lines without one continue it."""
     turns = reading.turns
+    before: Cue | None = None
     for cue, voice, words in spoken:
         if turns and voice in (None, turns[-1].speaker):
-            reading.losses[LossKind.JOINED] += voice is None and bool(turns[-1].text)
+            reading.losses[LossKind.JOINED] += voice is None and cue is not before
             turns[-1] = turns[-1]._replace(text=f"{turns[-1].text} {words}".strip())
         else:
             turns.append(Turn(voice, words, cue.time))
+        before = cue
 
 
 def _names_above(cues: list[Cue]) -> list[tuple[Cue, str | None, str]]:

@@ -7,6 +7,7 @@ from tasks.transcripts.characters import with_line_feeds
 from tasks.transcripts.chat_exports import read_json_chat
 from tasks.transcripts.formats import FORMATS, STRUCTURED
 from tasks.transcripts.json_values import parse_json
+from tasks.transcripts.message_markup import is_html, without_html
 from tasks.transcripts.records import LossKind, Reading, Turn
 from tasks.transcripts.turn_headings import read_turn_headings
 from tasks.transcripts.turn_lines import read_turn_lines
@@ -43,6 +44,10 @@ def detect(value: Any, wanted: str | None = None) -> tuple[str, Reading]:
         if other != PLAIN:
             unescaped.losses[LossKind.UNESCAPED] += breaks
             return other, unescaped
+    if name == PLAIN and is_html(text):
+        other, unmarked = _detect_text(without_html(text))
+        if other != PLAIN:
+            return other, unmarked
     return (name, reading) if name != PLAIN else (PLAIN, Reading([Turn(None, text)], reading.reason))
 
 

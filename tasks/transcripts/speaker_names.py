@@ -14,7 +14,20 @@ NOT_NAMES = frozenset(
     {"agenda", "attendees", "date", "duration", "edit", "location", "nb", "note", "notes", "participants"}
     | {"place", "present", "ps", "re", "subject", "summary", "time", "title", "topic", "update", "warning"}
     | {"action items", "p.s", "p.s.", "n.b.", "http", "https", "mailto", "ftp", "file", "fyi", "guild", "channel"}
-    | {"meeting", "meeting id", "recording", "start", "end", "start time", "end time", "cc", "bcc"}
+    | {
+        "meeting",
+        "meeting id",
+        "recording",
+        "start",
+        "end",
+        "start time",
+        "end time",
+        "cc",
+        "bcc",
+        "from",
+        "to",
+        "sent",
+    }
 )
 """Words before a colon in meeting notes and messages that are not speakers."""
 _PARTICLES = frozenset(
@@ -88,7 +101,7 @@ _REMARK = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|（[^（）]*）|,.*|\s[|/@–—
 """What stands behind a name: pronouns, a title, a company."""
 _SENTENCE = re.compile(r"[?!;…。？！]|\w{6,}\.\s+\w+|https?:|www\.|->|=")
 _LABEL = re.compile(r"[^\W\d_]+[ _-]?[#№]?\s?\d{1,3}|[^\W\d_]+[ _-](?:\?|[A-Z])")
-_PAIRS = ("()", "[]", "“”", "„“", "«»", "（）", "<>", "{}")
+_PAIRS = ("()", "[]", "«»", "（）", "<>", "{}")
 _OPENS = re.compile(r"[\w#№+@(\"“«'’]")
 
 

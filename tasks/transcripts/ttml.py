@@ -7,15 +7,16 @@ from tasks.transcripts.captions import Cue, read_cues
 from tasks.transcripts.records import Reading
 
 _ROOT = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:\w+:)?tt[\s>]", re.DOTALL)
+_DOCTYPE = re.compile(r"<!DOCTYPE[^<>\[]*>")
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+)(?:[.:,](\d+))?")
 
 
 def read_ttml(text: str) -> Reading | None:
     """The turns; None if the text is no TTML or declares entities of its own."""
-    if not _ROOT.match(text) or "<!" in text.replace("<!--", ""):
+    if not _ROOT.match(text) or "<!ENTITY" in text:
         return None
     try:
-        root = ElementTree.fromstring(text.strip())  # noqa: S314  # declarations are refused above
+        root = ElementTree.fromstring(_DOCTYPE.sub("", text).strip())  # noqa: S314  # entities are refused above
     except (ElementTree.ParseError, ValueError):
         return None
     agents = {

@@ -22,6 +22,7 @@ _HEADINGS = tuple(
     )
 )
 _ONLY_TIME = re.compile(rf"{_TIME}(?:\s\((?:Read|Delivered|Edited|Lu|Gelesen)\b[^()]*\))?")
+_STATE = re.compile(r"\s\((?:pinned|edited)\)$")
 _BOLD = re.compile(r"\*\*|__|^#{1,6}\s+")
 _ATTACHED = re.compile(
     r"\{(Attachments|Embed|Stickers|Reactions)\}|(Tapbacks|Reactions|Attachments?):|\[(Edited|bearbeitet)\]"
@@ -97,7 +98,7 @@ def _heading(lines: list[str], number: int) -> _Heading | None:
     for form, pattern in enumerate(_HEADINGS):
         if (match := pattern.fullmatch(line)) and may_be_name(match["name"]):
             shape = form, match["time"][0] in "[("
-            return _Heading(number, 1, one_spelling(match["name"]), match["time"], shape)
+            return _Heading(number, 1, one_spelling(_STATE.sub("", match["name"])), match["time"], shape)
     return None
 
 

@@ -46,7 +46,7 @@ class TurnForm(NamedTuple):
 
 
 def _any_names(candidates: Counter[str]) -> set[str]:
-    return {name for name in candidates if name.lower() not in ("", "-", "--") and not set(name) & set("<>|=")}
+    return {name for name in candidates if name.lower() not in ("", "-", "--") and not set(name) & set("<>=")}
 
 
 def _labels(candidates: Counter[str]) -> set[str]:
@@ -106,7 +106,7 @@ def _start(form: TurnForm, line: str) -> _Start | None:
     name = next((groups[part] for part in ("name", "angle", "bracket") if groups.get(part)), "")
     name = name.strip().strip("*_").strip()
     label = name[1:-1] if name[:1] == "[" and name[-1:] == "]" else name
-    label = label.rstrip(":：").strip()
+    label = label.rstrip(":：").lstrip("~").strip()
     return _Start(one_spelling(label), groups["text"] or "", groups.get("time"))
 
 

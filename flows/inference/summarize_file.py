@@ -43,7 +43,7 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
     if file is not None and file.suffix.lower() in READERS:
         table = open_table(file)
         column, target = pick_column(table, request.column), _output_table(file, request.out)
-        losses = _log_losses(table_losses(table.values(column), request.format), request, events)
+        losses = _log_losses(table_losses(table, column, request.format), request, events)
         model = _select_model(request, events)
         result = summarize_table(model, table, column, target, events, request.format)
         return result.model_dump(exclude={"seconds"}, by_alias=True) | {

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from artifacts.errors import RequestError
 from artifacts.text import one_line
 from artifacts.user_paths import user_path
 from tasks.summarization.request import SummarizeRequest
-from tasks.summarization.table_files import READERS, open_table, pick_column
+from tasks.summarization.table_files import READERS, Table, open_table, pick_column
 from tasks.transcripts.conversation import Conversation, all_losses, parse_conversation
 from tasks.transcripts.formats import FORMAT_NAMES
 from tasks.transcripts.records import Loss
@@ -40,7 +40,7 @@ def understand(request: SummarizeRequest) -> Understood:
         table = open_table(file)
         column = pick_column(table, request.column)
         first = [parse_conversation(value, request.format) for value in islice(table.values(column), SHOWN_ROWS)]
-        losses = table_losses(table.values(column), request.format)
+        losses = table_losses(table, column, request.format)
         understood = Understood(first, losses, table.rows)
     else:
         conversation = parse_conversation(read_conversation(file, request.format), request.format)
@@ -50,9 +50,25 @@ def understand(request: SummarizeRequest) -> Understood:
     return understood
 
 
-def table_losses(values: Iterable[Any], format: str | None) -> tuple[Loss, ...]:
-    """The losses of all rows of a table, added up."""
-    return all_losses(parse_conversation(value, format) for value in values)
+def table_losses(table: Table, column: str, format: str | None) -> tuple[Loss, ...]:
+    """The losses of all rows of a table, added up. RequestError if no row has a dialogue."""
+    with_text = 0
+
+    def conversations() -> Iterator[Conversation]:
+        nonlocal with_text
+        for value in table.values(column):
+            conversation = parse_conversation(value, format)
+            with_text += bool(conversation.text)
+            yield conversation
+
+    losses = all_losses(conversations())
+    if table.rows and not with_text:
+        columns = one_line(", ".join(table.columns), 200)
+        raise RequestError(
+            f"{table.file}: no row has a dialogue in the column {one_line(column, 60)!r}: name another with --column; "
+            f"columns: {columns}"
+        )
+    return losses
 
 
 def refuse_losses(losses: Iterable[Loss], source: str) -> None:

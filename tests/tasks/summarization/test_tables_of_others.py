@@ -1,5 +1,6 @@
 """Tables as programs and people write them (tests/corpus_tables): each cell is read by its letters, or refused."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,12 @@ from pydantic import Field
 
 from artifacts.errors import RequestError
 from artifacts.record import Record
+from flows.inference.summarize_file import summarize_file
+from flows.inference.transcript_input import understand as parse_input
+from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.table_files import READERS, free_names, open_table, pick_column
 from tasks.transcripts.conversation import parse_conversation
+from tasks.workers.events import NullListener
 from tests.support.paths import ROOT
 from tests.support.transcripts import Expectation, Said, difference, said
 
@@ -56,3 +61,19 @@ def test_a_table_is_read_as_a_person_reads_it(file: Path, tmp_path: Path) -> Non
     table.write(out, free_names(table.columns), [("S", 1, "stop_token", "m")] * table.rows)
     assert expected.kept.encode() in out.read_bytes()
     assert list(open_table(out).values("summary")) == ["S"] * table.rows
+
+
+@pytest.mark.parametrize("cells", [["", "  "], [7, None], [[], {}]], ids=["empty", "numbers", "no turns"])
+def test_a_column_of_which_no_row_is_a_dialogue_is_refused(tmp_path: Path, cells: list[Any]) -> None:
+    """Once, by name, and not row by row as skipped."""
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps({"id": "x", "dialogue": cell}) + "\n" for cell in cells))
+    for call in (parse_input, lambda request: summarize_file(request, NullListener())):
+        with pytest.raises(RequestError, match="no row has a dialogue in the column 'dialogue': name another"):
+            call(SummarizeRequest(source=str(file), adapter="none"))
+
+
+def test_a_table_in_which_one_row_is_a_dialogue_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "in.jsonl"
+    file.write_text("".join(json.dumps({"dialogue": cell}) + "\n" for cell in ("", "Ann: Hi.\nBob: Ho.")))
+    assert parse_input(SummarizeRequest(source=str(file))).rows == 2

@@ -77,7 +77,7 @@ def summarize(
     recipe: OptionalRecipe = None,
     format: DialogueFormat = None,
     show: Annotated[
-        bool, typer.Option("--show", help="Print who says what as it is understood, and load no model.")
+        bool, typer.Option("--show", help="Print who says what as it is parsed, and load no model.")
     ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse an input of which anything is left out, joined, moved or guessed.")
@@ -124,12 +124,12 @@ def _show_transcript(request: "SummarizeRequest", as_json: bool) -> None:
     from flows.inference import transcript_input
     from tasks.reporting.escaping import visible
 
-    understood = transcript_input.understand(request)
+    parsed = transcript_input.parse_input(request)
     if as_json:
-        print(json.dumps(transcript_input.as_json(understood), ensure_ascii=False))
+        print(json.dumps(transcript_input.as_json(parsed), ensure_ascii=False))
         return
-    print("\n".join(map(visible, transcript_input.in_lines(understood))))
-    for loss in understood.losses:
+    print("\n".join(map(visible, transcript_input.text_lines(parsed))))
+    for loss in parsed.losses:
         print(loss.sentence, file=sys.stderr)
 
 

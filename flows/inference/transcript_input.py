@@ -1,4 +1,4 @@
-"""A user's transcript as it is understood: its format with the reason, who says what, and what is lost."""
+"""Parses the input of `summarize`: its format with the reason, who says what, and what is lost."""
 
 import json
 import sys
@@ -16,13 +16,13 @@ from tasks.transcripts.conversation import Conversation, all_losses, parse_conve
 from tasks.transcripts.formats import FORMAT_NAMES
 from tasks.transcripts.records import Loss
 
-ONE = (".txt", ".md", ".vtt", ".srt", ".sbv", ".ttml", ".dfxp", ".xml", ".log", ".json", "")
-"""Files with one conversation."""
+CONVERSATION_SUFFIXES = (".txt", ".md", ".vtt", ".srt", ".sbv", ".ttml", ".dfxp", ".xml", ".log", ".json", "")
+"""Suffixes of files with one conversation."""
 SHOWN_ROWS = 3
 """Rows of a table that `--show` prints."""
 
 
-class Understood(NamedTuple):
+class ParsedInput(NamedTuple):
     """The conversations of a file, or the first ones of a table."""
 
     conversations: list[Conversation]
@@ -32,8 +32,8 @@ class Understood(NamedTuple):
     """Of a table."""
 
 
-def understand(request: SummarizeRequest) -> Understood:
-    """Read the input without a model. RequestError if it cannot be read, or loses something and is not to."""
+def parse_input(request: SummarizeRequest) -> ParsedInput:
+    """Parse the input without a model. RequestError if it cannot be read or, with `strict`, if anything is lost."""
     check_format(request.format)
     file = source_file(request)
     if file is not None and file.suffix.lower() in READERS:
@@ -41,13 +41,13 @@ def understand(request: SummarizeRequest) -> Understood:
         column = pick_column(table, request.column)
         first = [parse_conversation(value, request.format) for value in islice(table.values(column), SHOWN_ROWS)]
         losses = table_losses(table, column, request.format)
-        understood = Understood(first, losses, table.rows)
+        parsed = ParsedInput(first, losses, table.rows)
     else:
         conversation = parse_conversation(read_conversation(file, request.format), request.format)
-        understood = Understood([conversation], conversation.losses)
+        parsed = ParsedInput([conversation], conversation.losses)
     if request.strict:
-        refuse_losses(understood.losses, request.source)
-    return understood
+        refuse_losses(parsed.losses, request.source)
+    return parsed
 
 
 def table_losses(table: Table, column: str, format: str | None) -> tuple[Loss, ...]:
@@ -75,14 +75,14 @@ def refuse_losses(losses: Iterable[Loss], source: str) -> None:
     """RequestError if there are any."""
     if sentences := [loss.sentence for loss in losses]:
         raise RequestError(
-            f"{source}: {'; '.join(sentences)}: --strict allows no loss; --show prints what was understood"
+            f"{source}: {'; '.join(sentences)}: --strict allows no loss; --show prints the parsed conversation"
         )
 
 
 def check_format(name: str | None) -> None:
     """RequestError if a format is unknown."""
     if name is not None and name not in FORMAT_NAMES:
-        raise RequestError(f"--format: {one_line(name, 40)} is none of {', '.join(FORMAT_NAMES)}")
+        raise RequestError(f"--format: {one_line(name, 40)} is unknown; expected {', '.join(FORMAT_NAMES)}")
 
 
 def source_file(request: SummarizeRequest) -> Path | None:
@@ -103,10 +103,10 @@ def read_text(file: Path | None) -> str:
 
 
 def read_conversation(file: Path | None, format: str | None) -> str:
-    """The text of one conversation. RequestError if it cannot be read or nobody says anything."""
-    if file is not None and file.suffix.lower() not in ONE:
+    """The text of one conversation. RequestError if it cannot be read or contains no dialogue."""
+    if file is not None and file.suffix.lower() not in CONVERSATION_SUFFIXES:
         raise RequestError(
-            f"{file}: expected one conversation ({', '.join(filter(None, ONE))}) or a table ({', '.join(READERS)})"
+            f"{file}: expected one conversation ({', '.join(filter(None, CONVERSATION_SUFFIXES))}) or a table ({', '.join(READERS)})"
         )
     text = read_text(file)
     conversation = parse_conversation(text, format)
@@ -114,17 +114,19 @@ def read_conversation(file: Path | None, format: str | None) -> str:
         try:
             json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise RequestError(f"{file} is no JSON ({one_line(error, 100)})") from error
+            raise RequestError(f"{file} is not valid JSON ({one_line(error, 100)})") from error
         if not conversation.text or conversation.text == text.strip():
-            raise RequestError(f"{file} holds no messages with a text; for many dialogues give JSON lines (.jsonl)")
+            raise RequestError(f"{file} contains no messages with text; for many dialogues, use JSON lines (.jsonl)")
     if not conversation.text and format is not None:
-        raise RequestError(f"{file or 'standard input'}: nothing in it is {format}: leave out --format to detect it")
+        raise RequestError(
+            f"{file or 'standard input'}: nothing in it has the format {format}: leave out --format to detect it"
+        )
     if not conversation.text:
-        raise RequestError(f"{file or 'standard input'} has no dialogue in it: nobody says anything")
+        raise RequestError(f"{file or 'standard input'} contains no dialogue: nobody says anything in it")
     return text
 
 
-def as_json(understood: Understood) -> dict[str, Any]:
+def as_json(parsed: ParsedInput) -> dict[str, Any]:
     """`{"conversations": [{"format", "reason", "turns": [{"speaker", "text", "time"}]}], "losses": […], "rows"}`."""
     conversations = [
         {
@@ -133,18 +135,18 @@ def as_json(understood: Understood) -> dict[str, Any]:
             "turns": [turn._asdict() for turn in conversation.turns],
             "text": conversation.text,
         }
-        for conversation in understood.conversations
+        for conversation in parsed.conversations
     ]
-    losses = [{"kind": loss.kind.name.lower(), "count": loss.count} for loss in understood.losses]
-    return {"conversations": conversations, "losses": losses, "rows": understood.rows}
+    losses = [{"kind": loss.kind.name.lower(), "count": loss.count} for loss in parsed.losses]
+    return {"conversations": conversations, "losses": losses, "rows": parsed.rows}
 
 
-def in_lines(understood: Understood) -> list[str]:
-    """For people: the format and its reason, then a line per turn; a turn of nobody begins with `-`."""
+def text_lines(parsed: ParsedInput) -> list[str]:
+    """The format and its reason, then a line for each turn; a turn without a speaker begins with `-`."""
     lines = []
-    for number, conversation in enumerate(understood.conversations, start=1):
-        row = f"row {number} of {understood.rows}: " if understood.rows is not None else ""
+    for number, conversation in enumerate(parsed.conversations, start=1):
+        row = f"row {number} of {parsed.rows}: " if parsed.rows is not None else ""
         lines.append(f"{row}{conversation.format}: {conversation.reason}")
-        said = [f"{turn.speaker or '-'}: {turn.text}" for turn in conversation.turns]
-        lines += [f"  {line}" for line in said or conversation.text.split("\n")]
+        turns = [f"{turn.speaker or '-'}: {turn.text}" for turn in conversation.turns]
+        lines += [f"  {line}" for line in turns or conversation.text.split("\n")]
     return lines

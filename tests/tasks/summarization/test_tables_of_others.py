@@ -10,7 +10,7 @@ from pydantic import Field
 from artifacts.errors import RequestError
 from artifacts.record import Record
 from flows.inference.summarize_file import summarize_file
-from flows.inference.transcript_input import understand as parse_input
+from flows.inference.transcript_input import parse_input
 from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.table_files import READERS, free_names, open_table, pick_column
 from tasks.transcripts.conversation import parse_conversation

@@ -48,7 +48,7 @@ STRUCTURED = (
     Format(
         "pyannote",
         "pyannote's start, end and label before the words",
-        "0.000 1.200 Ann  Are we late?\n1.200 2.000 Bob  No.",
+        "0.000 1.200 SPEAKER_00  Are we late?\n1.200 2.000 SPEAKER_01  No.",
         read_pyannote,
     ),
     Format(

@@ -152,9 +152,9 @@ def read_turn_lines(text: str, only: str | None = None) -> Reading | None:
     enough = len(spoken) <= MAX_LINES_PER_TURN * counts.total() or max(counts.values()) > 1
     reading.certain = enough and counts.total() > 1
     reading.reason = f"{counts.total()} of {len(lines)} lines {best.sentence}"
-    in_list = False
+    in_list, known = False, set(counts)
     for line in lines:
-        in_list = _add_line(reading, best, line, set(counts), in_list)
+        in_list = _add_line(reading, best, line, known, in_list)
     return reading
 
 

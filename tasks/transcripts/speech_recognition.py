@@ -1,4 +1,4 @@
-"""Texts of speech recognizers: Whisper's ranges in brackets, whisper.cpp's speakers, pyannote's start, end and label."""
+"""Texts of speech recognizers: ranges of Whisper, speakers of whisper.cpp, start, end and label of pyannote."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Transcripts with a line of name and time above the words, as Otter, Rev, Teams, Zoom, Discord and iMessage write them."""
+"""Transcripts with a line of name and time above the words: Otter, Rev, Teams, Zoom, Discord, iMessage."""
 
 import re
 from collections import Counter

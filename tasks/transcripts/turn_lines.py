@@ -73,7 +73,8 @@ FORMS = (
     _form(
         "name-and-time",
         "begin with a name and a time",
-        rf"{_BULLET}\[?(?P<name>[^:：\[\]\n]{{1,60}}?)\]?,?\s*:?\s+{_TIME}\s*(?:{COLON}|[-–—](?=\s)|(?<=[\])])(?=\s)){_WORDS}",
+        rf"{_BULLET}\[?(?P<name>[^:：\[\]\n]{{1,60}}?)\]?,?\s*:?\s+{_TIME}\s*"
+        rf"(?:{COLON}|[-–—](?=\s)|(?<=[\])])(?=\s)){_WORDS}",
     ),
     _form(
         "angle-brackets", "begin with a name in angle brackets", r"<[@+%&~ ]?(?P<name>[^<>\n]{1,60})>\s+(?P<text>.*)"

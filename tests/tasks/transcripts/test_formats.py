@@ -1,4 +1,4 @@
-"""Every format of the table: its example is read, its reason is said, `--format` overrules, losses are said or refused."""
+"""Every format of the table: its example is read; `--format` overrules; losses are said, or refused."""
 
 import html
 import json

@@ -105,9 +105,8 @@ def read_text(file: Path | None) -> str:
 def read_conversation(file: Path | None, format: str | None) -> str:
     """The text of one conversation. RequestError if it cannot be read or contains no dialogue."""
     if file is not None and file.suffix.lower() not in CONVERSATION_SUFFIXES:
-        raise RequestError(
-            f"{file}: expected one conversation ({', '.join(filter(None, CONVERSATION_SUFFIXES))}) or a table ({', '.join(READERS)})"
-        )
+        conversations, tables = ", ".join(filter(None, CONVERSATION_SUFFIXES)), ", ".join(READERS)
+        raise RequestError(f"{file}: expected one conversation ({conversations}) or a table ({tables})")
     text = read_text(file)
     conversation = parse_conversation(text, format)
     if file is not None and file.suffix.lower() == ".json":

@@ -7,16 +7,10 @@ from typing import Any, NamedTuple
 
 from tasks.transcripts.assistant_exports import is_tree, shown_messages
 from tasks.transcripts.characters import decoded_again
-from tasks.transcripts.chat_messages import (
-    extra_texts,
-    has_media,
-    names_by_id,
-    not_said,
-    said_in,
-    speaker_of,
-)
+from tasks.transcripts.chat_messages import extra_texts, has_media, not_said, said_in
 from tasks.transcripts.json_values import TIMES, Message, conversations, first_value, pairs_of, simple, timestamp
 from tasks.transcripts.message_markup import without_discord_markup, without_slack_markup
+from tasks.transcripts.message_speakers import names_by_id, speaker_of
 from tasks.transcripts.records import LossKind, Reading, Turn
 
 
@@ -155,7 +149,7 @@ def _text(reading: Reading, message: Message, names: dict[str, str]) -> str:
 
 
 def _decoded(value: Any, losses: Counter[LossKind]) -> Any:
-    """The value with strings decoded again that Messenger wrote as Latin-1; all strings or none."""
+    """The value with letters that were decoded as Latin-1 decoded again, as Messenger needs; all or none."""
     texts = [text for text in _strings(value) if not text.isascii()]
     decoded = {text: decoded_again(text) for text in texts}
     if not texts or not all(decoded.values()):

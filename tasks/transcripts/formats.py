@@ -48,7 +48,7 @@ STRUCTURED = (
     Format(
         "pyannote",
         "pyannote's start, end and label before the words",
-        "0.000 1.200 Ann  Are we late?\n1.200 2.000 Bob  No.",
+        "0.000 1.200 SPEAKER_00  Are we late?\n1.200 2.000 SPEAKER_01  No.",
         read_pyannote,
     ),
     Format(
@@ -139,8 +139,8 @@ JSON = (
         "teams",
         "chats of Microsoft Graph",
         '{"value": [{"createdDateTime": "2024-01-01T10:00:00Z", "from": {"user": {"displayName": "Ann"}}, '
-        '"body": {"contentType": "html", "content": "<p>Are we late?</p>"}}, '
-        '{"createdDateTime": "2024-01-01T10:01:00Z", '
+        '"body": {"contentType": "html", "content": "<p>Are we late?</p>"}}, {"createdDateTime": '
+        '"2024-01-01T10:01:00Z", '
         '"from": {"user": {"displayName": "Bob"}}, "body": {"contentType": "text", "content": "No."}}]}',
     ),
     _json(
@@ -170,8 +170,7 @@ JSON = (
     ),
     _json(
         "json-chat",
-        "other messages and transcripts: AssemblyAI, AWS, Azure, Deepgram, Fireflies, Intercom, Rev.ai, Signal, "
-        "Zendesk",
+        "other messages: AssemblyAI, AWS, Azure, Deepgram, Fireflies, Intercom, Rev.ai, Signal, Zendesk",
         '{"utterances": [{"speaker": "Ann", "text": "Are we late?"}, {"speaker": "Bob", "text": "No."}]}',
     ),
 )

@@ -8,7 +8,8 @@ _HTML = re.compile(
     r"\s*<(?:p|div|span|br|at|html|body|ul|ol|table|blockquote|h\d|b|i|strong|em)(?:\s[^<>]*)?/?>.*", re.DOTALL
 )
 _BREAK = re.compile(r"<(?:br|/p|/div|/li|/tr|/h\d)\s*/?>", re.IGNORECASE)
-_HIDDEN = re.compile(r"<(style|script|head)\b.*?</\1>|<!--.*?-->", re.IGNORECASE | re.DOTALL)
+_HIDDEN = re.compile(r"</?(?:style|script|head)(?:\s[^<>]*)?>|<!--|-->", re.IGNORECASE)
+"""Where words that are not shown begin and end."""
 _ALTERNATIVE = re.compile(r"<(?:img|emoji)\b[^<>]*?\balt=[\"']([^\"']*)[\"'][^<>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _SLACK = re.compile(r"<([@#!]|(?:https?|mailto|tel):)([^<>|]*)(?:\|([^<>]*))?>")
@@ -22,8 +23,19 @@ def is_html(text: str) -> bool:
 
 def without_html(text: str) -> str:
     """The words of HTML; paragraphs end in a line feed, pictures of emoji become the emoji."""
-    text = _ALTERNATIVE.sub(r"\1", _HIDDEN.sub("", text))
+    text = _ALTERNATIVE.sub(r"\1", _shown(text))
     return html.unescape(_TAG.sub("", _BREAK.sub("\n", text))).replace("\xa0", " ").strip()
+
+
+def _shown(text: str) -> str:
+    """HTML without style sheets, scripts and comments, in one pass; one that never ends is shown."""
+    parts, start, hidden = [], 0, False
+    for mark in _HIDDEN.finditer(text):
+        if not hidden:
+            parts.append(text[start : mark.start()])
+        hidden = not mark[0].startswith(("</", "--"))
+        start = mark.end()
+    return "".join([*parts, text[start:]])
 
 
 def without_slack_markup(text: str, names: Mapping[str, str]) -> str:

@@ -21,8 +21,10 @@ _SYSTEM = re.compile(
 )
 _PROGRAM = re.compile(
     r"(?:transcribed|transcript(?:ion)?s?|captions?|subtitles?|generated|recorded|powered|provided)\s"
-    r"(?:(?:was|is|were)\s)?(?:(?:auto\w*|created|generated|provided|made|edited|exported)\s)?(?:by|with|from|using)\s.{1,80}"
-    rf"|(?:transcription|meeting|recording|call|chat)\s(?:has\s)?(?:ended|started|stopped|began)\s?(?:after|at|on)?\s?(?:{STAMP})?\W*"
+    r"(?:(?:was|is|were)\s)?"
+    r"(?:(?:auto\w*|created|generated|provided|made|edited|exported)\s)?(?:by|with|from|using)\s.{1,80}"
+    rf"|(?:transcription|meeting|recording|call|chat)\s(?:has\s)?"
+    rf"(?:ended|started|stopped|began)\s?(?:after|at|on)?\s?(?:{STAMP})?\W*"
     r"|this\s(?:editable\s)?transcript\s(?:was|is|has)\s.{0,200}"
     r"|people\scan\salso\schange\sthe\stext\safter\sit\swas\screated\W*"
     rf"|page\s\d+(?:\sof\s\d+)?|-+\s?\d+\s?-+|exported\s\d+\smessages?.*|[=_*~-]{{4,}}"

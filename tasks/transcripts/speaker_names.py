@@ -99,7 +99,7 @@ _PARTICLES = frozenset(
 """Words of a name that begin with a small letter."""
 _REMARK = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|（[^（）]*）|,.*|\s[|/@–—-]\s.*")
 """What stands behind a name: pronouns, a title, a company."""
-_SENTENCE = re.compile(r"[?!;…。？！]|\w{6,}\.\s+\w+|https?:|www\.|->|=")
+_SENTENCE = re.compile(r"[?;…。？！]|!\s+\w+\s+\w+|\w{6,}\.\s+\w+|https?:|www\.|->|=")
 _LABEL = re.compile(r"[^\W\d_]+[ _-]?[#№]?\s?\d{1,3}|[^\W\d_]+[ _-](?:\?|[A-Z])")
 _PAIRS = ("()", "[]", "«»", "（）", "<>", "{}")
 _OPENS = re.compile(r"[\w#№+@(\"“«'’]")
@@ -127,7 +127,7 @@ def may_be_name(name: str) -> bool:
 def is_name(name: str) -> bool:
     """Whether a name that stands in a file only once looks like a speaker's."""
     name = one_spelling(name)
-    if not may_be_name(name):
+    if not may_be_name(name) or "!" in name:
         return False
     words = _REMARK.sub(" ", name).split() or name.split()
     if len(words) == 1 or is_label(name):

@@ -8,8 +8,10 @@ _AFTER = (
 _MONTH = r"[^\W\d_]{3,10}"
 _ISO_DATE_TIME = r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?(?:[.,]\d+)?(?:Z|[+-]\d{2}:?\d{2})?"
 DATE = (
-    r"(?:\d{1,2}-[^\W\d_]{3}\.?-\d{2,4}|\d{1,4}[./-]\s?\d{1,2}[./-]\s?\d{1,4}\.?(?:\s?г\.?)?|\d{4}\s?[年년]\s?\d{1,2}\s?[月월]\s?\d{1,2}\s?[日일]"
-    rf"|(?:{_MONTH},?\s)?{_MONTH}\.?\s\d{{1,2}},?\s\d{{4}}|(?:{_MONTH},?\s)?\d{{1,2}}\.?\s(?:de\s)?{_MONTH}\.?,?\s(?:de\s)?\d{{4}}"
+    r"(?:\d{1,2}-[^\W\d_]{3}\.?-\d{2,4}|\d{1,4}[./-]\s?\d{1,2}[./-]\s?\d{1,4}\.?(?:\s?г\.?)?"
+    r"|\d{4}\s?[年년]\s?\d{1,2}\s?[月월]\s?\d{1,2}\s?[日일]"
+    rf"|(?:{_MONTH},?\s)?{_MONTH}\.?\s\d{{1,2}},?\s\d{{4}}"
+    rf"|(?:{_MONTH},?\s)?\d{{1,2}}\.?\s(?:de\s)?{_MONTH}\.?,?\s(?:de\s)?\d{{4}}"
     r"|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)\b"
     r"|(?:Mon|Diens|Donners|Frei|Sams|Sonn)tag|Mittwoch|[Ll]undi|[Mm]ardi|[Mm]ercredi|[Jj]eudi|[Vv]endredi"
     r"|[Tt]oday|[Yy]esterday|[Hh]eute|[Gg]estern|[Aa]ujourd[’']hui|[Hh]ier|[Hh]oy|[Aa]yer)"

@@ -1,4 +1,4 @@
-"""Transcripts with a line of name and time above the words: Otter, Rev, Teams, Zoom, Discord and iMessage."""
+"""Transcripts with a line of name and time above the words: Otter, Rev, Teams, Zoom, Discord, iMessage."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ _HEADINGS = tuple(
     re.compile(pattern)
     for pattern in (
         rf"\[(?P<name>[^\[\]:\n]{{1,60}})\]\s+{_TIME}",
-        rf"{_NAME}\s*:\s*{_TIME}\s*:?",
+        rf"{_NAME}\s*[:：](?:\s+|(?=[\[(])){_TIME}\s*:?",
         rf"{_NAME},?\s*(?:[-–—|•·]\s*|\s)\(?{_TIME}\)?(?:\s\({STAMP}\))?\s*:?",
         rf"{_TIME}\s*(?:[-–—|•·]\s*)?{_NAME}\s*:?",
     )
@@ -24,6 +24,9 @@ _HEADINGS = tuple(
 _ONLY_TIME = re.compile(rf"{_TIME}(?:\s\((?:Read|Delivered|Edited|Lu|Gelesen)\b[^()]*\))?")
 _STATE = re.compile(r"\s\((?:pinned|edited)\)$")
 _BOLD = re.compile(r"\*\*|__|^#{1,6}\s+")
+_BOLD_NAME = re.compile(r"\*\*([^*:\n]{1,60})\*\*")
+NO_TIME = (-3, False)
+"""Shape of a heading that is only a name in bold, as Google Meet writes it."""
 _ATTACHED = re.compile(
     r"\{(Attachments|Embed|Stickers|Reactions)\}|(Tapbacks|Reactions|Attachments?):|\[(Edited|bearbeitet)\]"
 )
@@ -36,7 +39,7 @@ class _Heading(NamedTuple):
     """Its number; the words begin `size` lines below."""
     size: int
     name: str
-    time: str
+    time: str | None
     shape: tuple[int, bool]
     """Which of the forms it has, and whether its time is in brackets: all headings of a file have one shape."""
 
@@ -54,22 +57,28 @@ def read_turn_headings(text: str) -> Reading | None:
     names = Counter(heading.name for heading in headings)
     headings = [h for h in headings if names[h.name] > 1 or is_name(h.name)]
     spoken = [line for line in lines if line and program_line(line) is None]
-    follows = [h for h in headings if any(lines[h.line + h.size : _next_start(headings, h, len(lines))])]
-    reading = Reading([], f"{len(headings)} lines have a name and a time, with the words below", matches=len(headings))
-    reading.certain = len(follows) > 1 and len(follows) * 2 > len(headings) and len(spoken) <= 12 * len(headings)
+    ends = [*(heading.line for heading in headings[1:]), len(lines)][: len(headings)]
+    bodies = [lines[heading.line + heading.size : end] for heading, end in zip(headings, ends, strict=True)]
+    follows = sum(map(any, bodies))
+    reading = Reading(
+        [],
+        f"{len(headings)} lines have a name{'' if shape == NO_TIME else ' and a time'}, with the words below",
+        matches=len(headings),
+    )
+    reading.certain = (
+        follows > 1
+        and (shape != NO_TIME or max(names.values()) > 1)
+        and follows * 2 > len(headings)
+        and len(spoken) <= 12 * len(headings)
+    )
     for line in filter(None, lines[: headings[0].line] if headings else lines):
         if program_line(line) or _BEFORE_FIRST.fullmatch(line):
             reading.losses[LossKind.PROGRAM] += 1
         else:
             reading.turns.append(Turn(None, line))
-    for heading in headings:
-        body = lines[heading.line + heading.size : _next_start(headings, heading, len(lines))]
+    for heading, body in zip(headings, bodies, strict=True):
         _add_turn(reading, heading, body)
     return reading
-
-
-def _next_start(headings: list[_Heading], heading: _Heading, end: int) -> int:
-    return next((other.line for other in headings if other.line > heading.line), end)
 
 
 def _headings(lines: list[str]) -> list[_Heading]:
@@ -95,6 +104,8 @@ def _heading(lines: list[str], number: int) -> _Heading | None:
         return _Heading(number, 2, one_spelling(after), match["time"], (-1, False)) if below else None
     if not before and after and ":" not in line and (match := _ONLY_TIME.fullmatch(after)) and is_name(line):
         return _Heading(number, 2, one_spelling(line), match["time"], (-2, False))
+    if (match := _BOLD_NAME.fullmatch(lines[number])) and may_be_name(match[1]):
+        return _Heading(number, 1, one_spelling(match[1]), None, NO_TIME)
     for form, pattern in enumerate(_HEADINGS):
         if (match := pattern.fullmatch(line)) and may_be_name(match["name"]):
             shape = form, match["time"][0] in "[("

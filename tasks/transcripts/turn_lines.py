@@ -73,7 +73,8 @@ FORMS = (
     _form(
         "name-and-time",
         "begin with a name and a time",
-        rf"{_BULLET}\[?(?P<name>[^:：\[\]\n]{{1,60}}?)\]?,?\s*:?\s+{_TIME}\s*(?:{COLON}|[-–—](?=\s)|(?<=[\])])(?=\s)){_WORDS}",
+        rf"{_BULLET}\[?(?P<name>[^:：\[\]\n]{{1,60}}?)\]?,?\s*:?\s+{_TIME}\s*"
+        rf"(?:{COLON}|[-–—](?=\s)|(?<=[\])])(?=\s)){_WORDS}",
     ),
     _form(
         "angle-brackets", "begin with a name in angle brackets", r"<[@+%&~ ]?(?P<name>[^<>\n]{1,60})>\s+(?P<text>.*)"
@@ -152,9 +153,9 @@ def read_turn_lines(text: str, only: str | None = None) -> Reading | None:
     enough = len(spoken) <= MAX_LINES_PER_TURN * counts.total() or max(counts.values()) > 1
     reading.certain = enough and counts.total() > 1
     reading.reason = f"{counts.total()} of {len(lines)} lines {best.sentence}"
-    in_list = False
+    in_list, known = False, set(counts)
     for line in lines:
-        in_list = _add_line(reading, best, line, set(counts), in_list)
+        in_list = _add_line(reading, best, line, known, in_list)
     return reading
 
 

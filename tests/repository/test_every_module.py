@@ -135,6 +135,7 @@ COVERED = {
     "tasks/transcripts/detect.py": (TRANSCRIPTS, "the format of every file"),
     "tasks/transcripts/json_values.py": (TRANSCRIPTS, "where an export has its messages"),
     "tasks/transcripts/message_markup.py": (TRANSCRIPTS, "mentions, links and HTML"),
+    "tasks/transcripts/message_speakers.py": (TRANSCRIPTS, "speakers of every program"),
     "tasks/transcripts/program_lines.py": (TRANSCRIPTS, "footers, joins and leaves"),
     "tasks/transcripts/records.py": (TRANSCRIPTS, "losses are counted"),
     "tasks/transcripts/signal_text.py": (TRANSCRIPTS, "messages that sigtop writes"),

@@ -1,4 +1,4 @@
-"""Writers of transcripts: one known conversation in every format, as its programs write it."""
+"""Writers of transcripts: one known conversation in every format; the oracle of the readers."""
 
 import html
 import json

@@ -1,4 +1,4 @@
-"""Every format of the table: its example is read with a reason, `--format` overrules it, losses are said or refused."""
+"""Every format of the table: its example is read; `--format` overrules; losses are said, or refused."""
 
 import html
 import json
@@ -24,6 +24,7 @@ from tests.support.transcripts import CORPUS, clean
 
 EXAMPLE_TURNS = [("Ann", "Are we late?"), ("Bob", "No.")]
 PROGRAMS_NAMES = {
+    "pyannote": {"SPEAKER_00": "Ann", "SPEAKER_01": "Bob"},
     "parentheses": {"speaker 0": "Ann", "speaker 1": "Bob"},
     "chatgpt": {"user": "Ann", "assistant": "Bob"},
     "claude": {"human": "Ann", "assistant": "Bob"},

@@ -95,7 +95,7 @@ def broken(line: str, rng: random.Random) -> str:
 
 
 def assert_costs_at_most(conversation: Conversation, talk: Talk, number: int) -> None:
-    """All other messages are there, in order, by their speakers; if the broken one went to another, it is counted."""
+    """All other messages are there, in order, said by their speakers; a broken one that went to another is counted."""
     others: list[Message] = talk[:number] + talk[number + 1 :]
     turns = iter(conversation.turns)
     for message in others:

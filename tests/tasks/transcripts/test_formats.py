@@ -95,8 +95,8 @@ def test_format_option_overrules_what_is_detected(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--strict"], "1 media placeholder left out: --strict allows no loss"),
-        (["--format", "pidgin"], "--format: pidgin is none of webvtt, srt"),
-        (["--format", "ttml"], "nothing in it is ttml: leave out --format"),
+        (["--format", "pidgin"], "--format: pidgin is unknown; expected webvtt, srt"),
+        (["--format", "ttml"], "nothing in it has the format ttml: leave out --format"),
     ],
 )
 def test_wrong_request_is_refused_in_one_line_with_show_and_without(

@@ -33,6 +33,7 @@ from tasks.metrics.row_scores import ROW_SCORES
 from tasks.metrics.score_table import HEADLINE_PROTOCOL, ROUGE_TYPES, System
 from tasks.metrics.scores import Difference, ProtocolScores, Scores, ScoringProtocol, SliceScores
 from tasks.metrics.slices import slices
+from tasks.tokenization import has_other_letters
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,13 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
     return StageResult(rows=len(texts.ids), facts=facts)
 
 
+def _package(references: list[list[str]]) -> str:
+    """`rouge-score 0.1.2`, and in how many references letters count that it would drop."""
+    other_letters = [has_other_letters(text) for row in references for text in row]
+    counted = f", letters that are not ASCII counted in {sum(other_letters)} of {len(other_letters)} references"
+    return f"rouge-score {version('rouge-score')}{counted if any(other_letters) else ''}"
+
+
 def aggregate_scores(
     spec: ScoreConfig,
     texts: Texts,
@@ -97,7 +105,7 @@ def aggregate_scores(
     counts = bootstrap_counts(len(texts.ids), spec.bootstrap_resamples, spec.bootstrap_seed)
     f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in texts.predictions}
     protocol = {
-        "package": f"rouge-score {version('rouge-score')}",
+        "package": _package(texts.references),
         "references_per_row": len(texts.references[0]),
         "rows": len(texts.ids),
         "rows_in_split": texts.rows_in_split,

@@ -276,3 +276,10 @@ def test_outputs_of_dialogsums_authors_score_what_is_published(
     )
     assert points("mean of references, stemming", "human") == pytest.approx([53.37, 26.73, 44.99], abs=0.005)
     assert points("mean of references, no stemming", "human") == pytest.approx([50.91, 25.22, 43.21], abs=0.005)
+
+
+def test_a_protocol_says_in_how_many_references_other_letters_count(artifact_factory: ArtifactFactory) -> None:
+    dataset = artifact_factory.dataset([["Die Küche.", "A kitchen."], ["A “bath”.", "A bath."]])
+    scores, _ = artifact_factory.score(dataset, artifact_factory.predictions(["a", "b"]))
+    package = scores["protocols"][scores["headline"]]["protocol"]["package"]
+    assert package.endswith(", letters that are not ASCII counted in 1 of 4 references")

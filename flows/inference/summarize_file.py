@@ -13,14 +13,16 @@ from artifacts.user_paths import user_path
 from flows.inference.model_selection import select_model
 from flows.inference.transcript_input import (
     check_format,
+    open_conversations,
     read_conversation,
     refuse_losses,
     source_file,
     table_losses,
 )
+from tasks.summarization.message_table import MessageTable
 from tasks.summarization.request import SelectedModel, SummarizeRequest
 from tasks.summarization.summarize_table import summarize_table
-from tasks.summarization.table_files import READERS, open_table, pick_column
+from tasks.summarization.table_files import READERS, open_table
 from tasks.transcripts.conversation import parse_conversation
 from tasks.transcripts.records import Loss
 from tasks.workers.events import Events
@@ -41,8 +43,10 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
     check_format(request.format)
     file = source_file(request)
     if file is not None and file.suffix.lower() in READERS:
-        table = open_table(file)
-        column, target = pick_column(table, request.column), _output_table(file, request.out)
+        table, column = open_conversations(file, request.column)
+        target = _output_table(file, request.out)
+        if isinstance(table, MessageTable):
+            events.log(table.reason)
         losses = _log_losses(table_losses(table, column, request.format), request, events)
         model = _select_model(request, events)
         result = summarize_table(model, table, column, target, events, request.format)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from artifacts.errors import RequestError
 from artifacts.text import one_line
 from artifacts.user_paths import user_path
+from tasks.summarization.message_table import MESSAGES, MessageTable, conversations_of
 from tasks.summarization.request import SummarizeRequest
 from tasks.summarization.table_files import READERS, Table, open_table, pick_column
 from tasks.transcripts.conversation import Conversation, all_losses, parse_conversation
@@ -30,6 +31,8 @@ class ParsedInput(NamedTuple):
     """Of the whole file."""
     rows: int | None = None
     """Of a table."""
+    remark: str = ""
+    """How the rows of a table were grouped."""
 
 
 def parse_input(request: SummarizeRequest) -> ParsedInput:
@@ -37,17 +40,28 @@ def parse_input(request: SummarizeRequest) -> ParsedInput:
     check_format(request.format)
     file = source_file(request)
     if file is not None and file.suffix.lower() in READERS:
-        table = open_table(file)
-        column = pick_column(table, request.column)
+        table, column = open_conversations(file, request.column)
         first = [parse_conversation(value, request.format) for value in islice(table.values(column), SHOWN_ROWS)]
         losses = table_losses(table, column, request.format)
-        parsed = ParsedInput(first, losses, table.rows)
+        remark = table.reason if isinstance(table, MessageTable) else ""
+        parsed = ParsedInput(first, losses, table.rows, remark)
     else:
         conversation = parse_conversation(read_conversation(file, request.format), request.format)
         parsed = ParsedInput([conversation], conversation.losses)
     if request.strict:
         refuse_losses(parsed.losses, request.source)
     return parsed
+
+
+def open_conversations(file: Path, column: str | None) -> tuple[Table, str]:
+    """A table with one dialogue per row and the column that holds it. RequestError as `open_table` and `pick_column`.
+
+    Rows that are messages are grouped into conversations, unless `column` says that each row is a dialogue.
+    """
+    table = open_table(file)
+    if column is None and (messages := conversations_of(table)) is not None:
+        return messages, MESSAGES
+    return table, pick_column(table, column)
 
 
 def table_losses(table: Table, column: str, format: str | None) -> tuple[Loss, ...]:
@@ -142,7 +156,7 @@ def as_json(parsed: ParsedInput) -> dict[str, Any]:
 
 def text_lines(parsed: ParsedInput) -> list[str]:
     """The format and its reason, then a line for each turn; a turn without a speaker begins with `-`."""
-    lines = []
+    lines = [parsed.remark] if parsed.remark else []
     for number, conversation in enumerate(parsed.conversations, start=1):
         row = f"row {number} of {parsed.rows}: " if parsed.rows is not None else ""
         lines.append(f"{row}{conversation.format}: {conversation.reason}")

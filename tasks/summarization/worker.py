@@ -15,8 +15,9 @@ from tasks.models.adapter_merging import load_merged_model
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, pick_device
 from tasks.summarization.chunk_files import CHUNK_COLUMNS, chunk_file, chunks
+from tasks.summarization.message_table import conversations_of
 from tasks.summarization.summarizer import Summarizer
-from tasks.summarization.table_files import open_table
+from tasks.summarization.table_files import Table, open_table
 from tasks.summarization.worker_records import SummarizationResult, SummarizationWorkerConfig
 from tasks.workers.cpus import cpu_threads
 from tasks.workers.events import Events
@@ -28,7 +29,9 @@ def run(config: SummarizationWorkerConfig, events: Events) -> SummarizationResul
     device = pick_device(config.runtime.device)
     if device.type == "cpu":
         torch.set_num_threads(cpu_threads(config.runtime.threads, config.shards))
-    table = open_table(config.file)
+    table: Table = open_table(config.file)
+    if config.column not in table.columns and (conversations := conversations_of(table)) is not None:
+        table = conversations
     starts = range(config.shard * config.chunk, table.rows, config.shards * config.chunk)
     total = sum(min(config.chunk, table.rows - start) for start in starts)
     events.progress(0, total, "loading the model")

@@ -294,6 +294,7 @@ def test_only_runs_that_may_promote_move_the_champion(run: Any, events: Any) -> 
     assert find_adapter("champion", _model(decided)).id == adapter_id(decided)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_an_evaluation_names_prompts_dialogues_overrides_and_result(run: Any) -> None:
     """In the name of the run, the message of its state, the artifacts in the UI, and the table of the scores."""
@@ -391,6 +392,7 @@ def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: S
     assert run("retrain", 2)["decision"]["state"] == "promoted"
 
 
+@pytest.mark.slow
 def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, store: Store) -> None:
     """No champion yet, a broken log, an id of another stage, a damaged adapter; `none` cannot be promoted."""
     trained = run("retrain", 1, "gate.automatic=false")

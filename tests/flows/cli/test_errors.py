@@ -157,6 +157,7 @@ def test_doctor_refuses_a_store_that_cannot_be_written(tmp_path: Path, model: Pa
     assert "DIALOGSUM_STORE" in line
 
 
+@pytest.mark.slow
 def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[str, Path]) -> None:
     """Slow steps are named before they begin; standard output is one JSON object."""
     settings = [word for each in small_overrides("quickstart", models["llama"], data) for word in ("--set", each)]

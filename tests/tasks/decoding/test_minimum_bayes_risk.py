@@ -41,7 +41,11 @@ def varied(count: int, seed: int) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("texts", [EDGES, [*varied(12, 0), ""], varied(33, 1)], ids=["edges", "some", "many"])
+@pytest.mark.parametrize(
+    "texts",
+    [EDGES, [*varied(12, 0), ""], pytest.param(varied(33, 1), marks=pytest.mark.slow)],
+    ids=["edges", "some", "many"],
+)
 def test_agreement_is_that_of_rouge_score(texts: list[str]) -> None:
     """Each pair has the weighted mean of rouge_score's F1 values; the choice has the best mean over the others."""
     scorer = rouge_scorer.RougeScorer(sorted(set(TYPES)), use_stemmer=True)

@@ -23,7 +23,15 @@ def test_reader_finds_who_says_what(file: Path) -> None:
         assert {loss.kind.name: loss.count for loss in conversation.losses} == expected.losses
 
 
-@by_file
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(file, marks=[] if file == next(iter(files)) else pytest.mark.slow)
+        for files in ([f for f in corpus() if f.parent == folder] for folder in sorted({f.parent for f in corpus()}))
+        for file in files
+    ],
+    ids=lambda file: str(file.relative_to(CORPUS)),
+)
 def test_command_shows_who_says_what(file: Path) -> None:
     """`dialogsum summarize FILE --show --json`."""
     result = CliRunner().invoke(app, ["summarize", str(file), "--show", "--json"])

@@ -19,9 +19,9 @@ def without_markup(text: str) -> str:
 def voices(line: str) -> list[tuple[str | None, str]]:
     """`<v Ann>Hi.</v> <v Bob>Hello.` -> one pair of voice and words each; words before the first have no voice."""
     leading, *rest = _VOICE.split(line)
-    pairs = zip(rest[::2], rest[1::2], strict=True)
-    found: list[tuple[str | None, str]] = [
-        (html.unescape(voice).strip(), without_markup(words)) for voice, words in pairs
+    pairs: list[tuple[str | None, str]] = [
+        (html.unescape(voice).strip(), without_markup(words))
+        for voice, words in zip(rest[::2], rest[1::2], strict=True)
     ]
     words = without_markup(leading)
-    return found if found and not words.strip("-–—•> ") else [(None, words), *found]
+    return pairs if pairs and not words.strip("-–—•> ") else [(None, words), *pairs]

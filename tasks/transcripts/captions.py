@@ -148,14 +148,14 @@ def _with_times(turns: list[Turn], cues: list[Cue]) -> list[Turn]:
 def _add_voices(reading: Reading, spoken: list[tuple[Cue, str | None, str]]) -> None:
     """A voice speaks until another does: lines without one continue it."""
     turns = reading.turns
-    before: Cue | None = None
+    previous: Cue | None = None
     for cue, voice, words in spoken:
         if turns and voice in (None, turns[-1].speaker):
-            reading.losses[LossKind.JOINED] += voice is None and cue is not before
+            reading.losses[LossKind.JOINED] += voice is None and cue is not previous
             turns[-1] = turns[-1]._replace(text=f"{turns[-1].text} {words}".strip())
         else:
             turns.append(Turn(voice, words, cue.time))
-        before = cue
+        previous = cue
 
 
 def _names_above(cues: list[Cue]) -> list[tuple[Cue, str | None, str]]:
@@ -175,10 +175,10 @@ def _without_repeats(cues: list[Cue], losses: Counter[LossKind]) -> list[Cue]:
 
     def carried(number: int) -> int:
         """Lines at the beginning of a cue that are the last ones of the cue before, which it touches."""
-        before, after = bare[number - 1], bare[number]
+        previous, current = bare[number - 1], bare[number]
         touching = cues[number].start <= cues[number - 1].end + TOUCHING_SECONDS
-        sizes = range(min(len(before), len(after)), 0, -1)
-        return next((size for size in sizes if before[-size:] == after[:size]), 0) if number and touching else 0
+        sizes = range(min(len(previous), len(current)), 0, -1)
+        return next((size for size in sizes if previous[-size:] == current[:size]), 0) if number and touching else 0
 
     def moves(number: int) -> bool:
         """Whether a cue can only be a part of rolling captions."""

@@ -96,8 +96,8 @@ def _in_order(talk: list[Message], reading: Reading) -> list[Message]:
         times = [timestamp(message.get(key)) for message in talk]
         known = [time for time in times if time is not None]
         if len(known) == len(times) > 1:
-            falls = sum(after < before for before, after in pairwise(known))
-            rises = sum(after > before for before, after in pairwise(known))
+            falls = sum(later < earlier for earlier, later in pairwise(known))
+            rises = sum(later > earlier for earlier, later in pairwise(known))
             numbered = list(zip(known, talk, strict=True))
             latest = float("-inf")
             for time in known[::-1] if falls > rises else known:

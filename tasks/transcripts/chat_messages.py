@@ -81,8 +81,8 @@ def not_said(message: Message) -> LossKind | None:
         return LossKind.SYSTEM
     if isinstance(message.get("parttype"), str) and message["parttype"] not in _TALK_PARTS:
         return None if first_value(message, TEXTS) else LossKind.SYSTEM
-    said = first_value(message, TEXTS)
-    return LossKind.REACTION if isinstance(said, str) and _REACTED.fullmatch(said.strip()) else None
+    text = first_value(message, TEXTS)
+    return LossKind.REACTION if isinstance(text, str) and _REACTED.fullmatch(text.strip()) else None
 
 
 def text_of(content: Any) -> str:
@@ -120,7 +120,7 @@ def said_in(message: Message) -> str:
 
 def extra_texts(value: Any) -> list[str]:
     """The words of attachments, embeds and blocks, in order and once each."""
-    found: list[str] = []
+    texts: list[str] = []
 
     def collect(part: Any, depth: int = 0) -> None:
         if isinstance(part, list):
@@ -130,16 +130,16 @@ def extra_texts(value: Any) -> list[str]:
             keys = simple(part)
             for key in ("pretext", "authorname", "title", "text", "description", "name", "value", "fallback", "footer"):
                 content = keys.get(key)
-                if isinstance(content, str) and content.strip() and not any(content in other for other in found):
-                    if key != "fallback" or not found:
-                        found.append(content.strip())
+                if isinstance(content, str) and content.strip() and not any(content in other for other in texts):
+                    if key != "fallback" or not texts:
+                        texts.append(content.strip())
                 elif isinstance(content, dict | list):
                     collect(content, depth + 1)
             for key in ("elements", "fields", "blocks", "attachments", "message"):
                 collect(keys.get(key), depth + 1)
 
     collect(value)
-    return found
+    return texts
 
 
 def has_media(message: Message) -> bool:

@@ -20,21 +20,21 @@ HEADINGS = "headings"
 _TAGGED_TURN = re.compile(r"^#Person\d+#:", re.MULTILINE)
 
 
-def detect(value: Any, wanted: str | None = None) -> tuple[str, Reading]:
+def detect(value: Any, format: str | None = None) -> tuple[str, Reading]:
     """Name of the format of a text or a JSON value, and its turns.
 
-    wanted: the format that the user names. No turns if the value cannot be read in it.
+    format: the format that the user names. No turns if the value cannot be read in it.
     """
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         value = "\n".join(value)
     if not isinstance(value, str):
-        reading = _read_json(value, wanted)
+        reading = _read_json(value, format)
         return (
             (reading.format or "json-chat", reading) if reading else (PLAIN, Reading([], "neither a text nor messages"))
         )
     text = value.replace("\r\n", "\n").strip().strip("\ufeff")
-    if wanted is not None:
-        return _read_as(text, wanted)
+    if format is not None:
+        return _read_as(text, format)
     if _TAGGED_TURN.search(text):
         return TAGGED, Reading([Turn(None, text)], "lines begin with #Person1#: and the like")
     name, reading = _detect_text(with_line_feeds(text))
@@ -76,13 +76,13 @@ def _read_json(value: Any, program: str | None) -> Reading | None:
         return None
 
 
-def _read_as(text: str, wanted: str) -> tuple[str, Reading]:
+def _read_as(text: str, format: str) -> tuple[str, Reading]:
     """The reading of a named format, however few lines fit."""
-    if wanted in (PLAIN, TAGGED):
-        return wanted, Reading([Turn(None, text)], "named by --format")
-    form = next(form for form in FORMATS if form.name == wanted)
+    if format in (PLAIN, TAGGED):
+        return format, Reading([Turn(None, text)], "named by --format")
+    form = next(form for form in FORMATS if form.name == format)
     value = parse_json(text) if form.is_json else with_line_feeds(text)
     reading = form.read(value) if value is not None else None
     if reading is not None:
         reading.reason = f"named by --format; {reading.reason}"
-    return wanted, reading or Reading([], f"named by --format, but nothing in the input is {wanted}")
+    return format, reading or Reading([], f"named by --format, but nothing in the input is {format}")

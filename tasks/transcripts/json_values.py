@@ -42,10 +42,10 @@ def simple_key(key: str) -> str:
 
 def simple(value: Mapping[str, Any]) -> Message:
     """An object whose keys are simple; of two keys that become equal, the first stays."""
-    found: Message = {}
+    message: Message = {}
     for key, content in value.items():
-        found.setdefault(simple_key(str(key)), content)
-    return found
+        message.setdefault(simple_key(str(key)), content)
+    return message
 
 
 def first_value(message: Message, keys: Iterable[str]) -> Any:
@@ -80,9 +80,9 @@ def conversations(value: Any, depth: int = 0) -> list[list[Message]]:
         return []
     keys = simple(value)
     for key in LISTS:
-        found = conversations(keys[key], depth + 1) if key in keys else []
-        if found:
-            return found
+        nested = conversations(keys[key], depth + 1) if key in keys else []
+        if nested:
+            return nested
     rest = (content for key, content in keys.items() if key not in _NO_MESSAGES and isinstance(content, dict | list))
     return next(filter(None, (conversations(content, depth + 1) for content in rest)), [])
 
@@ -91,13 +91,13 @@ def is_message(item: Message) -> bool:
     """Whether an object has a text of its own, rather than messages."""
     if any(isinstance(item.get(key), list | dict) for key in _HOLDERS):
         return False
-    said = first_value(item, TEXTS)
-    if isinstance(said, list):
-        nested = any(isinstance(part, dict) and set(map(simple_key, part)) & {"speaker", "sender"} for part in said)
+    text = first_value(item, TEXTS)
+    if isinstance(text, list):
+        nested = any(isinstance(part, dict) and set(map(simple_key, part)) & {"speaker", "sender"} for part in text)
         return not nested and not any(
-            isinstance(part, dict) and "transcript" in part and "words" in part for part in said
+            isinstance(part, dict) and "transcript" in part and "words" in part for part in text
         )
-    return said is not None and not (isinstance(said, dict) and conversations(said, MAX_DEPTH))
+    return text is not None and not (isinstance(text, dict) and conversations(text, MAX_DEPTH))
 
 
 def pairs_of(value: Any) -> Iterator[Message]:

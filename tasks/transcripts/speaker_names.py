@@ -152,8 +152,8 @@ def speakers(candidates: Counter[str]) -> set[str]:
 
     A name with a small first letter that stands on one line only, among people with capitals, is a word of a list.
     """
-    found = {name for name, count in candidates.items() if (count > 1 and may_be_name(name)) or is_name(name)}
-    capitals = [name for name in found if candidates[name] > 1 and not _is_small(name[:1])]
+    names = {name for name, count in candidates.items() if (count > 1 and may_be_name(name)) or is_name(name)}
+    capitals = [name for name in names if candidates[name] > 1 and not _is_small(name[:1])]
     if len(capitals) > 1:
-        found = {name for name in found if candidates[name] > 1 or not _is_small(name[:1]) or is_label(name)}
-    return found
+        names = {name for name in names if candidates[name] > 1 or not _is_small(name[:1]) or is_label(name)}
+    return names

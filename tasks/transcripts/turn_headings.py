@@ -83,26 +83,27 @@ def read_turn_headings(text: str) -> Reading | None:
 
 def _headings(lines: list[str]) -> list[_Heading]:
     """Headings of one line, of a time above a name, and of a name above a time."""
-    found: list[_Heading] = []
+    headings: list[_Heading] = []
     number = 0
     while number < len(lines):
         heading = _heading(lines, number)
         if heading is not None:
-            found.append(heading)
+            headings.append(heading)
         number += heading.size if heading else 1
-    return found
+    return headings
 
 
 def _heading(lines: list[str], number: int) -> _Heading | None:
     line = _BOLD.sub("", lines[number]).strip()
-    before = lines[number - 1] if number else ""
-    after = _BOLD.sub("", lines[number + 1]).strip() if number + 1 < len(lines) else ""
+    line_above = lines[number - 1] if number else ""
+    line_below = _BOLD.sub("", lines[number + 1]).strip() if number + 1 < len(lines) else ""
     if not line:
         return None
-    if (match := _ONLY_TIME.fullmatch(line)) and not before and after and ":" not in after and may_be_name(after):
+    begins_block = not line_above and bool(line_below)
+    if begins_block and ":" not in line_below and (match := _ONLY_TIME.fullmatch(line)) and may_be_name(line_below):
         below = lines[number + 2] if number + 2 < len(lines) else ""
-        return _Heading(number, 2, one_spelling(after), match["time"], (-1, False)) if below else None
-    if not before and after and ":" not in line and (match := _ONLY_TIME.fullmatch(after)) and is_name(line):
+        return _Heading(number, 2, one_spelling(line_below), match["time"], (-1, False)) if below else None
+    if begins_block and ":" not in line and (match := _ONLY_TIME.fullmatch(line_below)) and is_name(line):
         return _Heading(number, 2, one_spelling(line), match["time"], (-2, False))
     if (match := _BOLD_NAME.fullmatch(lines[number])) and may_be_name(match[1]):
         return _Heading(number, 1, one_spelling(match[1]), None, NO_TIME)

@@ -143,9 +143,9 @@ def read_turn_lines(text: str, only: str | None = None) -> Reading | None:
     lines = visible_lines(text)
     best, counts = FORMS[0], Counter[str]()
     for form in FORMS if only is None else [form for form in FORMS if form.name == only]:
-        found = _accepted(form, lines)
-        if found.total() > counts.total():
-            best, counts = form, found
+        speakers_of_form = _accepted(form, lines)
+        if speakers_of_form.total() > counts.total():
+            best, counts = form, speakers_of_form
     if not counts:
         return None
     reading = Reading([], "", matches=counts.total(), format=best.name)

@@ -256,6 +256,7 @@ def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
         garbage_collection.find_garbage(Store.current(), 30, NOW)
 
 
+@pytest.mark.slow
 def test_the_commands_list_keep_and_remove(store: Store) -> None:
     """`gc` lists, `pin` protects an artifact and its lineage, `gc --delete` removes the rest; wrong requests fail."""
     data = make(1, stage="download", days=300)

@@ -39,6 +39,7 @@ def tree(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_forty_forms_are_refused_wherever_a_name_is_taken(
     store: Store, tmp_path: Path, command: Callable[..., Any], tally: Tally
 ) -> None:

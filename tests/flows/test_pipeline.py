@@ -124,6 +124,7 @@ def test_a_better_candidate_becomes_champion_once_and_an_unchanged_rerun_reuses_
     assert in_force(worse) == [adapter_id(first), adapter_id(second)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained")
 def test_the_decision_stands_in_the_prefect_ui_with_its_reasons(run: Any, events: Any) -> None:
     """The artifact `decision`: promoted with every condition, rejected with the one that is not met."""
@@ -251,7 +252,8 @@ def test_rollback_prints_who_is_champion_and_the_command_that_undoes_it(run: Any
 
 
 @pytest.mark.usefixtures("trained")
-@pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), pytest.param(3, "rejected", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("intruder", "state"), [(1, "promoted"), (3, "rejected")])
 def test_a_champion_that_changes_after_the_decision_is_compared_with_as_well(
     run: Any, events: Any, monkeypatch: pytest.MonkeyPatch, intruder: int, state: str
 ) -> None:

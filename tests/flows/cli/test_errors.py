@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.pipelines import small_overrides
-from tests.support.processes import run_cli
+from tests.support.processes import call_cli, run_cli
 
 DAG = [
     ("download", None),
@@ -36,7 +36,7 @@ def model(tmp_path: Path) -> Path:
 
 def refused(store: Path, *arguments: str, **environment: Any) -> str:
     """The one line that a refused request prints. Standard output stays empty, and no artifact is made."""
-    process = run_cli(*arguments, **environment)
+    process = run_cli(*arguments, **environment) if environment else call_cli(*arguments)
     assert (process.returncode, process.stdout) == (2, "")
     assert process.stderr.count("\n") == 1
     assert process.stderr.endswith("\n")

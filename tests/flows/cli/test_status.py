@@ -160,6 +160,7 @@ def test_champion_stands_beside_its_own_report_and_a_rejected_adapter_is_named(
     assert f"`dialogsum promote --adapter {names[0]}` reinstates it" in status()
 
 
+@pytest.mark.slow
 def test_every_suggested_command_exists(store: Store, adapter: str) -> None:
     """With its options."""
     unfinished("first")

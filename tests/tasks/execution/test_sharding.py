@@ -85,6 +85,7 @@ def test_machines_that_share_the_rows_write_the_bytes_of_one(job: Job, store: St
     assert store.side_files.names(*parts_folder(job)) == []
 
 
+@pytest.mark.slow
 def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shares of the others are kept, and joining them needs no model."""
     from tasks import generate

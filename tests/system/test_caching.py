@@ -172,7 +172,7 @@ TABLE: dict[str, tuple[Change, list[str]]] = {
     "the report's template": (TEMPLATE, ["report"]),
 }
 """What changes, and the stages that then run."""
-QUICK = {"nothing", "scorer setting", "gate setting", "workers and threads", "helper of the gate", "a docstring"}
+QUICK = {"nothing", "scorer setting", "workers and threads", "helper of the gate", "a docstring"}
 """Changes that `make test` runs; of all it checks the plan, and `make test-all` that the run keeps to it."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PromptTuningConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
@@ -101,3 +101,37 @@ def test_summarize_refuses_an_adapter_that_does_not_fit(tmp_path: Path, models: 
     assert process.returncode == 2, process.stderr
     assert "does not fit the base model llama: keys 28 missing" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "in.summaries.csv").exists()
+
+
+LINEARS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+METHODS: dict[str, Any] = {
+    "LoRA": LoraConfig(r=4, lora_alpha=8, target_modules=LINEARS, task_type="CAUSAL_LM"),
+    "DoRA": LoraConfig(r=4, target_modules=LINEARS, use_dora=True, task_type="CAUSAL_LM"),
+    "rsLoRA": LoraConfig(r=4, target_modules=LINEARS, use_rslora=True, task_type="CAUSAL_LM"),
+    "modules to save": LoraConfig(r=4, target_modules=["q_proj"], modules_to_save=["lm_head"], task_type="CAUSAL_LM"),
+    "trainable tokens": LoraConfig(
+        r=4, target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [5, 7]}, task_type="CAUSAL_LM"
+    ),
+    "embeddings": LoraConfig(r=4, target_modules=["embed_tokens", "q_proj"], task_type="CAUSAL_LM"),
+    "IA3": IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_adapters_of_other_methods_are_merged_as_peft_applies_them(
+    tmp_path: Path, models: dict[str, Path], method: str
+) -> None:
+    """The merged model has the logits of the model with the adapter beside it."""
+    base: Any = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
+    ids = torch.tensor([[5, 7, 11, 13, 5, 2]])
+    plain = base(ids).logits.detach()
+    torch.manual_seed(0)
+    adapted: Any = get_peft_model(base, METHODS[method]).eval()
+    for name, parameter in adapted.named_parameters():
+        if parameter.requires_grad and "magnitude" not in name:
+            parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    adapted.save_pretrained(tmp_path)
+    expected = adapted(ids).logits.detach()
+    merged = load_merged_model(resolve_model(ModelConfig(source=str(models["llama"]))), tmp_path, CPU)
+    assert not torch.allclose(expected, plain, atol=1e-3)
+    torch.testing.assert_close(merged(ids).logits.detach(), expected, atol=1e-4, rtol=1e-4)

@@ -59,6 +59,7 @@ def test_the_waiting_process_does_the_work_and_another_takes_its_place(standby: 
     assert standby.process is None
 
 
+@pytest.mark.slow
 def test_work_of_another_module_leaves_the_process_waiting(standby: StandbyWorker, tmp_path: Path) -> None:
     """It has not imported that module, and the next work may be its own."""
     standby.request(True)

@@ -25,7 +25,7 @@ def chat_template(spec: SummarizeSpec) -> str:
     prefix, suffix = (json.dumps(text, ensure_ascii=False) for text in spec.template.split(PLACEHOLDER))
     opening, closing = (json.dumps(text, ensure_ascii=False) for text in (turns.opening, turns.closing))
     return (
-        "{%- if messages | length != 1 or messages[0]['role'] != 'user' -%}"
+        "{%- if messages | length != 1 or messages[0]['role'] | default('user') != 'user' -%}"
         "{{ raise_exception('This model summarizes one dialogue: pass one message of the user, and no other') }}"
         "{%- endif -%}"
         "{%- set content = messages[-1]['content'] -%}"

@@ -60,10 +60,8 @@ class FormattedRowsView(ManifestView):
         return self.manifest.inputs["dataset"]
 
 
-class AdapterView(ManifestView):
-    """A LoRA adapter, made by train."""
-
-    STAGE = "train"
+class ModelView(ManifestView):
+    """An artifact that a model made, or that is one."""
 
     @property
     def base_revision(self) -> str:
@@ -74,6 +72,12 @@ class AdapterView(ManifestView):
     def turns(self) -> str:
         """Turn template."""
         return str(self._config["turns"])
+
+
+class AdapterView(ModelView):
+    """A LoRA adapter, made by train."""
+
+    STAGE = "train"
 
     @property
     def template(self) -> str:
@@ -97,20 +101,10 @@ class AdapterView(ManifestView):
         return self.manifest.inputs["rows"]
 
 
-class PredictionsView(ManifestView):
+class PredictionsView(ModelView):
     """Summaries of the test dialogues by one model, made by generate."""
 
     STAGE = "generate"
-
-    @property
-    def base_revision(self) -> str:
-        """Revision of the base model."""
-        return str(self._config["model"]["revision"])
-
-    @property
-    def turns(self) -> str:
-        """Turn template."""
-        return str(self._config["turns"])
 
     @property
     def decoding(self) -> dict[str, Any]:

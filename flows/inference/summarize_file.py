@@ -23,7 +23,6 @@ from tasks.summarization.message_table import MessageTable
 from tasks.summarization.request import SelectedModel, SummarizeRequest
 from tasks.summarization.summarize_table import summarize_table
 from tasks.summarization.table_files import READERS, open_table
-from tasks.transcripts.conversation import parse_conversation
 from tasks.transcripts.records import Loss
 from tasks.workers.events import Events
 
@@ -58,8 +57,7 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
         }
     if request.column is not None:
         raise RequestError("--column is only for tables; INPUT is one conversation")
-    text = read_conversation(file, request.format)
-    conversation = parse_conversation(text, request.format)
+    text, conversation = read_conversation(file, request.format)
     losses = _log_losses(conversation.losses, request, events)
     written = None if request.out in (None, "-") else _writable(Path(str(request.out)))
     model = _select_model(request, events)

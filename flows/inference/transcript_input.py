@@ -46,7 +46,7 @@ def parse_input(request: SummarizeRequest) -> ParsedInput:
         remark = table.reason if isinstance(table, MessageTable) else ""
         parsed = ParsedInput(first, losses, table.rows, remark)
     else:
-        conversation = parse_conversation(read_conversation(file, request.format), request.format)
+        _, conversation = read_conversation(file, request.format)
         parsed = ParsedInput([conversation], conversation.losses)
     if request.strict:
         refuse_losses(parsed.losses, request.source)
@@ -116,8 +116,8 @@ def read_text(file: Path | None) -> str:
         ) from error
 
 
-def read_conversation(file: Path | None, format: str | None) -> str:
-    """The text of one conversation. RequestError if it cannot be read or contains no dialogue."""
+def read_conversation(file: Path | None, format: str | None) -> tuple[str, Conversation]:
+    """The text of one conversation, and the conversation. RequestError if it cannot be read or contains no dialogue."""
     if file is not None and file.suffix.lower() not in CONVERSATION_SUFFIXES:
         conversations, tables = ", ".join(filter(None, CONVERSATION_SUFFIXES)), ", ".join(READERS)
         raise RequestError(f"{file}: expected one conversation ({conversations}) or a table ({tables})")
@@ -136,7 +136,7 @@ def read_conversation(file: Path | None, format: str | None) -> str:
         )
     if not conversation.text:
         raise RequestError(f"{file or 'standard input'} contains no dialogue: nobody says anything in it")
-    return text
+    return text, conversation
 
 
 def as_json(parsed: ParsedInput) -> dict[str, Any]:

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.errors import RequestError
-from flows.cli.streams import check_home
-from flows.prefect_environment import configure_prefect
 from tests.support.paths import ROOT
 
 PRINT = "from flows.cli.streams import prepare_streams; prepare_streams(); print('Борис: schön 😀'); print('Борис')"
@@ -49,20 +46,32 @@ def test_closed_streams_end_in_no_traceback(closed: str) -> None:
         assert "standard input" in process.stderr
 
 
-def test_an_account_without_home_is_told_to_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "home", missing)
-    with pytest.raises(RequestError, match="set HOME to a folder that can be written"):
-        check_home()
+OTHER_USER = "unshare -U --map-user=12345 --map-group=12345"
+"""Runs a command as a user who has no entry in /etc/passwd and no rights of root."""
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root writes everywhere")
-def test_a_home_that_cannot_be_written_is_refused_before_a_server_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tmp_path.chmod(0o500)
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    with pytest.raises(RequestError, match="set PREFECT_HOME or HOME"):
-        configure_prefect()
+@pytest.fixture
+def as_other_user() -> str:
+    if subprocess.run([*OTHER_USER.split(), "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine allows no user namespaces")
+    return f"{OTHER_USER} env -u HOME -u USER -u LOGNAME -u PREFECT_HOME -u HF_HOME"
+
+
+def test_an_account_without_home_is_told_to_set_it(as_other_user: str) -> None:
+    process = run(f"{as_other_user} {shlex.quote(sys.executable)} -m flows.cli plan")
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.startswith("dialogsum: this account has no home folder: set HOME to a folder")
+    assert process.stderr.count("\n") == 1
+
+
+def test_a_home_that_cannot_be_written_is_refused_before_a_server_starts(as_other_user: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o500)
+    script = "from flows.prefect_environment import configure_prefect; configure_prefect()"
+    process = run(f"{as_other_user} HOME={home} {shlex.quote(sys.executable)} -c {shlex.quote(script)}")
+    assert process.stderr.splitlines()[-1].endswith(
+        f"{home}/.prefect cannot be written: set PREFECT_HOME or HOME to a folder that can be written"
+    )
+    home.chmod(0o700)
+    process = run(f"{as_other_user} HOME={home} {shlex.quote(sys.executable)} -c {shlex.quote(script)}")
+    assert (process.returncode, process.stderr) == (0, "")

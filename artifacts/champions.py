@@ -27,6 +27,8 @@ class Champion(Record):
     turns: str
     generate: dict[str, Any]
     """Decoding settings (tasks.config.GenerateConfig), without `limit`."""
+    rouge_tokenizer: str = "auto"
+    """Tokens by which its candidates are compared (tasks.config.ScoreConfig)."""
 
 
 class Change(Record):

@@ -1,9 +1,10 @@
-"""The two ways in which a command fails, and the exit code of each.
+"""The ways in which a command fails, and the exit code of each.
 
     Exception
-    ├── RequestError   exit 2: the request cannot be carried out; nothing was lost and nothing needs cleaning up
-    └── StageError     exit 1: a stage started and failed
-        └── DiskFullError  the disk is full; files that existed before are intact
+    ├── RequestError         exit 2: the request cannot be carried out; nothing was lost and nothing needs cleaning up
+    ├── StageError           exit 1: a stage started and failed
+    │   └── DiskFullError    the disk is full; files that existed before are intact
+    └── UnmetConditionError  exit 3: the evaluation is complete and does not meet a condition of `--require`
 
 A message is one line: what was got, what was expected, what to do.
 """
@@ -31,6 +32,12 @@ class StageError(Exception):
     """A stage failed while it ran (exit 1)."""
 
     exit_code = 1
+
+
+class UnmetConditionError(Exception):
+    """An evaluation does not meet a required condition (exit 3)."""
+
+    exit_code = 3
 
 
 class DiskFullError(StageError):

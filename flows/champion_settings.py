@@ -67,6 +67,8 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
         **dict(_leaves("train", spec.train.model_dump(mode="json"))),
         **dict(_leaves("generate", champion.generate)),
     }
+    if champion.generate.get("candidates", 1) > 1:
+        champion_values["score.tokenizer"] = champion.rouge_tokenizer
     recipe_values = dict(_leaves("", recipe.model_dump(mode="json")))
     for key in ("data.source", "model.source"):
         recipe_values[key] = _absolute(recipe_values[key])

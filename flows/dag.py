@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from artifacts.artifact_store import DamageError, Store
+from artifacts.cache_key import UNKNOWN
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
@@ -21,13 +22,14 @@ from tasks.config import (
     ReportSpec,
     ResolvedData,
     ResolvedModel,
+    TokenizerName,
     TrainSpec,
 )
 from tasks.download import DOWNLOAD
 from tasks.execution.decision import Input
 from tasks.format import FORMAT
 from tasks.generate import GENERATE
-from tasks.manifest_views import AdapterView
+from tasks.manifest_views import AdapterView, DatasetView
 from tasks.metrics.score_table import System
 from tasks.models.prompt_template import load_prompt
 from tasks.promote import PROMOTE
@@ -58,10 +60,20 @@ class ResolvedRecipe:
         """Turn template at generation."""
         return self.recipe.evaluation.turns or self.recipe.model.turns
 
+    @property
+    def rouge_tokenizer(self) -> TokenizerName:
+        """Tokens by which candidates are compared; always the same where there are none, so that no key changes."""
+        return self.recipe.score.tokenizer if self.recipe.generate.candidates > 1 else "auto"
+
     def candidate(self, adapter: str) -> Champion:
         """An adapter with this recipe's evaluation prompt, chat template and decoding settings."""
-        decoding = self.recipe.generate.model_dump(mode="json", exclude={"limit"})
-        return Champion(adapter=adapter, template=self.evaluation_prompt, turns=self.turns, generate=decoding)
+        return Champion(
+            adapter=adapter,
+            template=self.evaluation_prompt,
+            turns=self.turns,
+            generate=self.recipe.generate.model_dump(mode="json", exclude={"limit"}),
+            rouge_tokenizer=self.rouge_tokenizer,
+        )
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,10 @@ def _predictions_of(resolved: ResolvedRecipe, step: Step, dataset: Input, varian
     """Predictions of another adapter on the same dialogues, with its own prompt and decoding settings."""
     prompts = step(FORMAT, variant, _format(resolved, "eval", settings.template), dataset=dataset)
     decoding = GenerateConfig.model_validate(settings.generate | {"limit": resolved.recipe.generate.limit})
-    spec = GenerateSpec(model=resolved.model, turns=settings.turns, generate=decoding)  # type: ignore[arg-type]
+    spec = GenerateSpec.model_validate(
+        {"model": resolved.model, "turns": settings.turns, "generate": decoding}
+        | {"rouge_tokenizer": settings.rouge_tokenizer}
+    )
     return step(GENERATE, variant, spec, rows=prompts, adapter=_verified_adapter(settings.adapter))
 
 
@@ -185,7 +200,17 @@ def _verified_adapter(adapter: str) -> Manifest:
 
 
 def _dataset(resolved: ResolvedRecipe, step: Step) -> Input:
-    return step(DOWNLOAD, None, DownloadSpec(data=resolved.data))
+    """The dataset. RequestError if the recipe's tokenizer finds no token in a reference, before anything is trained."""
+    dataset = step(DOWNLOAD, None, DownloadSpec(data=resolved.data))
+    # download refuses references in which the other tokenizers find no token; a planned dataset may not exist yet
+    if resolved.recipe.score.tokenizer == "ascii" and not dataset.digest.startswith(UNKNOWN):
+        count = DatasetView(Store.current().by_id(dataset.id)).references_without_ascii
+        if count:
+            raise RequestError(
+                f"score.tokenizer is ascii, which finds no token in {count} references of the test split of "
+                f"{resolved.data.origin}, so every summary would score 0 against them: set score.tokenizer=auto"
+            )
+    return dataset
 
 
 def _format(resolved: ResolvedRecipe, rows: str, template: str) -> Record:
@@ -201,5 +226,7 @@ def _train(resolved: ResolvedRecipe, seed: int | None = None) -> Record:
 
 
 def _generate(resolved: ResolvedRecipe) -> Record:
-    decoding = resolved.recipe.generate
-    return GenerateSpec(model=resolved.model, turns=resolved.turns, generate=decoding)  # type: ignore[arg-type]
+    return GenerateSpec.model_validate(
+        {"model": resolved.model, "turns": resolved.turns, "generate": resolved.recipe.generate}
+        | {"rouge_tokenizer": resolved.rouge_tokenizer}
+    )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from artifacts.record import Record
+from flows.conditions import ConditionResult
 from tasks.execution.listener import StageEntry
 from tasks.metrics.gate_decision import GateCheck
 
@@ -33,6 +34,8 @@ class RunSummary(Record):
     """ROUGE type -> F1 x 100 of the tuned model, for each training seed; None if only one was trained."""
     decision: DecisionSummary | None = None
     """None if the gate was not evaluated."""
+    conditions: list[ConditionResult] | None = None
+    """What `--require` demanded; None if it was not used."""
 
     def artifact_of(self, stage: str, variant: str | None = None) -> str:
         """Id of the artifact of a stage."""

@@ -15,6 +15,7 @@ from artifacts.record import Record
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SEVEN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+TokenizerName = Literal["auto", "ascii", "unicode", "characters"]
 TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-inference"]
 
 
@@ -140,8 +141,13 @@ class GenerateConfig(Record):
 
 
 class ScoreConfig(Record):
-    """`score:`: the bootstrap of confidence intervals and comparisons."""
+    """`score:`: the tokens that ROUGE compares, and the bootstrap of confidence intervals and comparisons."""
 
+    tokenizer: TokenizerName = "auto"
+    """Tokens of ROUGE, of minimum Bayes risk decoding and of word counts. `ascii`: those of rouge_score, which drops
+    all other letters. `unicode`: words of every script; characters in Chinese, Japanese, Thai, Lao, Khmer and Burmese.
+    `characters`: every letter and digit. `auto`: `unicode` for a reference with letters that are not ASCII, otherwise
+    `ascii`. Only words in ASCII letters are stemmed, as English."""
     bootstrap_seed: Seed = 0
     """Seed of the resampling."""
     bootstrap_resamples: Count = 10_000
@@ -278,6 +284,8 @@ class GenerateSpec(Record):
     model: ResolvedModel
     turns: TurnsName
     generate: GenerateConfig
+    rouge_tokenizer: TokenizerName = "auto"
+    """`score.tokenizer` if candidates are compared, otherwise `auto`."""
 
 
 class SummarizeSpec(Record):
@@ -288,6 +296,8 @@ class SummarizeSpec(Record):
     template: str
     """Prompt with {dialogue} in it."""
     generate: GenerateConfig
+    rouge_tokenizer: TokenizerName = "auto"
+    """Tokens by which candidates are compared."""
 
 
 class Evaluation(Record):

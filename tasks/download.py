@@ -39,7 +39,11 @@ def download(spec: DownloadSpec, context: Context) -> StageResult:
     for split in SPLITS:
         rows = group(lambda split=split: read(spec.data, split), split)  # type: ignore[misc]
         first = next(rows)
-        counts[split] = write_table(chain([first], rows), DATASET, context.out / f"{split}.parquet")
+        rows = chain([first], rows)
+        if split == "test":
+            counts["test_references_without_ascii"] = 0
+            rows = _count_references_without_ascii(rows, counts)
+        counts[split] = write_table(rows, DATASET, context.out / f"{split}.parquet")
         counts[f"{split}_references"] = len(first["references"])
     context.events.log("  ".join(f"{split}: {counts[split]} x {counts[f'{split}_references']}" for split in SPLITS))
     return StageResult(rows=sum(counts[split] for split in SPLITS), facts=counts)
@@ -137,6 +141,11 @@ def group(read: Callable[[], Iterable[Fields]], split: str) -> Iterator[dict[str
                 )
             if column == "summary" and value.strip().lower() == "nan":
                 raise RequestError(f"{split}: summary is NaN in row {number} (id {name!r}); fill it or remove the row")
+        if split == "test" and not any(map(str.isalnum, summary)):
+            raise RequestError(
+                f"test: summary has no letter or digit in row {number} (id {name!r}), so every summary would score 0 "
+                "against it; fill it or remove the row"
+            )
         base, text = _dialogue_id(name), dialogue.replace("\r\n", "\n").strip()
         row = waiting.setdefault(base, {"id": base, "dialogue": text, "references": [], "topics": []})
         if row["dialogue"] != text:
@@ -155,6 +164,14 @@ def group(read: Callable[[], Iterable[Fields]], split: str) -> Iterator[dict[str
             f"{split}: {odd!r} has {expected[odd]} references, most others have {usual}; "
             f"every dialogue needs the same number"
         )
+
+
+def _count_references_without_ascii(rows: Iterable[dict[str, Any]], counts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows; counts the references in which the tokenizer `ascii` finds no token."""
+    for row in rows:
+        without = (not any(c.isascii() and c.isalnum() for c in text) for text in row["references"])
+        counts["test_references_without_ascii"] += sum(without)
+        yield row
 
 
 def _dialogue_id(name: Any) -> str:

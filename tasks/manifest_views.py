@@ -44,6 +44,11 @@ class DatasetView(ManifestView):
     def revision(self) -> str:
         return str(self._config["data"]["revision"])
 
+    @property
+    def references_without_ascii(self) -> int:
+        """Test references in which the tokenizer `ascii` finds no token; 0 in artifacts that do not count them."""
+        return int(self.manifest.facts.get("test_references_without_ascii", 0))
+
 
 class FormattedRowsView(ManifestView):
     """Filled prompts, made by format."""

@@ -7,7 +7,8 @@ Writes  scores.json (tasks/metrics/scores.py: every system under every protocol,
         rows.parquet (ROW_SCORES: one row per dialogue and system)
 Rerun   dialogsum run RECIPE --refresh score
 
-Headline protocol: rouge_score, F1, mean over the references of a dialogue, then over dialogues, with stemming.
+Headline protocol: rouge_score (its tokens, or those of `score.tokenizer`), F1, mean over the references of a dialogue,
+then over dialogues, with stemming.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 
 from artifacts.errors import StageError
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
-from tasks.config import ScoreConfig
+from tasks.config import ScoreConfig, TokenizerName
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.bootstrap import bootstrap_counts, mean_and_interval, paired_difference
 from tasks.metrics.diagnostics import NAMES_MEASURE, aggregate, diagnose, reason_to_skip_names
@@ -58,11 +59,13 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
     """
     texts = read_texts(dataset, outputs)
     systems = texts.predictions | trivial_baselines(texts.dialogues)
-    by_protocol = score_under_all_protocols(systems, texts.references)
+    by_protocol = score_under_all_protocols(systems, texts.references, spec.tokenizer)
     f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in outputs}
     skip_names = reason_to_skip_names(texts.dialogues, texts.references)
     diagnostics = {
-        system: diagnose(summaries, texts.stops[system], texts.dialogues, texts.references, skip_names is None)
+        system: diagnose(
+            summaries, texts.stops[system], texts.dialogues, texts.references, skip_names is None, spec.tokenizer
+        )
         for system, summaries in texts.predictions.items()
     }
     scores = aggregate_scores(spec, texts, by_protocol, diagnostics, skip_names)
@@ -83,11 +86,16 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
     return StageResult(rows=len(texts.ids), facts=facts)
 
 
-def _package(references: list[list[str]]) -> str:
-    """`rouge-score 0.1.2`, and in how many references letters count that it would drop."""
+def _tokenizer(name: TokenizerName, references: list[list[str]]) -> str:
+    """`unicode`, or for how many references `auto` stands for what: `auto (unicode in 3 of 120 references)`."""
+    if name != "auto":
+        return name
     other_letters = [has_other_letters(text) for row in references for text in row]
-    counted = f", letters that are not ASCII counted in {sum(other_letters)} of {len(other_letters)} references"
-    return f"rouge-score {version('rouge-score')}{counted if any(other_letters) else ''}"
+    if not any(other_letters):
+        return "auto (ascii)"
+    if all(other_letters):
+        return "auto (unicode)"
+    return f"auto (unicode in {sum(other_letters)} of {len(other_letters)} references, ascii in the others)"
 
 
 def aggregate_scores(
@@ -105,7 +113,8 @@ def aggregate_scores(
     counts = bootstrap_counts(len(texts.ids), spec.bootstrap_resamples, spec.bootstrap_seed)
     f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in texts.predictions}
     protocol = {
-        "package": _package(texts.references),
+        "package": f"rouge-score {version('rouge-score')}",
+        "tokenizer": _tokenizer(spec.tokenizer, texts.references),
         "references_per_row": len(texts.references[0]),
         "rows": len(texts.ids),
         "rows_in_split": texts.rows_in_split,
@@ -132,7 +141,7 @@ def aggregate_scores(
             for kind, name, mask in slices(texts.dialogues, texts.topics)
         ),
         diagnostics={system: aggregate(measures) for system, measures in diagnostics.items()}
-        | reference_diagnostics(texts, skip_names is None),
+        | reference_diagnostics(texts, skip_names is None, spec.tokenizer),
         not_applied={NAMES_MEASURE: skip_names} if skip_names else {},
         constant=CONSTANT_SENTENCE,
     )
@@ -174,10 +183,10 @@ def differences(f1: dict[str, np.ndarray], counts: np.ndarray) -> dict[str, dict
     }
 
 
-def reference_diagnostics(texts: Texts, check_names: bool) -> dict[str, dict[str, float]]:
+def reference_diagnostics(texts: Texts, check_names: bool, tokenizer: TokenizerName) -> dict[str, dict[str, float]]:
     """Diagnostics of the references, each measured against the others; empty if there is one per dialogue."""
     by_reference = [
-        aggregate(diagnose(one, None, texts.dialogues, others, check_names))
+        aggregate(diagnose(one, None, texts.dialogues, others, check_names, tokenizer))
         for one, others in leave_one_out(texts.references)
     ]
     if not by_reference:
@@ -204,5 +213,10 @@ def _means(f1: np.ndarray) -> dict[str, float]:
 
 
 SCORE = Stage(
-    name="score", version=1, function=score, spec=ScoreConfig, label=lambda spec: "rouge", packages=("rouge-score",)
+    name="score",
+    version=1,
+    function=score,
+    spec=ScoreConfig,
+    label=lambda spec: "rouge",
+    packages=("rouge-score", "regex"),
 )

@@ -66,7 +66,7 @@ def _versions() -> Check:
         try:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
-            return Check("versions", "failed", f"{name} is not installed: run `make resolved`")
+            return Check("versions", "failed", f"{name} is not installed: run `make setup`")
     return Check("versions", "ok", f"Python {platform.python_version()}, " + ", ".join(versions))
 
 

@@ -1,8 +1,8 @@
 """The command line: its commands, its error messages and its exit codes.
 
 Logs and progress go to standard error, results to standard output. Exit code 0: done; 1: a stage failed; 2: the
-request was wrong; 130 or 143: interrupted. An error is one line. Each command imports what it needs when it is called,
-so that a misspelt key is refused before Prefect or torch is loaded.
+request was wrong; 3: a required condition is not met; 130 or 143: interrupted. An error is one line. Each command
+imports what it needs when it is called, so that a misspelt key is refused before Prefect or torch is loaded.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from artifacts.errors import RequestError, StageError
+from artifacts.errors import RequestError, StageError, UnmetConditionError
 from artifacts.text import did_you_mean, one_line
 from flows.cli import artifact_commands, bench_commands, model_commands, pipeline_commands, station_commands
 from flows.cli.options import Invocation
@@ -72,7 +72,7 @@ def main() -> NoReturn:
         check_home()
         command.main(sys.argv[1:], standalone_mode=False, prog_name="dialogsum", obj=invocation)
         sys.stdout.flush()
-    except (RequestError, StageError) as error:
+    except (RequestError, StageError, UnmetConditionError) as error:
         _fail(str(error), error.exit_code, error if invocation.debug else None)
     except (KeyboardInterrupt, TerminatedError) as error:
         code = 130 if isinstance(error, KeyboardInterrupt) else 143

@@ -45,7 +45,7 @@ def markdown_table(ids: list[str]) -> str:
                 seen.add(predictions.digest)
                 lines.append(_row(store, m, system))
     protocol = ScoresView(scores[-1]).protocol
-    notes = [f"F1 x 100, {protocol.name}, {protocol.package}; interval: {protocol.interval}."]
+    notes = [f"F1 x 100, {protocol.method}; interval: {protocol.interval}."]
     origins = ((m.provenance.origin.get("recipe", ""), m.provenance.origin.get("overrides", "")) for m in scores)
     for recipe, overrides in overrides_by_recipe(origins):
         notes += ["", f"Recipe {visible(recipe)} with `{visible(overrides).replace('`', chr(39))}`."]

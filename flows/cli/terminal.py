@@ -147,6 +147,9 @@ class Terminal:
         self.output.print(table)
         if summary.decision:
             self._decision(summary.decision)
+        for result in summary.conditions or []:
+            mark = "[green]met    [/green]" if result.met else "[red]not met[/red]"
+            self.output.print(f"{mark}  {escape(result.condition)}: {escape(result.reason)}", soft_wrap=True)
         self.output.print(f"report: {escape(summary.report)}", soft_wrap=True)
 
     def _decision(self, decision: DecisionSummary) -> None:

@@ -61,7 +61,9 @@ def _selected(
     if template is None:
         template = find_prompt(recipe.evaluation.prompt or recipe.prompt).template
     turns, generate = recipe.evaluation.turns or recipe.model.turns, recipe.generate.model_copy(update={"limit": None})
-    spec = SummarizeSpec(model=model, turns=turns, template=template, generate=generate)
+    spec = SummarizeSpec(
+        model=model, turns=turns, template=template, generate=generate, rouge_tokenizer=recipe.score.tokenizer
+    )
     return SelectedModel(spec, adapter, f"{model.name} {name}".strip(), recipe.runtime, trained_template)
 
 
@@ -117,9 +119,11 @@ def _as_trained(manifest: Manifest) -> Champion:
 
 def _settings_of(champion: Champion) -> dict[str, dict[str, Any]]:
     """Sections of a recipe with the prompt, chat template and decoding settings that a champion was evaluated with."""
+    compares_candidates = champion.generate.get("candidates", 1) > 1
     return {
         "generate": dict(champion.generate),
         "evaluation": {"prompt": champion.template, "turns": champion.turns},
+        "score": {"tokenizer": champion.rouge_tokenizer} if compares_candidates else {},
     }
 
 

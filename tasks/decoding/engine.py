@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from artifacts.errors import RequestError, StageError
-from tasks.config import GenerateConfig
+from tasks.config import GenerateConfig, TokenizerName
 from tasks.decoding import hf_generate
 from tasks.decoding.batching import Row, batch_shape
 from tasks.decoding.decoder import Decoder, NonFiniteError
@@ -50,8 +50,17 @@ class EngineStats:
 class Engine:
     """Decodes batches for one model."""
 
-    def __init__(self, model: Any, tokenizer: Any, stop_id: int, settings: GenerateConfig) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        stop_id: int,
+        settings: GenerateConfig,
+        rouge_tokenizer: TokenizerName = "auto",
+    ) -> None:
+        """RequestError if the model cannot be sampled from. rouge_tokenizer: compares candidates."""
         self.model, self.tokenizer, self.stop_id, self.settings = model, tokenizer, stop_id, settings
+        self.rouge_tokenizer = rouge_tokenizer
         self.native = settings.beams == 1 and supported(model)
         """Whether `Decoder` decodes it, and not transformers."""
         if settings.candidates > 1 and not self.native:
@@ -85,7 +94,7 @@ class Engine:
         """One of the outputs for a prompt. `tokens` counts what was generated, including the stop token."""
         bare = [tokens[:-1] if tokens[-1:] == [self.stop_id] else tokens for tokens in candidates]
         texts = [text.strip() for text in self.tokenizer.batch_decode(bare, skip_special_tokens=True)]
-        best = choose(texts) if len(texts) > 1 else 0
+        best = choose(texts, self.rouge_tokenizer) if len(texts) > 1 else 0
         stop = "stop_token" if len(bare[best]) < len(candidates[best]) else "limit"
         return {"prediction": texts[best], "tokens": len(candidates[best]), "stop": stop}
 

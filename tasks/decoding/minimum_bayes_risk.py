@@ -14,24 +14,25 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
-from tasks.tokenization import has_other_letters, words
+from tasks.config import TokenizerName
+from tasks.tokenization import tokenize, tokenizer_for
 
 WEIGHTS = (1, 2, 1)
 """Of ROUGE-1, ROUGE-2 and ROUGE-L; chosen on validation (BENCHMARKS.md)."""
 
 
-def choose(texts: Sequence[str]) -> int:
+def choose(texts: Sequence[str], tokenizer: TokenizerName = "auto") -> int:
     """Index of the text with the highest mean agreement with the others; the first one if several have it."""
-    scores = agreement(texts)
+    scores = agreement(texts, tokenizer)
     np.fill_diagonal(scores, 0.0)
     # rounded, so that equal texts have equal sums in whatever order their scores are added
     return int(scores.sum(1).round(9).argmax())
 
 
-def agreement(texts: Sequence[str]) -> np.ndarray:
+def agreement(texts: Sequence[str], tokenizer: TokenizerName = "auto") -> np.ndarray:
     """[texts, texts] weighted mean of the F1 scores of each pair."""
-    other_letters = any(map(has_other_letters, texts))
-    tokens = [words(text, _stemmer(), other_letters) for text in texts]
+    resolved = tokenizer_for(tokenizer, texts)
+    tokens = [tokenize(text, resolved, _stemmer()) for text in texts]
     bigrams = [list(pairwise(sequence)) for sequence in tokens]
     tables = [
         _f1(_overlap(tokens), tokens),

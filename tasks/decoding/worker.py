@@ -45,7 +45,7 @@ def run(config: DecodingWorkerConfig, events: Events) -> Measurements:
     finished = total - sum(map(len, remaining))
     events.progress(finished, total, "loading the model")
     model = load_merged_model(spec.model, config.adapter, device)
-    engine = Engine(model, tokenizer, encoder.stop_id, spec.generate)
+    engine = Engine(model, tokenizer, encoder.stop_id, spec.generate, spec.rouge_tokenizer)
     loaded = time.perf_counter()
     for batch in filter(None, remaining):
         save_part(engine.predict(batch), config.parts)

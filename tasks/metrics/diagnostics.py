@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
+from tasks.config import TokenizerName
 from tasks.metrics.score_table import DIAGNOSTIC_COLUMNS
+from tasks.tokenization import tokenize, words
 
 REPETITION_N, COPY_N = 3, 4
 """Words of the n-grams that are counted as repeated within the summary, or as copied from the dialogue."""
@@ -33,24 +36,27 @@ def diagnose(
     dialogues: Sequence[str],
     references: Sequence[Sequence[str]],
     check_names: bool = True,
+    tokenizer: TokenizerName = "auto",
 ) -> dict[str, np.ndarray]:
     """Measures of every summary, arrays of shape (rows,), by the names in DIAGNOSTIC_COLUMNS.
 
     words, reference_words   counts; the second is the mean over the references
+                             characters instead of words if the tokenizer is `characters`
     empty, at_limit          1 or 0; at_limit is left out without `stops` (`stop_token` or `limit` for each row)
     repeated                 share of the 3-grams that occur earlier in the same summary
     copied                   share of the 4-grams that occur in the dialogue; NaN for a shorter summary
     speaker_error            1 if a speaker tag, or with `check_names` a name, is in the summary but not in the dialogue
     """
+    split = partial(tokenize, tokenizer="characters") if tokenizer == "characters" else words
     lowercase = _lowercase_words(dialogues, references)
     columns: dict[str, list[float]] = {name: [] for name in DIAGNOSTIC_COLUMNS if name != "at_limit"}
     for summary, dialogue, row in zip(summaries, dialogues, references, strict=True):
-        words = _words(summary)
-        columns["words"].append(len(words))
-        columns["reference_words"].append(float(np.mean([len(_words(text)) for text in row])))
-        columns["empty"].append(not words)
-        columns["repeated"].append(_repeated_share(words))
-        columns["copied"].append(_copied_share(words, _words(dialogue)))
+        tokens = split(summary)
+        columns["words"].append(len(tokens))
+        columns["reference_words"].append(float(np.mean([len(split(text)) for text in row])))
+        columns["empty"].append(not tokens)
+        columns["repeated"].append(_repeated_share(tokens))
+        columns["copied"].append(_copied_share(tokens, split(dialogue)))
         columns["speaker_error"].append(bool(hallucinated_names(summary, dialogue, lowercase, check_names)))
     measures = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
     if stops is not None:
@@ -126,19 +132,15 @@ def _lowercase_words(dialogues: Sequence[str], references: Sequence[Sequence[str
     return {word for text in texts for word in _WORD.findall(text) if word.islower()}
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+def _ngrams(tokens: list[str], n: int) -> list[tuple[str, ...]]:
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
 
 
-def _ngrams(words: list[str], n: int) -> list[tuple[str, ...]]:
-    return list(zip(*(words[i:] for i in range(n)), strict=False))
-
-
-def _repeated_share(words: list[str]) -> float:
-    grams = _ngrams(words, REPETITION_N)
+def _repeated_share(tokens: list[str]) -> float:
+    grams = _ngrams(tokens, REPETITION_N)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
-def _copied_share(words: list[str], source: list[str]) -> float:
-    grams, in_source = _ngrams(words, COPY_N), set(_ngrams(source, COPY_N))
+def _copied_share(tokens: list[str], source: list[str]) -> float:
+    grams, in_source = _ngrams(tokens, COPY_N), set(_ngrams(source, COPY_N))
     return sum(gram in in_source for gram in grams) / len(grams) if grams else float("nan")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tasks.config import TokenizerName
 from tasks.metrics.rouge import Scorer, score_rows
 from tasks.metrics.score_table import PROTOCOL_NAMES, STATISTICS, System
 
@@ -42,7 +43,7 @@ The same summaries score up to 11 points apart under these, so each figure is sh
 
 
 def score_under_all_protocols(
-    texts: dict[str, list[str]], references: list[list[str]]
+    texts: dict[str, list[str]], references: list[list[str]], tokenizer: TokenizerName = "auto"
 ) -> dict[str, dict[str, np.ndarray]]:
     """Protocol -> system -> scores of shape (rows, 4 types, 3 statistics), of every system's texts.
 
@@ -51,7 +52,7 @@ def score_under_all_protocols(
     """
     scores: dict[str, dict[str, np.ndarray]] = {name: {} for name in PROTOCOLS}
     for stemming in (True, False):
-        scorer = Scorer(stemming)
+        scorer = Scorer(stemming, tokenizer)
         by_system = {name: score_rows(predictions, references, scorer) for name, predictions in texts.items()}
         human = [score_rows(one, others, scorer) for one, others in leave_one_out(references)]
         for name, (stems, reduce) in PROTOCOLS.items():

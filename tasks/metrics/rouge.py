@@ -2,8 +2,7 @@
 
 Tokens, stems and n-grams are computed once per text instead of once per pair, and rapidfuzz computes the length of the
 longest common subsequence. Tokenizer, stemmer, the union over sentences and the F-measure are those of rouge_score.
-`dialogsum bench score` times both. Where a reference has letters that are not ASCII, which rouge_score would drop, they
-count (tasks/tokenization.py).
+`dialogsum bench score` times both. Other tokenizers are those of tasks/tokenization.py.
 """
 
 from collections import Counter
@@ -16,7 +15,8 @@ import numpy as np
 from rapidfuzz.distance import LCSseq
 from rouge_score import rouge_scorer, scoring
 
-from tasks.tokenization import has_other_letters, words
+from tasks.config import TokenizerName
+from tasks.tokenization import Tokenizer, tokenize, tokenizer_for
 
 Statistics = tuple[float, float, float]
 """Precision, recall, F1."""
@@ -31,18 +31,19 @@ class TokenizedText:
 
 
 class Scorer:
-    """Scores pairs of texts by all four ROUGE types, with or without stemming."""
+    """Scores pairs of texts by all four ROUGE types, with or without stemming. `auto` is decided by the reference."""
 
-    def __init__(self, stemming: bool) -> None:
+    def __init__(self, stemming: bool, tokenizer: TokenizerName = "auto") -> None:
         from nltk.stem import porter  # takes 0.2 s to import
 
+        self._tokenizer: TokenizerName = tokenizer
         self._stem = lru_cache(maxsize=1 << 16)(porter.PorterStemmer().stem) if stemming else None
         self._text = lru_cache(maxsize=1 << 16)(self._tokenized)
 
     def __call__(self, reference: str, prediction: str) -> tuple[Statistics, Statistics, Statistics, Statistics]:
         """Precision, recall and F1 of each type, in the order of ROUGE_TYPES."""
-        other_letters = has_other_letters(reference)
-        target, output = self._text(reference, other_letters), self._text(prediction, other_letters)
+        tokenizer = tokenizer_for(self._tokenizer, [reference])
+        target, output = self._text(reference, tokenizer), self._text(prediction, tokenizer)
         rouge_l = _statistics(LCSseq.similarity(target.tokens, output.tokens), output.tokens, target.tokens)
         return (
             _statistics(_overlap(target.unigrams, output.unigrams), output.tokens, target.tokens),
@@ -52,10 +53,8 @@ class Scorer:
             rouge_l if len(target.sentences) < 2 and len(output.sentences) < 2 else _summary_level(target, output),
         )
 
-    def _tokenized(self, text: str, other_letters: bool) -> TokenizedText:
-        tokens, *sentences = (
-            words(part, self._stem, other_letters) for part in (text, *filter(None, text.split("\n")))
-        )
+    def _tokenized(self, text: str, tokenizer: Tokenizer) -> TokenizedText:
+        tokens, *sentences = (tokenize(part, tokenizer, self._stem) for part in (text, *filter(None, text.split("\n"))))
         return TokenizedText(tokens, sentences if len(sentences) > 1 else [[]])
 
 

@@ -38,12 +38,19 @@ class ScoringProtocol(Record):
 
     name: str
     package: str
+    tokenizer: str = ""
+    """The setting, and what it stands for here; empty in artifacts that were made before there was a choice."""
     references_per_row: int
     rows: int
     """Dialogues that were summarized, of `rows_in_split`."""
     rows_in_split: int
     interval: str
     """Method of the interval, in words."""
+
+    @property
+    def method(self) -> str:
+        """Aggregation, package and tokenizer: `mean of references, stemming, rouge-score 0.1.2, tokenizer unicode`."""
+        return ", ".join([self.name, self.package, *([f"tokenizer {self.tokenizer}"] if self.tokenizer else [])])
 
     @property
     def dialogues(self) -> str:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tasks.tokenization import length_in_words
+
 MIN_ROWS = 5
 """Smaller slices are left out, since their scores are too uncertain."""
 MAX_TOPICS = 8
-_SPEAKER = re.compile(r"^\s*([^\s:][^:\n]{0,40}):", re.MULTILINE)
+_SPEAKER = re.compile(r"^\s*([^\s:：][^:：\n]{0,40})[:：]", re.MULTILINE)
+"""With the full-width colon of Chinese and Japanese dialogues."""
 
 
 def slices(dialogues: Sequence[str], topics: Sequence[Sequence[str]]) -> list[tuple[str, str, np.ndarray]]:
@@ -19,7 +22,7 @@ def slices(dialogues: Sequence[str], topics: Sequence[Sequence[str]]) -> list[tu
 
 
 def _by_length(dialogues: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
-    length = np.asarray([len(dialogue.split()) for dialogue in dialogues])
+    length = np.asarray([length_in_words(dialogue) for dialogue in dialogues])
     low, high = np.floor(np.quantile(length, [1 / 3, 2 / 3]))  # whole words, so that the names are true of the slices
     return [
         ("length", f"up to {low:.0f} words", length <= low),

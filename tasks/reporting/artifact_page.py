@@ -16,6 +16,7 @@ UNITS = {
     **dict.fromkeys(("train_references", "validation_references", "test_references"), "per dialogue"),
     **dict.fromkeys(("train_rows", "micro_batch", "batch"), "rows"),
     **dict.fromkeys(("micro_tokens", "mean_tokens", "tokens"), "tokens"),
+    "test_references_without_ascii": "references",
     "steps": "optimizer steps",
     "at_limit": "summaries",
     "halved": "times",
@@ -24,6 +25,7 @@ UNITS = {
 """Name of a fact or measurement -> what its number counts."""
 SUFFIX_UNITS = {"_seconds": "s", "_gib": "GiB"}
 LABELS = {
+    "test_references_without_ascii": "without ASCII letters or digits",
     "at_limit": "cut off at the token limit",
     "mean_tokens": "mean length",
     "halved": "batch size halved",

@@ -67,7 +67,7 @@ def _load_summarizer(config: SummarizationWorkerConfig, device: torch.device) ->
     model = load_merged_model(config.spec.model, config.adapter, device)
     context = getattr(model.config, "max_position_embeddings", None) or decoding.max_prompt_tokens
     return Summarizer(
-        Engine(model, tokenizer, encoder.stop_id, decoding),
+        Engine(model, tokenizer, encoder.stop_id, decoding, config.spec.rouge_tokenizer),
         encoder,
         config.spec.template,
         config.format,

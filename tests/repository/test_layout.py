@@ -14,9 +14,9 @@ from tests.support.paths import ROOT
 MAY_IMPORT: dict[str, set[str]] = {
     "artifacts": set(),
     "tasks.config": {"artifacts"},
-    "tasks.tokenization": set(),
+    "tasks.tokenization": {"tasks.config"},
     "tasks.workers": {"artifacts"},
-    "tasks.metrics": {"artifacts", "tasks.tokenization"},
+    "tasks.metrics": {"artifacts", "tasks.config", "tasks.tokenization"},
     "tasks.manifest_views": {"artifacts", "tasks.metrics"},
     "tasks.sources": {"artifacts", "tasks.config"},
     "tasks.models": {"artifacts", "tasks.config", "tasks.sources"},

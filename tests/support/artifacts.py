@@ -68,13 +68,13 @@ class ArtifactFactory:
         ]
         return self.artifact("generate", "predictions", rows, PREDICTIONS)
 
-    def score(self, dataset: Artifact, *systems: Artifact, **settings: int) -> tuple[dict[str, Any], Path]:
+    def score(self, dataset: Artifact, *systems: Artifact, **settings: int | str) -> tuple[dict[str, Any], Path]:
         """Score base and, if given, tuned, champion and before: the content of scores.json, and its folder."""
         from tasks.score import score
 
         context = self.context()
         outputs = dict(zip((System.BASE, System.TUNED, System.CHAMPION, System.PREVIOUS), systems, strict=False))
-        score(ScoreConfig(**{"bootstrap_resamples": 1000} | settings), context, dataset, **outputs)
+        score(ScoreConfig.model_validate({"bootstrap_resamples": 1000} | settings), context, dataset, **outputs)
         return json.loads((context.out / "scores.json").read_text()), context.out
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pyarrow.parquet as pq
 import pytest
@@ -44,11 +45,11 @@ def command(
         recipe = "smollm2-135m"
         overrides = [*small_overrides(recipe, models["llama"], tiny_data(home / "data")), "generate.limit=3"]
 
-    def call(verb: str, *arguments: str) -> dict[str, Any]:
+    def call(verb: str, *arguments: str, returncode: int = 0) -> dict[str, Any]:
         options = [word for override in overrides for word in ("--set", override)]
         process = run_cli(verb, recipe, *options, *arguments, "--json", **places)
-        assert process.returncode == 0, process.stderr
-        answer: dict[str, Any] = json.loads(process.stdout)
+        assert process.returncode == returncode, process.stderr
+        answer: dict[str, Any] = json.loads(process.stdout) | {"stderr": process.stderr}
         return answer
 
     return call
@@ -135,6 +136,26 @@ def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], comm
         ("report", None, "run"),
     ]
     assert "differs from the one the adapter was trained with" in Path(other["report"]).read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_an_unmet_condition_ends_with_exit_code_3_and_is_in_the_junit_file(
+    first: dict[str, Any], command: Any, tmp_path: Path
+) -> None:
+    """The evaluation is complete all the same: its scores are printed, and its artifacts are in the store."""
+    conditions = ["--require", "rouge1 >= base - 100", "--require", "rouge1 >= 100", "--junit", f"{tmp_path}/a.xml"]
+    evaluated = command("evaluate", *conditions, returncode=3)
+    assert [(result["condition"], result["met"]) for result in evaluated["conditions"]] == [
+        ("rouge1 >= base - 100", True),
+        ("rouge1 >= 100", False),
+    ]
+    assert evaluated["scores"] == first["scores"]
+    assert "dialogsum: 1 of 2 conditions not met: rouge1 >= 100: rouge1 is " in evaluated["stderr"].splitlines()[-1]
+    assert [case.find("failure") is None for case in ElementTree.parse(tmp_path / "a.xml").iter("testcase")] == [
+        True,
+        False,
+    ]
+    assert len(command("evaluate", *conditions[:2])["conditions"]) == 1
 
 
 @pytest.mark.slow

@@ -52,6 +52,13 @@ def test_splits_and_counts_are_those_of_the_files(data: Path) -> None:
     assert manifest.rows == 20
 
 
+def test_references_that_rouge_score_cannot_score_are_counted(data: Path) -> None:
+    """Those without a letter or digit in ASCII; a word or number among others is enough."""
+    texts = ["Анна пишет.", "Анна пишет Tom.", "В 7 часов.", "小明来了。", "Hi."]
+    write_csv(data / "test.csv", [dialogue_row(f"x_{i}", "", text) for i, text in enumerate(texts)])
+    assert downloaded_dataset(data).facts["test_references_without_ascii"] == 2
+
+
 @pytest.mark.parametrize("text", ["NA", "null", "None", "1", "1.0", "007", "True", "2026-01-05", "#N/A", "-", "é“”😀"])
 def test_text_that_looks_like_something_else_stays_text(data: Path, text: str) -> None:
     """Nothing is guessed to be a number, a date or missing."""
@@ -87,6 +94,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     "blank id": (lines(" ,d,s,t"), "test: id is empty in row 2"),
     "NaN summary": (lines("x_1,d,s,t", "x_2,d,NaN,t"), "test: summary is NaN in row 3 .*'x_2'"),
     "nan summary": (lines("x_1,d, nan ,t"), "test: summary is NaN in row 2"),
+    "summary without a word": (lines("x_1,d,s,t", "x_2,d,👍!,t"), "test: summary has no letter .* row 3 .*'x_2'"),
     "row cut short": (lines("x_1,d"), "test.csv: row 2 has 2 fields"),
     "row too long": (lines("x_1,d,s,t", "x_2,d,s,t,u"), "test.csv: row 3 has 5 fields"),
     "duplicate id": (lines("x_1,d,s,t", "x_2,e,s,t", "x_1,f,s,t"), "test: id 'x_1' occurs twice"),

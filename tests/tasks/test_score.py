@@ -93,7 +93,7 @@ def test_every_system_floor_and_ceiling_is_what_loops_over_rouge_score_find(
 
 
 def test_every_score_states_its_protocol(artifact_factory: ArtifactFactory) -> None:
-    """Each has protocol, rows (covered, in the split), references, package and interval; no two protocols are equal."""
+    """Name, rows (covered, in the split), references, package, tokenizer and interval; no two protocols are equal."""
     dialogues, references = sample(12)
     dataset = artifact_factory.dataset(references, dialogues)
     outputs = [artifact_factory.predictions([d[:n] for d in dialogues][:7]) for n in (50, 90, 130, 170)]
@@ -107,6 +107,7 @@ def test_every_score_states_its_protocol(artifact_factory: ArtifactFactory) -> N
             "rows_in_split": 12,
             "references_per_row": 3,
             "package": f"rouge-score {version('rouge-score')}",
+            "tokenizer": "auto (ascii)",
             "interval": "95 %, percentile bootstrap over dialogues, 300 resamples",
         }
         assert {"base", "tuned", "champion", "before", "human"} <= set(entry["systems"])
@@ -278,8 +279,35 @@ def test_outputs_of_dialogsums_authors_score_what_is_published(
     assert points("mean of references, no stemming", "human") == pytest.approx([50.91, 25.22, 43.21], abs=0.005)
 
 
-def test_a_protocol_says_in_how_many_references_other_letters_count(artifact_factory: ArtifactFactory) -> None:
-    dataset = artifact_factory.dataset([["Die Küche.", "A kitchen."], ["A “bath”.", "A bath."]])
-    scores, _ = artifact_factory.score(dataset, artifact_factory.predictions(["a", "b"]))
-    package = scores["protocols"][scores["headline"]]["protocol"]["package"]
-    assert package.endswith(", letters that are not ASCII counted in 1 of 4 references")
+@pytest.mark.parametrize(
+    ("references", "tokenizer", "expected"),
+    [
+        ([["A kitchen."], ["A “bath”."]], "auto", "auto (ascii)"),
+        ([["Кухня."], ["Ванная."]], "auto", "auto (unicode)"),
+        (
+            [["Die Küche.", "A kitchen."], ["A bath.", "A bath."]],
+            "auto",
+            "auto (unicode in 1 of 4 references, ascii in the others)",
+        ),
+        ([["Кухня."], ["Ванная."]], "characters", "characters"),
+    ],
+)
+def test_a_protocol_names_the_tokenizer(
+    artifact_factory: ArtifactFactory, references: list[list[str]], tokenizer: str, expected: str
+) -> None:
+    dataset = artifact_factory.dataset(references)
+    scores, _ = artifact_factory.score(dataset, artifact_factory.predictions(["a", "b"]), tokenizer=tokenizer)
+    protocols = [content["protocol"] for content in scores["protocols"].values()]
+    assert {protocol["tokenizer"] for protocol in protocols} == {expected}
+    assert {protocol["package"] for protocol in protocols} == {"rouge-score 0.1.2"}
+
+
+def test_the_tokenizer_decides_what_counts_as_equal(artifact_factory: ArtifactFactory) -> None:
+    """Two inflected forms: no word in common, 3 of 4 characters in common."""
+    dataset = artifact_factory.dataset([["Анна"], ["Анну"]])
+    predictions = artifact_factory.predictions(["Анны", "Анну"])
+    f1 = {
+        name: systems(artifact_factory.score(dataset, predictions, tokenizer=name)[0])["base"]["rouge1"]["f1"]
+        for name in ("auto", "unicode", "characters", "ascii")
+    }
+    assert f1 == {"auto": 50.0, "unicode": 50.0, "characters": 87.5, "ascii": 0.0}

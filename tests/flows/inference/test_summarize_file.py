@@ -304,7 +304,11 @@ def test_the_champion_summarizes_with_the_settings_of_its_evaluation(
     second = publish_adapter(store, models["llama"], tmp_path / "b", "Later:\n{dialogue}", "cd" * 32)
     settings = [f"model.source={models['llama']}"]
     judged = Champion(
-        adapter=first, template="Judged \u2028 by 😀\x85:\n{dialogue}", turns="smollm2", generate={"max_new_tokens": 33}
+        adapter=first,
+        template="Judged \u2028 by 😀\x85:\n{dialogue}",
+        turns="smollm2",
+        generate={"max_new_tokens": 33, "candidates": 4},
+        rouge_tokenizer="characters",
     )
     base = store.by_id(first).identity["config"]["model"]["revision"]
     assert Champions(Store.current(), base).promote(judged, "score-00000000", "test")
@@ -314,6 +318,7 @@ def test_the_champion_summarizes_with_the_settings_of_its_evaluation(
         "smollm2",
         33,
     )
+    assert selected.spec.rouge_tokenizer == "characters"
     assert selected.name == f"llama {first}"
     assert selected.trained_template == PROMPT
     by_hand = select_model("champion", None, "title", [*settings, "evaluation.turns=none"])

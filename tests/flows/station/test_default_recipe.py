@@ -202,12 +202,15 @@ def test_settings_of_a_champion_become_the_overrides_that_it_was_trained_with(
         "evaluation.prompt=Say it. {dialogue}",
         "train.loss_on=all",
         "train.lora.targets=[q_proj]",
+        "generate.candidates=2",
+        "score.tokenizer=characters",
     )
     champion = trained(store, tmp_path, "quickstart", overrides)
     missing = missing_overrides(champion, load_recipe("quickstart"))
     ran, again = load_recipe("quickstart", overrides), load_recipe("quickstart", missing)
     for section in ("data", "model", "train", "generate", "evaluation", "prompt"):
         assert getattr(again, section) == getattr(ran, section), section
+    assert again.score.tokenizer == ran.score.tokenizer == "characters"
     assert missing_overrides(champion, ran) == []
 
 

@@ -61,3 +61,10 @@ def test_first_of_equals_is_taken() -> None:
     assert choose(["x y", "p q", "r s"]) == 0
     assert choose(["x y", "p q r", "p q r s"]) == 1
     assert choose(["", ""]) == 0
+
+
+def test_candidates_are_compared_by_the_tokens_that_are_scored() -> None:
+    """Three inflected forms have no word in common, but most of their characters; two texts share a word."""
+    texts = ["Анна", "Анны", "Анну", "кот и дом", "кот сел"]
+    assert choose(texts, "unicode") == choose(texts) == 3
+    assert choose(texts, "characters") == 0

@@ -74,7 +74,8 @@ def test_a_summary_too_short_to_copy_is_left_out_of_the_mean() -> None:
         ("?!", 0, 1),
         ("Don't go, Mary-Ann.", 3, 0),
         ("#Person1# asks", 2, 0),
-        ("über 日本", 2, 0),
+        ("über 日本", 3, 0),  # characters where a script has no spaces
+        ("हिन्दी बोलो", 2, 0),
     ],
 )
 def test_words_are_counted_and_no_word_is_empty(summary: str, words: int, empty: int) -> None:

@@ -1,0 +1,75 @@
+"""The DAG itself: what it refuses before a GPU works, and which settings reach which stage."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
+from artifacts.manifest import Manifest
+from flows import dag
+from flows.dag import ResolvedRecipe
+from flows.planner import Planner
+from flows.recipe import load_recipe
+from tasks.config import GenerateSpec
+from tasks.execution.stage import Stage
+from tests.support.data import write_csv
+from tests.support.data_stages import dialogue_row, run_and_publish
+
+
+class NextStepError(Exception):
+    """A stage after download was reached."""
+
+
+def download_only(stage: Stage, variant: str | None, spec: Any, **inputs: Manifest) -> Manifest:
+    if stage.name != "download":
+        raise NextStepError
+    return run_and_publish(stage, spec)
+
+
+def resolved_recipe(model: Path, data: Path, *overrides: str) -> ResolvedRecipe:
+    return dag.resolve_recipe(
+        load_recipe("quickstart", [f"model.source={model}", f"data.source={data}", *overrides]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "summary", "refused"),
+    [
+        ("ascii", "Анна пишет.", True),
+        ("auto", "Анна пишет.", False),
+        ("unicode", "Анна пишет.", False),
+        ("ascii", "Anna writes.", False),
+    ],
+)
+def test_references_without_a_token_are_refused_before_anything_is_trained(
+    store: Store, models: dict[str, Path], data: Path, tokenizer: str, summary: str, refused: bool
+) -> None:
+    """By `run` as soon as the data is there, and by `plan` once it is."""
+    write_csv(data / "test.csv", [dialogue_row("x_0", "", "Tom."), dialogue_row("x_1", "", summary)])
+    resolved = resolved_recipe(models["llama"], data, f"score.tokenizer={tokenizer}")
+    dag.retrain(resolved, Planner().step)  # nothing is known about the data yet
+    expected = pytest.raises(RequestError, match=r"score.tokenizer is ascii.* 1 references.*score.tokenizer=auto")
+    with expected if refused else pytest.raises(NextStepError):
+        dag.retrain(resolved, download_only)
+    if refused:
+        with pytest.raises(RequestError, match=r"score.tokenizer is ascii"):
+            dag.retrain(resolved, Planner().step)
+
+
+@pytest.mark.parametrize(("candidates", "expected"), [(1, "auto"), (4, "characters")])
+def test_the_tokenizer_of_the_scores_changes_the_predictions_only_where_candidates_are_compared(
+    store: Store, models: dict[str, Path], data: Path, candidates: int, expected: str
+) -> None:
+    resolved = resolved_recipe(models["llama"], data, "score.tokenizer=characters", f"generate.candidates={candidates}")
+    planner, specs = Planner(), []
+
+    def step(stage: Stage, variant: str | None, spec: Any, **inputs: Any) -> Any:
+        if isinstance(spec, GenerateSpec):
+            specs.append(spec.rouge_tokenizer)
+        return planner.step(stage, variant, spec, **inputs)
+
+    dag.retrain(resolved, step)
+    assert specs == [expected] * 2
+    assert resolved.candidate("train-1a2b3c4d").rouge_tokenizer == expected

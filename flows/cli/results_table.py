@@ -38,14 +38,16 @@ def markdown_table(ids: list[str]) -> str:
     if not scores:
         raise RequestError(f"no evaluations in {store.root} yet: `dialogsum run` makes one")
     lines = [*HEADER]
-    seen = set()
+    methods = list(dict.fromkeys(ScoresView(m).protocol.method for m in scores))
+    seen: set[tuple[str, str]] = set()
     for m in scores:
         for system in (System.BASE, System.TUNED):
-            if (predictions := ScoresView(m).predictions.get(system)) and predictions.digest not in seen:
-                seen.add(predictions.digest)
-                lines.append(_row(store, m, system))
-    protocol = ScoresView(scores[-1]).protocol
-    notes = [f"F1 x 100, {protocol.method}; interval: {protocol.interval}."]
+            protocol = ScoresView(m).protocol
+            predictions = ScoresView(m).predictions.get(system)
+            if predictions and (predictions.digest, protocol.method) not in seen:
+                seen.add((predictions.digest, protocol.method))
+                lines.append(_row(store, m, system, protocol.tokenizer if len(methods) > 1 else ""))
+    notes = [f"F1 x 100, {' or '.join(methods)}; interval: {ScoresView(scores[-1]).protocol.interval}."]
     origins = ((m.provenance.origin.get("recipe", ""), m.provenance.origin.get("overrides", "")) for m in scores)
     for recipe, overrides in overrides_by_recipe(origins):
         notes += ["", f"Recipe {visible(recipe)} with `{visible(overrides).replace('`', chr(39))}`."]
@@ -64,7 +66,8 @@ def replace_block(file: Path, begin: str, end: str, block: str) -> None:
     file.write_text(f"{head}{begin}\n\n{block.rstrip()}\n\n{end}{tail}", encoding="utf-8")
 
 
-def _row(store: Store, scores: Manifest, system: System) -> str:
+def _row(store: Store, scores: Manifest, system: System, tokenizer: str) -> str:
+    """tokenizer: shown if not empty, for a table whose rows were scored by different methods."""
     headline = Scores.load(store.payload(scores.path)).under_headline_protocol
     outputs = store.by_id(ScoresView(scores).predictions[system].id)
     adapter = store.by_id(name) if (name := PredictionsView(outputs).adapter_id) else None
@@ -78,7 +81,8 @@ def _row(store: Store, scores: Manifest, system: System) -> str:
         f"{outputs.provenance.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{decoding}",
         scores.provenance.origin.get("recipe", ""),
         *(f"{score.f1:.2f} ({score.interval[0]:.1f} to {score.interval[1]:.1f})" for score in by_type),
-        f"{headline.protocol.dialogues} x {headline.protocol.references_per_row} references",
+        f"{headline.protocol.dialogues} x {headline.protocol.references_per_row} references"
+        + (f", tokenizer {tokenizer}" if tokenizer else ""),
         prompt or "-",
         f"{adapter.provenance.seconds:.0f} s" if adapter else "-",
         f"{outputs.provenance.seconds:.0f} s",

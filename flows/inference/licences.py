@@ -22,6 +22,8 @@ class TrainingData(Record):
     terms: str
     licence: str | None = None
     """Set where the licence of the data also binds models that are trained on it."""
+    language: str | None = None
+    """ISO 639 code, where it is known."""
 
 
 def training_data(store: Store, adapter: Manifest | None) -> TrainingData:
@@ -37,10 +39,10 @@ def training_data(store: Store, adapter: Manifest | None) -> TrainingData:
     revision = DatasetView(dataset).revision
     if revision == resolve_data(DataConfig(source="sample")).revision:
         terms = "dialogues and summaries that were written for that project, under its licence"
-        return TrainingData(name=name, title="the sample of dialogsum-pipeline", terms=terms)
+        return TrainingData(name=name, title="the sample of dialogsum-pipeline", terms=terms, language="en")
     if "dialogsum" in name.lower():
         terms = "CC BY-NC-SA 4.0, which allows no commercial use"
-        return TrainingData(name=name, title=f"DialogSum ({name})", terms=terms, licence=DIALOGSUM)
+        return TrainingData(name=name, title=f"DialogSum ({name})", terms=terms, licence=DIALOGSUM, language="en")
     return TrainingData(name=name, title=name, terms="the terms of whoever owns it")
 
 

@@ -38,8 +38,8 @@ beside them. `dialogsum summarize` merges the adapter into the weights, in float
 Where two tokens are almost equally probable, such rounding decides which one is generated, and the rest of the summary
 follows from it."""
 LIMITS = """\
-- Intended for English dialogues between a few people, with tags such as `#Person1#:`. Other tags, other languages and
-  meetings are untested.
+- Intended for dialogues between a few people, in the language and form of the training data (DialogSum: English, with
+  tags such as `#Person1#:`). Other languages, other tags and meetings are untested.
 - A summary can leave out what matters and state what nobody said. Do not base decisions about people on it.
 - The scores hold only for dialogues like those of the test set, under the protocol below them."""
 
@@ -57,7 +57,7 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
     title = _title(base, data, name if adapter is None else None, merged)
     on_hub = other.name if other and other.on_hub else base.location if is_commit(base.revision) else None
     metadata = ModelCardData(
-        language="en",
+        language=data.language,
         license=licence,
         license_name="see-below" if licence == "other" else None,
         library_name="transformers" if merged else "peft",

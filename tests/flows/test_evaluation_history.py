@@ -289,7 +289,8 @@ def test_the_table_of_results_has_a_line_a_system_with_its_interval(past: Any, t
         f1 = expected_f1(words)
         shown = f"{f1:.2f} ({f1:.1f} to {f1:.1f})"  # all dialogues have the same score
         assert any(shown in line for line in lines), shown
-    assert results_table.markdown_table([stage_entry(past[1][0], "score")["artifact"]]).count("tuned, greedy") == 1
+    first = stage_entry(past[1][0], "score")["artifact"]
+    assert results_table.markdown_table([first]).count("tuned, greedy") == 1
 
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{results_table.BEGIN}\nold\n{results_table.END}\nafter\n")
@@ -319,3 +320,19 @@ def test_promote_prints_the_dialogues_that_moved_with_both_summaries(past: Any) 
         assert line.startswith(f"{expected_f1(6) - expected_f1(5):+.0f}  test_")
         assert f"champion: {' '.join(words[:5])}\n" in line
         assert f": {' '.join(words[:6])}\n" in line
+
+
+@pytest.mark.slow
+def test_the_table_of_results_keeps_scores_of_different_tokenizers_apart(
+    store: Store, models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same summaries in two rows, each with its tokenizer; both are named below the table."""
+    patch_known_summaries(monkeypatch, data)
+    run = flow_caller(models["llama"], data)
+    for tokenizer in ("auto", "characters"):
+        run("retrain", 1, "gate.automatic=false", f"score.tokenizer={tokenizer}")
+    table = results_table.markdown_table([])
+    tuned = [line for line in table.splitlines() if "tuned, greedy" in line]
+    assert ["tokenizer auto (ascii) |" in line for line in tuned] == [True, False]
+    assert ["tokenizer characters |" in line for line in tuned] == [False, True]
+    assert "rouge-score 0.1.2, tokenizer auto (ascii) or mean of references" in table

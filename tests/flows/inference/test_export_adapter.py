@@ -123,7 +123,7 @@ def test_card_reads_back_with_licence_prompt_and_use(
     """By Hugging Face's own classes."""
     export_adapter(trained[0], tmp_path / "out", base="owner/llama", overrides=trained[1])
     metadata: Any = metadata_load(tmp_path / "out" / "README.md")
-    assert (metadata["library_name"], metadata["base_model"], metadata["language"]) == ("peft", "owner/llama", "en")
+    assert (metadata["library_name"], metadata["base_model"], metadata.get("language")) == ("peft", "owner/llama", None)
     assert metadata["license"] == "other"
     assert "model-index" not in metadata
     text = ModelCard.load(tmp_path / "out" / "README.md").text
@@ -201,6 +201,7 @@ def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
     assert "stem" in rouge1.metric_name
     assert card.data.license == "cc-by-nc-sa-4.0"
     assert card.data.datasets == ["knkarthick/dialogsum"]
+    assert card.data.language == "en"
     assert "| base | 66.67 (66.7 to 66.7) |" in card.text
     assert "| tuned | 90.91 (90.9 to 90.9) |" in card.text
     assert "4 dialogues x 1 references" in card.text

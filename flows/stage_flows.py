@@ -85,8 +85,8 @@ def _stage_flow(name: str) -> Flow[..., Any]:
     )(fails_in_one_line(make))
 
 
-download, format_, train, score, promote, report = map(
-    _stage_flow, ("download", "format", "train", "score", "promote", "report")
+download, format_, train, score, review, promote, report = map(
+    _stage_flow, ("download", "format", "train", "score", "review", "promote", "report")
 )
 
 

@@ -85,9 +85,14 @@
   const save = () => {
     const name = element("name").value.trim();
     element("name").setAttribute("aria-invalid", !name);
-    if (!name || !votes.size) {
-      if (!name) element("name").focus();
-      say(name ? "There is no vote to save." : "Write your name first; then save.", true);
+    if (!name) {
+      element("name").focus();
+      say("Write your name first; then save.", true);
+      return;
+    }
+    element("name").blur(); // so that the keys vote again
+    if (!votes.size) {
+      say("There is no vote to save yet. Vote with the arrow keys or the buttons.");
       return;
     }
     const content = {

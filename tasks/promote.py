@@ -92,7 +92,7 @@ def _review_checks(
         GateCheck(
             name="win rate",
             passed=review.interval[0] >= least_win_rate,
-            observed=f"{review.rate_and_interval} against {opponent} in votes of {len(review.reviewers)} people",
+            observed=f"{review.rate_and_interval} against {opponent}, reviewers: {len(review.reviewers)}",
             required=f"lower end at least {100 * least_win_rate:g} %",
         ),
         GateCheck(

@@ -1,6 +1,6 @@
 """Inter-annotator agreement of nominal labels: percent agreement and Krippendorff's alpha.
 
-Written here because the package `krippendorff` is under the GPL, which the license of this project does not allow.
+Written here because the package `krippendorff` is under the GPL, and this project under the Apache License.
 """
 
 from collections import Counter

@@ -4,7 +4,16 @@ import re
 
 from artifacts.errors import RequestError
 
-STAGE_NUMBERS = {"download": 1, "format": 2, "train": 3, "generate": 4, "score": 5, "report": 6, "promote": 7}
+STAGE_NUMBERS = {
+    "download": 1,
+    "format": 2,
+    "train": 3,
+    "generate": 4,
+    "score": 5,
+    "report": 6,
+    "promote": 7,
+    "review": 8,
+}
 _ID = re.compile(rf"({'|'.join(STAGE_NUMBERS)})-([0-9a-f]{{8}})")
 _FOLDER = re.compile(rf"[1-9]_({'|'.join(STAGE_NUMBERS)})/[A-Za-z0-9.-]{{1,80}}_[0-9a-f]{{8}}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")

@@ -24,6 +24,7 @@ INPUTS = {
     "adapter": "the adapter",
     **SUMMARIES,
     "scores": "the scores",
+    "review": "the review",
     "decision": "the decision of the gate",
 }
 """Role of an input -> its name in a sentence, in the order of the DAG."""

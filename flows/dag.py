@@ -13,6 +13,7 @@ from artifacts.text import one_line
 from flows.evaluation_history import evaluations_before
 from flows.labels import Overrides, prompt_labels
 from flows.recipe import PROMPTS, Recipe
+from flows.review_lookup import newest_review
 from tasks.config import (
     DownloadSpec,
     FormatSpec,
@@ -168,12 +169,21 @@ def _evaluate_and_report(
     scores = step(SCORE, None, resolved.recipe.score, dataset=dataset, **predictions)
     optional = {"adapter": adapter} if adapter is not None else {}
     if gate is not None:
-        optional["decision"] = step(PROMOTE, None, gate, scores=scores)
+        optional["decision"] = step(PROMOTE, None, gate, scores=scores, **_review(gate, predictions))
     earlier = evaluations_before(scores, resolved.model.revision)
     spec = ReportSpec(report=resolved.recipe.report, history=earlier, prompts=prompt_labels(templates))
     optional |= seeds or {}
     report = step(REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **predictions, **optional)
     return Outcome(scores, report, adapter, optional.get("decision"), tuple((seeds or {}).values()))
+
+
+def _review(gate: PromoteSpec, predictions: dict[str, Input]) -> dict[str, Input]:
+    """The review that the gate reads, as an input of `promote`; empty if it requires none or there is none."""
+    if gate.gate.least_win_rate is None:
+        return {}
+    opponent = predictions.get(System.CHAMPION, predictions[System.BASE])
+    review = newest_review(predictions[System.TUNED].digest, opponent.digest)
+    return {"review": review} if review else {}
 
 
 def _predictions_of(resolved: ResolvedRecipe, step: Step, dataset: Input, variant: str, settings: Champion) -> Input:

@@ -31,7 +31,8 @@ def _listed(names: Iterable[str]) -> Any:
 
 RECIPE_NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 RecipeName = Annotated[str, _listed(RECIPE_NAMES)]
-StageName = Annotated[str, _listed(STAGES)]
+StageName = Annotated[str, _listed(STAGES.keys() - {"review"})]
+"""The stages of a run; a review is made from the votes of people."""
 Override = Annotated[
     str, Field(json_schema_extra={"pattern": r"^[a-z_]+(\.[a-z_]+)*=", "examples": ["train.epochs=3"]})
 ]

@@ -62,9 +62,10 @@ def _make(artifact: str, refresh: bool) -> State[Any]:
 
 def _description(name: str) -> str:
     """What the UI shows above the form."""
+    maker = "`dialogsum review --votes` runs" if name == "review" else "Jobs such as `retrain` run"
     return (
         f"Makes one `{name}` artifact again from its id. `refresh` is on: it is rebuilt even if it is intact. "
-        "Jobs such as `retrain` run this stage by themselves."
+        f"{maker} this stage without this form."
     )
 
 
@@ -85,8 +86,8 @@ def _stage_flow(name: str) -> Flow[..., Any]:
     )(fails_in_one_line(make))
 
 
-download, format_, train, score, promote, report = map(
-    _stage_flow, ("download", "format", "train", "score", "promote", "report")
+download, format_, train, score, review, promote, report = map(
+    _stage_flow, ("download", "format", "train", "score", "review", "promote", "report")
 )
 
 

@@ -174,6 +174,11 @@ class GateConfig(Record):
     """Guard: highest share of empty summaries."""
     most_speaker_errors: Share = 0.15
     """Guard: highest share of summaries with a speaker tag or name that their dialogue does not contain."""
+    least_win_rate: Share | None = None
+    """Review by people: lowest lower end of the 95 % interval of the candidate's win rate against the champion, or
+    against the base model if there is no champion. None requires no review."""
+    least_reviewed: Count = 20
+    """Review by people: minimum number of dialogues with a vote. Ignored if `least_win_rate` is none."""
     automatic: Annotated[bool, NotIdentity("it affects what `run` does with the decision, not the decision")] = True
     """Whether `run` promotes a candidate that passes the gate. `dialogsum promote` always does."""
 

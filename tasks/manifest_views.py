@@ -163,6 +163,21 @@ class ScoresView(ManifestView):
         return {System(role): ref for role, ref in self.manifest.inputs.items() if role != "dataset"}
 
 
+class ReviewView(ManifestView):
+    """Votes of people on the summaries of a candidate and an opponent, made by review."""
+
+    STAGE = "review"
+
+    @property
+    def opponent(self) -> System:
+        return System(self._config["opponent"])
+
+    @property
+    def predictions(self) -> tuple[InputRef, InputRef]:
+        """Predictions of the candidate and of the opponent."""
+        return self.manifest.inputs[System.TUNED], self.manifest.inputs[self.opponent]
+
+
 class DecisionView(ManifestView):
     """A decision of the promotion gate, made by promote."""
 

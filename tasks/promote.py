@@ -1,6 +1,6 @@
 """promote: scores of candidate, base and champion -> the decision of the gate, with its reasons.
 
-Reads   scores
+Reads   scores; review of the candidate, if the gate requires one and it exists
 Writes  decision.json (tasks/metrics/gate_decision.py)
 Rerun   dialogsum promote [RECIPE] --adapter ID
 
@@ -11,13 +11,22 @@ from tasks.config import GateConfig, PromoteSpec
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.gate_decision import GateCheck, GateDecision
 from tasks.metrics.percentages import percent, probability
+from tasks.metrics.review_result import Review
 from tasks.metrics.score_table import System
 from tasks.metrics.scores import Scores
 
 
-def promote(spec: PromoteSpec, context: Context, scores: Artifact) -> StageResult:
-    """Decide whether the candidate may replace the champion."""
-    checks = gate(spec.gate, Scores.load(scores.payload))
+def promote(spec: PromoteSpec, context: Context, scores: Artifact, review: Artifact | None = None) -> StageResult:
+    """Decide whether the candidate may replace the champion.
+
+    review: votes on the summaries of the candidate and of the champion, or of the base model if there is no champion.
+    """
+    content = Scores.load(scores.payload)
+    checks = gate(spec.gate, content)
+    if spec.gate.least_win_rate is not None:
+        opponent = "the champion" if System.CHAMPION in content.differences else "the base model"
+        result = Review.load(review.payload) if review else None
+        checks += _review_checks(spec.gate, spec.gate.least_win_rate, opponent, result, scores.manifest.id)
     if spec.withdrawn_at:
         time = spec.withdrawn_at[:16].replace("T", " ")
         sentence = f"rolled back by hand on {time} UTC; only `dialogsum promote` can reinstate it"
@@ -65,6 +74,32 @@ def gate(config: GateConfig, scores: Scores) -> list[GateCheck]:
                 applied=False,
             )
             for name, reason in scores.not_applied.items()
+        ),
+    ]
+
+
+def _review_checks(
+    config: GateConfig, least_win_rate: float, opponent: str, review: Review | None, scores_id: str
+) -> list[GateCheck]:
+    """Win rate and number of dialogues of a review; one condition that fails if there is no review."""
+    if review is None:
+        sentence = (
+            f"no votes on these summaries against {opponent}: run `dialogsum review {scores_id}`, "
+            "then `dialogsum review --votes FILE`, then `dialogsum promote`"
+        )
+        return [GateCheck(name="review", passed=False, observed=sentence, required="")]
+    return [
+        GateCheck(
+            name="win rate",
+            passed=review.interval[0] >= least_win_rate,
+            observed=f"{review.rate_and_interval} against {opponent}, reviewers: {len(review.reviewers)}",
+            required=f"lower end at least {100 * least_win_rate:g} %",
+        ),
+        GateCheck(
+            name="dialogues with a vote",
+            passed=review.dialogues >= config.least_reviewed,
+            observed=f"{review.dialogues}",
+            required=f"at least {config.least_reviewed}",
         ),
     ]
 

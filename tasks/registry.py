@@ -6,10 +6,13 @@ from tasks.format import FORMAT
 from tasks.generate import GENERATE
 from tasks.promote import PROMOTE
 from tasks.report import REPORT
+from tasks.review import REVIEW
 from tasks.score import SCORE
 from tasks.train import TRAIN
 
-STAGES: dict[str, Stage] = {stage.name: stage for stage in (DOWNLOAD, FORMAT, TRAIN, GENERATE, SCORE, PROMOTE, REPORT)}
+STAGES: dict[str, Stage] = {
+    stage.name: stage for stage in (DOWNLOAD, FORMAT, TRAIN, GENERATE, SCORE, REVIEW, PROMOTE, REPORT)
+}
 
 
 def worker_modules() -> list[str]:

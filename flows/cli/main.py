@@ -14,14 +14,21 @@ import typer
 
 from artifacts.errors import RequestError, StageError, UnmetConditionError
 from artifacts.text import did_you_mean, one_line
-from flows.cli import artifact_commands, bench_commands, model_commands, pipeline_commands, station_commands
+from flows.cli import (
+    artifact_commands,
+    bench_commands,
+    model_commands,
+    pipeline_commands,
+    review_commands,
+    station_commands,
+)
 from flows.cli.options import Invocation
 from flows.cli.streams import check_home, prepare_streams
 
 PACKAGE = "dialogsum-pipeline"
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-for group in (pipeline_commands, model_commands, artifact_commands):
+for group in (pipeline_commands, review_commands, model_commands, artifact_commands):
     app.add_typer(group.commands)
 app.add_typer(bench_commands.commands, name="bench")
 app.add_typer(station_commands.commands, name="station")

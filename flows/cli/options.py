@@ -32,10 +32,10 @@ def completed(names: Callable[[], list[str]]) -> Callable[[str], list[str]]:
 
 
 def stage_names() -> list[str]:
-    """The seven stages. Imported on call: `--help` does not need the store."""
+    """The stages of a run. Imported on call: `--help` does not need the store."""
     from artifacts.artifact_path import STAGE_NUMBERS
 
-    return list(STAGE_NUMBERS)
+    return [name for name in STAGE_NUMBERS if name != "review"]
 
 
 def _recipes() -> list[str]:

@@ -21,10 +21,14 @@ def render(page: ReportPage) -> dict[str, str]:
 
     Dialogues and summaries are untrusted text: Jinja2 escapes them in HTML, `escape_markdown` in Markdown.
     """
-    script = Markup((TEMPLATES / "report.js").read_text())  # noqa: S704  # our own file
-    values = {field.name: getattr(page, field.name) for field in fields(page)}
-    values |= {"script": script, "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}
-    environment = Environment(
+    values = {field.name: getattr(page, field.name) for field in fields(page)} | inline_script("report.js")
+    templates = environment()
+    return {name: templates.get_template(f"{name}.j2").render(values) for name in FILES}
+
+
+def environment() -> Environment:
+    """The templates of this folder, with the filters that they use; those of HTML escape every value."""
+    templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -32,5 +36,12 @@ def render(page: ReportPage) -> dict[str, str]:
         autoescape=select_autoescape(["html.j2"]),
     )
     filters = (escape_markdown, visible, percent, probability)
-    environment.filters |= {function.__name__: function for function in filters}
-    return {name: environment.get_template(f"{name}.j2").render(values) for name in FILES}
+    templates.filters |= {function.__name__: function for function in filters}
+    return templates
+
+
+def inline_script(name: str) -> dict[str, str]:
+    """`script`: a script of this folder; `script_hash`: its sha256 in Base64, by which a page's policy allows it."""
+    script = Markup((TEMPLATES / name).read_text())  # noqa: S704  # our own file
+    digest = hashlib.sha256(script.encode()).digest()
+    return {"script": script, "script_hash": base64.b64encode(digest).decode()}

@@ -113,6 +113,7 @@ APART = {
     "tasks.cancellation": "Prefect's",
     "tasks.reporting.artifact_page": "Prefect's",
     "tasks.reporting.links": "Prefect's",
+    "tasks.reporting.review_html": "the review page's",
     "tasks.models.library_warnings": "the export's",
     "tasks.models.base_comparison": "the export's",
     "artifacts.prefect_results": "Prefect's",

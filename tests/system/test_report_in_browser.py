@@ -1,6 +1,5 @@
 """The report in a real browser without a network: it opens, filters, runs no foreign code, and is accessible."""
 
-import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -15,43 +14,12 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Provenance
 from flows.station.report_server import application
 from tests.support.artifacts import ArtifactFactory
+from tests.support.browsers import LUMINANCE, contrast, needs_browser, offline_browser, requested, set_window
 from tests.support.hostile_texts import HOSTILE_TEXTS
 from tests.support.reports import HISTORY, ReportBuilder, hostile_report, sample_report_builder
 from tests.support.servers import free_ports, until
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: make setup")
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-NO_BROWSER = "no chromium and chromedriver on the PATH"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason=NO_BROWSER)]
-OPTIONS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-component-update",
-    "--disable-background-networking",
-    "--disable-sync",
-    "--window-size=1200,900",
-)
-LUMINANCE = """
-const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-const rgba = (colour) => {
-  canvas.clearRect(0, 0, 1, 1);
-  canvas.fillStyle = colour;
-  canvas.fillRect(0, 0, 1, 1);
-  return [...canvas.getImageData(0, 0, 1, 1).data];
-};
-const background = (element) => {
-  for (let e = element; e; e = e.parentElement) {
-    const colour = rgba(getComputedStyle(e).backgroundColor);
-    if (colour[3] === 255) return colour;
-  }
-  return [255, 255, 255, 255];
-};
-const elements = [...document.querySelectorAll(arguments[0])].filter((e) => e.textContent.trim()).slice(0, 40);
-return elements.map((e) => [rgba(getComputedStyle(e)[arguments[1]]), background(e)]);
-"""
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -91,15 +59,7 @@ def hostile_reports(folder: Path) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One Chromium with a profile of its own and its network switched off."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for option in (*OPTIONS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    driver.execute_cdp_cmd("Network.enable", {})
-    nothing = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
-    driver.execute_cdp_cmd("Network.emulateNetworkConditions", nothing)
+    driver = offline_browser(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
@@ -109,15 +69,11 @@ def visit(browser: Any, pages: dict[str, Path]) -> Callable[..., list[str]]:
     """Opens a page in a window of this width and in light or dark; returns the addresses that were asked for."""
 
     def open_page(name: str, width: int = 1200, scheme: str = "light", media: str = "") -> list[str]:
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [feature]})
+        set_window(browser, width, scheme, media)
         browser.get_log("performance")
         browser.get_log("browser")
         browser.get(pages[name].as_uri())
-        events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-        return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return requested(browser)
 
     return open_page
 
@@ -269,18 +225,6 @@ def test_page_is_no_wider_than_the_window(browser: Any, visit: Any, name: str, w
     )
     assert inner <= width
     assert content_width <= inner
-
-
-def contrast(one: list[int], two: list[int]) -> float:
-    """Of two colours, by the formula of WCAG 2."""
-
-    def luminance(colour: list[int]) -> float:
-        parts = [c / 255 for c in colour[:3]]
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    light, dark = sorted((luminance(one), luminance(two)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

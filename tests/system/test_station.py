@@ -67,7 +67,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
         }
 
     first = seen()
-    stages = ("download", "format", "train", "generate", "score", "promote", "report")
+    stages = ("download", "format", "train", "generate", "score", "review", "promote", "report")
     names = {"retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in stages)}
     on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
     assert set(first["deployments"]) == names

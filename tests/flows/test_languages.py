@@ -9,7 +9,7 @@ import pytest
 from artifacts.schemas import FORMATTED_EVAL, read_table
 from tasks.decoding.part_files import save_part
 from tests.support.data import read_csv
-from tests.support.languages import SCENES, parallel_data
+from tests.support.parallel_data import SCENES, parallel_data
 from tests.support.pipelines import MEASUREMENTS, flow_caller, stage_entry
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("workers_inline", "prefect_server", "store")]

@@ -81,7 +81,7 @@ def _row(store: Store, scores: Manifest, system: System, tokenizer: str) -> str:
         f"{outputs.provenance.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{decoding}",
         scores.provenance.origin.get("recipe", ""),
         *(f"{score.f1:.2f} ({score.interval[0]:.1f} to {score.interval[1]:.1f})" for score in by_type),
-        f"{headline.protocol.dialogues} x {headline.protocol.references_per_row} references"
+        f"{headline.protocol.dialogues} x {headline.protocol.references}"
         + (f", tokenizer {tokenizer}" if tokenizer else ""),
         prompt or "-",
         f"{adapter.provenance.seconds:.0f} s" if adapter else "-",

@@ -234,7 +234,7 @@ def _score_table(scores: Manifest | None) -> str:
         ]
         lines.append(f"| {system} | " + " | ".join(cells) + " |")
     sentence = (
-        f"F1 x 100, {protocol.method}; {protocol.rows} dialogues x {protocol.references_per_row} "
-        f"references; interval: {protocol.interval}."
+        f"F1 x 100, {protocol.method}; {protocol.rows} dialogues x {protocol.references}; "
+        f"interval: {protocol.interval}."
     )
     return "\n".join([*lines, "", sentence])

@@ -48,6 +48,11 @@ class ScoringProtocol(Record):
     """Method of the interval, in words."""
 
     @property
+    def references(self) -> str:
+        """`3 references`, of each dialogue."""
+        return f"{self.references_per_row} reference{'s' * (self.references_per_row != 1)}"
+
+    @property
     def method(self) -> str:
         """Aggregation, package and tokenizer: `mean of references, stemming, rouge-score 0.1.2, tokenizer unicode`."""
         return ", ".join([self.name, self.package, *([f"tokenizer {self.tokenizer}"] if self.tokenizer else [])])

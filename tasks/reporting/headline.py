@@ -83,7 +83,7 @@ def headline(
 
 
 def _basis(protocol: ScoringProtocol) -> str:
-    return f"{protocol.dialogues} test dialogues with {protocol.references_per_row} references each"
+    return f"{protocol.dialogues} test dialogues with {protocol.references} each"
 
 
 def _effect(scores: Scores, compared: System) -> str:

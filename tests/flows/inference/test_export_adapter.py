@@ -204,7 +204,7 @@ def test_card_has_the_newest_scores_under_its_prompt_with_protocol_and_interval(
     assert card.data.language == "en"
     assert "| base | 66.67 (66.7 to 66.7) |" in card.text
     assert "| tuned | 90.91 (90.9 to 90.9) |" in card.text
-    assert "4 dialogues x 1 references" in card.text
+    assert "4 dialogues x 1 reference;" in card.text
     assert "best of 64 by agreement" in card.text
     assert "llama has the weights of llama, files with the sha256" in card.text
     assert card.data.base_model is None  # a folder is no id of the hub

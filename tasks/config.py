@@ -168,6 +168,8 @@ class GateConfig(Record):
     """Guard: highest share of empty summaries."""
     most_speaker_errors: Share = 0.15
     """Guard: highest share of summaries with a speaker tag or name that their dialogue does not contain."""
+    most_number_errors: Share = 0.1
+    """Guard: highest share of summaries with a number above two that their dialogue does not contain."""
     automatic: Annotated[bool, NotIdentity("it affects what `run` does with the decision, not the decision")] = True
     """Whether `run` promotes a candidate that passes the gate. `dialogsum promote` always does."""
 

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tasks.metrics.invented_numbers import invented_numbers
 from tasks.metrics.name_evidence import NameEvidence, lowercase_words, name_evidence
 from tasks.metrics.names import hallucinated_names
 from tasks.metrics.number_words import number_language
-from tasks.metrics.numbers import invented_numbers
 
 NAMES_MEASURE = "names not in the dialogue"
 SPEAKERS_MEASURE = "speakers of other dialogues"

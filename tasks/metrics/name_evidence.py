@@ -19,6 +19,8 @@ from tasks.metrics.word_forms import (
 )
 
 TAG = re.compile(r"#[^\s#]{1,40}#")
+NUMBERED_TAG = re.compile(r"#\s?([^\W\d_]{2,20})\s?(\d{1,3})(?:\s?#|\b)")
+"""A speaker tag, also with a space in it or with its end missing: `#Person 1#`, `#Person1`."""
 _LABEL = re.compile(r"^[ \t]*([^:：\n#]{1,40}?)[ \t]*[:：](?!\d|//)", re.MULTILINE)
 _MOST_WORDS_OF_LABEL = 4
 _GERMAN = word_set(
@@ -92,6 +94,11 @@ def lowercase_words(dialogues: Sequence[str], references: Sequence[Sequence[str]
     """The words that some text writes in small letters alone."""
     texts = {unicodedata.normalize("NFC", text) for text in (*dialogues, *(text for row in references for text in row))}
     return frozenset(word for text in texts for word in WORD.findall(text) if word.islower())
+
+
+def without_tags(text: str) -> str:
+    """A text with a comma for each speaker tag."""
+    return NUMBERED_TAG.sub(" , ", TAG.sub(" , ", text))
 
 
 def label_words(dialogue: str, cased: bool) -> set[str]:

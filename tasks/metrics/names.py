@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import lru_cache
 
-from tasks.metrics.name_evidence import TAG, NameEvidence, name_evidence
+from tasks.metrics.name_evidence import NUMBERED_TAG, TAG, NameEvidence, name_evidence, without_tags
 from tasks.metrics.word_forms import (
     TITLES,
     WORD,
@@ -23,8 +23,6 @@ from tasks.metrics.word_forms import (
     words_in_sentences,
 )
 
-_NUMBERED_TAG = re.compile(r"#\s?([^\W\d_]{2,20})\s?(\d{1,3})\s?#")
-"""A speaker tag, also with a space in it."""
 _NOT_NAMES = word_set(
     "i ok monday tuesday wednesday thursday friday saturday sunday january february march april may june july august "
     "september october november december pazartesi salı çarşamba perşembe cuma cumartesi pazar ocak şubat mart nisan "
@@ -60,7 +58,7 @@ def hallucinated_names(
         evidence = name_evidence([dialogue], [[summary]], lowercase)
     speakers = evidence.speakers if check_speakers else {}
     names = wrong_tags(summary, dialogue)
-    text = TAG.sub(" , ", summary)
+    text = _bare_tag(dialogue).sub(" , ", without_tags(summary))
     if not evidence.has_capitals:
         return names + [name for name in speakers.values() if stands_in(name, text) and not stands_in(name, dialogue)]
     source = _Words(dialogue)
@@ -96,15 +94,20 @@ def _beside(entries: Sequence[WordInSentence], i: int) -> list[str]:
 
 
 def wrong_tags(summary: str, dialogue: str) -> list[str]:
-    """Speaker tags, also misspelt ones such as `#person 3#`, whose number the dialogue does not have."""
+    """Speaker tags whose number the dialogue does not have, also misspelt ones: `#person 3#`, `person3`."""
     tags = {*TAG.findall(dialogue)}
-    numbered = {(word.lower(), number) for word, number in _NUMBERED_TAG.findall(dialogue)}
-    wrong = []
-    for match in re.finditer(f"{TAG.pattern}|{_NUMBERED_TAG.pattern}", summary):
-        parts = _NUMBERED_TAG.fullmatch(match[0])
-        if match[0] not in tags and not (parts and (parts[1].lower(), parts[2]) in numbered):
-            wrong.append(match[0])
-    return wrong
+    numbered = {(word.lower(), number) for word, number in NUMBERED_TAG.findall(dialogue)}
+    rest = TAG.sub(lambda match: "," * len(match[0]), summary)
+    misspelt = [*NUMBERED_TAG.finditer(rest), *_bare_tag(dialogue).finditer(NUMBERED_TAG.sub(" , ", rest))]
+    written = [*TAG.finditer(summary), *misspelt]
+    parts = [(match[0].strip(), NUMBERED_TAG.fullmatch(f"#{match[0].lstrip('#')}")) for match in written]
+    return [tag for tag, part in parts if tag not in tags and not (part and (part[1].lower(), part[2]) in numbered)]
+
+
+def _bare_tag(dialogue: str) -> re.Pattern[str]:
+    """What the speaker tags of a dialogue look like without their signs: `Person1`."""
+    words = {word for word, _ in NUMBERED_TAG.findall(dialogue)}
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\d+\b" if words else r"(?!)", re.IGNORECASE)
 
 
 def base_form(word: str) -> str:

@@ -10,10 +10,10 @@ from rapidfuzz.distance import Indel
 
 WORD = re.compile(r"[^\W_](?:[^\W_]|[\u0300-\u036f]|['’ʼ\u2010\u2011-](?=[^\W_]))*")
 """Letters and digits, with apostrophes and hyphens inside. The text is in NFC."""
-MOST_ENDING, LEAST_STEM = 4, 2
+MOST_ENDING, LEAST_STEM = 4, 3
 """Letters of an ending, such as those in Annának or Päivillä, and of what it is added to."""
 LEAST_SIMILARITY = 0.8
-"""Similarity of forms whose stem changes: Павел and Павла, Matti and Matin, Marek and Marka."""
+"""Similarity of forms whose stem changes."""
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -30,7 +30,12 @@ TITLES = word_set(
 _LAST_LETTERS = frozenset("aeiouyjаеиоуыэюяьйієїαειουωηςσ")
 """Letters at the end of a name that an ending replaces: Анна and Анну, Игорь and Игоря, Γιώργος and Γιώργου."""
 _DOUBLED = re.compile(r"([^\W\daeiouy])\1")
-_LEAST_WITH_DOUBLED = 5
+_FLEETING = re.compile(r"[eoеоё](?=[^\Waeiouyаеиоуыэюя]$)")
+"""The vowel that Slavic names lose before an ending: Павел and Павла, Marek and Marka."""
+_STRONG, _WEAKENED = re.compile("[kpt][aeiouy]$"), re.compile("[dgvjlrmn]?[aeiouy]")
+"""Consonants that Finnish names lose before an ending, and what is left: Turku and Turussa, Lahti and Lahdessa."""
+_LEAST_TO_CHANGE = 5
+"""Letters of a name whose stem may change; one less without a doubled consonant."""
 _SENTENCE_START = re.compile(r"(?:[.!?…:;。！？؟।\n\"“”„«»‹›(\[–—¿¡*•]|\s-)[\s\"“”„«»‹›'‘’(\[¿¡-]*$")
 _WITHOUT_SPACES = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]")
 _SEMITIC = re.compile("[\u0590-\u06ff]")
@@ -66,24 +71,37 @@ def has_capitals(text: str) -> bool:
 @lru_cache(maxsize=1 << 18)
 def same_word(word: str, other: str) -> bool:
     """Whether one of two folded words is the other with an ending, added or in place of the last vowel."""
-    shorter, longer = sorted((_with_single_consonants(word), _with_single_consonants(other)), key=len)
+    shorter, longer = sorted((word, other), key=len)
+    if _with_ending(shorter, longer):
+        return True
+    # Matti and Matille; a short name with a doubled letter is a name of its own: Ann, Lee
+    return len(shorter) >= _LEAST_TO_CHANGE and _with_ending(_DOUBLED.sub(r"\1", shorter), _DOUBLED.sub(r"\1", longer))
+
+
+def _with_ending(shorter: str, longer: str) -> bool:
     stem = len(shorter)
-    if not longer.startswith(shorter):
+    added = longer.startswith(shorter)
+    if not added:
         stem -= 1
         if shorter[-1:] not in _LAST_LETTERS or longer[stem : stem + 1] not in _LAST_LETTERS:
             return False
-    return stem >= LEAST_STEM and longer.startswith(shorter[:stem]) and len(longer) - stem <= min(MOST_ENDING, stem)
-
-
-def _with_single_consonants(word: str) -> str:
-    """`mati` of `matti`, which becomes `Matille` in Finnish; a short name is a name of its own: Ann, Lee."""
-    return _DOUBLED.sub(r"\1", word) if len(word) >= _LEAST_WITH_DOUBLED else word
+    least = LEAST_STEM if shorter.isascii() and added else LEAST_STEM - 1  # not Do and Dot, but Eva and Evy, Ян and Яна
+    return stem >= least and longer.startswith(shorter[:stem]) and len(longer) - stem <= min(MOST_ENDING, stem)
 
 
 @lru_cache(maxsize=1 << 18)
 def similar(word: str, other: str) -> bool:
-    """Whether two folded words begin alike and have most letters in common, in the same order."""
-    return word[:1] == other[:1] and Indel.normalized_similarity(word, other) >= LEAST_SIMILARITY
+    """Whether two folded words may be forms of one whose stem changes, such as Павел and Павла, Turku and Turussa."""
+    shorter, longer = sorted((word, other), key=len)
+    if len(shorter) < _LEAST_TO_CHANGE - 1 or shorter[0] != longer[0]:
+        return False
+    if Indel.normalized_similarity(word, other) >= LEAST_SIMILARITY:
+        return True
+    fleeting = _FLEETING.sub("", shorter)
+    weakened = _WEAKENED.match(longer[len(shorter) - 2 :]) is not None and longer.startswith(shorter[:-2])
+    return (fleeting != shorter and _with_ending(fleeting, longer)) or (
+        weakened and _STRONG.search(shorter) is not None and len(longer) - len(shorter) <= MOST_ENDING
+    )
 
 
 def words_in_sentences(text: str) -> Iterator[WordInSentence]:

@@ -11,16 +11,17 @@ from functools import lru_cache
 from itertools import pairwise
 
 from tasks.metrics.chinese_numerals import in_digits
+from tasks.metrics.name_evidence import without_tags
 from tasks.metrics.number_words import MOST_WORDS, is_multiplier, may_continue, read_number
 from tasks.metrics.word_forms import fold, word_set
 
 Value = float | tuple[str, int]
 """A number, or ("time", minutes after midnight or noon)."""
-_TAG = re.compile(r"#[^\s#]{1,40}#")
 _TOKEN = re.compile(
-    r"(?P<grouped>\d{1,3}(?:(?P<separator>[.,'’ ])\d{3})(?:(?P=separator)\d{3})*(?P<cents>[.,]\d{1,2})?(?!\d|[.,:]\d))"
+    r"(?<![A-Za-z\d])(?:(?P<grouped>\d{1,3}(?:(?P<separator>[.,'’ ])\d{3})(?:(?P=separator)\d{3})*"
+    r"(?P<cents>[.,]\d{1,2})?(?!\d|[.,:]\d))"
     r"|(?P<indian>\d{1,2}(?:,\d{2})+,\d{3}(?!\d))|(?P<time>\d{1,2}[:.hH]\d{2}(?!\d|[.,:]\d))"
-    r"|(?P<decimal>\d+[.,٫]\d+(?!\d|[.,:]\d))|(?P<whole>\d+)|(?P<word>[^\W\d_]+)"
+    r"|(?P<decimal>\d+[.,٫]\d+(?!\d|[.,:]\d))|(?P<whole>\d+))|(?P<word>[^\W\d_]+)"
 )
 _CLOCK = word_set("uhr h am pm m oclock o часов часа час ч klo kello saat heures heure horas uur godz ore")
 """Words before or after the hour of a time of day, in which 15 and 3 are the same."""
@@ -41,6 +42,11 @@ class Number:
     end: int
     values: frozenset[Value]
 
+    @property
+    def says_little(self) -> bool:
+        """Whether it is at most MOST_TRIVIAL, in every reading."""
+        return all(isinstance(value, float) and value <= MOST_TRIVIAL for value in self.values)
+
 
 def invented_numbers(summary: str, dialogue: str, language: str | None) -> list[str]:
     """The numbers of a summary, as it writes them, that the dialogue does not have.
@@ -59,17 +65,16 @@ def invented_numbers(summary: str, dialogue: str, language: str | None) -> list[
         for neighbour in found[max(i - 1, 0) : i + 2]:
             if neighbour is not number:
                 allowed |= _together(*sorted((number, neighbour), key=lambda each: each.start))
-        trivial = all(isinstance(value, float) and value <= MOST_TRIVIAL for value in number.values)
         code = re.sub(r"\D", "", number.text)
         in_code = len(code) >= _LEAST_DIGITS_OF_CODE and code in digits
-        if not trivial and not in_code and not allowed & values:
+        if not number.says_little and not in_code and not allowed & values:
             wrong.append(number.text)
     return wrong
 
 
 def numbers(text: str, language: str | None, every: bool = False) -> list[Number]:
     """Every number of a text, in order. every: also Chinese numerals that may be a part of another word."""
-    text = re.sub("[，、]", " , ", _TAG.sub(" , ", text))
+    text = re.sub("[，、]", " , ", without_tags(text))
     text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in unicodedata.normalize("NFKC", text))
     text = in_digits(text, every)
     tokens = list(_TOKEN.finditer(text))
@@ -121,7 +126,7 @@ def _longest(tokens: list[re.Match[str]], i: int, text: str, language: str) -> t
     for j in range(i, min(i + MOST_WORDS, len(tokens))):
         gap = text[tokens[j - 1].end() : tokens[j].start()] if j > i else " "
         comma = "," if words and is_multiplier(words[-1], language) else ""
-        if tokens[j]["word"] is None or not re.fullmatch(rf"[\s{comma}\u2010\u2011-]{{1,2}}", gap):
+        if tokens[j]["word"] is None or not re.fullmatch(rf"[\s{comma}'’ʼ\u2010\u2011-]{{1,2}}", gap):
             break
         words.append(tokens[j][0])
         if not may_continue(words, language):

@@ -1,4 +1,4 @@
-"""The baseline of bench names: the measure of invented names up to version 0.2.0, for languages like English alone."""
+"""The baseline of bench names: the measure that knew names by their capitals alone, as in English."""
 
 import re
 from collections.abc import Collection, Sequence

@@ -21,7 +21,7 @@ from flows.benchmarks.judged_summaries import (
     with_swapped_speakers,
 )
 from tasks.metrics.diagnostics import diagnose
-from tasks.metrics.entity_checks import EntityChecks, entity_checks
+from tasks.metrics.entity_checks import entity_checks
 
 Finder = Callable[[str, str], list[str]]
 """(summary, dialogue) -> the words of the summary that are wrong."""
@@ -131,7 +131,7 @@ def interval(count: int, total: int) -> str:
 def _speed(data: JudgedData) -> str:
     """How long the diagnostics of four systems take on the dialogues of a data set."""
     started = time.perf_counter()
-    checks: EntityChecks = entity_checks(data.dialogues, data.references)
+    checks = entity_checks(data.dialogues, data.references)
     prepared = time.perf_counter() - started
     for _ in range(4):
         diagnose([row[0] for row in data.references], None, data.dialogues, data.references, checks)

@@ -75,7 +75,7 @@ def name_evidence(
     texts = [*dict.fromkeys(dialogues), *(text for row in references for text in row)]
     words = [entry for text in texts for entry in words_in_sentences(_LABEL.sub("", TAG.sub(" ", text)))]
     inside = Counter(entry.word for entry in words if not entry.starts and entry.word[0].isalpha())
-    cased = has_capitals("\n".join(texts))
+    cased = has_capitals(without_tags("\n".join(texts)))
     small = {fold(word) for word in lowercase}
     labels = [label_words(dialogue, cased) for dialogue in dialogues]
     speakers = {fold(word): word for row in labels for word in row if fold(word) not in small}

@@ -27,9 +27,11 @@ _NOT_NAMES = word_set(
     "i ok monday tuesday wednesday thursday friday saturday sunday january february march april may june july august "
     "september october november december pazartesi salı çarşamba perşembe cuma cumartesi pazar ocak şubat mart nisan "
     "mayıs haziran temmuz ağustos eylül ekim kasım aralık δευτέρα τρίτη τετάρτη πέμπτη παρασκευή σάββατο κυριακή "
+    "вы вас вам вами ваш ваша ваше ваши вашу вашего вашей вашему ваших вашим "
     "ιανουάριο φεβρουάριο μάρτιο απρίλιο μάιο ιούνιο ιούλιο αύγουστο σεπτέμβριο οκτώβριο νοέμβριο δεκέμβριο"
 )
-"""Capitalised words that are not names: English, Turkish and Greek capitalise days and months."""
+"""Capitalised words that are not names: English, Turkish and Greek capitalise days and months, Russian
+the polite `you`."""
 WORDS_TO_JUDGE_STARTS = 400
 """So many words must be known in small letters before a word that only opens a sentence counts as a name."""
 _LEAST_STEM_OF_SMALL_WORD = 5
@@ -61,7 +63,7 @@ def hallucinated_names(
     text = _bare_tag(dialogue).sub(" , ", without_tags(summary))
     if not evidence.has_capitals:
         return names + [name for name in speakers.values() if stands_in(name, text) and not stands_in(name, dialogue)]
-    source = _Words(dialogue)
+    source = _words_of(dialogue)
     entries = list(words_in_sentences(text))
     for i, entry in enumerate(entries):
         name = base_form(entry.word)
@@ -159,6 +161,12 @@ class _Words:
         return len(stem) == _LEAST_STEM_OF_SMALL_WORD and any(
             other.startswith(stem) and same_word(word, other) for other in self._small
         )
+
+
+@lru_cache(maxsize=1 << 12)
+def _words_of(dialogue: str) -> _Words:
+    """Of a dialogue that every system and reference is compared with."""
+    return _Words(dialogue)
 
 
 def _parts(word: str) -> list[str]:

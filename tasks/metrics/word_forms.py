@@ -65,7 +65,7 @@ def fold(word: str) -> str:
 def has_capitals(text: str) -> bool:
     """Whether most letters of a text are of a script with capitals."""
     letters = [letter for letter in text if letter.isalpha()]
-    return 2 * sum(letter.lower() != letter.upper() for letter in letters) > len(letters)
+    return 2 * sum(letter.isupper() or letter.title() != letter for letter in letters) > len(letters)
 
 
 @lru_cache(maxsize=1 << 18)

@@ -36,6 +36,12 @@ CORRECT = {
     ),
     "French": ("Le frère d'Anna habite à Lyon.", "Anna: Mon frère est à Lyon.\nPaul: Ah bon ?"),
     "Chinese": ("小明告诉李娜他会迟到。", "小明：我会迟到。\n李娜：好的。"),
+    "Chinese tags": ("#Person1#提醒#Person2#带伞。", "#Person1#: 要下雨了，KTV见。\n#Person2#: 好的。"),
+    "Russian you": ("Анна просит: я жду Вас.", "Анна: Жду вечером.\nБорис: Хорошо."),
+    "Spanish": ("El hermano de Lucía le pide dinero a José.", "Lucía: Mi hermano quiere dinero.\nJosé: ¿Cuánto?"),
+    "Hungarian": ("Péter Annával találkozik a téren.", "Péter: Hol vagy?\nAnna: A téren."),
+    "Czech": ("Petra volá Honzovi kvůli Karlovi.", "Petra: Kde je Karel?\nHonza: Nevím."),
+    "Georgian": ("ანა ელაპარაკება ნინოს.", "ანა: გამარჯობა.\nნინო: გამარჯობა."),
     "Korean": ("민수는 지영에게 늦는다고 말한다.", "민수: 늦을 것 같아.\n지영: 알았어."),
     "Arabic": ("أحمد يخبر سارة أنه سيتأخر.", "أحمد: سأتأخر.\nسارة: حسنا."),
     "English": (

@@ -61,7 +61,15 @@ def test_folding_takes_case_and_accents() -> None:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("Anna runs", True), ("Анна", True), ("小明来了", False), ("안녕하세요 Tom", False), ("मैं", False), ("123", False)],
+    [
+        ("Anna runs", True),
+        ("Анна", True),
+        ("小明来了", False),
+        ("안녕하세요 Tom", False),
+        ("मैं", False),
+        ("ანა მოდის", False),
+        ("123", False),
+    ],
 )
 def test_scripts_with_capitals_are_told_by_their_letters(text: str, expected: bool) -> None:
     """A few Latin letters in a Chinese text are no names: KTV, App."""

@@ -205,5 +205,10 @@ def _means(f1: np.ndarray) -> dict[str, float]:
 
 
 SCORE = Stage(
-    name="score", version=1, function=score, spec=ScoreConfig, label=lambda spec: "rouge", packages=("rouge-score",)
+    name="score",
+    version=1,
+    function=score,
+    spec=ScoreConfig,
+    label=lambda spec: "rouge",
+    packages=("rouge-score", "num2words"),
 )

@@ -40,12 +40,10 @@ def bench_names(folder: Path | None) -> tuple[list[dict[str, Any]], str]:
     if folder:
         judged = dialogsum_labels(folder)
         samsum, verdicts = samsum_labels(folder)
-        validation = dialogsum_references(folder, "validation")
+        train, validation = (dialogsum_references(folder, split) for split in ("train", "validation"))
         rows += _by_word(judged) + _by_summary(samsum, verdicts)
-        rows += _by_word(with_swapped_speakers(samsum), (NAMES,)) + _by_word(
-            with_changed_numbers(validation), (NUMBERS,)
-        )
-        references = [dialogsum_references(folder, "train"), validation, judged, samsum]
+        rows += _by_word(with_swapped_speakers(samsum), (NAMES,)) + _by_word(with_changed_numbers(train), (NUMBERS,))
+        references = [train, validation, judged, samsum]
         rows += [row for data in references for row in _false_alarms(data)]
         remark = _speed(judged)
     return rows, remark

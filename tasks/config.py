@@ -174,6 +174,8 @@ class GateConfig(Record):
     """Guard: highest share of empty summaries."""
     most_speaker_errors: Share = 0.15
     """Guard: highest share of summaries with a speaker tag or name that their dialogue does not contain."""
+    most_number_errors: Share = 0.1
+    """Guard: highest share of summaries with a number above two that their dialogue does not contain."""
     least_win_rate: Share | None = None
     """Review by people: lowest lower end of the 95 % interval of the candidate's win rate against the champion, or
     against the base model if there is no champion. None requires no review."""

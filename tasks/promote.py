@@ -9,6 +9,7 @@ This stage only decides. If the gate passes, the flow moves the champion pointer
 
 from tasks.config import GateConfig, PromoteSpec
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
+from tasks.metrics.entity_checks import NUMBERS_MEASURE
 from tasks.metrics.gate_decision import GateCheck, GateDecision
 from tasks.metrics.percentages import percent, probability
 from tasks.metrics.review_result import Review
@@ -65,12 +66,17 @@ def gate(config: GateConfig, scores: Scores) -> list[GateCheck]:
         _share_at_most("cut off at the token limit", tuned["at_limit"], config.most_at_limit),
         _share_at_most("empty", tuned["empty"], config.most_empty),
         _share_at_most("speaker errors", tuned["speaker_errors"], config.most_speaker_errors),
+        *(  # scores of earlier versions do not have it
+            _share_at_most("number errors", tuned[name], config.most_number_errors)
+            for name in ("number_errors",)
+            if name in tuned
+        ),
         *(
             GateCheck(
                 name=name,
                 passed=True,
                 observed=f"not applied: {reason}",
-                required=f"at most {100 * config.most_speaker_errors:g} %",
+                required=f"at most {100 * _limit(name, config):g} %",
                 applied=False,
             )
             for name, reason in scores.not_applied.items()
@@ -102,6 +108,11 @@ def _review_checks(
             required=f"at least {config.least_reviewed}",
         ),
     ]
+
+
+def _limit(measure: str, config: GateConfig) -> float:
+    """The limit of a measure that was not applied."""
+    return config.most_number_errors if measure == NUMBERS_MEASURE else config.most_speaker_errors
 
 
 def _better_than(system: System, config: GateConfig, scores: Scores) -> GateCheck:

@@ -22,7 +22,8 @@ from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
 from tasks.config import ScoreConfig, TokenizerName
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.bootstrap import bootstrap_counts, mean_and_interval, paired_difference
-from tasks.metrics.diagnostics import NAMES_MEASURE, aggregate, diagnose, reason_to_skip_names
+from tasks.metrics.diagnostics import aggregate, diagnose
+from tasks.metrics.entity_checks import EntityChecks, entity_checks
 from tasks.metrics.protocols import (
     CONSTANT_SENTENCE,
     F1,
@@ -61,18 +62,16 @@ def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Art
     systems = texts.predictions | trivial_baselines(texts.dialogues)
     by_protocol = score_under_all_protocols(systems, texts.references, spec.tokenizer)
     f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in outputs}
-    skip_names = reason_to_skip_names(texts.dialogues, texts.references)
+    checks = entity_checks(texts.dialogues, texts.references)
     diagnostics = {
-        system: diagnose(
-            summaries, texts.stops[system], texts.dialogues, texts.references, skip_names is None, spec.tokenizer
-        )
+        system: diagnose(summaries, texts.stops[system], texts.dialogues, texts.references, checks, spec.tokenizer)
         for system, summaries in texts.predictions.items()
     }
-    scores = aggregate_scores(spec, texts, by_protocol, diagnostics, skip_names)
+    scores = aggregate_scores(spec, texts, by_protocol, diagnostics, checks)
     scores.save(context.out)
     write_table(row_scores(texts.ids, f1, diagnostics), ROW_SCORES, context.out / "rows.parquet")
-    if skip_names:
-        context.events.log(f"{NAMES_MEASURE}: not applied: {skip_names}")
+    for measure, reason in checks.not_applied.items():
+        context.events.log(f"{measure}: not applied: {reason}")
     headline = {system: scores.under_headline_protocol.systems[system] for system in outputs}
     for system, by_type in headline.items():
         context.events.log(f"{system}: " + "  ".join(f"{name} {by_type[name].f1:.2f}" for name in ROUGE_TYPES))
@@ -103,12 +102,12 @@ def aggregate_scores(
     texts: Texts,
     by_protocol: dict[str, dict[str, np.ndarray]],
     diagnostics: dict[str, dict[str, np.ndarray]],
-    skip_names: str | None,
+    checks: EntityChecks,
 ) -> Scores:
     """Means, intervals, paired differences and slices of scores per dialogue.
 
     by_protocol: protocol -> system -> scores of shape (rows, 4 types, 3 statistics). diagnostics: system -> measure ->
-    values of shape (rows,). skip_names: why names were not checked, or None.
+    values of shape (rows,). checks: which names and numbers were checked.
     """
     counts = bootstrap_counts(len(texts.ids), spec.bootstrap_resamples, spec.bootstrap_seed)
     f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in texts.predictions}
@@ -141,8 +140,8 @@ def aggregate_scores(
             for kind, name, mask in slices(texts.dialogues, texts.topics)
         ),
         diagnostics={system: aggregate(measures) for system, measures in diagnostics.items()}
-        | reference_diagnostics(texts, skip_names is None, spec.tokenizer),
-        not_applied={NAMES_MEASURE: skip_names} if skip_names else {},
+        | reference_diagnostics(texts, checks, spec.tokenizer),
+        not_applied=checks.not_applied,
         constant=CONSTANT_SENTENCE,
     )
 
@@ -183,10 +182,10 @@ def differences(f1: dict[str, np.ndarray], counts: np.ndarray) -> dict[str, dict
     }
 
 
-def reference_diagnostics(texts: Texts, check_names: bool, tokenizer: TokenizerName) -> dict[str, dict[str, float]]:
+def reference_diagnostics(texts: Texts, checks: EntityChecks, tokenizer: TokenizerName) -> dict[str, dict[str, float]]:
     """Diagnostics of the references, each measured against the others; empty if there is one per dialogue."""
     by_reference = [
-        aggregate(diagnose(one, None, texts.dialogues, others, check_names, tokenizer))
+        aggregate(diagnose(one, None, texts.dialogues, others, checks, tokenizer))
         for one, others in leave_one_out(texts.references)
     ]
     if not by_reference:
@@ -218,5 +217,5 @@ SCORE = Stage(
     function=score,
     spec=ScoreConfig,
     label=lambda spec: "rouge",
-    packages=("rouge-score", "regex"),
+    packages=("rouge-score", "regex", "num2words"),
 )

@@ -191,6 +191,21 @@ def score(
 
 
 @commands.command()
+def names(
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="FOLDER", help="Folder with DialogSum and summaries that people have judged."),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Invented names and numbers: our measure and the earlier one compared with people's verdict."""
+    from flows.benchmarks.names import bench_names
+
+    _print_table(*bench_names(data), as_json)
+
+
+@commands.command()
 def load(
     artifacts: Annotated[
         int,

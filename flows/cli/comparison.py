@@ -5,12 +5,11 @@ from rich.markup import escape
 
 from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
-from artifacts.schemas import read_table
 from flows.cli.terminal import new_table
 from flows.labels import labels_of
 from tasks.execution.stage import Artifact
 from tasks.metrics.percentages import probability
-from tasks.metrics.row_scores import ROW_SCORES
+from tasks.metrics.row_scores import read_row_scores
 from tasks.metrics.score_table import HEADLINE_TYPE, System
 from tasks.metrics.scores import Scores
 from tasks.reporting.escaping import visible
@@ -48,7 +47,7 @@ def compare(scores: str, console: Console) -> None:
     console.print(table)
     inputs = {role: _artifact(store, store.by_id(ref.id)) for role, ref in manifest.inputs.items()}
     outputs = {system: artifact for system, artifact in inputs.items() if system != "dataset"}
-    row_scores = read_table(payload / "rows.parquet", ROW_SCORES)
+    row_scores = read_row_scores(payload / "rows.parquet")
     changed = select_examples(2 * MOST_CHANGED, inputs["dataset"], row_scores, outputs)
     for group in ("improved", "regressed"):
         for example in changed[group][:MOST_CHANGED]:

@@ -37,7 +37,16 @@ PROTOCOL_NAMES = (
     "first reference only, stemming",
 )
 
-DIAGNOSTIC_COLUMNS = ("words", "reference_words", "empty", "at_limit", "repeated", "copied", "speaker_error")
+DIAGNOSTIC_COLUMNS = (
+    "words",
+    "reference_words",
+    "empty",
+    "at_limit",
+    "repeated",
+    "copied",
+    "speaker_error",
+    "number_error",
+)
 """What `tasks.metrics.diagnostics` measures of every summary."""
 DIAGNOSTIC_LABELS = {
     "length_ratio": ("length relative to the references", False),
@@ -47,5 +56,6 @@ DIAGNOSTIC_LABELS = {
     "repeated": ("repeated 3-grams", True),
     "copied": ("4-grams copied from the dialogue", True),
     "speaker_errors": ("names or speaker tags not in the dialogue", True),
+    "number_errors": ("numbers not in the dialogue", True),
 }
 """Name of a measure over all rows -> (its label in the report, whether it is a share)."""

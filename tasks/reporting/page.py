@@ -12,7 +12,7 @@ from tasks.config import Evaluation, ReportSpec
 from tasks.execution.stage import Artifact
 from tasks.manifest_views import AdapterView, FormattedRowsView, PredictionsView
 from tasks.metrics.gate_decision import GateDecision
-from tasks.metrics.row_scores import ROW_SCORES
+from tasks.metrics.row_scores import read_row_scores
 from tasks.metrics.score_table import DIAGNOSTIC_LABELS, PROTOCOL_NAMES, ROUGE_TYPES, System
 from tasks.metrics.scores import ProtocolScores, Scores
 from tasks.reporting.examples import Example, select_examples
@@ -104,7 +104,7 @@ def build_page(inputs: ReportInputs) -> ReportPage:
     spec = inputs.spec
     scores = Scores.load(inputs.scores.payload)
     decision = GateDecision.load(inputs.decision.payload) if inputs.decision else None
-    row_scores = read_table(inputs.scores.payload / "rows.parquet", ROW_SCORES)
+    row_scores = read_row_scores(inputs.scores.payload / "rows.parquet")
     outputs = {system: artifact.manifest for system, artifact in inputs.outputs.items()}
     main = scores.under_headline_protocol
     order = [system for system in System if system in main.systems]

@@ -22,7 +22,7 @@ from tests.support.data import read_csv
 from tests.support.paths import ROOT, SAMPLE
 
 DIALOGSUM = ROOT.parent / "shared" / "data" / "dialogsum"
-BEHAVIOUR = {"length_ratio", "words", "empty", "repeated", "copied", "speaker_errors"}
+BEHAVIOUR = {"length_ratio", "words", "empty", "repeated", "copied", "speaker_errors", "number_errors"}
 
 
 def systems(scores: dict[str, Any], protocol: str | None = None) -> dict[str, Any]:

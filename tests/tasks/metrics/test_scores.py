@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from artifacts.errors import StageError
+from tasks.metrics.row_scores import read_row_scores
 from tasks.metrics.score_table import System
 from tasks.metrics.scores import Scores
 from tests.support.artifacts import ArtifactFactory
@@ -57,6 +60,19 @@ def test_scores_of_an_earlier_version_are_read(scored: Path) -> None:
     del content["not_applied"]
     (scored / "scores.json").write_text(json.dumps(content))
     assert Scores.load(scored).not_applied == {}
+
+
+def test_row_scores_of_an_earlier_version_are_read(scored: Path, tmp_path: Path) -> None:
+    """They have no column for wrong numbers; any other difference is refused."""
+    file, earlier = scored / "rows.parquet", tmp_path / "rows.parquet"
+    pq.write_table(pq.read_table(file).drop_columns("number_error"), earlier)
+    rows = read_row_scores(file)
+    assert {row["number_error"] for row in rows} == {0}
+    expected = [row | {"number_error": None} for row in rows]
+    assert str(read_row_scores(earlier)) == str(expected)  # `copied` is NaN, which is not equal to itself
+    pq.write_table(pq.read_table(file).drop_columns("copied"), earlier)
+    with pytest.raises(StageError, match=r"rows\.parquet has columns"):
+        read_row_scores(earlier)
 
 
 def test_a_renamed_key_is_refused(scored: Path) -> None:

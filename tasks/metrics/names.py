@@ -68,7 +68,9 @@ def hallucinated_names(
     for i, entry in enumerate(entries):
         name = base_form(entry.word)
         small, folded = name.lower(), fold(name)
-        if not name[0].isupper() or len(name) < 2 or small in lowercase or small in _NOT_NAMES or small in TITLES:
+        if not name[0].isupper() or len(name) < 2 or small in lowercase or small in TITLES:
+            continue
+        if {small, small.replace("’", "'").partition("'")[0]} & _NOT_NAMES:  # also I'm and I'll
             continue
         if source.have(entry.word, exactly=folded in speakers):
             continue

@@ -34,6 +34,7 @@ CORRECT = {
         "Η Μαρία ρωτάει τον Γιώργο για τη Δευτέρα.",
         "Μαρία: Πότε έρχεσαι;\nΓιώργος: Τη Δευτέρα.",
     ),
+    "English I": ("He says I'm late and I’ll wait.", "Tom: you are late"),
     "French": ("Le frère d'Anna habite à Lyon.", "Anna: Mon frère est à Lyon.\nPaul: Ah bon ?"),
     "Chinese": ("小明告诉李娜他会迟到。", "小明：我会迟到。\n李娜：好的。"),
     "Chinese tags": ("#Person1#提醒#Person2#带伞。", "#Person1#: 要下雨了，KTV见。\n#Person2#: 好的。"),

@@ -36,6 +36,8 @@ class ExampleOutput:
     """The prediction, with the words in <mark> that the compared summary does not have."""
     new_name: bool
     """It names someone who is not in the dialogue."""
+    new_number: bool
+    """It has a number that is not in the dialogue."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Example:
             "limit": last.stop == "limit",
             "empty": not last.prediction.strip(),
             "new-name": last.new_name,
+            "new-number": last.new_number,
         }
         return [flag for flag, holds in flags.items() if holds]
 
@@ -152,6 +155,7 @@ def _example(
             rouge1=score[HEADLINE_TYPE] * 100,
             highlighted=highlight_changes(text, predictions[other][name]["prediction"] if other else text),
             new_name=score["speaker_error"] > 0,
+            new_number=(score["number_error"] or 0) > 0,
         )
     topics = list(dict.fromkeys(topic for topic in row["topics"] if topic))
     return Example(name, row["dialogue"], topics, row["references"], outputs, change)

@@ -62,9 +62,9 @@ def test_marked_words_are_those_that_only_one_of_the_two_has(report_builder: Rep
 
 
 def test_flags_are_of_what_the_last_system_wrote(report_builder: ReportBuilder) -> None:
-    """Cut, empty, naming somebody who is not there: by construction one dialogue each, one all of the first two."""
+    """Cut, empty, with a name or a number that is not there: one dialogue each, one all of the first two."""
     tuned = report_builder.references()
-    report_builder.cut, tuned[5], tuned[6], tuned[7] = {3, 6}, "", " \n", "#Person9# talks."
+    report_builder.cut, tuned[5], tuned[6], tuned[7] = {3, 6}, "", " \n", "#Person9# pays 7351."
     page = html_page(report_builder.render(report_builder.inputs([*report_builder.references()], tuned))[0])
     flags = {
         text.split()[0]: a["data-flags"].split()
@@ -73,4 +73,5 @@ def test_flags_are_of_what_the_last_system_wrote(report_builder: ReportBuilder) 
     assert {name for name, names in flags.items() if "limit" in names} == {"test_3", "test_6"}
     assert {name for name, names in flags.items() if "empty" in names} == {"test_5", "test_6"}
     assert "new-name" in flags["test_7"]
+    assert {name for name, names in flags.items() if "new-number" in names} == {"test_7"}
     assert page.texts("dd").count("(empty)") == 2

@@ -30,7 +30,8 @@ print(tokenizer.decode(output[0, ids["input_ids"].shape[1]:], skip_special_token
 TEMPLATE = """\
 The chat template expects one message of the user, the dialogue, as text or as parts of type `text`; it refuses a system
 message and earlier turns, which the model was not trained with. It writes all special tokens itself, the first one
-included: tokenize a text made with `tokenize=False` by `tokenizer(text, add_special_tokens=False)`."""
+included, and the tokenizer adds none: a text made with `tokenize=False` has the same token ids, with
+`add_special_tokens=False` and without."""
 WORDING = """\
 The adapter with plain peft, the merged model and `dialogsum summarize` may word a summary differently.
 {decoding}The merged model is rounded to bfloat16. Plain peft keeps the base weights and computes the adapter

@@ -7,6 +7,7 @@ nothing of this project.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from artifacts.errors import RequestError
 from tasks.config import SummarizeSpec
@@ -35,6 +36,16 @@ def chat_template(spec: SummarizeSpec) -> str:
         f"{{{{ {opening} + {prefix} + content + {suffix} }}}}"
         f"{{% if add_generation_prompt %}}{{{{ {closing} }}}}{{% endif %}}"
     )
+
+
+def exported_tokenizer(tokenizer: Any, spec: SummarizeSpec) -> Any:
+    """The tokenizer with the chat template, which writes every special token: the tokenizer itself adds none.
+
+    Otherwise a text made by the template and then tokenized, as some servers do it, would begin with <bos> twice.
+    """
+    tokenizer.chat_template = chat_template(spec)
+    tokenizer.add_bos_token = tokenizer.add_eos_token = False
+    return tokenizer
 
 
 def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> None:
@@ -75,8 +86,7 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
             config["revision"] = None
         (out / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
         generation.save_pretrained(out)
-    tokenizer.chat_template = chat_template(spec)
-    tokenizer.save_pretrained(out)
+    exported_tokenizer(tokenizer, spec).save_pretrained(out)
 
 
 def public_base(spec: SummarizeSpec, base: str | None) -> str:

@@ -51,7 +51,7 @@
   const go = (index, prefix = "") => {
     at = Math.max(0, Math.min(index, ids.length));
     show();
-    say(`${prefix}${where()}`);
+    announce(`${prefix}${where()}`);
     if (at < ids.length) pairs[at].querySelector("pre").scrollTop = 0;
   };
 
@@ -87,12 +87,12 @@
     element("name").setAttribute("aria-invalid", !name);
     if (!name) {
       element("name").focus();
-      say("Write your name first; then save.", true);
+      announce("Write your name first; then save.", true);
       return;
     }
     element("name").blur(); // so that the keys vote again
     if (!votes.size) {
-      say("There is no vote to save yet. Vote with the arrow keys or the buttons.");
+      announce("There is no vote to save yet. Vote with the arrow keys or the buttons.");
       return;
     }
     const content = {
@@ -112,7 +112,7 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
     unsaved = false;
-    say(`Saved ${votes.size} of ${ids.length} votes as ${link.download}.`);
+    announce(`Saved ${votes.size} of ${ids.length} votes as ${link.download}.`);
   };
   const load = async (file) => {
     let content = null;
@@ -120,7 +120,7 @@
       content = JSON.parse(await file.text());
     } catch { /* refused below */ }
     if (content?.kind !== "dialogsum votes" || content.page !== main.dataset.page || !Array.isArray(content.votes)) {
-      say(`${file.name} has no votes of this page.`, true);
+      announce(`${file.name} has no votes of this page.`, true);
       return;
     }
     if (unsaved && !confirm(`Replace the ${votes.size} votes on this page?`)) return;
@@ -169,5 +169,5 @@
   restore();
   element("buttons").hidden = false;
   go(firstWithoutVote(), votes.size ? `${votes.size} votes are kept from the last visit. ` : "");
-  if (!stored) say("This browser does not keep votes over a reload: save them, then close the page.");
+  if (!stored) announce("This browser does not keep votes over a reload: save them, then close the page.");
 })();

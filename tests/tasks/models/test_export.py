@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from tasks.config import GenerateConfig, ResolvedModel, SummarizeSpec
 from tasks.models.chat_template import TurnEncoder
-from tasks.models.export import chat_template
+from tasks.models.export import exported_tokenizer
 from tasks.models.loading import load_tokenizer
 from tasks.models.prompt_template import fill
 
@@ -18,17 +18,16 @@ DIALOGUE = "#Person1#: Where is the key?\n#Person2#: In the drawer."
 
 
 @pytest.fixture(params=["gemma", "chatml"])
-def exported(request: pytest.FixtureRequest, models: dict[str, Path]) -> tuple[Any, SummarizeSpec]:
+def exported(request: pytest.FixtureRequest, models: dict[str, Path], tmp_path: Path) -> tuple[Any, SummarizeSpec]:
     folder = models["gemma" if request.param == "gemma" else "llama"]
     model = ResolvedModel(revision="0" * 64, location=str(folder), origin="tiny")
     spec = SummarizeSpec(model=model, turns=request.param, template=TEMPLATE, generate=GenerateConfig())
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    tokenizer.chat_template = chat_template(spec)
-    return tokenizer, spec
+    exported_tokenizer(load_tokenizer(model), spec).save_pretrained(tmp_path / "tokenizer")
+    return AutoTokenizer.from_pretrained(tmp_path / "tokenizer"), spec
 
 
 def test_the_ids_are_those_that_the_pipeline_generates_from(exported: tuple[Any, SummarizeSpec]) -> None:
-    """As text and as parts; and the text of the template, tokenized as the card says, gives the same ids."""
+    """As text and as parts; the text of the template, tokenized with special tokens or without, has the same ids."""
     tokenizer, spec = exported
     expected = TurnEncoder(load_tokenizer(spec.model), spec.turns).prompts([fill(TEMPLATE, DIALOGUE)], 4096)[0][0]
     parts = [{"type": "text", "text": DIALOGUE[:9]}, {"type": "text", "text": DIALOGUE[9:]}]
@@ -38,6 +37,7 @@ def test_the_ids_are_those_that_the_pipeline_generates_from(exported: tuple[Any,
         assert ids == expected
         text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         assert tokenizer(text, add_special_tokens=False)["input_ids"] == expected
+        assert tokenizer(text)["input_ids"] == expected
     if spec.turns == "gemma":
         assert expected.count(tokenizer.bos_token_id) == 1
 

@@ -61,24 +61,15 @@ class Champions:
     def __init__(self, store: Store, base: str) -> None:
         self.store = store
         self.folder = ("champions", base[:12])
-        self.changes = [self._read(name, text) for name, text in store.side_files.read_all(*self.folder).items()]
+        self.changes: list[Change] = []
         self.stack: list[tuple[Champion, str | None]] = []
         """Champions that were not rolled back, oldest first, the current one last, each with its score artifact."""
         self.withdrawn: dict[str, str] = {}
         """Adapter -> when it was rolled back: the gate does not promote it again by itself."""
         self.rollbacks: list[Rollback] = []
         """All rollbacks, oldest first, also of adapters that were promoted again."""
-        for change in self.changes:
-            if change.action == "promoted" and change.champion is not None:
-                adapter = change.champion.adapter
-                if self.withdrawn.pop(adapter, None):
-                    last = max(i for i, rollback in enumerate(self.rollbacks) if rollback.adapter == adapter)
-                    self.rollbacks[last] = self.rollbacks[last].model_copy(update={"reinstated": change.at})
-                self.stack.append((change.champion, change.scores))
-            elif self.stack:
-                adapter = self.stack.pop()[0].adapter
-                self.withdrawn[adapter] = change.at
-                self.rollbacks.append(Rollback(adapter=adapter, at=change.at))
+        for name, text in store.side_files.read_all(*self.folder).items():
+            self._apply(self._read(name, text))
 
     @property
     def current(self) -> Champion | None:
@@ -113,13 +104,48 @@ class Champions:
             raise RequestError("another command changed the champion: see `dialogsum history`, then roll back again")
         return previous
 
+    def read_new(self) -> bool:
+        """Read the entries that were added since the log was read. True if there is one."""
+        known = len(self.changes)
+        while (text := self.store.side_files.read(*self.folder, self._next_name)) is not None:
+            self._apply(self._read(self._next_name, text))
+        return len(self.changes) > known
+
+    @property
+    def _next_number(self) -> int:
+        return self.changes[-1].number + 1 if self.changes else 1
+
+    @property
+    def _next_name(self) -> str:
+        return f"{self._next_number:06d}.json"
+
+    def _apply(self, change: Change) -> None:
+        """Add an entry that was read."""
+        self.changes.append(change)
+        if change.action == "promoted" and change.champion is not None:
+            adapter = change.champion.adapter
+            if self.withdrawn.pop(adapter, None):
+                last = max(i for i, rollback in enumerate(self.rollbacks) if rollback.adapter == adapter)
+                self.rollbacks[last] = self.rollbacks[last].model_copy(update={"reinstated": change.at})
+            self.stack.append((change.champion, change.scores))
+        elif self.stack:
+            adapter = self.stack.pop()[0].adapter
+            self.withdrawn[adapter] = change.at
+            self.rollbacks.append(Rollback(adapter=adapter, at=change.at))
+
     def _append(
         self, action: Literal["promoted", "rolled back"], champion: Champion | None, scores: str | None, run: str
     ) -> bool:
-        number = self.changes[-1].number + 1 if self.changes else 1
-        change = Change(number=number, at=timestamp_now(), action=action, champion=champion, scores=scores, run=run)
+        change = Change(
+            number=self._next_number,
+            at=timestamp_now(),
+            action=action,
+            champion=champion,
+            scores=scores,
+            run=run,
+        )
         text = change.model_dump_json(indent=1).encode()
-        return self.store.side_files.create(text, *self.folder, f"{number:06d}.json")
+        return self.store.side_files.create(text, *self.folder, self._next_name)
 
     def _read(self, name: str, text: bytes) -> Change:
         try:

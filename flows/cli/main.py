@@ -20,6 +20,7 @@ from flows.cli import (
     model_commands,
     pipeline_commands,
     review_commands,
+    serve_commands,
     station_commands,
 )
 from flows.cli.options import Invocation
@@ -28,7 +29,7 @@ from flows.cli.streams import check_home, prepare_streams
 PACKAGE = "dialogsum-pipeline"
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-for group in (pipeline_commands, review_commands, model_commands, artifact_commands):
+for group in (pipeline_commands, review_commands, model_commands, serve_commands, artifact_commands):
     app.add_typer(group.commands)
 app.add_typer(bench_commands.commands, name="bench")
 app.add_typer(station_commands.commands, name="station")

@@ -38,12 +38,16 @@ def up(
             autocompletion=recipes,
         ),
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Also keep `dialogsum serve` running, which serves the champion.")
+    ] = False,
+    serve_port: Annotated[int, typer.Option("--serve-port", metavar="PORT", help="Port of `dialogsum serve`.")] = 8000,
     debug: Debug = False,
 ) -> None:
     """Start server, workers and deployments. Running it again restarts what has stopped."""
     from flows.station import supervisor
 
-    supervisor.up(port, host, gpu_workers, notify, reports_port, recipe)
+    supervisor.up(port, host, gpu_workers, notify, reports_port, recipe, serve_port if serve else None)
 
 
 @commands.command()

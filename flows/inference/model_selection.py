@@ -43,8 +43,25 @@ def select_model(adapter: str, recipe: str | None, prompt: str | None, overrides
         model = resolve_model(loaded.model)
         return replace(_selected(loaded, model, template, folder, name, None), remark=base_differs(folder, model))
     manifest, champion = _stored(adapter, recipe, overrides)
-    settings = _settings_of(champion or _as_trained(manifest))
-    loaded = load_recipe(recipe or _recipe_that_made(manifest), own_overrides, settings)
+    return _with_settings(manifest, champion or _as_trained(manifest), recipe, template, own_overrides)
+
+
+def select_champion(
+    champion: Champion, recipe: str | None, prompt: str | None, overrides: Sequence[str] = ()
+) -> SelectedModel:
+    """The model of this entry of the champion log, whichever is in force. RequestError as `select_model`."""
+    named_prompt = find_prompt(prompt) if prompt else None
+    tokens = named_prompt.metadata.tokens if named_prompt else None
+    own_overrides = [*([f"generate.max_new_tokens={tokens}"] if tokens else []), *overrides]
+    manifest = _verified_adapter(Store.current().by_id(champion.adapter))
+    return _with_settings(manifest, champion, recipe, named_prompt.template if named_prompt else None, own_overrides)
+
+
+def _with_settings(
+    manifest: Manifest, champion: Champion, recipe: str | None, template: str | None, overrides: Sequence[str]
+) -> SelectedModel:
+    """An adapter from the store with the prompt, chat template and decoding settings of `champion`."""
+    loaded = load_recipe(recipe or _recipe_that_made(manifest), overrides, _settings_of(champion))
     payload = Store.current().payload(manifest.path)
     model = _model_of(manifest, loaded)
     return _selected(loaded, model, template, payload, manifest.id, AdapterView(manifest).template)

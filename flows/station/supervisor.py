@@ -6,7 +6,8 @@ status  prints the processes, their addresses, the next scheduled run and proble
 
 All files are in one folder, `.station` or the one that DIALOGSUM_STATION names: Prefect's database and settings, and a
 log and a process id for each process. A station listens on two ports, on the loopback interface unless --host names
-another: the Prefect server, and the report server (flows/station/report_server.py) on the next port.
+another: the Prefect server, and the report server (flows/station/report_server.py) on the next port. With --serve it
+also keeps `dialogsum serve` running.
 """
 
 import json
@@ -33,9 +34,11 @@ from tasks.workers.gpus import gpu_names
 
 PATIENCE = 180.0
 """Seconds that the server may take to answer: the first start makes its database."""
+SERVE_PATIENCE = 30.0
+"""Seconds for the champion to be loaded; afterwards `station up` goes on and reports that it does not answer."""
 GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
-SERVERS = ("server", "reports")
+SERVERS = ("server", "reports", "serve")
 """Names of the processes that take no runs."""
 DEFAULTS = {
     # in memory, Prefect's default, they are forgotten when the server is restarted, and their slots stay taken
@@ -58,8 +61,12 @@ def up(
     notify: str | None,
     reports_port: int | None = None,
     recipe: str | None = None,
+    serve_port: int | None = None,
 ) -> None:
-    """Start server and workers; create pools, limits, automations and deployments. Restarts what has died."""
+    """Start server and workers; create pools, limits, automations and deployments. Restarts what has died.
+
+    serve_port: also start `dialogsum serve` there. None: only if an earlier `up` did.
+    """
     if recipe is not None:
         known_recipe(recipe)
     folder = _folder()
@@ -102,6 +109,7 @@ def up(
         own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
         if _process(name) is None:
             _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
+    _start_serving(host, serve_port, recipe)
     for problem in _report():
         print(f"PROBLEM: {problem}")
     ui = url.removesuffix("/api")
@@ -215,6 +223,26 @@ def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
     )
     if deployed.returncode:
         raise StageError(f"`prefect deploy --all` failed: {one_line((deployed.stdout + deployed.stderr)[-400:])}")
+
+
+def _start_serving(host: str, port: int | None, recipe: str | None) -> None:
+    """Start `dialogsum serve` at `port`, or again where it was. It answers once the champion is loaded."""
+    noted = _read_process_file("serve").get("url", "")
+    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}" if port else noted  # noqa: S104
+    if _process("serve") is not None:
+        if url != noted:
+            raise RequestError(f"`dialogsum serve` already runs at {noted}: run `dialogsum station down` first")
+    elif url:
+        command = ["serve", "--host", host, "--port", url.rsplit(":", 1)[1], *(["--recipe", recipe] if recipe else [])]
+        environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+        _announce(f"starting `dialogsum serve` at {url}")
+        _start("serve", command, environment, module="flows.cli", url=url)
+        until = time.monotonic() + SERVE_PATIENCE
+        while not _answers(url) and time.monotonic() < until:
+            if _process("serve") is None:
+                log = _folder() / "serve.log"
+                raise StageError(f"`dialogsum serve` ended: {one_line(log.read_text()[-300:])} ({log})")
+            time.sleep(0.5)
 
 
 def _free_slots() -> None:

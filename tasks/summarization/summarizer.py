@@ -4,26 +4,15 @@ A dialogue that does not fit the context is split between turns, each part is su
 parts are summarized; `stop` notes this. A row without a dialogue gets the reason instead of a summary.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from artifacts.errors import RequestError
 from tasks.decoding.batching import make_batches
 from tasks.decoding.engine import Engine
 from tasks.models.chat_template import TurnEncoder
-from tasks.models.prompt_template import fill
+from tasks.summarization.dialogue_prompts import MAX_PARTS, MAX_ROUNDS, DialoguePrompts, row_id
 from tasks.transcripts.conversation import parse_conversation
-
-MIN_DIALOGUE_TOKENS = 32
-"""Tokens that the prompt has to leave for the dialogue."""
-MAX_PARTS = 64
-"""A dialogue of more parts is skipped."""
-MAX_ROUNDS = 6
-"""How often summaries of parts are summarized again because together they still do not fit."""
-_NO_LIMIT = 1 << 40
-"""More tokens than any prompt has."""
 
 
 class Summary(NamedTuple):
@@ -63,14 +52,8 @@ class Summarizer:
         format: of the dialogues; detected for each if None. max_prompt_tokens: of the prompt with the dialogue.
         batch_size: rows decoded together.
         """
-        self.engine, self.encoder, self.template, self.format = engine, encoder, template, format
-        self.max_prompt_tokens, self.batch_size = max_prompt_tokens, batch_size
-        prompt_tokens = len(self._token_ids([""])[0])
-        if max_prompt_tokens - prompt_tokens < MIN_DIALOGUE_TOKENS:
-            raise RequestError(
-                f"the prompt alone has {prompt_tokens} of at most {max_prompt_tokens} tokens, which leaves no room for "
-                "a dialogue: shorten the prompt"
-            )
+        self.engine, self.format, self.batch_size = engine, format, batch_size
+        self.prompts = DialoguePrompts(encoder, template, max_prompt_tokens)
 
     def summarize(self, values: Sequence[Any], on_progress: Callable[[int], None] = lambda rows: None) -> list[Summary]:
         """One summary per value, in order. `on_progress` gets the number of finished rows, about, after each batch."""
@@ -80,7 +63,7 @@ class Summarizer:
         part_counts = dict.fromkeys(pending, 1)
         for final_round in (*[False] * (MAX_ROUNDS - 1), True):
             parts_by_row = {}
-            for row, parts in zip(pending, self._split(list(pending.values())), strict=True):
+            for row, parts in zip(pending, self.prompts.split(list(pending.values())), strict=True):
                 if not parts or (len(parts) > 1 and final_round):
                     summaries[row] = _skipped(f"longer than {MAX_PARTS} contexts")
                 else:
@@ -100,28 +83,10 @@ class Summarizer:
         on_progress(len(values))
         return [summaries[row] for row in range(len(values))]
 
-    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of the whole prompt for each text, special tokens included."""
-        return self.encoder.prompts([fill(self.template, text) for text in texts], _NO_LIMIT)[0]
-
-    def _split(self, texts: list[str]) -> list[list[str]]:
-        """Each text as the parts that fit the context; no parts if there would be more than MAX_PARTS."""
-        split = []
-        for text, ids in zip(texts, self._token_ids(texts) if texts else [], strict=True):
-            parts = [text] if len(ids) <= MAX_PARTS * self.max_prompt_tokens else []
-            while parts and not all(fits := [len(ids) <= self.max_prompt_tokens for ids in self._token_ids(parts)]):
-                halves = [[part] if fitting else split_in_two(part) for part, fitting in zip(parts, fits, strict=True)]
-                parts = list(chain.from_iterable(halves))
-                parts = parts if len(parts) <= MAX_PARTS else []
-            split.append(parts)
-        return split
-
     def _predict(self, texts: list[str], on_progress: Callable[[int], None]) -> dict[str, Prediction]:
         """Prediction for each text. Equal texts are generated once, and get the same prediction anywhere in a file."""
-        by_name = {
-            hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:32]: text for text in dict.fromkeys(texts)
-        }
-        rows = list(zip(by_name, self._token_ids(list(by_name.values())) if by_name else [], strict=True))
+        by_name = {row_id(text): text for text in dict.fromkeys(texts)}
+        rows = list(zip(by_name, self.prompts.token_ids(list(by_name.values())) if by_name else [], strict=True))
         predictions: dict[str, Prediction] = {}
         finished = 0
         for batch in make_batches(rows, self.batch_size) if rows else []:
@@ -130,22 +95,6 @@ class Summarizer:
             finished += len(batch)
             on_progress(finished)
         return predictions
-
-
-def split_in_two(text: str) -> list[str]:
-    """Two parts of about equal length, split between turns, or else between words of a turn, with its tag in both."""
-    middle = len(text) // 2
-    for separator in ("\n", " "):
-        candidates = (text.rfind(separator, 0, middle), text.find(separator, middle))
-        positions = [position for position in candidates if 0 < position < len(text) - 1]
-        if positions:
-            position = min(positions, key=lambda position: abs(position - middle))
-            tag = text.split(" ", 1)[0] + " " if separator == " " and text.startswith("#Person") else ""
-            first, second = text[:position].rstrip(), text[position + 1 :].lstrip()
-            if tag.strip() == first:  # the first part is only the tag
-                break
-            return [first, tag + second]
-    return [text[:middle], text[middle:]]
 
 
 def _skipped(reason: str) -> Summary:

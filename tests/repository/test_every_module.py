@@ -15,6 +15,8 @@ PACKED_MODEL = "tasks/training/test_packed_model.py"
 LOOP = "tasks/training/test_loop.py"
 PIPELINE = "flows/test_pipeline.py"
 STATION = "system/test_station.py"
+SERVING = "flows/serving/test_application.py"
+ENDPOINT = "flows/serving/test_chat_endpoint.py"
 SUMMARIZE = "flows/inference/test_summarize_file.py"
 BENCHMARKS = "flows/benchmarks/test_benchmarks.py"
 TRANSCRIPTS = "tasks/transcripts/test_corpus.py"
@@ -73,6 +75,7 @@ COVERED = {
     "flows/cli/results_table.py": ("flows/test_evaluation_history.py", "the table of results"),
     "flows/cli/review_commands.py": ("flows/test_review_page.py", "`review` is called"),
     "flows/cli/review_output.py": ("flows/test_review_votes.py", "what `review --votes` prints"),
+    "flows/cli/serve_commands.py": ("flows/serving/test_server.py", "`serve` is called"),
     "flows/cli/show.py": (QUICKSTART, "`show` verifies an artifact and its lineage"),
     "flows/cli/station_commands.py": (STATION, "`station up`, `status` and `down` are called"),
     "flows/cli/store_report.py": ("artifacts/test_garbage_collection.py", "`store` is called"),
@@ -88,6 +91,19 @@ COVERED = {
     "flows/planner.py": ("system/test_caching.py", "every change of the table is planned"),
     "flows/publishing.py": (PIPELINE, "artifacts, events and the JSON of a run"),
     "flows/run_names.py": ("flows/test_labels.py", "names of runs"),
+    "flows/serving/api_errors.py": ("flows/serving/test_chat_request.py", "refusals in OpenAI's format"),
+    "flows/serving/batching_engine.py": (SERVING, "every kind of decoding says what `summarize` says"),
+    "flows/serving/completions.py": (SERVING, "responses and streams are read by OpenAI's client"),
+    "flows/serving/config.py": (SERVING, "addresses that need a token"),
+    "flows/serving/engine_choice.py": ("flows/serving/test_server.py", "engines that are not there are refused"),
+    "flows/serving/inference_engine.py": (ENDPOINT, "another engine with the same interface"),
+    "flows/serving/metrics.py": (SERVING, "what `/metrics` shows"),
+    "flows/serving/model_cache.py": (ENDPOINT, "models that are loaded, waited for and freed"),
+    "flows/serving/models.py": (SERVING, "names of models, and a champion that is damaged or missing"),
+    "flows/serving/page.py": ("system/test_serve_in_browser.py", "the page in a browser"),
+    "flows/serving/streaming_decoder.py": (SERVING, "streams, limits of tokens and texts of `summarize`"),
+    "flows/serving/summaries.py": (SERVING, "long dialogues and names in streams"),
+    "flows/serving/vllm_engine.py": (ENDPOINT, "only its interface: it needs a GPU, see not-verified.md"),
     "flows/stage_flows.py": (STATION, "one stage is made again from an id"),
     "flows/station/provisioning.py": (STATION, "pools, limits, automations and deployments"),
     "flows/station/server_check.py": ("system/test_postgresql.py", "a server that does not answer is refused"),
@@ -132,6 +148,7 @@ COVERED = {
     "tasks/sources/hub.py": ("faults/test_hub.py", "a hub that fails in every way"),
     "tasks/summarization/chunk_files.py": (SUMMARIZE, "finished chunks are kept"),
     "tasks/summarization/request.py": (SUMMARIZE, "options of the command line"),
+    "tasks/summarization/dialogue_prompts.py": (SUMMARIZE, "long dialogues are split"),
     "tasks/summarization/summarize_table.py": (SUMMARIZE, "whole files"),
     "tasks/summarization/summarizer.py": (SUMMARIZE, "summaries are those of plain transformers"),
     "tasks/summarization/worker_records.py": (SUMMARIZE, "passed to its processes"),

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flows": {"artifacts", "tasks", "tasks.*"},
     "flows.inference": {"artifacts", "tasks", "tasks.*", "flows"},
     "flows.station": {"artifacts", "tasks", "tasks.*", "flows"},
+    "flows.serving": {"artifacts", "tasks", "tasks.*", "flows", "flows.inference"},
     "flows.benchmarks": {"artifacts", "tasks", "tasks.*", "flows", "flows.inference", "flows.station"},
     "flows.cli": {"artifacts", "tasks", "tasks.*", "flows", "flows.*"},
 }

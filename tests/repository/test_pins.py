@@ -48,7 +48,8 @@ def test_every_imported_package_is_a_declared_dependency():
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     outside = {name.split(".")[0] for name in imported} - sys.stdlib_module_names - {"artifacts", "flows", "tasks"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {canonicalize_name(Requirement(line).name) for line in lines}
     installed = {  # a peer that only a benchmark on a GPU imports is not
         name: {canonicalize_name(each) for each in packages}
         for name, packages in packages_distributions().items()

@@ -72,10 +72,10 @@ def build_tiny_models(folder: Path) -> dict[str, Path]:
     return folders
 
 
-def random_adapter(model: Path, out: Path) -> Path:
+def random_adapter(model: Path, out: Path, seed: int = 1) -> Path:
     """Write an adapter that changes the logits much, with peft alone."""
     linears = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     tuned = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=linears, task_type="CAUSAL_LM"))
     for name, parameter in tuned.named_parameters():
@@ -86,11 +86,11 @@ def random_adapter(model: Path, out: Path) -> Path:
     return out
 
 
-def publish_adapter(store: Store, model: Path, folder: Path, template: str, key: str = "ab" * 32) -> str:
+def publish_adapter(store: Store, model: Path, folder: Path, template: str, key: str = "ab" * 32, seed: int = 1) -> str:
     """Publish a random adapter of the Llama `model` as a chatml recipe would; returns the artifact's id."""
     revision = resolve_model(ModelConfig(source=str(model))).revision
     return store.publish(
-        random_adapter(model, folder),
+        random_adapter(model, folder, seed),
         stage="train",
         variant=None,
         name="made",

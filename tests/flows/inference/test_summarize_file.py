@@ -25,8 +25,8 @@ from flows.inference.model_selection import select_model
 from flows.inference.prompt_library import find_prompt
 from flows.inference.summarize_file import summarize_file
 from tasks.summarization import summarize_table as parent
+from tasks.summarization.dialogue_prompts import split_in_two
 from tasks.summarization.request import SummarizeRequest
-from tasks.summarization.summarizer import split_in_two
 from tasks.summarization.worker_records import SummarizationWorkerConfig
 from tasks.transcripts.conversation import parse_conversation
 from tasks.workers.events import NullListener

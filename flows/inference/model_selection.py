@@ -42,12 +42,23 @@ def select_model(adapter: str, recipe: str | None, prompt: str | None, overrides
         name = user_path(adapter, "--adapter").resolve().name if user_path(adapter, "--adapter").is_dir() else adapter
         model = resolve_model(loaded.model)
         return replace(_selected(loaded, model, template, folder, name, None), remark=base_differs(folder, model))
-    manifest, champion = _stored(adapter, recipe, overrides)
-    settings = _settings_of(champion or _as_trained(manifest))
-    loaded = load_recipe(recipe or _recipe_that_made(manifest), own_overrides, settings)
+    manifest, loaded = stored_adapter(adapter, recipe, overrides, own_overrides)
     payload = Store.current().payload(manifest.path)
     model = _model_of(manifest, loaded)
     return _selected(loaded, model, template, payload, manifest.id, AdapterView(manifest).template)
+
+
+def stored_adapter(
+    adapter: str, recipe: str | None, overrides: Sequence[str], own_overrides: Sequence[str] | None = None
+) -> tuple[Manifest, Recipe]:
+    """An adapter of the store, and its recipe with the settings that it is evaluated with.
+
+    own_overrides: those of the recipe, if they are others than those that find the adapter.
+    """
+    manifest, champion = _stored(adapter, recipe, overrides)
+    settings = _settings_of(champion or _as_trained(manifest))
+    own = overrides if own_overrides is None else own_overrides
+    return manifest, load_recipe(recipe or _recipe_that_made(manifest), own, settings)
 
 
 def _selected(

@@ -58,9 +58,9 @@ class ExportFormat:
 
 def formats() -> dict[str, ExportFormat]:
     """Every format by its name."""
-    modules = sorted(module.name for module in pkgutil.iter_modules(export_formats.__path__))
+    modules = [module.name for module in pkgutil.iter_modules(export_formats.__path__)]
     found: list[ExportFormat] = [import_module(f"{export_formats.__name__}.{name}").FORMAT for name in modules]
-    return {each.name: each for each in found}
+    return {each.name: each for each in sorted(found, key=lambda each: each.name)}
 
 
 def find_format(text: str) -> tuple[ExportFormat, str]:

@@ -83,7 +83,7 @@ def _refuse_other_model(exported: ResolvedModel, original: ResolvedModel) -> Non
     from tasks.models.loading import load_tokenizer, model_folder
 
     configs: list[Any] = [AutoConfig.from_pretrained(model_folder(model)) for model in (exported, original)]
-    read = [key for key in READ_BACK if len({str(getattr(config, key, None)) for config in configs}) > 1]
+    read = [key for key in READ_BACK if len({_rounded(getattr(config, key, None)) for config in configs}) > 1]
     tokenizers: list[Any] = [load_tokenizer(model) for model in (exported, original)]
     if len({str(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) for tokenizer in tokenizers}) > 1:
         read.append("tokenizer")
@@ -92,6 +92,11 @@ def _refuse_other_model(exported: ResolvedModel, original: ResolvedModel) -> Non
             f"the file is complete, but transformers reads another {', '.join(read)} from it, so that --score would "
             "score another model: leave --score out"
         )
+
+
+def _rounded(value: Any) -> str:
+    """A setting as text, with the digits that a number has in a GGUF file."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

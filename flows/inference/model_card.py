@@ -176,7 +176,7 @@ def _measured_on(
 ) -> list[str]:
     """The weights, precision and device that the scores were measured with."""
     if generation is None:
-        return []
+        return [f"The weights of this folder, {form.precision}, score {form.scores}."] if form.scores else []
     facts = generation.provenance.measured
     where = ""
     if "dtype" in facts and "device" in facts:

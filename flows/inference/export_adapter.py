@@ -57,7 +57,7 @@ def export_adapter(
     if score:
         assert kind.gguf_file is not None
         file = out / kind.gguf_file(request)
-        scores = score_gguf(file, value, selected, recipe, overrides, listener or NullListener())
+        scores = score_gguf(file, request, adapter, recipe, overrides, listener or NullListener())
         form = form.model_copy(update={"scores": scores})
     identifier = selected.name.split(" ")[-1]
     manifest = Store.current().by_id(identifier) if identifier.startswith("train-") else None

@@ -71,5 +71,5 @@ def find_format(text: str) -> tuple[ExportFormat, str]:
         raise RequestError(f"--format: there is no format {one_line(name, 40)!r}; expected {', '.join(known)}")
     if value not in (known[name].values or ("",)):
         expected = " or ".join(f"{name}={each}" for each in known[name].values) or name
-        raise RequestError(f"--format: {one_line(text, 40)!r} is not a form of {name}; expected {expected}")
+        raise RequestError(f"{one_line(text, 40)!r} is no form of the format {name}; expected {expected}")
     return known[name], value

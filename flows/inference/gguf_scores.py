@@ -11,21 +11,22 @@ from typing import Any
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
+from artifacts.manifest import Manifest
 from artifacts.record import Record
 from artifacts.refs import Ref
 from flows import dag
 from flows.inference.export_format import ExportFormat, ExportRequest
 from flows.inference.model_selection import stored_adapter
-from tasks.config import EvaluationConfig, ResolvedModel, Runtime
+from tasks.config import DownloadSpec, ResolvedData, ResolvedModel, Runtime
 from tasks.execution.decision import Input, decide
 from tasks.execution.executor import execute
-from tasks.execution.job import Job
+from tasks.execution.job import Job, load_job
 from tasks.execution.listener import Listener, StageEntry
 from tasks.execution.stage import Stage
+from tasks.manifest_views import AdapterView, FormattedRowsView
 from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, System
 from tasks.metrics.scores import Scores
 from tasks.sources.file_digests import file_digest
-from tasks.summarization.request import SelectedModel
 
 READ_BACK = (
     *("model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"),
@@ -46,27 +47,29 @@ def refuse_scoring(kind: ExportFormat, request: ExportRequest) -> None:
 
 def score_gguf(
     file: Path,
-    variant: str,
-    selected: SelectedModel,
+    request: ExportRequest,
+    adapter: str,
     recipe: str | None,
     overrides: Sequence[str],
     listener: Listener,
 ) -> str:
-    """`ROUGE-1 37.20, -0.11 (-0.30 to +0.08) against the unquantized model`, on the test split of the recipe.
+    """`ROUGE-1 37.20, -0.11 (-0.30 to +0.08) against the unquantized model`, on the test split of the adapter's data.
 
-    variant: the type of the weights in the file, which names the artifacts. RequestError if transformers reads another
-    model from the file than was written.
+    adapter, recipe, overrides: as the options of the command. RequestError if transformers reads another model from the
+    file than was written.
     """
+    base = request.selected.spec.model
     exported = ResolvedModel(
         revision=file_digest(file), location=str(file.parent.resolve()), gguf=file.name, origin=file.name
     )
-    _refuse_other_model(exported, selected.spec.model)
-    adapter, loaded = stored_adapter(selected.name.split(" ")[-1], recipe, overrides)
-    evaluation = EvaluationConfig(prompt=selected.spec.template, turns=selected.spec.turns)
-    generate = selected.spec.generate.model_copy(update={"limit": loaded.generate.limit})
-    loaded = loaded.model_copy(update={"generate": generate, "evaluation": evaluation})
-    resolved = replace(dag.resolve_recipe(loaded), model=selected.spec.model)
-    scores = dag.score_other_weights(resolved, Steps(selected.runtime, listener).step, adapter, exported, variant)
+    _refuse_other_model(exported, base)
+    manifest, loaded = stored_adapter(adapter, recipe, overrides)
+    resolved = dag.resolve_recipe(loaded)
+    data = resolved.data if any(each.startswith("data.") for each in overrides) else _data_of(manifest, resolved.data)
+    steps = Steps(request.selected.runtime, listener)
+    scores = dag.score_other_weights(
+        replace(resolved, model=base, data=data), steps.step, manifest, exported, request.value
+    )
     store = Store.current()
     content = Scores.load(store.payload(store.by_id(scores.id).path))
     difference = content.differences[System.BASE][HEADLINE_TYPE]
@@ -74,6 +77,19 @@ def score_gguf(
     low, high = difference.interval
     change = f"{difference.mean:+.2f} ({low:+.2f} to {high:+.2f})"
     return f"{HEADLINE_LABEL} {score:.2f}, {change} against the unquantized model"
+
+
+def _data_of(adapter: Manifest, otherwise: ResolvedData) -> ResolvedData:
+    """The data that an adapter was trained on, or `otherwise` if the store does not know it any more."""
+    from tasks.registry import STAGES  # which imports every stage
+
+    store = Store.current()
+    try:
+        dataset = FormattedRowsView(store.by_id(AdapterView(adapter).rows.id)).dataset.id
+        spec = load_job(store, dataset, STAGES).spec
+    except RequestError:
+        return otherwise
+    return spec.data if isinstance(spec, DownloadSpec) else otherwise
 
 
 def _refuse_other_model(exported: ResolvedModel, original: ResolvedModel) -> None:

@@ -23,8 +23,8 @@ ollama run summarizer "$(cat dialogue.txt)"
 ```
 
 The chat template expects one message of the user, the dialogue; it refuses a system message and earlier turns, which
-the model was not trained with. It writes all special tokens itself, so the file tells llama.cpp to add none. llama.cpp
-reads `{stop}` in a dialogue as the end of its turn, where `dialogsum summarize` reads it as text."""
+the model was not trained with. It writes all special tokens itself. llama.cpp reads `{stop}` in a dialogue as the end
+of its turn, where `dialogsum summarize` reads it as text."""
 
 
 def llama_cpp_usage(request: ExportRequest, files: str) -> str:

@@ -8,6 +8,10 @@ from flows.inference.model_card import CardForm
 from tasks.models.gguf_export import export_gguf, refuse_export
 from tasks.models.gguf_types import QUANTIZATIONS
 
+ROUNDING = """\
+Where weights are q8_0, llama.cpp rounds what they are multiplied with to 8 bits as well. Scores of this file, if there
+are any below, are of its weights alone."""
+
 
 def _file(request: ExportRequest) -> str:
     return f"{request.name}.{request.value}.gguf"
@@ -23,10 +27,11 @@ def _write(request: ExportRequest, out: Path) -> None:
 
 
 def _card(request: ExportRequest) -> CardForm:
+    use = llama_cpp_usage(request, f"--model {_file(request)}")
     return CardForm(
         library="gguf",
         merged=True,
-        use=llama_cpp_usage(request, f"--model {_file(request)}"),
+        use=f"{use}\n\n{ROUNDING}" if request.value == "q8_0" else use,
         precision=f"as {request.value}",
     )
 

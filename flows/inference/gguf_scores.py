@@ -4,6 +4,7 @@ transformers reads the file back and dequantizes it, and the stages of a run gen
 the store has already is reused: the scores of the same file, and the predictions of the unquantized model.
 """
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from tasks.execution.stage import Stage
 from tasks.manifest_views import AdapterView, FormattedRowsView
 from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, System
 from tasks.metrics.scores import Scores
+from tasks.models.library_warnings import quiet_libraries
 from tasks.sources.file_digests import file_digest
 
 READ_BACK = (
@@ -66,10 +68,11 @@ def score_gguf(
     manifest, loaded = stored_adapter(adapter, recipe, overrides)
     resolved = dag.resolve_recipe(loaded)
     data = resolved.data if any(each.startswith("data.") for each in overrides) else _data_of(manifest, resolved.data)
-    steps = Steps(request.selected.runtime, listener)
-    scores = dag.score_other_weights(
-        replace(resolved, model=base, data=data), steps.step, manifest, exported, request.value
-    )
+    resolved, steps = replace(resolved, model=base, data=data), Steps(request.selected.runtime, listener)
+    try:
+        scores = dag.score_other_weights(resolved, steps.step, manifest, exported, request.value)
+    finally:  # weights in float32 that nothing else needs
+        shutil.rmtree(Store.current().scratch / "models" / exported.revision, ignore_errors=True)
     store = Store.current()
     content = Scores.load(store.payload(store.by_id(scores.id).path))
     difference = content.differences[System.BASE][HEADLINE_TYPE]
@@ -94,13 +97,16 @@ def _data_of(adapter: Manifest, otherwise: ResolvedData) -> ResolvedData:
 
 def _refuse_other_model(exported: ResolvedModel, original: ResolvedModel) -> None:
     """RequestError if transformers reads other settings or another tokenizer from the file than the model has."""
-    from transformers import AutoConfig
+    from transformers import AutoConfig, AutoTokenizer
 
     from tasks.models.loading import load_tokenizer, model_folder
 
-    configs: list[Any] = [AutoConfig.from_pretrained(model_folder(model)) for model in (exported, original)]
+    with quiet_libraries():  # the file is not unpacked for this: its scores may be in the store
+        places: list[Any] = [(exported.location, exported.gguf), (model_folder(original), None)]
+        configs: list[Any] = [AutoConfig.from_pretrained(place, gguf_file=file) for place, file in places]
+        read_tokenizer: Any = AutoTokenizer.from_pretrained(exported.location, gguf_file=exported.gguf)
+        tokenizers: list[Any] = [read_tokenizer, load_tokenizer(original)]
     read = [key for key in READ_BACK if len({_rounded(getattr(config, key, None)) for config in configs}) > 1]
-    tokenizers: list[Any] = [load_tokenizer(model) for model in (exported, original)]
     if len({str(tokenizer(PROBE, add_special_tokens=False)["input_ids"]) for tokenizer in tokenizers}) > 1:
         read.append("tokenizer")
     if read:

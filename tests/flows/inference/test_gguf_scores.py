@@ -53,6 +53,7 @@ def test_a_file_without_loss_scores_as_the_model_does(
     made = store.folders()
     again = export_adapter(trained[0], tmp_path / "again", listener=listener, **arguments)  # type: ignore[arg-type]
     assert (again["scores"], store.folders()) == (sentence, made)
+    assert not [file for file in (store.scratch / "models").iterdir() if file.is_dir()]  # nothing unpacked is left
 
 
 def test_what_transformers_reads_otherwise_is_not_scored(

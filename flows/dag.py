@@ -1,7 +1,7 @@
 """The DAG: the stages and their order. `run` executes each step as a Prefect task; `plan` executes nothing."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from artifacts.artifact_store import DamageError, Store
 from artifacts.cache_key import UNKNOWN
@@ -138,6 +138,20 @@ def evaluate(resolved: ResolvedRecipe, step: Step, adapter: Manifest | None, gat
         previous = settings.model_copy(update=trained) if settings.model_copy(update=trained) != settings else None
     gate = PromoteSpec(gate=resolved.recipe.gate) if gated else None
     return _evaluate_and_report(resolved, step, dataset, prompts, base, adapter, previous=previous, gate=gate)
+
+
+def score_other_weights(
+    resolved: ResolvedRecipe, step: Step, adapter: Manifest, other: ResolvedModel, name: str
+) -> Input:
+    """Score an adapter's model and another form of its weights, with the same prompts and the same decoding.
+
+    In the scores, `tuned` is the other form and `base` the adapter on its base model.
+    """
+    dataset = _dataset(resolved, step)
+    prompts = step(FORMAT, "eval", _format(resolved, "eval", resolved.evaluation_prompt), dataset=dataset)
+    tuned = step(GENERATE, System.TUNED, _generate(resolved), rows=prompts, adapter=adapter)
+    predictions = step(GENERATE, name, _generate(replace(resolved, model=other)), rows=prompts)
+    return step(SCORE, name, resolved.recipe.score, dataset=dataset, base=tuned, tuned=predictions)
 
 
 def _evaluate_and_report(

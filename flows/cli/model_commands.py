@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from artifacts.errors import RequestError
 from flows.cli.options import AsJson, Debug, Overrides, adapters, formats, recipes
 from flows.cli.options import prompts as prompt_names
 
@@ -192,6 +193,21 @@ def export(
     merged: Annotated[
         bool, typer.Option("--merged", help="Write a complete bf16 model for transformers instead of an adapter.")
     ] = False,
+    gguf: Annotated[
+        str | None,
+        typer.Option("--gguf", metavar="f16|bf16|f32|q8_0", help="Write a complete model for llama.cpp and Ollama."),
+    ] = None,
+    gguf_adapter: Annotated[
+        bool, typer.Option("--gguf-adapter", help="Write the adapter for llama.cpp, beside a GGUF file of its base.")
+    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAME[=VALUE]", help="Format to write, by its name, such as `gguf=q8_0`."),
+    ] = None,
+    score: Annotated[
+        bool,
+        typer.Option("--score", help="With --gguf: score the file on the test split, against the unquantized model."),
+    ] = False,
     base: Annotated[
         str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Base model that the exported adapter names.")
     ] = None,
@@ -204,10 +220,31 @@ def export(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Write an adapter for plain peft or transformers. Includes a model card; --merged writes a complete model."""
+    """Write an adapter for plain peft, or a complete model for transformers or llama.cpp. Includes a model card."""
+    from flows.cli.terminal import Terminal
     from flows.inference.export_adapter import export_adapter
 
-    result = export_adapter(adapter, out, merged, base, push, recipe, overrides or [])
+    chosen = [*["merged"][:merged], *([f"gguf={gguf}"] if gguf else []), *["gguf-adapter"][:gguf_adapter]]
+    chosen += [format] if format else []
+    if len(chosen) > 1:
+        raise RequestError(f"one folder has one format: choose among {', '.join(chosen)}")
+    listener = Terminal()
+    try:
+        result = export_adapter(
+            adapter,
+            out,
+            base=base,
+            push=push,
+            recipe=recipe,
+            overrides=overrides or [],
+            format=chosen[0] if chosen else None,
+            score=score,
+            listener=listener,
+        )
+    finally:
+        listener.close()
     if result["note"] and not as_json:
         print(f"dialogsum: {result['note']}", file=sys.stderr)
+    if result["scores"] and not as_json:
+        print(f"{gguf or chosen[0].partition('=')[2]}: {result['scores']}", file=sys.stderr)
     print(json.dumps(result) if as_json else result["url"] or result["out"])

@@ -3,7 +3,7 @@
 from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from artifacts.record import Record
-from tasks.config import DataConfig
+from tasks.config import DataConfig, ResolvedModel
 from tasks.manifest_views import AdapterView, DatasetView, FormattedRowsView
 from tasks.sources.resolve import resolve_data
 
@@ -11,6 +11,11 @@ DIALOGSUM = "cc-by-nc-sa-4.0"
 LICENCES = {"gemma": "gemma", "smollm2": "apache-2.0"}
 """Beginning of a base model's name -> its licence."""
 TERMS = {"gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."}
+
+
+def family_of(base: ResolvedModel) -> str | None:
+    """The key in LICENCES of a base model."""
+    return next((family for family in LICENCES if base.name.startswith(family)), None)
 
 
 class TrainingData(Record):

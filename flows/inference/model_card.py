@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
 from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
-from flows.inference.licences import LICENCES, TrainingData, licences, training_data
+from artifacts.record import Record
+from flows.inference.card_scores import decoding_note, newest_scores, results, score_table
+from flows.inference.licences import LICENCES, TrainingData, family_of, licences, training_data
 from tasks.config import GenerateConfig, ResolvedModel
-from tasks.manifest_views import AdapterView, FormattedRowsView, PredictionsView, ScoresView
-from tasks.metrics.score_table import System
+from tasks.manifest_views import AdapterView
 from tasks.models.base_comparison import OtherBase
-from tasks.reporting.system_names import describe_decoding
 from tasks.sources.hub import is_commit
 from tasks.summarization.request import SelectedModel
 
@@ -45,14 +45,30 @@ LIMITS = """\
 - The scores hold only for dialogues like those of the test set, under the protocol below them."""
 
 
-def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | None, merged: bool) -> ModelCard:
+class CardForm(Record):
+    """What the card says about the form of the exported weights."""
+
+    library: str
+    """The library that loads them, as the hub names it."""
+    merged: bool
+    """Whether the folder has a complete model, instead of an adapter."""
+    use: str
+    """How to use the folder, in Markdown."""
+    precision: str = ""
+    """What was done to the weights of a complete model: `rounded to bfloat16`."""
+    scores: str | None = None
+    """The scores of these weights themselves, if they were measured."""
+
+
+def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | None, form: CardForm) -> ModelCard:
     """The card; `other` is the base model that --base names, or None without --base."""
+    merged = form.merged
     store, base = Store.current(), selected.spec.model
-    family = next((family for family in LICENCES if base.name.startswith(family)), None)
+    family = family_of(base)
     data = training_data(store, adapter)
     base_licence = LICENCES[family] if family else "other"
     licence = base_licence if family == "gemma" else data.licence or base_licence
-    scores, scored_generation = _scores(store, adapter, selected.spec.template)
+    scores, scored_generation = newest_scores(store, adapter, selected.spec.template)
     scores_apply = merged or other is None or other.equal
     name = selected.name.split(" ")[-1]
     title = _title(base, data, name if adapter is None else None, merged)
@@ -61,13 +77,18 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
         language=data.language,
         license=licence,
         license_name="see-below" if licence == "other" else None,
-        library_name="transformers" if merged else "peft",
+        library_name=form.library,
         base_model=on_hub,
         pipeline_tag="text-generation",
         datasets=[data.name.split("@")[0]] if "/" in data.name else None,
-        tags=["summarization", "dialogue", *([] if merged else ["lora"])],
+        tags=[
+            "summarization",
+            "dialogue",
+            *([] if merged else ["lora"]),
+            *(["gguf"] if form.library == "gguf" else []),
+        ],
         model_name=title,
-        eval_results=_results(scores, data.name) if scores and scores_apply else None,
+        eval_results=results(scores, data.name) if scores and scores_apply else None,
     )
     origin = adapter.provenance.origin.get("recipe", "") if adapter else ""
     training = json.dumps(AdapterView(adapter).train_settings, sort_keys=True) if adapter else "unknown"
@@ -79,17 +100,16 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
             f"The adapter was trained on the base model {described(base)}.{_base_note(on_hub, other, merged)}",
             "## Use",
             "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained with.",
-            _usage(merged),
-            TEMPLATE,
+            form.use,
             "Prompt:",
             f"```\n{selected.spec.template}\n```",
             WORDING.format(decoding=_candidates_note(selected.spec.generate)),
             "## Intended use and limits",
             LIMITS,
             "## Scores",
-            _score_table(scores),
-            *_measured_on(base, scored_generation, other, merged),
-            *_decoding_note(selected.spec.generate, scored_generation),
+            score_table(scores),
+            *_measured_on(base, scored_generation, other, form),
+            *decoding_note(selected.spec.generate, scored_generation, form.library != "gguf"),
             "## Training",
             f"Recipe: {origin or 'unknown'}. Data: {data.title}.",
             f"```json\n{training}\n```",
@@ -100,16 +120,15 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
     return ModelCard(text + "\n")
 
 
-def _usage(merged: bool) -> str:
-    """The code block that loads the folder and summarizes a dialogue."""
+def python_usage(library: str, model_class: str) -> str:
+    """The code that loads the folder by a class of peft or transformers, and what its chat template expects."""
     classes = "AutoTokenizer, GenerationConfig"
-    model_class = "AutoModelForCausalLM" if merged else "AutoPeftModelForCausalLM"
-    return USE.format(
-        imports=f"from transformers import {model_class}, {classes}"
-        if merged
-        else f"from peft import {model_class}\nfrom transformers import {classes}",
-        model_class=model_class,
+    imports = (
+        f"from transformers import {model_class}, {classes}"
+        if library == "transformers"
+        else f"from {library} import {model_class}\nfrom transformers import {classes}"
     )
+    return USE.format(imports=imports, model_class=model_class) + "\n\n" + TEMPLATE
 
 
 def _base_note(on_hub: str | None, other: OtherBase | None, merged: bool) -> str:
@@ -153,32 +172,20 @@ def _title(base: ResolvedModel, data: TrainingData, external: str | None, merged
     return f"LoRA adapter of {_display(base)}, {source.removeprefix('the adapter ')}"
 
 
-def _scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Manifest | None, Manifest | None]:
-    """The newest scores of the adapter with this prompt, and the generation that they score."""
-    if adapter is None:
-        return None, None
-    prompt_ids = {m.id for m in store.manifests("format") if FormattedRowsView(m).template == template}
-    of_adapter = (view for view in map(PredictionsView, store.manifests("generate")) if view.adapter_id == adapter.id)
-    outputs = {view.id: view.manifest for view in of_adapter if view.rows.id in prompt_ids}
-    evaluations = [
-        (view.manifest, outputs[tuned.id])
-        for view in map(ScoresView, store.manifests("score"))
-        if (tuned := view.predictions.get(System.TUNED)) and tuned.id in outputs and view.intervals
-    ]
-    return evaluations[-1] if evaluations else (None, None)
-
-
-def _measured_on(base: ResolvedModel, generation: Manifest | None, other: OtherBase | None, merged: bool) -> list[str]:
+def _measured_on(
+    base: ResolvedModel, generation: Manifest | None, other: OtherBase | None, form: CardForm
+) -> list[str]:
     """The weights, precision and device that the scores were measured with."""
     if generation is None:
-        return []
+        return [f"The weights of this folder, {form.precision}, score {form.scores}."] if form.scores else []
     facts = generation.provenance.measured
     where = ""
     if "dtype" in facts and "device" in facts:
         where = f", in {facts['dtype']} on {str(facts['device']).split(',')[0]}"
     sentences = [f"Measured on {described(base)}, with the adapter merged in{where}."]
-    if merged:
-        sentences.append("This model has those weights, rounded to bfloat16, and was not scored itself.")
+    if form.merged:
+        scored = f"and scores {form.scores}" if form.scores else "and was not scored itself"
+        sentences.append(f"This model has those weights, {form.precision}, {scored}.")
     elif other is not None:
         sentences.append(scores_hold(base, other))
     return [" ".join(sentences)]
@@ -189,53 +196,3 @@ def _candidates_note(settings: GenerateConfig) -> str:
     if settings.candidates == 1:
         return ""
     return f"`dialogsum summarize` chooses among {settings.candidates} samples; the other two decode greedily. "
-
-
-def _decoding_note(settings: GenerateConfig, generation: Manifest | None) -> list[str]:
-    """A sentence if the scored summaries were decoded differently from the folder's generation settings."""
-    if generation is None:
-        return []
-    scored = describe_decoding(PredictionsView(generation).decoding)
-    exported = describe_decoding({"beams": settings.beams, "candidates": 1})  # transformers cannot choose candidates
-    if scored == exported:
-        return []
-    return [
-        f"Decoding of the scored summaries: {scored}. "
-        f"The generation settings of this folder are not scored: {exported}."
-    ]
-
-
-def _results(scores: Manifest, dataset: str) -> list[EvalResult]:
-    """The scores as the hub's metadata of evaluations."""
-    protocol = ScoresView(scores).protocol
-    return [
-        EvalResult(
-            task_type="summarization",
-            dataset_type=dataset.split("@")[0],
-            dataset_name=dataset,
-            dataset_split="test",
-            metric_type="rouge",
-            metric_name=f"{kind} F1 x 100, {protocol.name}",
-            metric_value=round(value, 2),
-        )
-        for kind, value in ScoresView(scores).headline[System.TUNED].items()
-    ]
-
-
-def _score_table(scores: Manifest | None) -> str:
-    if scores is None:
-        return "None: the store that exported this adapter has no evaluation of it with this prompt."
-    view = ScoresView(scores)
-    protocol, kinds = view.protocol, list(view.headline[System.BASE])
-    lines = ["| | " + " | ".join(kinds) + " |", "|---" * (len(kinds) + 1) + "|"]
-    for system in (System.BASE, System.TUNED):
-        cells = [
-            f"{view.headline[system][kind]:.2f} ({low:.1f} to {high:.1f})"
-            for kind, (low, high) in zip(kinds, (view.intervals[system][kind] for kind in kinds), strict=True)
-        ]
-        lines.append(f"| {system} | " + " | ".join(cells) + " |")
-    sentence = (
-        f"F1 x 100, {protocol.method}; {protocol.rows} dialogues x {protocol.references}; "
-        f"interval: {protocol.interval}."
-    )
-    return "\n".join([*lines, "", sentence])

@@ -67,6 +67,13 @@ def _with_settings(
     return _selected(loaded, model, template, payload, manifest.id, AdapterView(manifest).template)
 
 
+def stored_adapter(adapter: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Manifest, Recipe]:
+    """An adapter of the store, and its recipe with the settings that it is evaluated with."""
+    manifest, champion = _stored(adapter, recipe, overrides)
+    settings = _settings_of(champion or _as_trained(manifest))
+    return manifest, load_recipe(recipe or _recipe_that_made(manifest), overrides, settings)
+
+
 def _selected(
     recipe: Recipe,
     model: ResolvedModel,

@@ -17,6 +17,7 @@ PIPELINE = "flows/test_pipeline.py"
 STATION = "system/test_station.py"
 SERVING = "flows/serving/test_application.py"
 ENDPOINT = "flows/serving/test_chat_endpoint.py"
+EXPORT_GGUF = "flows/inference/test_export_gguf.py"
 SUMMARIZE = "flows/inference/test_summarize_file.py"
 BENCHMARKS = "flows/benchmarks/test_benchmarks.py"
 TRANSCRIPTS = "tasks/transcripts/test_corpus.py"
@@ -81,12 +82,23 @@ COVERED = {
     "flows/cli/store_report.py": ("artifacts/test_garbage_collection.py", "`store` is called"),
     "flows/cli/terminal.py": (PIPELINE, "scores of a run as the terminal shows them"),
     "flows/gpu_pool.py": (STATION, "stages run as children on the GPU pool"),
+    "flows/inference/card_scores.py": ("flows/inference/test_export_adapter.py", "the scores of a model card"),
+    "flows/inference/export_format.py": (EXPORT_GGUF, "formats are found, chosen and refused"),
+    "flows/inference/export_formats/adapter.py": ("flows/inference/test_export_adapter.py", "plain peft"),
+    "flows/inference/export_formats/gguf_adapter.py": (EXPORT_GGUF, "the adapter for llama.cpp"),
+    "flows/inference/export_formats/gguf_model.py": (EXPORT_GGUF, "the model for llama.cpp"),
+    "flows/inference/export_formats/merged.py": ("flows/inference/test_export_adapter.py", "plain transformers"),
+    "flows/inference/gguf_usage.py": (EXPORT_GGUF, "what the card says of llama.cpp and Ollama"),
+    "flows/inference/ollama.py": (EXPORT_GGUF, "the template of a Modelfile is the chat template"),
     "flows/inference/licences.py": ("flows/inference/test_export_adapter.py", "what an export says of licences"),
     "flows/inference/model_card.py": ("flows/inference/test_export_adapter.py", "the model card of an export"),
     "flows/inference/model_selection.py": (SUMMARIZE, "the champion with its own prompt and decoding"),
     "flows/inference/summarize_flow.py": (SUMMARIZE, "the artifact of its flow"),
     "flows/inference/transcript_input.py": (TRANSCRIPTS, "`summarize --show` on every file of the corpus"),
     "flows/runner.py": ("flows/test_pipeline.py", "runs promote once, reuse and compare again"),
+    "tasks/models/gguf_architectures.py": ("tasks/models/test_gguf_file.py", "each architecture, written and read"),
+    "tasks/models/gguf_export.py": (EXPORT_GGUF, "exports of a model and of an adapter"),
+    "tasks/models/gguf_types.py": ("tasks/models/test_gguf_file.py", "each type of numbers"),
     "tasks/execution/listener.py": ("system/test_caching.py", "the entries of a run and of a plan are compared"),
     "flows/planner.py": ("system/test_caching.py", "every change of the table is planned"),
     "flows/publishing.py": (PIPELINE, "artifacts, events and the JSON of a run"),

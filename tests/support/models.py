@@ -72,15 +72,15 @@ def build_tiny_models(folder: Path) -> dict[str, Path]:
     return folders
 
 
-def random_adapter(model: Path, out: Path, seed: int = 1) -> Path:
-    """Write an adapter that changes the logits much, with peft alone."""
+def random_adapter(model: Path, out: Path, seed: int = 1, scale: float = 0.2) -> Path:
+    """Write an adapter with peft alone, with B of the standard deviation `scale`; 0.2 changes a tiny model much."""
     linears = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     torch.manual_seed(seed)
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     tuned = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=linears, task_type="CAUSAL_LM"))
     for name, parameter in tuned.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(parameter.data, std=0.2)
+            torch.nn.init.normal_(parameter.data, std=scale)
     tuned.save_pretrained(out)
     (out / "README.md").unlink(missing_ok=True)
     return out

@@ -168,6 +168,7 @@ class _BatchWatcher:
         waiting = self.requests[id(row)]
         if waiting.given_up or len(tokens) >= waiting.request.max_tokens:
             return False
-        text = self.engine.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        waiting.put(Generation(text.rstrip("\ufffd"), len(tokens)))  # half of a character is not sent
+        if waiting.request.stream:
+            text = self.engine.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            waiting.put(Generation(text.rstrip("\ufffd"), len(tokens)))  # half of a character is not sent
         return True

@@ -27,6 +27,8 @@ class GenerationRequest:
     prompt: list[int]
     max_tokens: int
     """At most that of the decoding settings."""
+    stream: bool = False
+    """Whether texts before the last one are wanted."""
 
 
 @dataclass(frozen=True)

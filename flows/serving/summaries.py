@@ -58,7 +58,7 @@ async def summarize(
         text = "\n".join(summary.text for summary in summaries)
     else:
         raise _too_long(prompts)
-    final = _prompt(prompts, text, min(limit, request.max_tokens or limit), usage)
+    final = _prompt(prompts, text, min(limit, request.max_tokens or limit), usage, request.stream)
     sent, tokens = "", 0
     async with aclosing(engine.generate(weights, spec, final)) as generations:
         async for generation in generations:
@@ -86,10 +86,10 @@ def _prompts(weights: Weights, spec: SummarizeSpec) -> DialoguePrompts:
         raise ApiError(400, str(error), param="prompt") from error
 
 
-def _prompt(prompts: DialoguePrompts, text: str, limit: int, usage: Usage) -> GenerationRequest:
+def _prompt(prompts: DialoguePrompts, text: str, limit: int, usage: Usage, stream: bool = False) -> GenerationRequest:
     (ids,) = prompts.token_ids([text])
     usage.prompt += len(ids)
-    return GenerationRequest(row_id(text), ids, limit)
+    return GenerationRequest(row_id(text), ids, limit, stream)
 
 
 async def _whole(

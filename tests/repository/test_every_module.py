@@ -103,7 +103,6 @@ COVERED = {
     "flows/serving/models.py": (SERVING, "names of models, and a champion that is damaged or missing"),
     "flows/serving/page.py": ("system/test_serve_in_browser.py", "the page in a browser"),
     "flows/serving/streaming_decoder.py": (SERVING, "streams, limits of tokens and texts of `summarize`"),
-    "flows/serving/summaries.py": (SERVING, "long dialogues and names in streams"),
     "flows/serving/vllm_engine.py": (ENDPOINT, "only its interface: it needs a GPU, see not-verified.md"),
     "flows/stage_flows.py": (STATION, "one stage is made again from an id"),
     "flows/station/provisioning.py": (STATION, "pools, limits, automations and deployments"),

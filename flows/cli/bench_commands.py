@@ -232,6 +232,30 @@ def unchanged(settings: Any, repeats: Repeats = 5, as_json: AsJson = False, debu
     _print_table(*bench_unchanged(settings, repeats), as_json)
 
 
+@commands.command()
+@with_settings()
+def serve(
+    settings: Any,
+    changes: Annotated[
+        int, typer.Option("--changes", metavar="N", min=1, help="Number of promotions and rollbacks under load.")
+    ] = 1000,
+    clients: Annotated[int, typer.Option("--clients", metavar="N", min=1, help="Number of clients at once.")] = 50,
+    requests: Annotated[
+        int, typer.Option("--requests", metavar="N", min=1, help="Number of requests that each server is timed with.")
+    ] = 500,
+    new_tokens: NewTokens = 16,
+    pause: Annotated[
+        float, typer.Option("--pause", metavar="SECONDS", min=0, help="Mean time between two changes.")
+    ] = 0.05,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Serving: the champion changes under load; latency and throughput compared with `transformers serve`."""
+    from flows.benchmarks.serve import bench_serve
+
+    _print_table(*bench_serve(settings, changes, clients, requests, new_tokens, pause), as_json)
+
+
 def _print_table(rows: list[dict[str, Any]], remark: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"rows": rows, "remark": remark}, ensure_ascii=False))

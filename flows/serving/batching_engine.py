@@ -4,6 +4,7 @@ Greedy decoding streams its tokens. Beam search and the best of several candidat
 """
 
 import asyncio
+import copy
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator
@@ -18,7 +19,6 @@ from flows.serving.streaming_decoder import StreamingEngine
 from tasks.config import SummarizeSpec
 from tasks.decoding.batching import Row, batch_size
 from tasks.models.adapter_merging import load_merged_model
-from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, pick_device
 from tasks.summarization.request import SelectedModel
 from tasks.workers.cpus import cpu_threads
@@ -29,6 +29,8 @@ class _Model:
     """A model in memory, with an engine for each of the decoding settings that were asked for."""
 
     model: Any
+    tokenizer: Any
+    """A copy that only decodes, while the other one encodes in other threads."""
     rows: int
     """The most rows of a batch."""
     threads: int
@@ -73,7 +75,7 @@ class BatchingEngine:
         model = load_merged_model(selected.spec.model, selected.adapter, device)
         context = getattr(model.config, "max_position_embeddings", None)
         rows, threads = batch_size(selected.runtime, device.type), cpu_threads(selected.runtime.threads, 1)
-        return Weights(tokenizer, context, _Model(model, rows, threads))
+        return Weights(tokenizer, context, _Model(model, copy.deepcopy(tokenizer), rows, threads))
 
     def unload(self, weights: Weights) -> None:
         """Nothing to do: the memory is freed with the last reference."""
@@ -145,9 +147,8 @@ class BatchingEngine:
         if key not in model.engines:
             beams = spec.generate.beams > 1
             settings = spec.generate.model_copy(update={"max_new_tokens": waiting.request.max_tokens} if beams else {})
-            tokenizer = waiting.weights.tokenizer
-            stop_id = TurnEncoder(tokenizer, spec.turns).stop_id
-            model.engines[key] = StreamingEngine(model.model, tokenizer, stop_id, settings, spec.rouge_tokenizer)
+            stop_id = waiting.request.stop_id
+            model.engines[key] = StreamingEngine(model.model, model.tokenizer, stop_id, settings, spec.rouge_tokenizer)
             while len(model.engines) > 4:
                 model.engines.pop(next(iter(model.engines)))
         return model.engines[key]  # type: ignore[no-any-return]
@@ -168,6 +169,7 @@ class _BatchWatcher:
         waiting = self.requests[id(row)]
         if waiting.given_up or len(tokens) >= waiting.request.max_tokens:
             return False
-        text = self.engine.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-        waiting.put(Generation(text.rstrip("\ufffd"), len(tokens)))  # half of a character is not sent
+        if waiting.request.stream:
+            text = self.engine.tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            waiting.put(Generation(text.rstrip("\ufffd"), len(tokens)))  # half of a character is not sent
         return True

@@ -11,7 +11,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from flows.serving import metrics
 from flows.serving.api_errors import ApiError
@@ -120,7 +119,7 @@ class ChatEndpoint:
             async with self.cache.use(served.artifact, served.selected) as weights:
                 loaded = True
                 yield weights
-        except (RequestError, StageError, OSError, ValueError) as error:
+        except Exception as error:
             if loaded:
                 raise
             if name == "champion":

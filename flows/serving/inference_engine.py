@@ -1,7 +1,8 @@
 """The interface of an inference engine, which generates texts for prompts."""
 
+import threading
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from tasks.config import SummarizeSpec
@@ -27,6 +28,10 @@ class GenerationRequest:
     prompt: list[int]
     max_tokens: int
     """At most that of the decoding settings."""
+    stop_id: int
+    """The token after a summary."""
+    stream: bool = False
+    """Whether texts before the last one are wanted."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Weights:
     """Most tokens of prompt and summary together; None: unknown."""
     model: Any
     """What the engine knows the model by."""
+    encoding: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the tokenizer encodes: it keeps the options of a call, such as whether special tokens are text."""
 
 
 class InferenceEngine(Protocol):

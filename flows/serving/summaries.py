@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from artifacts.errors import RequestError
 from flows.serving.api_errors import ApiError
@@ -40,25 +40,21 @@ async def summarize(
     request: ChatRequest, engine: InferenceEngine, weights: Weights, spec: SummarizeSpec, usage: Usage
 ) -> AsyncGenerator[Update, None]:
     """Yield the summary in pieces and count in `usage`. ApiError 400 if the dialogue cannot be summarized."""
-    limit = spec.generate.max_new_tokens
-    prompts = _prompts(weights, spec)
     conversation = await asyncio.to_thread(parse_conversation, request.dialogue, request.format)
-    text = conversation.text
+    text, limit = conversation.text, spec.generate.max_new_tokens
     if not text:
         raise ApiError(400, f"the message has no dialogue ({conversation.reason})", param="messages")
     for _ in range(MAX_ROUNDS):
-        (parts,) = await asyncio.to_thread(prompts.split, [text])
+        parts = await asyncio.to_thread(split_into_requests, weights, spec, text)
+        usage.prompt += sum(len(part.prompt) for part in parts)
         if len(parts) == 1:
             break
-        if not parts:
-            raise _too_long(prompts)
-        requests = [_prompt(prompts, part, limit, usage) for part in parts]
-        summaries = await asyncio.gather(*(_whole(engine, weights, spec, part) for part in requests))
+        summaries = await asyncio.gather(*(_whole(engine, weights, spec, part) for part in parts))
         usage.completion += sum(summary.tokens for summary in summaries)
         text = "\n".join(summary.text for summary in summaries)
     else:
-        raise _too_long(prompts)
-    final = _prompt(prompts, text, min(limit, request.max_tokens or limit), usage)
+        raise _too_long(spec.generate.max_prompt_tokens)
+    final = replace(parts[0], max_tokens=min(limit, request.max_tokens or limit), stream=request.stream)
     sent, tokens = "", 0
     async with aclosing(engine.generate(weights, spec, final)) as generations:
         async for generation in generations:
@@ -76,20 +72,25 @@ def _shown(conversation: Conversation, generation: Generation) -> str:
     return text if generation.stop else _HALF_TAG.sub("", text).rstrip()
 
 
-def _prompts(weights: Weights, spec: SummarizeSpec) -> DialoguePrompts:
-    encoder, decoding = TurnEncoder(weights.tokenizer, spec.turns), spec.generate
+def split_into_requests(weights: Weights, spec: SummarizeSpec, text: str) -> list[GenerationRequest]:
+    """One request, or one for each part of a text that does not fit the context. Runs in a thread."""
+    decoding = spec.generate
     context = weights.context or decoding.max_prompt_tokens
     room = min(decoding.max_prompt_tokens, context - decoding.max_new_tokens)
-    try:
-        return DialoguePrompts(encoder, spec.template, room)
-    except RequestError as error:
-        raise ApiError(400, str(error), param="prompt") from error
-
-
-def _prompt(prompts: DialoguePrompts, text: str, limit: int, usage: Usage) -> GenerationRequest:
-    (ids,) = prompts.token_ids([text])
-    usage.prompt += len(ids)
-    return GenerationRequest(row_id(text), ids, limit)
+    with weights.encoding:
+        encoder = TurnEncoder(weights.tokenizer, spec.turns)
+        try:
+            prompts = DialoguePrompts(encoder, spec.template, room)
+        except RequestError as error:
+            raise ApiError(400, str(error), param="prompt") from error
+        (parts,) = prompts.split([text])
+        if not parts:
+            raise _too_long(room)
+        ids = prompts.token_ids(parts)
+    return [
+        GenerationRequest(row_id(part), prompt, decoding.max_new_tokens, encoder.stop_id)
+        for part, prompt in zip(parts, ids, strict=True)
+    ]
 
 
 async def _whole(
@@ -103,10 +104,10 @@ async def _whole(
     return last
 
 
-def _too_long(prompts: DialoguePrompts) -> ApiError:
+def _too_long(room: int) -> ApiError:
     return ApiError(
         400,
-        f"the dialogue is longer than {MAX_PARTS} parts of {prompts.max_prompt_tokens} tokens: shorten it",
+        f"the dialogue is longer than {MAX_PARTS} parts of {room} tokens: shorten it",
         param="messages",
         code="context_length_exceeded",
     )

@@ -15,7 +15,6 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from artifacts.errors import RequestError
 from flows.serving.inference_engine import Generation, GenerationRequest, Weights
 from tasks.config import SummarizeSpec
-from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, model_folder
 from tasks.summarization.request import SelectedModel
 
@@ -58,7 +57,7 @@ class VllmEngine:
         self, weights: Weights, spec: SummarizeSpec, request: GenerationRequest
     ) -> AsyncGenerator[Generation, None]:
         """Cumulative texts; closing the iterator aborts the request in vLLM."""
-        stop_id = TurnEncoder(weights.tokenizer, spec.turns).stop_id
+        stop_id = request.stop_id
         parameters = SamplingParams(
             temperature=0, max_tokens=request.max_tokens, stop_token_ids=[stop_id], ignore_eos=True, detokenize=False
         )

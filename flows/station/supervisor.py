@@ -227,7 +227,8 @@ def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
 
 def _start_serving(host: str, port: int | None, recipe: str | None) -> None:
     """Start `dialogsum serve` at `port`, or again where it was. It answers once the champion is loaded."""
-    noted = _read_process_file("serve").get("url", "")
+    record = _read_process_file("serve")
+    noted, recipe = record.get("url", ""), recipe or record.get("recipe")
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}" if port else noted  # noqa: S104
     if _process("serve") is not None:
         if url != noted:
@@ -236,7 +237,7 @@ def _start_serving(host: str, port: int | None, recipe: str | None) -> None:
         command = ["serve", "--host", host, "--port", url.rsplit(":", 1)[1], *(["--recipe", recipe] if recipe else [])]
         environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
         _announce(f"starting `dialogsum serve` at {url}")
-        _start("serve", command, environment, module="flows.cli", url=url)
+        _start("serve", command, environment, module="flows.cli", url=url, recipe=recipe or "")
         until = time.monotonic() + SERVE_PATIENCE
         while not _answers(url) and time.monotonic() < until:
             if _process("serve") is None:

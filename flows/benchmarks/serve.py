@@ -5,8 +5,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from artifacts.errors import RequestError
 from artifacts.text import one_line
 from flows.benchmarks.child_process import ROOT, ChildFailedError
 from flows.benchmarks.environment import BenchmarkRun, BenchmarkSettings, benchmark_run
-from flows.benchmarks.serve_load import PATH, latency, load, verdict
+from flows.benchmarks.serve_load import PATH, Answer, latency, load, verdict
 
 PEERS = {"transformers serve": [], "the same, continuous batching": ["--continuous-batching"]}
 """System -> options of `transformers serve`."""
+START_SECONDS = 300
+"""vLLM compiles before it answers."""
 PEER_COMMAND = ["-c", "from transformers.cli.transformers import main; main()", "serve"]
 DIALOGUES = [
     f"Ann: The heating in flat {n} is off again. Can you send somebody?\nBob: A plumber can come at {9 + n % 8}."
@@ -47,8 +50,20 @@ def bench_serve(
                 url, DIALOGUES, clients=clients, changes=changes, change=log.alternate, first=log.current, pause=pause
             )
             counts = verdict(answers, log_entries, expected)
-            rows.append({"system": f"ours, {changes} changes"} | counts | latency(answers, seconds))
+            note = ", ".join(f"{what}: {count}" for what, count in counts.items() if what not in ("requests", "failed"))
+            rows.append(_row(f"ours, {changes} changes", answers, seconds, note))
             rows.append(_timed("ours", url, clients, requests))
+        if find_spec("vllm"):
+            try:
+                with _ours(run, decoding, clients, "vllm") as url:
+                    same = sum(
+                        a == b for name in expected for a, b in zip(_texts(url, name), expected[name], strict=True)
+                    )
+                    note = f"the same text as ours: {same} of {sum(map(len, expected.values()))}"
+                    rows.append(_timed("ours with vLLM", url, clients, requests) | {"note": note})
+            except (RequestError, httpx.HTTPError) as error:
+                run.failures.append("ours with vLLM")
+                rows.append(_row("ours with vLLM", [], 1, one_line(error, 120)))
         for name, options in PEERS.items():
             try:
                 command = [*PEER_COMMAND, str(run.folder / "merged"), "--dtype", "float32", *options]
@@ -57,7 +72,7 @@ def bench_serve(
                     rows.append(_timed(name, url, clients, requests, **extra))
             except (RequestError, httpx.HTTPError) as error:
                 run.failures.append(name)
-                rows.append({"system": name, "requests": one_line(error, 120)})
+                rows.append(_row(name, [], 1, one_line(error, 120)))
     return rows, (
         f"{clients} clients at once, {len(DIALOGUES)} dialogues, at most {new_tokens} new tokens. failed: not status "
         "200, or a broken connection. wrong model: not named by the log between request and answer. wrong text: not "
@@ -94,10 +109,10 @@ class ChampionLog:
 
 
 @contextmanager
-def _ours(run: BenchmarkRun, decoding: tuple[str, ...], clients: int) -> Iterator[str]:
+def _ours(run: BenchmarkRun, decoding: tuple[str, ...], clients: int, engine: str = "native") -> Iterator[str]:
     settings = [word for override in (*run.overrides, *decoding) for word in ("--set", override)]
     limits = ["--requests", str(2 * clients), "--seconds", "600"]
-    command = ["-m", "flows.cli", "serve", "--recipe", run.recipe, *limits, *settings]
+    command = ["-m", "flows.cli", "serve", "--recipe", run.recipe, "--engine", engine, *limits, *settings]
     with _server(command, run.folder, "/health", DIALOGSUM_STORE=str(run.folder / "store")) as url:
         yield url
 
@@ -109,7 +124,8 @@ def _server(command: list[str], folder: Path, health: str, **variables: str) -> 
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     log, url = folder / f"server-{port}.log", f"http://127.0.0.1:{port}"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1"} | variables
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1"} | variables
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, *command, "--port", port], stdout=out, stderr=out, env=environment)
     try:
@@ -124,7 +140,7 @@ def _server(command: list[str], folder: Path, health: str, **variables: str) -> 
 
 
 def _wait_for(ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 120
+    until = time.monotonic() + START_SECONDS
     while True:
         try:
             if ready():
@@ -146,5 +162,9 @@ def _texts(url: str, model: str) -> list[str]:
 def _timed(name: str, url: str, clients: int, requests: int, **body: Any) -> dict[str, Any]:
     load(url, DIALOGUES, clients=2, requests=4, **body)  # loads what is loaded with the first request
     answers, _, seconds = load(url, DIALOGUES, clients=clients, requests=requests, **body)
+    return _row(name, answers, seconds)
+
+
+def _row(system: str, answers: Sequence[Answer], seconds: float, note: str = "") -> dict[str, Any]:
     failed = sum(answer.status != 200 for answer in answers)
-    return {"system": name, "requests": len(answers), "failed": failed} | latency(answers, seconds)
+    return {"system": system, "requests": len(answers), "failed": failed} | latency(answers, seconds) | {"note": note}

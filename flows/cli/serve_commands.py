@@ -27,8 +27,8 @@ def serve(
     ] = None,
     engine: Annotated[
         str,
-        typer.Option("--engine", metavar="auto|transformers|vllm", help="Engine; auto: vllm where it is installed."),
-    ] = "auto",
+        typer.Option("--engine", metavar="native|vllm", help="Decoder of this project, or vLLM if it is installed."),
+    ] = "native",
     requests: Annotated[
         int, typer.Option("--requests", metavar="N", min=1, help="Requests at once, at most; more get status 429.")
     ] = 64,

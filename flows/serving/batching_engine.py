@@ -59,7 +59,7 @@ class _Waiting:
 class BatchingEngine:
     """One thread that decodes batch after batch, the request that has waited longest first."""
 
-    name = "transformers"
+    name = "native"
 
     def __init__(self) -> None:
         self._queue: deque[_Waiting] = deque()

@@ -10,7 +10,7 @@ from artifacts.errors import RequestError
 from artifacts.record import Record
 
 TOKEN_VARIABLE = "DIALOGSUM_SERVE_TOKEN"  # noqa: S105  # the name of the variable
-EngineName = Literal["auto", "transformers", "vllm"]
+EngineName = Literal["native", "vllm"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 Positive = Annotated[int, Field(ge=1)]
 
@@ -36,7 +36,7 @@ class ServeConfig(Record):
     recipe: str | None = None
     """Recipe that names the base model; None: that of the newest champion."""
     overrides: tuple[str, ...] = ()
-    engine: EngineName = "auto"
+    engine: EngineName = "native"
     limits: Limits = Limits()
     poll_seconds: Annotated[float, Field(gt=0)] = 2.0
     """Time between two looks at the champion log, so that a new champion is loaded before a request asks for it."""

@@ -9,17 +9,14 @@ from flows.serving.inference_engine import InferenceEngine
 
 
 def create_engine(name: EngineName, rows: int) -> InferenceEngine:
-    """The engine: `auto` is vLLM where it is installed and there is a GPU. rows: requests at once, at most."""
-    if name == "vllm" or (name == "auto" and find_spec("vllm") and _has_gpu()):
-        if not find_spec("vllm"):
-            raise RequestError("--engine vllm: vLLM is not installed (`pip install vllm`); use --engine transformers")
-        from flows.serving.vllm_engine import VllmEngine
+    """`native` decodes as the stage generate does; `vllm` has to be asked for, since it words summaries differently.
 
-        return VllmEngine(rows)
-    return BatchingEngine()
+    rows: requests at once, at most. RequestError if vLLM is not installed.
+    """
+    if name == "native":
+        return BatchingEngine()
+    if not find_spec("vllm"):
+        raise RequestError("--engine vllm: vLLM is not installed (`pip install vllm`); use --engine native")
+    from flows.serving.vllm_engine import VllmEngine
 
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+    return VllmEngine(rows)

@@ -1,6 +1,6 @@
 """vLLM as the engine: one base model, each adapter as a LoRA request, so that a new champion loads in a moment.
 
-Imported only where vLLM is installed. See docs/explanation/not-verified.md for what was tried.
+Imported only where vLLM is installed. BENCHMARKS.md has what was tried on a GPU.
 """
 
 import itertools
@@ -18,7 +18,8 @@ from tasks.config import SummarizeSpec
 from tasks.models.loading import load_tokenizer, model_folder
 from tasks.summarization.request import SelectedModel
 
-MAX_LORA_RANK = 64
+MAX_LORA_RANK = 128
+"""That of the recipe smollm2-135m; vLLM reserves memory for it."""
 
 
 class VllmEngine:
@@ -37,7 +38,7 @@ class VllmEngine:
         if generate.beams > 1 or generate.candidates > 1:
             raise RequestError(
                 "the engine vllm decodes greedily, and this model was evaluated with beams or candidates: use "
-                "--engine transformers, or --set generate.candidates=1 --set generate.beams=1"
+                "--engine native, or --set generate.candidates=1 --set generate.beams=1"
             )
         tokenizer: Any = load_tokenizer(selected.spec.model)
         if self._engine is None:

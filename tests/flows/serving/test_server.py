@@ -94,7 +94,7 @@ def test_a_start_that_cannot_work_is_refused(adapters: TwoAdapters) -> None:
         taken.listen()
         for options, words in (
             (["--host", "0.0.0.0"], "DIALOGSUM_SERVE_TOKEN"),
-            (["--engine", "llama.cpp"], "expected auto, transformers, vllm"),
+            (["--engine", "llama.cpp"], "expected native, vllm"),
             (["--engine", "vllm"], "vLLM is not installed"),
             (["--port", str(taken.getsockname()[1])], "cannot listen at 127.0.0.1"),
             (["--recipe", "quikstart"], "did you mean 'quickstart'"),

@@ -27,6 +27,7 @@ from tasks.execution.stage import Stage
 from tasks.manifest_views import AdapterView, FormattedRowsView
 from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, System
 from tasks.metrics.scores import Scores
+from tasks.models.gguf_export import refuse_reading_back
 from tasks.models.library_warnings import quiet_libraries
 from tasks.sources.file_digests import file_digest
 
@@ -45,6 +46,7 @@ def refuse_scoring(kind: ExportFormat, request: ExportRequest) -> None:
         raise RequestError("--score scores a GGUF file: export with --gguf; `dialogsum evaluate` scores an adapter")
     if not request.selected.name.split(" ")[-1].startswith("train-"):
         raise RequestError("--score compares with an adapter of the store: name one by its id, or leave --score out")
+    refuse_reading_back(request.selected.spec)
 
 
 def score_gguf(

@@ -6,6 +6,7 @@ Refusals come first and read configuration and tokenizer only.
 from pathlib import Path
 from typing import Any
 
+from artifacts.errors import RequestError
 from tasks.config import SummarizeSpec
 from tasks.models.export import chat_template
 
@@ -19,6 +20,17 @@ def refuse_export(spec: SummarizeSpec) -> None:
     config = _config(spec)
     architecture_of(config)
     vocabulary_of(load_tokenizer(spec.model), config.vocab_size)
+
+
+def refuse_reading_back(spec: SummarizeSpec) -> None:
+    """RequestError if transformers cannot read a GGUF file of the model's architecture, such as Gemma 1."""
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    from tasks.models.gguf_architectures import architecture_of
+
+    name = architecture_of(_config(spec)).name
+    if name not in GGUF_SUPPORTED_ARCHITECTURES:
+        raise RequestError(f"--score: transformers reads no GGUF file of the architecture {name}: leave --score out")
 
 
 def refuse_adapter_export(spec: SummarizeSpec, adapter: Path) -> None:

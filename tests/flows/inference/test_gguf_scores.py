@@ -64,3 +64,14 @@ def test_what_transformers_reads_otherwise_is_not_scored(
     with pytest.raises(RequestError, match=r"complete, but transformers reads another .* leave --score out"):
         export_adapter(trained[0], tmp_path / "out", overrides=trained[1], format="gguf=f32", score=True)
     assert list((tmp_path / "out").glob("*.gguf"))
+
+
+def test_an_architecture_that_transformers_cannot_read_back_is_refused_before_the_file_is_written(
+    tmp_path: Path, store: Store, models: dict[str, Path], data: Path
+) -> None:
+    """Gemma 1; its file is written without --score."""
+    adapter = publish_adapter(store, models["gemma"], tmp_path / "made", TEMPLATE)
+    overrides = [f"model.source={models['gemma']}", f"data.source={data}", "model.turns=gemma"]
+    with pytest.raises(RequestError, match="--score: transformers reads no GGUF file of the architecture gemma"):
+        export_adapter(adapter, tmp_path / "out", format="gguf=f16", score=True, overrides=overrides)
+    assert not (tmp_path / "out").exists()

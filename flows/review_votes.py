@@ -86,4 +86,4 @@ def _job(comparison: Comparison, files: dict[str, VotesFile]) -> Job:
 
 
 def _shown(path: str) -> str:
-    return one_line(path, 80)
+    return one_line(path, 200)

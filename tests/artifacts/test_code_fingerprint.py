@@ -116,6 +116,10 @@ APART = {
     "tasks.reporting.review_html": "the review page's",
     "tasks.models.library_warnings": "the export's",
     "tasks.models.base_comparison": "the export's",
+    **dict.fromkeys(
+        (f"tasks.models.gguf_{name}" for name in ("architectures", "export", "file", "lora", "tokenizer", "types")),
+        "the export's",
+    ),
     "artifacts.prefect_results": "Prefect's",
     "artifacts.champions": "the flow's",
     "artifacts.retention": "the flow's",

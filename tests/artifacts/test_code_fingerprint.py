@@ -127,6 +127,7 @@ APART = {
     **dict.fromkeys(
         (
             "tasks.summarization.chunk_files",
+            "tasks.summarization.dialogue_prompts",
             "tasks.summarization.request",
             "tasks.summarization.summarize_table",
             "tasks.summarization.worker",

@@ -79,6 +79,7 @@ def test_the_official_client_gets_the_summary_whole_and_as_a_stream(served: tupl
         api.chat.completions.create(model="gpt", messages=messages)
 
 
+@pytest.mark.slow
 def test_every_model_and_prompt_says_what_summarize_says(
     served: tuple[str, TwoAdapters], tmp_path: Path, inline: None
 ) -> None:

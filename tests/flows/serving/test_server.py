@@ -84,6 +84,7 @@ def test_a_first_signal_lets_requests_finish_and_a_second_ends_at_once(adapters:
         server.process.kill()
 
 
+@pytest.mark.slow
 def test_a_start_that_cannot_work_is_refused(adapters: TwoAdapters) -> None:
     """Before anything is loaded: a foreign address without token, an unknown engine, a taken port."""
     settings = [word for each in overrides_for(adapters.model) for word in ("--set", each)]

@@ -74,6 +74,7 @@ def test_llama_cpp_makes_the_same_tokens(name: str, tmp_path: Path, models: dict
     assert server.greedy(IDS, 12, ignore_eos=True) == ours[0, len(IDS) :].tolist()
 
 
+@pytest.mark.slow
 def test_metadata_are_those_of_the_file_that_others_made() -> None:
     """The GGUF of SmolLM2 in the environment: shape, vocabulary, merges, special tokens and names of the weights.
 

@@ -14,7 +14,7 @@
   let unsaved = false;
   let stored = true; // whether this browser keeps the votes over a reload
 
-  const say = (text, wrong = false) => {
+  const announce = (text, wrong = false) => {
     element("status").textContent = text;
     element("status").classList.toggle("no", wrong);
   };

@@ -9,11 +9,10 @@ This stage only decides. If the gate passes, the flow moves the champion pointer
 
 from tasks.config import GateConfig, PromoteSpec
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
-from tasks.metrics.entity_checks import NUMBERS_MEASURE
 from tasks.metrics.gate_decision import GateCheck, GateDecision
 from tasks.metrics.percentages import percent, probability
 from tasks.metrics.review_result import Review
-from tasks.metrics.score_table import System
+from tasks.metrics.score_table import NUMBERS_MEASURE, System
 from tasks.metrics.scores import Scores
 
 

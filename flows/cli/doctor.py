@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from artifacts.artifact_store import Store
 from artifacts.check import Check
@@ -19,12 +20,12 @@ from artifacts.refs import Ref
 from artifacts.text import one_line
 from flows import dag
 from flows.cli.terminal import Terminal
+from flows.local_steps import LocalSteps
 from flows.recipe import Recipe
 from flows.station.supervisor import station_server
 from tasks.config import TrainSpec
-from tasks.execution.decision import Input, decide
-from tasks.execution.executor import RECORDED_PACKAGES, execute
-from tasks.execution.job import Job
+from tasks.execution.decision import Input
+from tasks.execution.executor import RECORDED_PACKAGES
 from tasks.execution.stage import Artifact, Context, Stage
 from tasks.reporting.escaping import visible
 from tasks.train import run_trainer
@@ -109,21 +110,13 @@ def _training_rows(resolved: dag.ResolvedRecipe) -> list[Check]:
     """Make the data and the prompts, and let the trainer check them."""
     checks: list[Check] = []
 
-    def step(stage: Stage, variant: str | None, spec: Record, **inputs: Input) -> Input:
-        refs: dict[str, Ref] = {role: ref for role, ref in inputs.items() if isinstance(ref, Ref)}
+    steps = LocalSteps("doctor", resolved.recipe.runtime, NullListener())
+
+    def step(stage: Stage, variant: str | None, spec: Record, **inputs: Any) -> Input:
         if isinstance(spec, TrainSpec):
-            checks.extend(_preflight(resolved, spec, refs["rows"]))
+            checks.extend(_preflight(resolved, spec, inputs["rows"]))
             raise ReachedTrainer
-        decision = decide(Store.current(), stage, variant, spec, refs)
-        job = Job(
-            stage=stage.name,
-            variant=variant,
-            spec=spec,
-            inputs=refs,
-            identity=decision.identity,
-            run="doctor",
-        )
-        return Ref.of_manifest(execute(Store.current(), stage, job, NullListener())[0])
+        return steps.step(stage, variant, spec, **inputs)
 
     try:
         dag.retrain(resolved, step)

@@ -237,7 +237,7 @@ def export(
             push=push,
             recipe=recipe,
             overrides=overrides or [],
-            format=chosen[0] if chosen else None,
+            format=chosen[0] if chosen else "adapter",
             score=score,
             listener=listener,
         )

@@ -20,18 +20,17 @@ from tasks.workers.events import NullListener
 def export_adapter(
     adapter: str,
     out: Path,
-    merged: bool = False,
     base: str | None = None,
     push: str | None = None,
     recipe: str | None = None,
     overrides: Sequence[str] = (),
-    format: str | None = None,
+    format: str = "adapter",
     score: bool = False,
     listener: Listener | None = None,
 ) -> dict[str, Any]:
     """Write the folder; with `push`, upload it to a hub repository as well.
 
-    format: name of a format, `gguf=q8_0` with its value; None is `adapter`, or `merged` with `merged`.
+    format: name of a format, `gguf=q8_0` with its value.
     score: score what was written on the test split, against the model that it was made from.
 
     Returns {"out", "adapter", "merged", "format", "url", "note", "scores"}; `note` states whether the card's scores
@@ -44,7 +43,7 @@ def export_adapter(
         raise RequestError(f"FOLDER {out} already exists; choose a new one")
     if push is not None and push.count("/") != 1:
         raise RequestError(f"--push: {one_line(push, 60)!r} is no repository; expected owner/name")
-    kind, value = find_format(format or ("merged" if merged else "adapter"))
+    kind, value = find_format(format)
     selected = select_model(adapter, recipe, None, overrides)
     request = ExportRequest(selected, base, value)
     with quiet_libraries():

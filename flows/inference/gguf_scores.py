@@ -6,24 +6,20 @@ the store has already is reused: the scores of the same file, and the prediction
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
-from artifacts.record import Record
-from artifacts.refs import Ref
 from flows import dag
 from flows.inference.export_format import ExportFormat, ExportRequest
 from flows.inference.model_selection import stored_adapter
-from tasks.config import DownloadSpec, ResolvedData, ResolvedModel, Runtime
-from tasks.execution.decision import Input, decide
-from tasks.execution.executor import execute
-from tasks.execution.job import Job, load_job
-from tasks.execution.listener import Listener, StageEntry
-from tasks.execution.stage import Stage
+from flows.local_steps import LocalSteps
+from tasks.config import DownloadSpec, ResolvedData, ResolvedModel
+from tasks.execution.job import load_job
+from tasks.execution.listener import Listener
 from tasks.manifest_views import AdapterView, FormattedRowsView
 from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, System
 from tasks.metrics.scores import Scores
@@ -70,7 +66,7 @@ def score_gguf(
     manifest, loaded = stored_adapter(adapter, recipe, overrides)
     resolved = dag.resolve_recipe(loaded)
     data = resolved.data if any(each.startswith("data.") for each in overrides) else _data_of(manifest, resolved.data)
-    resolved, steps = replace(resolved, model=base, data=data), Steps(request.selected.runtime, listener)
+    resolved, steps = replace(resolved, model=base, data=data), LocalSteps("export", request.selected.runtime, listener)
     try:
         scores = dag.score_other_weights(resolved, steps.step, manifest, exported, request.value)
     finally:  # weights in float32 that nothing else needs
@@ -121,31 +117,3 @@ def _refuse_other_model(exported: ResolvedModel, original: ResolvedModel) -> Non
 def _rounded(value: Any) -> str:
     """A setting as text, with the digits that a number has in a GGUF file."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Runs steps of the DAG in this process, without Prefect."""
-
-    runtime: Runtime
-    listener: Listener
-
-    def step(self, stage: Stage, variant: str | None, spec: Record, **inputs: Any) -> Input:
-        """Run one stage, or reuse its artifact from the store."""
-        refs = {role: each if isinstance(each, Ref) else Ref.of_manifest(each) for role, each in inputs.items()}
-        decision = decide(Store.current(), stage, variant, spec, refs)
-        if decision.status == "reused" and decision.manifest is not None:
-            return Ref.of_manifest(decision.manifest)
-        self.listener.stage(" ".join(filter(None, [stage.name, variant])), decision.status, decision.reason)
-        job = Job(
-            stage=stage.name,
-            variant=variant,
-            spec=spec,
-            inputs=refs,
-            identity=decision.identity,
-            run="export",
-            runtime=self.runtime,
-        )
-        manifest, _ = execute(Store.current(), stage, job, self.listener)
-        self.listener.finished(StageEntry.of_decision(decision, manifest, manifest.path))
-        return Ref.of_manifest(manifest)

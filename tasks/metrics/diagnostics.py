@@ -6,9 +6,8 @@ from functools import partial
 import numpy as np
 
 from tasks.config import TokenizerName
-from tasks.metrics.entity_checks import NAMES_MEASURE, NUMBERS_MEASURE, EntityChecks, entity_checks
-from tasks.metrics.names import hallucinated_names as hallucinated_names
-from tasks.metrics.score_table import DIAGNOSTIC_COLUMNS
+from tasks.metrics.entity_checks import EntityChecks, entity_checks
+from tasks.metrics.score_table import DIAGNOSTIC_COLUMNS, NUMBERS_MEASURE
 from tasks.tokenization import tokenize, words
 
 REPETITION_N, COPY_N = 3, 4
@@ -72,11 +71,6 @@ def aggregate(measures: dict[str, np.ndarray]) -> dict[str, float]:
     if "at_limit" in measures:
         totals["at_limit"] = measures["at_limit"].mean()
     return {name: round(float(value), 4) for name, value in totals.items()}
-
-
-def reason_to_skip_names(dialogues: Sequence[str], references: Sequence[Sequence[str]]) -> str | None:
-    """Why names cannot be checked in these texts by their capitals; None if they can."""
-    return entity_checks(dialogues, references).not_applied.get(NAMES_MEASURE)
 
 
 def _ngrams(tokens: list[str], n: int) -> list[tuple[str, ...]]:

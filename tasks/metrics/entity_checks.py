@@ -7,11 +7,8 @@ from tasks.metrics.invented_numbers import invented_numbers
 from tasks.metrics.name_evidence import NameEvidence, lowercase_words, name_evidence
 from tasks.metrics.names import hallucinated_names
 from tasks.metrics.number_words import number_language
+from tasks.metrics.score_table import NAMES_MEASURE, NUMBERS_MEASURE, SPEAKERS_MEASURE
 
-NAMES_MEASURE = "names not in the dialogue"
-SPEAKERS_MEASURE = "speakers of other dialogues"
-"""With names, what `speaker_errors` counts; speaker tags such as #Person3# always count."""
-NUMBERS_MEASURE = "numbers not in the dialogue"
 MAX_REFERENCES_WITH_ERRORS, SMOOTHING_ROWS = 0.1, 20
 """A check is not applied if it finds an error in more human references than this share. In DialogSum it finds names in
 1 of 100 and numbers in 3 of 1000. The share is computed as if this many dialogues more had none: few dialogues have

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import takewhile
 
-from num2words import CONVERTER_CLASSES, num2words
-
 from tasks.metrics.number_lexicon import CASES, CONJUNCTIONS, ENDINGS, MULTIPLIERS, OTHER_WORDS
 from tasks.metrics.word_forms import fold
 
-LANGUAGES = tuple(name for name in CONVERTER_CLASSES if "_" not in name and name not in ("ja", "ko", "th", "eo", "tet"))
-"""Languages with spaces between words; dialects differ from them in currencies only."""
+OTHER_LANGUAGES = ("ja", "ko", "th", "eo", "tet")
+"""Languages of num2words that are not recognised: without spaces between words, or not spoken in dialogues."""
 LEAST_NUMBER_WORDS = 2
 """So many different number words of a language must be in the texts: Spanish `once` is English as well."""
 MOST_WORDS = 14
@@ -42,6 +40,8 @@ class NumberWords:
 @lru_cache(maxsize=4)
 def number_words(language: str) -> NumberWords:
     """Cardinals below 1000, ordinals to 100, years and other words of a language, from num2words."""
+    from num2words import num2words  # takes as long to import as the rest of this package
+
     table, parts = dict[str, float](), set[str]()
 
     def add(number: int, **options: str) -> list[str]:
@@ -146,8 +146,12 @@ def _read(words: list[str], known: NumberWords) -> float | None:
 @lru_cache(maxsize=1)
 def _words_by_language() -> dict[str, frozenset[str]]:
     """The numbers from 2 to 99 that are single words of three or more letters."""
+    from num2words import CONVERTER_CLASSES, num2words
+
     words = {}
-    for language in LANGUAGES:
+    for language in CONVERTER_CLASSES:
+        if "_" in language or language in OTHER_LANGUAGES:  # dialects differ in currencies only
+            continue
         forms = set()
         for number in range(2, 100):
             text = str(num2words(number, lang=language))

@@ -59,3 +59,8 @@ DIAGNOSTIC_LABELS = {
     "number_errors": ("numbers not in the dialogue", True),
 }
 """Name of a measure over all rows -> (its label in the report, whether it is a share)."""
+
+NAMES_MEASURE = "names not in the dialogue"
+SPEAKERS_MEASURE = "speakers of other dialogues"
+"""With names, what `speaker_errors` counts; speaker tags such as #Person3# always count."""
+NUMBERS_MEASURE = "numbers not in the dialogue"

@@ -93,6 +93,7 @@ COVERED = {
     "flows/inference/export_formats/merged.py": ("flows/inference/test_export_adapter.py", "plain transformers"),
     "flows/inference/gguf_usage.py": (EXPORT_GGUF, "what the card says of llama.cpp and Ollama"),
     "flows/inference/ollama.py": (EXPORT_GGUF, "the template of a Modelfile is the chat template"),
+    "flows/local_steps.py": ("flows/inference/test_gguf_scores.py", "the stages of `export --score` run once"),
     "flows/inference/licences.py": ("flows/inference/test_export_adapter.py", "what an export says of licences"),
     "flows/inference/model_card.py": ("flows/inference/test_export_adapter.py", "the model card of an export"),
     "flows/inference/model_selection.py": (SUMMARIZE, "the champion with its own prompt and decoding"),

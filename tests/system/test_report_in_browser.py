@@ -2,7 +2,7 @@
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Provenance
 from flows.station.report_server import application
 from tests.support.artifacts import ArtifactFactory
-from tests.support.browsers import LUMINANCE, contrast, needs_browser, offline_browser, requested, set_window
+from tests.support.browsers import LUMINANCE, contrast, needs_browser, requested, set_window
 from tests.support.hostile_texts import HOSTILE_TEXTS
 from tests.support.reports import HISTORY, ReportBuilder, hostile_report, sample_report_builder
 from tests.support.servers import free_ports, until
@@ -54,14 +54,6 @@ def hostile_reports(folder: Path) -> dict[str, Path]:
         f"hostile{i}": hostile_report(report_builder, tuple(texts[i : i + 5])) / "report.html"
         for i in range(0, len(texts), 5)
     }
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One Chromium with a profile of its own and its network switched off."""
-    driver = offline_browser(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The review page in a real browser without a network: people vote, save and continue by the keyboard alone."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from flows.review_page import compare, find_scores, write_page
 from tests.support.artifacts import ArtifactFactory
-from tests.support.browsers import LUMINANCE, contrast, needs_browser, offline_browser, requested, set_window
+from tests.support.browsers import LUMINANCE, contrast, needs_browser, requested, set_window
 from tests.support.hostile_texts import HOSTILE_TEXTS
 from tests.support.processes import run_cli
 from tests.support.reviews import PageReader, publish_scores
@@ -19,13 +19,6 @@ pytestmark = needs_browser
 GOOD, POOR = "summary that is good", "summary that is poor"
 ROWS = 6
 """Dialogues; the summaries of the last one are the same."""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    driver = offline_browser(tmp_path_factory.mktemp("profile"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture

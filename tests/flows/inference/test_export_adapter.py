@@ -102,7 +102,7 @@ def test_merged_model_is_bf16_and_plain_transformers_loads_it(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The weights agree to the precision of bf16, and the prompt has the same ids as ours."""
-    result = export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
+    result = export_adapter(trained[0], tmp_path / "out", format="merged", overrides=trained[1])
     loaded: Any = AutoModelForCausalLM.from_pretrained(result["out"], dtype="auto")
     assert loaded.dtype == torch.bfloat16
     base: Any = AutoModelForCausalLM.from_pretrained(models["llama"], dtype=torch.float32)
@@ -217,7 +217,7 @@ def test_card_of_a_merged_model_names_its_data_licences_and_weights(
     """Of the bundled sample, known by its bytes and not by a name: a folder may be called sample as well."""
     sample = resolve_data(DataConfig(source="sample")).revision
     evaluated(artifact_factory, trained[0], TEMPLATE, 1, 5, 1, data="sample", revision=sample)
-    export_adapter(trained[0], tmp_path / "out", merged=True, overrides=trained[1])
+    export_adapter(trained[0], tmp_path / "out", format="merged", overrides=trained[1])
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert "# llama trained on the sample of dialogsum-pipeline\n" in card.text
     assert "Training data, the sample of dialogsum-pipeline: dialogues and summaries that were written" in card.text

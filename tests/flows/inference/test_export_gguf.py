@@ -170,7 +170,7 @@ def test_wrong_requests_write_nothing(trained: tuple[str, list[str]], tmp_path: 
         ({"format": "gguf"}, "expected gguf=f16 or"),
         ({"format": "merged=1"}, "expected merged$"),
         ({"format": "onnx"}, "expected adapter, gguf, gguf-adapter, merged$"),
-        ({"merged": True, "score": True}, "export with --gguf"),
+        ({"format": "merged", "score": True}, "export with --gguf"),
     ):
         with pytest.raises(RequestError, match=message):
             export_adapter(trained[0], tmp_path / "out", overrides=trained[1], **more)  # type: ignore[arg-type]

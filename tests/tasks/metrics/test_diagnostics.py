@@ -6,12 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.metrics.diagnostics import NAMES_MEASURE, aggregate, diagnose, hallucinated_names, reason_to_skip_names
-from tasks.metrics.names import WORDS_TO_JUDGE_STARTS
+from tasks.metrics.diagnostics import aggregate, diagnose
+from tasks.metrics.entity_checks import entity_checks
+from tasks.metrics.names import WORDS_TO_JUDGE_STARTS, hallucinated_names
+from tasks.metrics.score_table import NAMES_MEASURE
 from tests.support.artifacts import ArtifactFactory
 from tests.support.data import read_csv
 from tests.support.languages import GERMAN, RUSSIAN
 from tests.support.paths import SAMPLE
+
+
+def reason_against_names(dialogues: list[str], references: list[list[str]]) -> str | None:
+    """Why names are not checked in this data; None if they are."""
+    return entity_checks(dialogues, references).not_applied.get(NAMES_MEASURE)
+
 
 DIALOGUE = "#Person1#: Hi Tom, have you seen Mary-Ann and O'Brien in London?\n#Person2#: No, the cat is on the mat."
 LOWER = {"the", "cat", "he", "asks", "people", "then", "will"}
@@ -186,7 +194,7 @@ def english(count: int) -> tuple[list[str], list[list[str]]]:
 def test_capitals_tell_no_names_in_german(references: int, count: int) -> None:
     """It writes all nouns so: in few dialogues as in more, with one or several references for each."""
     dialogues = [dialogue for dialogue, *_ in GERMAN[:count]]
-    reason = reason_to_skip_names(dialogues, [list(texts[:references]) for _, *texts in GERMAN[:count]])
+    reason = reason_against_names(dialogues, [list(texts[:references]) for _, *texts in GERMAN[:count]])
     assert reason is not None
     assert reason.startswith("the language writes nouns with a capital")
 
@@ -196,25 +204,25 @@ def test_capitals_tell_no_names_in_german(references: int, count: int) -> None:
 def test_names_are_looked_for_in_russian(references: int, count: int) -> None:
     """Its names have cases, which are forms of the names in the dialogue."""
     dialogues = [dialogue for dialogue, *_ in RUSSIAN[:count]]
-    assert reason_to_skip_names(dialogues, [list(texts[:references]) for _, *texts in RUSSIAN[:count]]) is None
+    assert reason_against_names(dialogues, [list(texts[:references]) for _, *texts in RUSSIAN[:count]]) is None
 
 
 def test_names_are_not_looked_for_where_people_break_the_measure() -> None:
     """References that name others than their dialogues: a check that they fail says nothing about a model."""
     dialogues = [f"A: the cat number {i} sleeps" for i in range(40)]
-    reason = reason_to_skip_names(dialogues, [["the cat of Quentin sleeps"]] * 10 + [["the cat sleeps"]] * 30)
+    reason = reason_against_names(dialogues, [["the cat of Quentin sleeps"]] * 10 + [["the cat sleeps"]] * 30)
     assert reason == "25.0 % of the human references have some as well"
 
 
 @pytest.mark.parametrize("count", [4, 12, 40])
 def test_names_are_looked_for_in_english(count: int) -> None:
     """People who write English name hardly anybody who is not there, in few dialogues as in many."""
-    assert reason_to_skip_names(*english(count)) is None
+    assert reason_against_names(*english(count)) is None
 
 
 def test_wrong_tags_of_the_references_say_nothing_about_their_names() -> None:
     """A tag is a tag in every language."""
-    assert reason_to_skip_names(["#Person1#: hi"] * 30, [["#Person2# says hi"]] * 30) is None
+    assert reason_against_names(["#Person1#: hi"] * 30, [["#Person2# says hi"]] * 30) is None
 
 
 def test_without_names_tags_are_still_counted(artifact_factory: ArtifactFactory) -> None:

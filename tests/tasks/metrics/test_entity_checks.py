@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from flows.benchmarks.judged_summaries import SAMPLES
-from tasks.metrics.entity_checks import NAMES_MEASURE, NUMBERS_MEASURE, SPEAKERS_MEASURE, entity_checks
+from tasks.metrics.entity_checks import entity_checks
+from tasks.metrics.score_table import NAMES_MEASURE, NUMBERS_MEASURE, SPEAKERS_MEASURE
 
 FILES = sorted(SAMPLES.glob("*.csv"))
 

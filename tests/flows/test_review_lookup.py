@@ -143,6 +143,7 @@ def test_a_poor_or_small_review_rejects(walk: Any, vote: Any, wins: int, losses:
     assert not decision.passed
 
 
+@pytest.mark.slow
 def test_the_newest_review_counts(walk: Any, vote: Any) -> None:
     vote(0, 4)
     assert not walk(*REQUIRED)[1].passed
@@ -167,6 +168,7 @@ def test_with_a_champion_only_votes_against_it_count(walk: Any, vote: Any) -> No
     assert walk(*better)[1].passed
 
 
+@pytest.mark.slow
 def test_a_review_outlives_scores_that_are_made_again(walk: Any, vote: Any) -> None:
     """Another bootstrap makes another score artifact of the same summaries."""
     review = vote(4)
@@ -176,6 +178,7 @@ def test_a_review_outlives_scores_that_are_made_again(walk: Any, vote: Any) -> N
     assert find_scores(None).id != ReviewView(review).manifest.inputs["scores"].id
 
 
+@pytest.mark.slow
 def test_a_review_of_other_summaries_or_a_damaged_one_does_not_count(walk: Any, vote: Any) -> None:
     """An older intact one is used instead of a damaged one."""
     scores = find_scores(None)

@@ -102,7 +102,7 @@ def test_every_model_and_prompt_says_what_summarize_says(
             assert "".join(event["choices"][0]["delta"]["content"] for event in events) == expected
 
 
-@pytest.mark.parametrize("decoding", ["candidates=3", "beams=2"])
+@pytest.mark.parametrize("decoding", [pytest.param("candidates=3", marks=pytest.mark.slow), "beams=2"])
 def test_candidates_beams_and_long_dialogues_say_what_summarize_says(
     adapters: TwoAdapters, tmp_path: Path, inline: None, decoding: str
 ) -> None:
@@ -130,6 +130,7 @@ def test_a_lower_limit_of_tokens_is_kept_and_a_higher_one_is_not(served: tuple[s
     assert usage(max_tokens=500)["usage"]["completion_tokens"] == full
 
 
+@pytest.mark.slow
 def test_health_and_metrics_tell_the_champion_and_its_failure(adapters: TwoAdapters, models: dict[str, Path]) -> None:
     """A damaged champion is not answered for by the old one: 503 with the reason, until a change of the log."""
     with running(config_for(models["llama"])) as url:

@@ -17,7 +17,7 @@ def champion(name: str) -> Champion:
     return Champion(adapter=name, template="{dialogue}", turns="chatml", generate={})
 
 
-@pytest.fixture(params=["local", "s3"])
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.slow)])
 def any_store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "s3":
         monkeypatch.setenv("DIALOGSUM_STORE", request.getfixturevalue("s3"))

@@ -42,7 +42,15 @@ def written(folder: Path, name: str, tokenizer: Path, kind: str) -> tuple[Path, 
 
 
 @pytest.mark.parametrize("name", READ_BY_TRANSFORMERS)
-@pytest.mark.parametrize(("kind", "relative"), [("f32", 1e-6), ("f16", 4e-3), ("bf16", 3e-2), ("q8_0", 8e-2)])
+@pytest.mark.parametrize(
+    ("kind", "relative"),
+    [
+        ("f32", 1e-6),
+        pytest.param("f16", 4e-3, marks=pytest.mark.slow),
+        pytest.param("bf16", 3e-2, marks=pytest.mark.slow),
+        ("q8_0", 8e-2),
+    ],
+)
 def test_transformers_reads_the_same_logits_and_tokens(
     name: str, kind: str, relative: float, tmp_path: Path, models: dict[str, Path]
 ) -> None:

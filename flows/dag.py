@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from artifacts.artifact_store import DamageError, Store
 from artifacts.cache_key import UNKNOWN
@@ -23,6 +24,7 @@ from tasks.config import (
     ReportSpec,
     ResolvedData,
     ResolvedModel,
+    ScoreSpec,
     TokenizerName,
     TrainSpec,
 )
@@ -115,9 +117,7 @@ def retrain(resolved: ResolvedRecipe, step: Step) -> Outcome:
     for seed in range(resolved.recipe.train.seed + 1, resolved.recipe.train.seed + resolved.recipe.seeds):
         other = step(TRAIN, f"seed {seed}", _train(resolved, seed), rows=rows)
         tuned = step(GENERATE, f"seed {seed}", _generate(resolved), rows=prompts, adapter=other)
-        seeds[f"seed_{seed}"] = step(
-            SCORE, f"seed {seed}", resolved.recipe.score, dataset=dataset, base=base, tuned=tuned
-        )
+        seeds[f"seed_{seed}"] = step(SCORE, f"seed {seed}", _score(resolved), dataset=dataset, base=base, tuned=tuned)
     withdrawn = resolved.champions.withdrawn_at(resolved.candidate(adapter.id))
     gate = PromoteSpec(gate=resolved.recipe.gate, withdrawn_at=withdrawn)
     return _evaluate_and_report(resolved, step, dataset, prompts, base, adapter, gate=gate, seeds=seeds)
@@ -151,7 +151,18 @@ def score_other_weights(
     prompts = step(FORMAT, "eval", _format(resolved, "eval", resolved.evaluation_prompt), dataset=dataset)
     tuned = step(GENERATE, System.TUNED, _generate(resolved), rows=prompts, adapter=adapter)
     predictions = step(GENERATE, name, _generate(replace(resolved, model=other)), rows=prompts)
-    return step(SCORE, name, resolved.recipe.score, dataset=dataset, base=tuned, tuned=predictions)
+    return step(SCORE, name, _score(resolved), dataset=dataset, base=tuned, tuned=predictions)
+
+
+def trial(resolved: ResolvedRecipe, step: Step) -> Input:
+    """Train, and score the adapter and the base model on the validation split. Returns the scores."""
+    dataset = _dataset(resolved, step)
+    rows = step(FORMAT, "train", _format(resolved, "train", resolved.prompt), dataset=dataset)
+    adapter = step(TRAIN, "trial", _train(resolved), rows=rows)
+    prompts = step(FORMAT, "validation", _format(resolved, "validation", resolved.evaluation_prompt), dataset=dataset)
+    base = step(GENERATE, "validation base", _generate(resolved), rows=prompts)
+    tuned = step(GENERATE, "validation tuned", _generate(resolved), rows=prompts, adapter=adapter)
+    return step(SCORE, "validation", _score(resolved, "validation"), dataset=dataset, base=base, tuned=tuned)
 
 
 def _evaluate_and_report(
@@ -180,7 +191,7 @@ def _evaluate_and_report(
         if previous is not None and previous != rival:
             predictions[System.PREVIOUS] = _predictions_of(resolved, step, dataset, System.PREVIOUS, previous)
             templates[System.PREVIOUS] = previous.template
-    scores = step(SCORE, None, resolved.recipe.score, dataset=dataset, **predictions)
+    scores = step(SCORE, None, _score(resolved), dataset=dataset, **predictions)
     optional = {"adapter": adapter} if adapter is not None else {}
     if gate is not None:
         optional["decision"] = step(PROMOTE, None, gate, scores=scores, **_review(gate, predictions))
@@ -189,6 +200,10 @@ def _evaluate_and_report(
     optional |= seeds or {}
     report = step(REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **predictions, **optional)
     return Outcome(scores, report, adapter, optional.get("decision"), tuple((seeds or {}).values()))
+
+
+def _score(resolved: ResolvedRecipe, split: Literal["test", "validation"] = "test") -> Record:
+    return ScoreSpec(**resolved.recipe.score.model_dump(), split=split)
 
 
 def _review(gate: PromoteSpec, predictions: dict[str, Input]) -> dict[str, Input]:

@@ -20,8 +20,9 @@ from artifacts.text import one_line
 from tasks.cancellation import stop_if_cancelled
 from tasks.execution import sharding
 from tasks.execution.job import Job
+from tasks.execution.live_curve import LiveCurveReader
 from tasks.execution.stage import Shard
-from tasks.prefect_task import RunEvents, log_how_to_resume, title
+from tasks.prefect_task import RunEvents, current_listener, log_how_to_resume, title
 from tasks.registry import STAGES
 from tasks.server_outage import retry
 
@@ -29,6 +30,8 @@ TRIES = 2
 """How often a run is started whose process or machine dies under it: it goes on where the last one was, if it can."""
 POLL = 2.0
 """Seconds between looks at the children."""
+CURVE_POLL = 5.0
+"""Seconds between looks at the learning curve of a child."""
 
 
 def send(job: Job, path: str) -> None:
@@ -62,6 +65,8 @@ class _Child:
     def __init__(self, job: Job, shard: Shard) -> None:
         self.job, self.shard, self.tries = job, shard, 0
         self.name = title(job) if shard.count == 1 else f"{title(job)}, {shard.index + 1} of {shard.count}"
+        self.curve = LiveCurveReader(Store.current(), job) if job.stage == "train" else None
+        self.next_look = 0.0
         self.start()
 
     def start(self) -> None:
@@ -95,6 +100,13 @@ class _Child:
             return False
         raise StageError(f"{self.name}: its run {self.id} on the GPU pool ended {ending}")
 
+    def forward_metrics(self) -> None:
+        """Pass what a training has measured since the last look to the listener of this run."""
+        if self.curve is not None and time.monotonic() >= self.next_look:
+            self.next_look = time.monotonic() + CURVE_POLL
+            for step, values in self.curve.new_points().items():
+                current_listener.get().metrics(step, values)
+
 
 def _all(client: SyncPrefectClient, children: dict[Shard, _Child]) -> None:
     """Wait for all children. If one fails, the others finish: their shards are kept. All end with this run."""
@@ -105,6 +117,7 @@ def _all(client: SyncPrefectClient, children: dict[Shard, _Child]) -> None:
             time.sleep(POLL)
             retry(stop_if_cancelled, client)
             for child in list(running):
+                child.forward_metrics()
                 try:
                     over = child.ended(client)
                 except StageError as error:

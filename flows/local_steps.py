@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from artifacts.artifact_path import artifact_id
 from artifacts.artifact_store import Store
 from artifacts.record import Record
 from artifacts.refs import Ref
@@ -29,7 +30,8 @@ class LocalSteps:
         decision = decide(Store.current(), stage, variant, spec, refs)
         if decision.status == "reused" and decision.manifest is not None:
             return Ref.of_manifest(decision.manifest)
-        self.listener.stage(" ".join(filter(None, [stage.name, variant])), decision.status, decision.reason)
+        label = " ".join(filter(None, [stage.name, variant]))
+        self.listener.stage(label, decision.status, decision.reason, artifact_id(decision.path))
         job = Job(
             stage=stage.name,
             variant=variant,

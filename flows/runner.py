@@ -81,7 +81,7 @@ class PipelineRun:
     def _announce(self, decision: Decision) -> None:
         label = " ".join(filter(None, [decision.stage, decision.variant]))
         get_run_logger().info("%s: %s, %s", label, decision.status, decision.reason)
-        current_listener.get().stage(label, decision.status, decision.reason)
+        current_listener.get().stage(label, decision.status, decision.reason, artifact_id(decision.path))
 
     def _job(self, stage: Stage, spec: Record, refs: dict[str, Ref], decision: Decision) -> Job:
         recipe = self.resolved.recipe

@@ -19,10 +19,11 @@ from flows.failures import fails_in_one_line
 from flows.run_names import kept_or
 from tasks.execution.decision import decide
 from tasks.execution.job import Job, load_job, save_job
+from tasks.execution.live_curve import LiveCurveWriter
 from tasks.execution.sharding import execute_shard
 from tasks.execution.stage import Shard
 from tasks.gpu_lease import hold_gpu
-from tasks.prefect_task import RunEvents, publish_pages, run_stage, title
+from tasks.prefect_task import RunEvents, listening, publish_pages, run_stage, title
 from tasks.registry import STAGES
 
 
@@ -54,7 +55,8 @@ def _make(artifact: str, refresh: bool) -> State[Any]:
     save_job(Store.current(), job)
     uses = RunNotes(Store.current(), job.run)
     uses.add(job.artifact, *(ref.id for ref in job.inputs.values()))
-    ref = run_stage(job)
+    with LiveCurveWriter(Store.current(), job) as writer, listening(writer):
+        ref = run_stage(job)
     uses.finish()
     publish_pages([Store.current().verified(ref.path)])
     return Completed(message=f"{ref.id}: {ref.rows} rows, {Store.current().absolute(ref.path)}")

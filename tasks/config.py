@@ -270,7 +270,8 @@ class DownloadSpec(Record):
 class FormatSpec(Record):
     """Settings of the stage format."""
 
-    rows: Literal["train", "eval"]
+    rows: Literal["train", "eval", "validation"]
+    """`eval` are the prompts of the test split, `validation` those of the validation split."""
     template: str
     """Prompt text with {dialogue} in it."""
     allow_overlap: bool = False
@@ -293,6 +294,13 @@ class GenerateSpec(Record):
     generate: GenerateConfig
     rouge_tokenizer: TokenizerName = "auto"
     """`score.tokenizer` if candidates are compared, otherwise `auto`."""
+
+
+class ScoreSpec(ScoreConfig):
+    """Settings of the stage score."""
+
+    split: Literal["test", "validation"] = "test"
+    """The split whose dialogues were summarized."""
 
 
 class SummarizeSpec(Record):

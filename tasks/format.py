@@ -2,7 +2,7 @@
 
 Reads   dataset
 Writes  train: train.parquet and validation.parquet (id, prompt, completion), one row per reference
-        eval:  test.parquet (id, prompt), one row per dialogue
+        eval, validation: prompts.parquet (id, prompt), one row per dialogue of the test or the validation split
 Rerun   dialogsum run RECIPE --refresh format
 """
 
@@ -25,9 +25,10 @@ def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Sta
     def split(name: str) -> Iterator[dict[str, Any]]:
         return rows_of(dataset.payload / f"{name}.parquet", DATASET)
 
-    if spec.rows == "eval":
-        prompts = ({"id": row["id"], "prompt": fill(spec.template, row["dialogue"])} for row in split("test"))
-        return StageResult(rows=write_table(prompts, FORMATTED_EVAL, context.out / "test.parquet"))
+    if spec.rows != "train":
+        rows = split("test" if spec.rows == "eval" else "validation")
+        prompts = ({"id": row["id"], "prompt": fill(spec.template, row["dialogue"])} for row in rows)
+        return StageResult(rows=write_table(prompts, FORMATTED_EVAL, context.out / "prompts.parquet"))
     test = [(row["id"], _normalized(row["dialogue"])) for row in split("test")]
     held_out = {dialogue for _, dialogue in test}
     shared = {dialogue for row in split("train") if (dialogue := _normalized(row["dialogue"])) in held_out}
@@ -39,12 +40,12 @@ def format_prompts(spec: FormatSpec, context: Context, dataset: Artifact) -> Sta
         )
     counts = {}
     for name in ("train", "validation"):
-        rows = (
+        completed = (
             {"id": row["id"], "prompt": fill(spec.template, row["dialogue"]), "completion": reference}
             for row in split(name)
             for reference in row["references"]
         )
-        counts[name] = write_table(rows, FORMATTED_TRAIN, context.out / f"{name}.parquet")
+        counts[name] = write_table(completed, FORMATTED_TRAIN, context.out / f"{name}.parquet")
     return StageResult(rows=counts["train"], facts={"rows": counts["train"], "in_train_and_test": len(shared)})
 
 

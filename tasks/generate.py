@@ -28,7 +28,7 @@ WORKER = "tasks.decoding.worker"
 def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> StageResult:
     """Predict a summary for the first `limit` rows. Predictions that are in `work/parts` already are reused."""
     folder = context.work / "parts"
-    row_ids = [row["id"] for row in read_table(rows.payload / "test.parquet", FORMATTED_EVAL)][: spec.generate.limit]
+    row_ids = [row["id"] for row in read_table(rows.payload / "prompts.parquet", FORMATTED_EVAL)][: spec.generate.limit]
     if set(row_ids) - {row["id"] for row in read_parts(folder)}:
         measured = predict(spec, context, rows, adapter)
     else:  # the machines that shared the work have measured it

@@ -112,6 +112,9 @@ class RunEvents:
         self.logger.info(line)
         self.listener.log(line)
 
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        self.listener.metrics(step, values)
+
 
 def _run_name() -> str:
     job: Job = task_run.parameters["job"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from artifacts.errors import StageError
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
-from tasks.config import ScoreConfig, TokenizerName
+from tasks.config import ScoreSpec, TokenizerName
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.bootstrap import bootstrap_counts, mean_and_interval, paired_difference
 from tasks.metrics.diagnostics import aggregate, diagnose
@@ -40,7 +40,7 @@ from tasks.tokenization import has_other_letters
 
 @dataclass(frozen=True)
 class Texts:
-    """What is scored: equal rows, in the same order, of the test split and of every system."""
+    """What is scored: equal rows, in the same order, of the split and of every system."""
 
     ids: list[str]
     dialogues: list[str]
@@ -53,12 +53,12 @@ class Texts:
     rows_in_split: int
 
 
-def score(spec: ScoreConfig, context: Context, dataset: Artifact, **outputs: Artifact) -> StageResult:
+def score(spec: ScoreSpec, context: Context, dataset: Artifact, **outputs: Artifact) -> StageResult:
     """Score every system on the same dialogues.
 
     outputs: predictions by system, `base` always among them. StageError if they are not of the same dialogues.
     """
-    texts = read_texts(dataset, outputs)
+    texts = read_texts(dataset, outputs, spec.split)
     systems = texts.predictions | trivial_baselines(texts.dialogues)
     by_protocol = score_under_all_protocols(systems, texts.references, spec.tokenizer)
     f1 = {system: by_protocol[HEADLINE_PROTOCOL][system][..., F1] for system in outputs}
@@ -98,7 +98,7 @@ def _tokenizer(name: TokenizerName, references: list[list[str]]) -> str:
 
 
 def aggregate_scores(
-    spec: ScoreConfig,
+    spec: ScoreSpec,
     texts: Texts,
     by_protocol: dict[str, dict[str, np.ndarray]],
     diagnostics: dict[str, dict[str, np.ndarray]],
@@ -114,6 +114,7 @@ def aggregate_scores(
     protocol = {
         "package": f"rouge-score {version('rouge-score')}",
         "tokenizer": _tokenizer(spec.tokenizer, texts.references),
+        "split": spec.split,
         "references_per_row": len(texts.references[0]),
         "rows": len(texts.ids),
         "rows_in_split": texts.rows_in_split,
@@ -146,8 +147,8 @@ def aggregate_scores(
     )
 
 
-def read_texts(dataset: Artifact, outputs: dict[str, Artifact]) -> Texts:
-    """The predictions of every system, joined with the test split by id."""
+def read_texts(dataset: Artifact, outputs: dict[str, Artifact], split: str) -> Texts:
+    """The predictions of every system, joined with the split by id."""
     predictions = {
         system: read_table(artifact.payload / "predictions.parquet", PREDICTIONS)
         for system, artifact in outputs.items()
@@ -155,15 +156,15 @@ def read_texts(dataset: Artifact, outputs: dict[str, Artifact]) -> Texts:
     ids = [row["id"] for row in predictions[System.BASE]]
     if other := [system for system, rows in predictions.items() if [row["id"] for row in rows] != ids]:
         raise StageError(f"base and {other[0]} were run on different dialogues: rerun generate for both")
-    test = {row["id"]: row for row in read_table(dataset.payload / "test.parquet", DATASET)}
+    rows_by_id = {row["id"]: row for row in read_table(dataset.payload / f"{split}.parquet", DATASET)}
     return Texts(
         ids=ids,
-        dialogues=[test[name]["dialogue"] for name in ids],
-        references=[test[name]["references"] for name in ids],
-        topics=[test[name]["topics"] for name in ids],
+        dialogues=[rows_by_id[name]["dialogue"] for name in ids],
+        references=[rows_by_id[name]["references"] for name in ids],
+        topics=[rows_by_id[name]["topics"] for name in ids],
         predictions={system: [row["prediction"] for row in rows] for system, rows in predictions.items()},
         stops={system: [row["stop"] for row in rows] for system, rows in predictions.items()},
-        rows_in_split=len(test),
+        rows_in_split=len(rows_by_id),
     )
 
 
@@ -215,7 +216,7 @@ SCORE = Stage(
     name="score",
     version=1,
     function=score,
-    spec=ScoreConfig,
+    spec=ScoreSpec,
     label=lambda spec: "rouge",
     packages=("rouge-score", "regex", "num2words"),
 )

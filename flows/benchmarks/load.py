@@ -34,7 +34,7 @@ from tasks.config import (
     ReportConfig,
     ReportSpec,
     Runtime,
-    ScoreConfig,
+    ScoreSpec,
 )
 from tasks.download import COLUMNS
 from tasks.execution.decision import identity
@@ -160,9 +160,9 @@ def _time_stages(folder: Path, rows: int) -> list[Row]:
     prompts = step("format", "eval", FormatSpec(rows="eval", template=template), dataset=dataset)
     test = read_table(Store.current().payload(dataset.path) / "test.parquet", DATASET)
     base, tuned = (_predictions(test, words) for words in (20, 12))
-    scores = step("score", None, ScoreConfig(), dataset=dataset, base=base, tuned=tuned)
+    scores = step("score", None, ScoreSpec(), dataset=dataset, base=base, tuned=tuned)
     step("promote", None, PromoteSpec(gate=GateConfig()), scores=scores)
-    base_scores = step("score", "base", ScoreConfig(), dataset=dataset, base=base)
+    base_scores = step("score", "base", ScoreSpec(), dataset=dataset, base=base)
     spec = ReportSpec(report=ReportConfig())
     step("report", None, spec, dataset=dataset, prompts=prompts, scores=base_scores, base=base)
     return table

@@ -59,7 +59,7 @@ class Terminal:
         self.bar: Progress | None = None
         self.task: Any = None
 
-    def stage(self, label: str, status: str, reason: str) -> None:
+    def stage(self, label: str, status: str, reason: str, artifact: str) -> None:
         self.label, self.last_decile = label, -1
         if status == "run":
             self.console.print(f"[bold]{escape(label)}[/bold]  {escape(one_line(reason))}")
@@ -97,6 +97,9 @@ class Terminal:
 
     def log(self, line: str) -> None:
         self.console.print(f"  [dim]{escape(one_line(line))}[/dim]")
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Nothing: the note of `progress` has the loss."""
 
     def close(self) -> None:
         """Remove the bar."""

@@ -27,7 +27,7 @@ def run(config: DecodingWorkerConfig, events: Events) -> Measurements:
     if device.type == "cpu":
         torch.set_num_threads(cpu_threads(runtime.threads, config.processes))
     started = time.perf_counter()
-    rows = read_table(config.rows / "test.parquet", FORMATTED_EVAL)[: spec.generate.limit]
+    rows = read_table(config.rows / "prompts.parquet", FORMATTED_EVAL)[: spec.generate.limit]
     config.parts.mkdir(parents=True, exist_ok=True)
     finished_ids = {row["id"] for row in read_parts(config.parts)}
     if finished_ids and shard == 0:

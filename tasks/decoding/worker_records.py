@@ -13,7 +13,7 @@ class DecodingWorkerConfig(Record):
     spec: GenerateSpec
     runtime: Runtime
     rows: Path
-    """Folder with test.parquet (format, eval)."""
+    """Folder with prompts.parquet (format, eval or validation)."""
     adapter: Path | None
     parts: Path
     """Folder for the files of finished batches."""

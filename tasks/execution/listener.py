@@ -54,8 +54,8 @@ class StageEntry(Record):
 class Listener(Events, Protocol):
     """Receives the start and the end of each stage, in addition to its progress and log lines."""
 
-    def stage(self, label: str, status: str, reason: str) -> None:
-        """A stage is about to run, or is reused."""
+    def stage(self, label: str, status: str, reason: str, artifact: str) -> None:
+        """A stage is about to make this artifact, or it is reused."""
 
     def finished(self, entry: StageEntry) -> None:
         """A stage has ended."""

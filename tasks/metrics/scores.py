@@ -40,6 +40,8 @@ class ScoringProtocol(Record):
     package: str
     tokenizer: str = ""
     """The setting, and what it stands for here; empty in artifacts that were made before there was a choice."""
+    split: str = "test"
+    """The split whose dialogues were summarized."""
     references_per_row: int
     rows: int
     """Dialogues that were summarized, of `rows_in_split`."""

@@ -146,7 +146,7 @@ def build_page(inputs: ReportInputs) -> ReportPage:
         history_plot=history_plot(spec.history) if len(spec.history) > 1 else None,
         stages=stage_rows(inputs.manifests, spec.report.price_per_gpu_hour),
         settings=settings(inputs.manifests),
-        first_prompt=str(read_table(inputs.prompts.payload / "test.parquet", FORMATTED_EVAL)[0]["prompt"]),
+        first_prompt=str(read_table(inputs.prompts.payload / "prompts.parquet", FORMATTED_EVAL)[0]["prompt"]),
     )
 
 

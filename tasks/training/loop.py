@@ -149,15 +149,14 @@ class Loop:
         self.guard.check("loss", loss, step, self.guard.max_plausible_loss(loss, self.progress.curve))
         self.guard.check("gradient norm", norm, step)
         self.progress.steps_done = step + 1
-        self.progress.curve.append(
-            {
-                "step": step + 1,
-                "epoch": (step + 1) / self.schedule.steps_per_epoch,
-                "learning_rate": self.schedule.learning_rate(step),
-                "gradient_norm": norm,
-                "train_loss": loss,
-            }
-        )
+        point = {
+            "epoch": (step + 1) / self.schedule.steps_per_epoch,
+            "learning_rate": self.schedule.learning_rate(step),
+            "gradient_norm": norm,
+            "train_loss": loss,
+        }
+        self.progress.curve.append({"step": step + 1} | point)
+        self.events.metrics(step + 1, point)
         now = time.monotonic()
         tokens = sum(self.train.lengths[i] for i in self.schedule.rows(step))
         speed = tokens / max(1e-9, now - self._last_update)
@@ -186,6 +185,7 @@ class Loop:
         if not steps_done:
             curve.append({"step": 0, "epoch": 0.0})
         curve[-1]["validation_loss"] = loss
+        self.events.metrics(steps_done, {"validation_loss": loss})
         self.timing.validation += time.perf_counter() - started
         self.events.log(f"step {steps_done}: validation loss {loss:.4f}")
         self._last_update = time.monotonic()
@@ -217,6 +217,8 @@ class Loop:
             self.gradients.token_budget = self.progress.token_budget
             self.optimizer.restore(tensors)
             self.timing.resumed_at = self.progress.steps_done
+            for point in self.progress.curve:
+                self.events.metrics(point["step"], {name: value for name, value in point.items() if name != "step"})
             self.events.log(
                 f"resuming from the checkpoint after step {self.progress.steps_done} of {self.schedule.steps}"
             )

@@ -20,15 +20,22 @@ class Events(Protocol):
     def log(self, line: str) -> None:
         """Report one line of text."""
 
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        """Report measurements after an optimizer step, by column of artifacts.schemas.CURVE.
+
+        A step may be reported several times, with other columns or, in a resumed training, once more.
+        """
+
 
 class NullListener:
     """Ignores every event."""
 
-    def stage(self, label: str, status: str, reason: str) -> None: ...
+    def stage(self, label: str, status: str, reason: str, artifact: str) -> None: ...
     def finished(self, entry: object) -> None: ...
 
     def progress(self, completed: int, total: int, note: str = "") -> None: ...
     def log(self, line: str) -> None: ...
+    def metrics(self, step: int, values: dict[str, float]) -> None: ...
 
 
 class JsonLinesEvents:
@@ -39,6 +46,9 @@ class JsonLinesEvents:
 
     def log(self, line: str) -> None:
         emit("log", line=line)
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        emit("metrics", step=step, values=values)
 
 
 def emit(event: str, **fields: Any) -> None:

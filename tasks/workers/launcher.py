@@ -108,6 +108,8 @@ class _Worker:
                     events.progress(sum(completed), sum(totals), note)
             case "log":
                 events.log(event["line"])
+            case "metrics":
+                events.metrics(event["step"], event["values"])
             case "result":
                 self.result = event["result"]
             case "error":

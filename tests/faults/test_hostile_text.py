@@ -103,7 +103,7 @@ def test_every_row_arrives_as_it_was_written(hostile: Any, tally: Tally) -> None
     summary, lost = hostile[0], []
     written = read_csv(hostile[3] / "data" / "test.csv")[::3]
     dataset = pq.read_table(payload(summary, "download") / "test.parquet").to_pylist()
-    prompts = pq.read_table(payload(summary, "format", "eval") / "test.parquet").to_pylist()
+    prompts = pq.read_table(payload(summary, "format", "eval") / "prompts.parquet").to_pylist()
     tuned = pq.read_table(payload(summary, "generate", "tuned") / "predictions.parquet").to_pylist()
     assert len(written) == len(dataset) == len(prompts) == len(tuned) == len(TEXTS) + 1
     frames = set()
@@ -126,7 +126,9 @@ def test_no_dialogue_ends_its_own_turn(
     tokenizer = load_tokenizer(resolve_model(ModelConfig(source=str(models[name]))))
     encoder, special = TurnEncoder(tokenizer, turns), set(tokenizer.all_special_ids)
     special |= {tokenizer.convert_tokens_to_ids(t) for t in ("<start_of_turn>", "<end_of_turn>") if name == "gemma"}
-    texts = [row["prompt"] for row in pq.read_table(payload(hostile[0], "format", "eval") / "test.parquet").to_pylist()]
+    texts = [
+        row["prompt"] for row in pq.read_table(payload(hostile[0], "format", "eval") / "prompts.parquet").to_pylist()
+    ]
 
     def markers(ids: list[int]) -> int:
         return sum(i in special for i in ids)

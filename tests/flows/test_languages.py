@@ -24,7 +24,7 @@ def patch_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
 
     def workers(module: str, configs: Any, result_type: Any, *rest: Any) -> list[Any]:
         config = configs[0]
-        ids = [row["id"] for row in read_table(config.rows / "test.parquet", FORMATTED_EVAL)]
+        ids = [row["id"] for row in read_table(config.rows / "prompts.parquet", FORMATTED_EVAL)]
         texts = [rows[name]["summary"] if config.adapter else rows[name]["dialogue"].split("\n")[0] for name in ids]
         config.parts.mkdir()
         save_part(

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.artifact_store import Store
+from artifacts.cache_key import Identity
 from artifacts.manifest import InputRef, Manifest, Provenance
 from artifacts.schemas import DATASET, PREDICTIONS, write_table
-from tasks.config import Runtime, ScoreConfig
+from tasks.config import Runtime, ScoreSpec
+from tasks.execution.job import Job
 from tasks.execution.stage import Artifact, Context
 from tasks.metrics.score_table import System
 from tasks.workers.events import NullListener
@@ -74,10 +76,19 @@ class ArtifactFactory:
 
         context = self.context()
         outputs = dict(zip((System.BASE, System.TUNED, System.CHAMPION, System.PREVIOUS), systems, strict=False))
-        score(ScoreConfig.model_validate({"bootstrap_resamples": 1000} | settings), context, dataset, **outputs)
+        score(ScoreSpec.model_validate({"bootstrap_resamples": 1000} | settings), context, dataset, **outputs)
         return json.loads((context.out / "scores.json").read_text()), context.out
 
 
+JOB = Job(
+    stage="train",
+    variant=None,
+    spec=Runtime(),
+    inputs={},
+    run="test",
+    identity=Identity(stage="train", version=1, code={}, packages={}, config={}, inputs={}),
+)
+"""A job of which only the key matters."""
 KEY = "1a2b3c4d" * 8
 
 

@@ -97,7 +97,7 @@ def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
             train = json.loads((config.adapter / "settings.json").read_text())["train"]
             words = 4 + train["lora"]["rank"] + train["seed"]
         text = " ".join(SUMMARY.split()[:words])
-        ids = [row["id"] for row in read_table(config.rows / "test.parquet", FORMATTED_EVAL)]
+        ids = [row["id"] for row in read_table(config.rows / "prompts.parquet", FORMATTED_EVAL)]
         config.parts.mkdir()
         predictions = [{"id": name, "prediction": text, "tokens": 1, "stop": "stop_token"} for name in ids]
         save_part(predictions, config.parts)

@@ -13,7 +13,7 @@ from rouge_score import rouge_scorer
 from artifacts.artifact_store import Store
 from artifacts.manifest import InputRef, Provenance
 from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL
-from tasks.config import Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreConfig
+from tasks.config import Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreSpec
 from tasks.execution.stage import Artifact
 from tasks.promote import promote
 from tasks.report import report
@@ -146,13 +146,13 @@ class ReportBuilder:
         dataset = self.with_provenance(table("download", "test", self.rows, DATASET), {"data": {"revision": "0"}})
         prefix, suffix = self.template.split("{dialogue}")
         filled = [{"id": row["id"], "prompt": prefix + row["dialogue"] + suffix} for row in self.rows]
-        prompts = self.with_provenance(table("format", "test", filled, FORMATTED_EVAL), {"template": self.template})
+        prompts = self.with_provenance(table("format", "prompts", filled, FORMATTED_EVAL), {"template": self.template})
         texts = {"base": base} | ({"tuned": tuned} if tuned is not None else {}) | rivals
         outputs = {
             name: self.generated(name, self.predictions(summaries, self.cut if name == "tuned" else set()))
             for name, summaries in texts.items()
         }
-        scored = score(ScoreConfig(bootstrap_resamples=500), context, dataset, **outputs)
+        scored = score(ScoreSpec(bootstrap_resamples=500), context, dataset, **outputs)
         manifest = outputs["base"].manifest.model_copy(update={"stage": "score"})
         scores = self.with_provenance(Artifact(context.out, manifest), {}, **scored.facts)
         artifacts = {"dataset": dataset, "prompts": prompts, "scores": scores, **outputs}

@@ -8,7 +8,7 @@ from typing import Any
 
 from artifacts.artifact_store import Store
 from artifacts.manifest import InputRef, Manifest, Provenance
-from tasks.config import ScoreConfig
+from tasks.config import ScoreSpec
 from tasks.execution.executor import execute
 from tasks.execution.job import Job
 from tasks.execution.stage import Artifact
@@ -37,7 +37,7 @@ def publish_scores_of(
     artifact_factory: ArtifactFactory, dataset: Artifact, outputs: Mapping[str, Artifact], key: str
 ) -> Manifest:
     context, inputs = artifact_factory.context(), {"dataset": dataset, **outputs}
-    result = score(ScoreConfig(bootstrap_resamples=100), context, dataset, **outputs)
+    result = score(ScoreSpec(bootstrap_resamples=100), context, dataset, **outputs)
     return artifact_factory.store.publish(
         context.out,
         stage="score",

@@ -25,8 +25,11 @@ def test_training_rows_are_one_a_reference_and_evaluation_rows_one_a_dialogue(da
     assert len(read_split(manifest, "validation")) == 4
     evaluation = formatted_split(data, "eval")
     first = read_csv(data / "test.csv")[0]["dialogue"]
-    assert read_split(evaluation, "test")[0] == {"id": "test_0", "prompt": f"Sum up:\n{first}\nNow."}
-    assert evaluation.rows == len(read_split(evaluation, "test")) == 4
+    assert read_split(evaluation, "prompts")[0] == {"id": "test_0", "prompt": f"Sum up:\n{first}\nNow."}
+    assert evaluation.rows == len(read_split(evaluation, "prompts")) == 4
+    validation = read_split(formatted_split(data, "validation"), "prompts")
+    dialogues = [row["dialogue"] for row in read_csv(data / "validation.csv")]
+    assert [row["prompt"] for row in validation] == [f"Sum up:\n{dialogue}\nNow." for dialogue in dialogues]
 
 
 def test_dialogues_in_both_train_and_test_are_refused_unless_allowed(data: Path) -> None:

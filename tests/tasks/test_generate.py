@@ -42,7 +42,7 @@ class GenerationSetup:
         rows = [{"id": f"test_{i}", "prompt": prompt} for i, prompt in enumerate(self.prompts)]
         source = folder / "rows"
         source.mkdir()
-        write_table(rows, FORMATTED_EVAL, source / "test.parquet")
+        write_table(rows, FORMATTED_EVAL, source / "prompts.parquet")
         self.rows = self.publish("format", source)
 
     def publish(self, stage: str, out: Path) -> Artifact:
@@ -377,7 +377,7 @@ def test_a_killed_process_ends_the_run_and_the_next_run_resumes(setup: Generatio
     import psutil
 
     rows = [{"id": f"test_{i}", "prompt": f"{setup.prompts[i % COUNT]} {i}"} for i in range(60)]
-    write_table(rows, FORMATTED_EVAL, setup.rows.payload / "test.parquet")
+    write_table(rows, FORMATTED_EVAL, setup.rows.payload / "prompts.parquet")
     killed: list[int] = []
 
     def workers() -> list[psutil.Process]:

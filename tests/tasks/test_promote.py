@@ -9,7 +9,7 @@ import pytest
 
 from artifacts.artifact_store import Store
 from artifacts.schemas import DATASET, PREDICTIONS
-from tasks.config import GateConfig, PromoteSpec, ScoreConfig
+from tasks.config import GateConfig, PromoteSpec, ScoreSpec
 from tasks.execution.stage import Artifact
 from tasks.promote import promote
 from tasks.score import score
@@ -60,7 +60,7 @@ def decide(tmp_path: Path, store: Store) -> Any:
             for name, texts in systems.items()
         }
         scored = artifact_factory.context()
-        result = score(ScoreConfig(bootstrap_resamples=2000), scored, dataset, **artifacts)
+        result = score(ScoreSpec(bootstrap_resamples=2000), scored, dataset, **artifacts)
         decided = artifact_factory.context()
         scores = Artifact(scored.out, dataset.manifest.model_copy(update={"facts": result.facts}))
         spec = PromoteSpec(gate=GateConfig(**settings), withdrawn_at=withdrawn)
@@ -231,7 +231,7 @@ def test_summaries_as_people_write_them_are_not_rejected_for_their_language(
     candidate, poor = [f"{tag}{text}" for _, text, _ in language], ["#Person1#."] * len(language)
     scored, decided = artifact_factory.context(), artifact_factory.context()
     result = score(
-        ScoreConfig(bootstrap_resamples=200),
+        ScoreSpec(bootstrap_resamples=200),
         scored,
         dataset,
         base=artifact_factory.predictions(poor),

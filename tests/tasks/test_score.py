@@ -11,7 +11,7 @@ import pytest
 from rouge_score import rouge_scorer
 
 from artifacts.errors import StageError
-from artifacts.schemas import DATASET, read_table
+from artifacts.schemas import DATASET, read_table, write_table
 from tasks.config import DataConfig, DownloadSpec
 from tasks.download import download
 from tasks.metrics.row_scores import ROW_SCORES
@@ -105,6 +105,7 @@ def test_every_score_states_its_protocol(artifact_factory: ArtifactFactory) -> N
             "name": name,
             "rows": 7,
             "rows_in_split": 12,
+            "split": "test",
             "references_per_row": 3,
             "package": f"rouge-score {version('rouge-score')}",
             "tokenizer": "auto (ascii)",
@@ -120,6 +121,23 @@ def test_every_score_states_its_protocol(artifact_factory: ArtifactFactory) -> N
     assert scores["behaviour"].keys() == {"base", "tuned", "champion", "before", "human"}
     assert scores["behaviour"]["tuned"].keys() == BEHAVIOUR | {"at_limit"}
     assert scores["behaviour"]["human"].keys() == BEHAVIOUR  # a person has no token limit
+
+
+def test_summaries_of_validation_dialogues_are_scored_against_validation_references(
+    artifact_factory: ArtifactFactory,
+) -> None:
+    """Ids may occur in both splits: only the split that was summarized counts, and the protocol names it."""
+    dataset = artifact_factory.dataset([["a dog barks"], ["he went home"]])
+    write_table(
+        [{"id": "test_0", "dialogue": "#Person1#: Hi.", "references": ["the cat sat"], "topics": [""]}],
+        DATASET,
+        dataset.payload / "validation.parquet",
+    )
+    summaries = artifact_factory.predictions(["the cat sat"])
+    scores, _ = artifact_factory.score(dataset, summaries, split="validation")
+    assert systems(scores)["base"]["rouge1"]["f1"] == 100
+    protocol = scores["protocols"][scores["headline"]]["protocol"]
+    assert (protocol["split"], protocol["rows"], protocol["rows_in_split"]) == ("validation", 1, 1)
 
 
 def test_score_is_the_mean_over_references_then_over_dialogues(artifact_factory: ArtifactFactory) -> None:

@@ -110,7 +110,7 @@ def prepare(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
         for (ids, length), prompt, completion in zip(encoded, prompts, completions, strict=True)
     ]
     folder = Store.current().payload(_formatted(resolved, "eval").path)
-    test_rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: resolved.recipe.generate.limit]
+    test_rows = read_table(folder / "prompts.parquet", FORMATTED_EVAL)[: resolved.recipe.generate.limit]
     test, _ = encoder.prompts([row["prompt"] for row in test_rows], resolved.recipe.generate.max_prompt_tokens)
     dataset = read_table(Store.current().payload(_downloaded(resolved).path) / "test.parquet", DATASET)
     summaries = {row["id"]: row["references"] for row in dataset}
@@ -178,7 +178,7 @@ def decode(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     tokenizer = load_tokenizer(resolved.model)
     encoder = TurnEncoder(tokenizer, resolved.recipe.model.turns)
     folder = Store.current().payload(_formatted(resolved, "eval").path)
-    rows = read_table(folder / "test.parquet", FORMATTED_EVAL)[: settings.limit]
+    rows = read_table(folder / "prompts.parquet", FORMATTED_EVAL)[: settings.limit]
     prompts, _ = encoder.prompts([row["prompt"] for row in rows], settings.max_prompt_tokens)
     numbered = list(zip([row["id"] for row in rows], prompts, strict=True))
     batches = make_batches(numbered, batch_size(resolved.recipe.runtime, device.type))

@@ -15,7 +15,7 @@ class StageTimes:
     def __init__(self) -> None:
         self.stages: list[dict[str, Any]] = []
 
-    def stage(self, label: str, status: str, reason: str) -> None:
+    def stage(self, label: str, status: str, reason: str, artifact: str) -> None:
         self.stages.append({"label": label, "started": time.time(), "last_event": time.time()})
 
     def finished(self, entry: StageEntry) -> None:
@@ -27,6 +27,9 @@ class StageTimes:
     def log(self, line: str) -> None:
         self.stages[-1]["last_event"] = time.time()
         print(line, file=sys.stderr, flush=True)
+
+    def metrics(self, step: int, values: dict[str, float]) -> None:
+        self.stages[-1]["last_event"] = time.time()
 
 
 def measure(config: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from artifacts.errors import RequestError
 from artifacts.manifest import InputRef, Provenance
 from flows.inference.export_adapter import export_adapter
 from flows.inference.summarize_file import summarize_file
-from tasks.config import DataConfig, ScoreConfig
+from tasks.config import DataConfig, ScoreSpec
 from tasks.score import score
 from tasks.sources.resolve import resolve_data
 from tasks.summarization import summarize_table as parent
@@ -173,7 +173,7 @@ def evaluated(
     dataset = artifact_factory.dataset([[" ".join(vocabulary)]] * 4)
     base, tuned = (artifact_factory.predictions([" ".join(vocabulary[:count])] * 4) for count in (3, words))
     context = artifact_factory.context()
-    scored = score(ScoreConfig(bootstrap_resamples=1000), context, dataset, base=base, tuned=tuned)
+    scored = score(ScoreSpec(bootstrap_resamples=1000), context, dataset, base=base, tuned=tuned)
     data = published("download", key(0), dataset.payload, {"data": {"revision": revision}}, {}, data=data)
     if not artifact_factory.store.folders("format"):
         published("format", "0" * 64, dataset.payload, {"template": TEMPLATE}, {"dataset": data})  # the adapter's rows

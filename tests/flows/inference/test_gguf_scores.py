@@ -22,7 +22,7 @@ class StageListener(NullListener):
     def __init__(self) -> None:
         self.run: list[str] = []
 
-    def stage(self, label: str, status: str, reason: str) -> None:
+    def stage(self, label: str, status: str, reason: str, artifact: str) -> None:
         self.run.append(label)
 
 

@@ -32,7 +32,7 @@ ROWS = 7
 def job(artifact_factory: ArtifactFactory, models: dict[str, Path]) -> Job:
     """Summaries of the tiny Llama for seven rows, two at a time."""
     rows = [{"id": f"test_{i}", "prompt": f"Person {i}: " + "hello " * i} for i in range(ROWS)]
-    source = artifact_factory.artifact("format", "test", rows, FORMATTED_EVAL)
+    source = artifact_factory.artifact("format", "prompts", rows, FORMATTED_EVAL)
     model = resolve_model(ModelConfig(source=str(models["llama"])))
     spec = GenerateSpec(model=model, turns="chatml", generate=GenerateConfig(max_new_tokens=4))
     inputs = {"rows": Ref.of_manifest(source.manifest)}
@@ -63,7 +63,7 @@ def test_job_that_cannot_be_had_says_what_to_do(job: Job, store: Store) -> None:
     with pytest.raises(RequestError, match=r"generate-00000000: the store .* has no job for it; run its recipe"):
         load_job(store, "generate-00000000", STAGES)
     save_job(Store.current(), job)
-    file = store.payload(job.inputs["rows"].path) / "test.parquet"
+    file = store.payload(job.inputs["rows"].path) / "prompts.parquet"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(
         RequestError, match=r"cannot be made: inputs rows: .*has \d+ bytes.*make that artifact again first"

@@ -114,6 +114,29 @@ def test_a_training_killed_in_any_step_resumes_to_the_same_bits(
     assert again == curve
 
 
+def test_what_a_training_reports_is_its_curve_also_after_it_was_resumed(
+    models: dict[str, Path], tmp_path: Path
+) -> None:
+    """A listener that starts with the resumed run gets the points before the checkpoint as well."""
+    loop, heard = loop_of(models, tmp_path)
+
+    def kill() -> None:
+        raise Killed
+
+    at_step(loop, 4, kill)
+    with pytest.raises(Killed):
+        loop.run()
+    before = dict(heard.points)
+    second, heard = loop_of(models, tmp_path)
+    _, curve = run_to_end(second)
+    expected = {row["step"]: {name: value for name, value in row.items() if name != "step"} for row in curve}
+    expected[0].pop("epoch")  # the point before the first step is a validation alone
+    assert {step: {**expected[step], **values} for step, values in before.items()} == {s: expected[s] for s in range(5)}
+    heard.points[0].pop("epoch")
+    assert heard.points == expected
+    assert {step for step, values in heard.points.items() if "validation_loss" in values} == {0, 2, 4, 6}
+
+
 @pytest.mark.row(5, "damaged checkpoint, through the loop to the same bits")
 @pytest.mark.parametrize("file", ["state.safetensors", "state.json", "manifest.json"])
 @pytest.mark.parametrize("how", ["cut", "flipped", "gone"])

@@ -59,6 +59,8 @@ class RecordingEvents:
     def log(self, line: str) -> None:
         self.lines.append(line)
 
+    def metrics(self, step: int, values: dict[str, float]) -> None: ...
+
 
 class WorkerRunner:
     """Writes worker modules and runs them."""

@@ -5,24 +5,24 @@ from typing import Any
 
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.events import emit_event
 
 from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.manifest import Manifest
 from flows.dag import Outcome, ResolvedRecipe
-from flows.labels import Overrides, labels_of, outputs_of, prompt_label, prompts_of
+from flows.decision_event import emit_decision, result
+from flows.labels import Overrides, labels_of, prompt_label
 from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
 from flows.run_summary import DecisionSummary, RunSummary
 from tasks.execution.listener import StageEntry
 from tasks.manifest_views import DecisionView, ScoresView
 from tasks.metrics.gate_decision import GateCheck, GateDecision
-from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, ROUGE_TYPES, System
+from tasks.metrics.score_table import HEADLINE_TYPE, ROUGE_TYPES, System
 from tasks.metrics.scores import Scores
 from tasks.prefect_task import publish_pages
 from tasks.reporting.escaping import escape_markdown
 from tasks.reporting.links import ids_in, link_ids
-from tasks.reporting.system_names import comparison_names, quoted
+from tasks.reporting.system_names import quoted
 
 
 def publish_run(
@@ -52,7 +52,7 @@ def publish_run(
     ran = sum(e.status == "run" for e in entries)
     get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(entries))
     by_seed = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
-    gate, decided = decision(resolved, entries, outcome, known) if outcome.decision is not None else (None, "")
+    gate, decided = decision(resolved, entries, outcome, known, page) if outcome.decision is not None else (None, "")
     summary = RunSummary(
         recipe=name,
         store=str(store.root),
@@ -85,20 +85,6 @@ def compared(resolved: ResolvedRecipe, scores: Manifest, outcome: Outcome) -> st
     )
 
 
-def result(store: Store, scores: Manifest) -> str:
-    """`ROUGE-1 37.8, +0.4 (-0.2 to +1.0) against the previous prompt "highlight"`."""
-    content, outputs = Scores.load(store.payload(scores.path)), outputs_of(scores)
-    systems, compared = content.under_headline_protocol.systems, content.comparison_system
-    if compared is None:
-        base = systems[System.BASE][HEADLINE_TYPE]
-        return f"{HEADLINE_LABEL} {base.f1:.1f} ({base.interval[0]:.1f} to {base.interval[1]:.1f})"
-    difference = content.differences[compared][HEADLINE_TYPE]
-    low, high = difference.interval
-    other = comparison_names(outputs, prompts_of(outputs))[1][compared]
-    tuned = systems[System.TUNED][HEADLINE_TYPE].f1
-    return f"{HEADLINE_LABEL} {tuned:.1f}, {difference.mean:+.1f} ({low:+.1f} to {high:+.1f}) against {other}"
-
-
 def overrides_page(overrides: Overrides) -> str:
     """What the run added to its recipe, as Markdown; empty if nothing."""
     sources = (("the variable dialogsum_overrides", overrides.station), ("this run", overrides.own))
@@ -118,11 +104,11 @@ def headline(entries: list[StageEntry], decided: str, outcome: str) -> str:
 
 
 def decision(
-    resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, known: Container[str]
+    resolved: ResolvedRecipe, entries: list[StageEntry], outcome: Outcome, known: Container[str], report: str
 ) -> tuple[DecisionSummary, str]:
     """Publish the gate's decision. Emits an event if this run made the decision or moved the champion pointer.
 
-    Returns its summary and the decision in words.
+    report: path or address of report.html. Returns the summary and the decision in words.
     """
     assert outcome.decision is not None
     assert outcome.adapter is not None
@@ -143,17 +129,7 @@ def decision(
     )
     new = any(e.artifact == manifest.id and e.status == "run" for e in entries)
     if moved or (new and state == "rejected"):
-        emit_event(
-            event=f"dialogsum.model.{state}",
-            resource={"prefect.resource.id": f"dialogsum.adapter.{adapter}", "prefect.resource.name": adapter},
-            payload={
-                "recipe": resolved.recipe.name,
-                "base_model": resolved.model.origin,
-                "reasons": reasons,
-                "scores": outcome.scores.id,
-                "replaced": previous.current.adapter if previous.current else None,
-            },
-        )
+        emit_decision(resolved, outcome, entries, adapter, state, message, reasons, report)
     get_run_logger().info("%s; %s", message, "; ".join(reasons))
     return DecisionSummary(adapter=adapter, state=state, reasons=reasons, checks=list(decision.checks)), message
 

@@ -22,8 +22,12 @@ def up(
         ),
     ] = 1,
     notify: Annotated[
-        str | None,
-        typer.Option("--notify", metavar="URL", help="URL to notify by POST when a model is rejected or a run fails."),
+        list[str] | None,
+        typer.Option(
+            "--notify",
+            metavar="URL|none",
+            help="Apprise URL that is told of promoted and rejected models and of failed and late runs; repeatable.",
+        ),
     ] = None,
     reports_port: Annotated[
         int | None,
@@ -47,7 +51,7 @@ def up(
     """Start server, workers and deployments. Running it again restarts what has stopped."""
     from flows.station import supervisor
 
-    supervisor.up(port, host, gpu_workers, notify, reports_port, recipe, serve_port if serve else None)
+    supervisor.up(port, host, gpu_workers, notify or [], reports_port, recipe, serve_port if serve else None)
 
 
 @commands.command()

@@ -9,8 +9,7 @@ from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
-from prefect.automations import AutomationCore, ChangeFlowRunState, DoNothing, EventTrigger, Posture, SendNotification
-from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.automations import AutomationCore, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
@@ -18,6 +17,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.states import Cancelled, Crashed
 from prefect.workers.process import ProcessWorker
 
+from flows.integrations import announcements
 from flows.recipe import OVERRIDES
 from tasks.registry import STAGES
 
@@ -51,14 +51,15 @@ CANCELLING = timedelta(minutes=5)
 """A worker gives a run half a minute to end."""
 PAUSED = "dialogsum_paused"
 """Variable with the pools that `station down` has paused."""
-NOTIFY = "dialogsum-notify"
 
 
-def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) -> None:
+def provision(client: SyncPrefectClient, limits: list[str], notify: list[str] | None) -> list[str]:
     """Make what is missing.
 
     limits: names of the GPU gates, one for each worker of the GPU pool (tasks/gpu_lease.py).
-    notify: URL that gets a POST when a model is rejected or a retraining does not complete.
+    notify: Apprise URLs that get announcements; None keeps those of an earlier call.
+
+    Returns the names of the services that get announcements.
     """
     for name, use in POOLS.items():
         pool = WorkPoolCreate(
@@ -76,7 +77,8 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
         client.upsert_global_concurrency_limit_by_name(name, 1)
     if client.read_variable_by_name(OVERRIDES) is None:
         client.create_variable(VariableCreate(name=OVERRIDES, value=[], tags=["dialogsum"]))
-    for automation in automations(_notification(notify)):
+    blocks = announcements.save_blocks(client, notify)
+    for automation in [*automations(), *announcements.automations(blocks)]:
         names = [automation.name, FORMER_AUTOMATION_NAMES.get(automation.name, automation.name)]
         existing = [each for name in dict.fromkeys(names) for each in client.read_automations_by_name(name)]
         for duplicate in existing[1:]:
@@ -87,6 +89,7 @@ def provision(client: SyncPrefectClient, limits: list[str], notify: str | None) 
             automation
         ):  # an update forgets what it waits for: the heartbeats of runs
             client.update_automation(existing[0].id, automation)
+    return announcements.services(blocks)
 
 
 def station_overrides(client: SyncPrefectClient) -> list[str]:
@@ -155,31 +158,10 @@ def finalize_orphaned_runs(runs: Iterable[str]) -> None:
                 client.set_flow_run_state(run, Cancelled(message=message) if cancelled else Crashed(message=message))
 
 
-def _notification(url: str | None) -> Any:
-    """The action that sends a notification. Without a URL it does nothing; the UI still shows the event."""
-    if url is None:
-        return DoNothing()
-    message = {"subject": "{{subject}}", "body": "{{body}}"}
-    block = CustomWebhookNotificationBlock(
-        name=NOTIFY, url=url, method="POST", json_data=message, headers=None, cookies=None
-    )
-    saved: Any = block.save(NOTIFY, overwrite=True)
-    return SendNotification(
-        block_document_id=saved,
-        subject="dialogsum: {{ event.event }}",
-        body="{{ event.event }} {{ event.resource.name }} {{ event.payload }}",
-    )
-
-
-def automations(notification: Any) -> list[AutomationCore]:
-    """Automations that end runs whose process died, and that notify of rejected models and failed retrainings."""
+def automations() -> list[AutomationCore]:
+    """Automations that end runs whose process died."""
     ends = ("Completed", "Failed", "Cancelled", "Crashed")
     scheduled = ("Scheduled", "Late", "AwaitingConcurrencySlot", "AwaitingRetry")
-    notifies = (
-        "Then only appears in the event feed; to get a notification: dialogsum station up --notify URL"
-        if isinstance(notification, DoNothing)
-        else "Then sends a notification to the URL given with: dialogsum station up --notify"
-    )
     return [
         _ending(
             "mark runs without heartbeat as Crashed",
@@ -209,31 +191,6 @@ def automations(notification: Any) -> list[AutomationCore]:
             within=CANCELLING,
             state=StateType.CANCELLED,
             message=f"did not end within {CANCELLING.seconds} s: its worker died",
-        ),
-        AutomationCore(
-            name="dialogsum: a model was rejected",
-            description=f"Waits for the event dialogsum.model.rejected: the gate rejected a model. {notifies}",
-            trigger=EventTrigger(
-                posture=Posture.Reactive,
-                expect={"dialogsum.model.rejected"},
-                threshold=1,
-                within=timedelta(0),
-                match={"prefect.resource.id": "dialogsum.adapter.*"},
-            ),
-            actions=[notification],
-        ),
-        AutomationCore(
-            name="dialogsum: a retraining did not complete",
-            description=f"Waits for a run of the flow retrain that ends as Failed or Crashed. {notifies}",
-            trigger=EventTrigger(
-                posture=Posture.Reactive,
-                expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-                threshold=1,
-                within=timedelta(0),
-                match={"prefect.resource.id": "prefect.flow-run.*"},
-                match_related={"prefect.resource.role": "flow", "prefect.resource.name": "retrain"},
-            ),
-            actions=[notification],
         ),
     ]
 

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
+from prefect.client.orchestration import get_client
 
+from flows.integrations.announcements import announced_to, refused_deliveries
 from flows.station.schedules import check_schedules
 from flows.station.server_log import read_errors
 from flows.station.slot_recovery import describe_unheld
@@ -38,6 +40,9 @@ def report(
         lines, wrong = check_schedules(datetime.fromtimestamp(server.create_time(), UTC))
         print("\n".join(lines))
         problems += [*wrong, *describe_unheld(url, folder)]
+        with get_client(sync_client=True) as client:
+            print(f"announcements go to: {', '.join(announced_to(client)) or 'nobody'}")
+            problems += refused_deliveries(client, datetime.now(UTC))
     return problems + _log_problems(folder / "server.log", log_start)
 
 

@@ -28,6 +28,7 @@ from artifacts.code_fingerprint import ROOT
 from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from artifacts.user_paths import project_folder, user_path
+from flows.integrations.apprise_urls import requested_urls
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
 from tasks.reporting.links import REPORTS_URL
 from tasks.workers.gpus import gpu_names
@@ -58,17 +59,19 @@ def up(
     port: int,
     host: str,
     gpu_workers: int,
-    notify: str | None,
+    notify: list[str],
     reports_port: int | None = None,
     recipe: str | None = None,
     serve_port: int | None = None,
 ) -> None:
     """Start server and workers; create pools, limits, automations and deployments. Restarts what has died.
 
+    notify: Apprise URLs that get announcements. Empty: those of DIALOGSUM_NOTIFY, or of an earlier `up`.
     serve_port: also start `dialogsum serve` there. None: only if an earlier `up` did.
     """
     if recipe is not None:
         known_recipe(recipe)
+    announce_to = requested_urls(notify)
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen
@@ -100,7 +103,7 @@ def up(
     _wait_for("server", url)
     _wait_for("reports", reports)
     _announce("creating pools, limits, automations and deployments, which takes 10 to 30 s")
-    _deploy(limits, notify, recipe)
+    _deploy(limits, announce_to, recipe)
     _free_slots()
     if _process("cpu-worker") is None:
         _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
@@ -197,17 +200,18 @@ def _environment(url: str) -> dict[str, str]:
     return mine | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
 
 
-def _deploy(limits: list[str], notify: str | None, recipe: str | None) -> None:
+def _deploy(limits: list[str], notify: list[str] | None, recipe: str | None) -> None:
     from prefect.client.orchestration import get_client
 
     from flows.champion_settings import missing_overrides_note
     from flows.station.provisioning import provision, station_overrides
 
     with get_client(sync_client=True) as client:
-        provision(client, limits, notify)
+        announced = provision(client, limits, notify)
         overrides = station_overrides(client)
     default, line = choose(recipe, _folder() / "recipe.json", overrides)
     print(line)
+    print(f"announcements go to: {', '.join(announced) or 'nobody; --notify URL names a service'}")
     champion = newest_champion()
     if champion is not None and (note := missing_overrides_note(champion, default.recipe, overrides)):
         print(note)

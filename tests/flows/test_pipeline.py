@@ -65,22 +65,50 @@ def run(models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Callable[[], list[tuple[str, str]]]:
-    """`events()`: (event, adapter) of ours that were sent since the last call, as Prefect's own tests capture them."""
+def sent_events(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Callable[[], list[Any]]:
+    """`sent_events()`: events of ours that were sent since the last call, as Prefect's own tests capture them."""
     from prefect.events.clients import AssertingEventsClient
     from prefect.events.worker import EventsWorker
 
     worker = EventsWorker.instance(AssertingEventsClient)
     monkeypatch.setattr(EventsWorker, "instance", lambda *_: worker)
 
-    def take() -> list[tuple[str, str]]:
+    def take() -> list[Any]:
         worker.wait_until_empty()
         client: Any = worker._client
-        return [(e.event, e.resource.name) for e in client.pop_events() if e.event.startswith("dialogsum.")]
+        return [event for event in client.pop_events() if event.event.startswith("dialogsum.")]
 
     with suppress(AttributeError):  # the client has no list before it is connected
         take()  # events of earlier tests
     return take
+
+
+@pytest.fixture
+def events(sent_events: Callable[[], list[Any]]) -> Callable[[], list[tuple[str, str]]]:
+    """`events()`: (event, adapter) of those events."""
+    return lambda: [(event.event, event.resource.name) for event in sent_events()]
+
+
+def test_an_announcement_has_the_decision_the_difference_what_changed_and_the_report(
+    run: Callable[..., dict[str, Any]], sent_events: Callable[[], list[Any]], trained: None
+) -> None:
+    """The figures are those that ten known words give; the second model is better, the third worse."""
+    first, second = run("retrain", 1), run("retrain", 2)
+    worse = run("retrain", 1, "train.learning_rate=3e-3")
+    promoted, replaced, rejected = [event.payload for event in sent_events()]
+    base, champion, better = expected_f1(3), expected_f1(5), expected_f1(6)
+    name = adapter_id(first)
+    assert promoted["subject"] == f"{name} promoted, ROUGE-1 {champion - base:+.1f} against the base model"
+    assert f"{name} promoted. ROUGE-1 {champion:.1f}, {champion - base:+.1f} (" in promoted["summary"]
+    assert "on 4 test dialogues" in promoted["summary"]
+    name = adapter_id(second)
+    assert replaced["subject"] == f"{name} promoted, ROUGE-1 {better - champion:+.1f} against the champion"
+    assert replaced["replaced"] == adapter_id(first)
+    assert replaced["report"] == second["report"]
+    name = adapter_id(worse)
+    assert rejected["subject"] == f"{name} rejected, ROUGE-1 {champion - better:+.1f} against the champion"
+    assert f"{adapter_id(second)} remains champion" in rejected["summary"]
+    assert re.search(r"What changed: train: .*learning_rate", rejected["summary"])
 
 
 def log(summary: dict[str, Any]) -> Champions:

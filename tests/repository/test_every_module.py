@@ -84,6 +84,8 @@ COVERED = {
     "flows/cli/station_commands.py": (STATION, "`station up`, `status` and `down` are called"),
     "flows/cli/store_report.py": ("artifacts/test_garbage_collection.py", "`store` is called"),
     "flows/cli/terminal.py": (PIPELINE, "scores of a run as the terminal shows them"),
+    "flows/decision_event.py": (PIPELINE, "what is announced about a decision"),
+    "flows/integrations/announcements.py": ("system/test_announcements.py", "messages that real servers receive"),
     "flows/gpu_pool.py": (STATION, "stages run as children on the GPU pool"),
     "flows/inference/card_scores.py": ("flows/inference/test_export_adapter.py", "the scores of a model card"),
     "flows/inference/export_format.py": (EXPORT_GGUF, "formats are found, chosen and refused"),

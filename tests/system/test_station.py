@@ -73,9 +73,8 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     assert set(first["deployments"]) == names
     assert on_gpu == {"stage-train", "stage-generate", "summarize"}
     assert first["limits"]["gpu"] == 1
-    assert (
-        len(first["automations"]) == 6
-    )  # no heartbeat, never begun, never cancelled, rejected, not completed, dataset updated
+    # no heartbeat, never begun, never cancelled; promoted, rejected, not completed, late; dataset updated
+    assert len(first["automations"]) == 8
     retrain = station.get("/deployments/name/retrain/retrain")
     assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
     for name in ("retrain", "promote"):

@@ -26,10 +26,11 @@ INPUTS = {
     "scores": "the scores",
     "review": "the review",
     "decision": "the decision of the gate",
+    "champion_dataset": "the champion's dataset",
 }
 """Role of an input -> its name in a sentence, in the order of the DAG."""
 REVISIONS = {"config.data.revision": "the data", "config.model.revision": "the base model"}
-SHOWN_ONLY = ("config.history", "config.prompts")
+SHOWN_ONLY = ("config.history", "config.prompts", "config.champion_data")
 """Settings that a report only shows: mentioned last."""
 
 Changes = Mapping[str, tuple[Any, Any]]
@@ -60,6 +61,8 @@ def explain(
         parts.append(_history(*changes["config.history"]))
     if any(name.startswith("config.prompts") for name in changes):
         parts.append("the names of the prompts changed")
+    if any(name.startswith("config.champion_data") for name in changes):
+        parts.append("the champion whose data is compared changed")
     return _short(parts)
 
 

@@ -11,6 +11,7 @@ from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.record import Record
 from artifacts.text import one_line
+from flows.champion_data import champion_data
 from flows.evaluation_history import evaluations_before
 from flows.labels import Overrides, prompt_labels
 from flows.recipe import PROMPTS, Recipe
@@ -179,10 +180,13 @@ def _evaluate_and_report(
     """Score the candidate together with the base model, the champion and its previous prompt; decide; report."""
     predictions: dict[str, Input] = {System.BASE: base}
     templates: dict[str, str] = {System.BASE: resolved.evaluation_prompt}
+    data, champion_dataset = None, None
     if adapter is not None:
         templates[System.TUNED] = resolved.evaluation_prompt
         predictions[System.TUNED] = step(GENERATE, System.TUNED, _generate(resolved), rows=prompts, adapter=adapter)
         rival = resolved.champions.rival(resolved.candidate(adapter.id))
+        if rival is not None:
+            data, champion_dataset = champion_data(rival.adapter, dataset)
         if gate is None and rival is not None and rival.adapter == adapter.id:
             previous, rival = previous or rival, None  # the same adapter with other settings, not another model
         if rival is not None:
@@ -196,8 +200,11 @@ def _evaluate_and_report(
     if gate is not None:
         optional["decision"] = step(PROMOTE, None, gate, scores=scores, **_review(gate, predictions))
     earlier = evaluations_before(scores, resolved.model.revision)
-    spec = ReportSpec(report=resolved.recipe.report, history=earlier, prompts=prompt_labels(templates))
+    prompt_names = prompt_labels(templates)
+    spec = ReportSpec(report=resolved.recipe.report, history=earlier, prompts=prompt_names, champion_data=data)
     optional |= seeds or {}
+    if champion_dataset is not None:
+        optional["champion_dataset"] = champion_dataset
     report = step(REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **predictions, **optional)
     return Outcome(scores, report, adapter, optional.get("decision"), tuple((seeds or {}).values()))
 

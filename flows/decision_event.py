@@ -8,6 +8,7 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from flows.dag import Outcome, ResolvedRecipe
 from flows.labels import outputs_of, prompts_of
+from tasks.data.change_records import DataComparison
 from tasks.execution.listener import StageEntry
 from tasks.manifest_views import ScoresView
 from tasks.metrics.score_table import HEADLINE_LABEL, HEADLINE_TYPE, System
@@ -77,5 +78,7 @@ def _summary(
     scores = store.by_id(outcome.scores.id)
     why = [f"{e.label}: {e.reason}" for e in entries if e.status == "run" and e.stage in ("download", "train")]
     made = f" What changed: {'; '.join(why)}." if why else ""
+    data = DataComparison.of_report(store.by_id(outcome.report.id).facts)
+    made += f" {data.sentence}" if data else ""
     measured = f"{result(store, scores)}, on {ScoresView(scores).protocol.dialogues} test dialogues"
     return f"{message}. {measured}. Recipe {resolved.recipe.name}, base model {resolved.model.origin}.{made}"

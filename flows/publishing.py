@@ -14,6 +14,7 @@ from flows.decision_event import emit_decision, result
 from flows.labels import Overrides, labels_of, prompt_label
 from flows.run_pages import publish_report_file, report_page, scores_page, stages_page
 from flows.run_summary import DecisionSummary, RunSummary
+from tasks.data.change_records import DataComparison
 from tasks.execution.listener import StageEntry
 from tasks.manifest_views import DecisionView, ScoresView
 from tasks.metrics.gate_decision import GateCheck, GateDecision
@@ -51,6 +52,9 @@ def publish_run(
     publish_report_file(report.id, page, name)
     ran = sum(e.status == "run" for e in entries)
     get_run_logger().info("%s of %s stages ran, the others were reused", ran, len(entries))
+    data = DataComparison.of_report(report.facts)
+    if data is not None:
+        get_run_logger().info(data.sentence)
     by_seed = [scores, *(store.by_id(ref.id) for ref in outcome.seeds)]
     gate, decided = decision(resolved, entries, outcome, known, page) if outcome.decision is not None else (None, "")
     summary = RunSummary(
@@ -61,8 +65,10 @@ def publish_run(
         report=page,
         seeds=[ScoresView(m).headline[System.TUNED] for m in by_seed] if outcome.seeds else None,
         decision=gate,
+        data_changes=data if data is not None and data.changes is not None else None,
     )
-    return summary, headline(entries, decided, f"{compared(resolved, scores, outcome)}: {result(store, scores)}")
+    results = f"{compared(resolved, scores, outcome)}: {result(store, scores)}"
+    return summary, headline(entries, decided, results, summary.data_changes)
 
 
 def _named(resolved: ResolvedRecipe, entries: list[StageEntry], artifacts: Container[str]) -> list[Manifest]:
@@ -94,13 +100,15 @@ def overrides_page(overrides: Overrides) -> str:
     return "\n".join(["", "## Overrides of the recipe", "", *lines, ""]) if lines else ""
 
 
-def headline(entries: list[StageEntry], decided: str, outcome: str) -> str:
-    """A finished run in one line: the decision of the gate, the result, and the stages that ran."""
+def headline(entries: list[StageEntry], decided: str, outcome: str, data: DataComparison | None) -> str:
+    """A finished run in one line: the decision of the gate, the result, what changed in the data, what ran."""
     ran = [e.label for e in entries if e.status == "run"]
+    changes = data.sentence.removesuffix(".") if data else ""
     if not ran:
-        return "; ".join(filter(None, [f"nothing changed: all {len(entries)} stages reused", decided, outcome]))
+        reused = f"nothing changed: all {len(entries)} stages reused"
+        return "; ".join(filter(None, [reused, decided, outcome, changes]))
     reused = f"reused {len(entries) - len(ran)} of {len(entries)} stages, ran {', '.join(ran)}"
-    return "; ".join(filter(None, [decided, outcome, reused]))
+    return "; ".join(filter(None, [decided, outcome, changes, reused]))
 
 
 def decision(

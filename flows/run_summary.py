@@ -4,6 +4,7 @@ from typing import Any
 
 from artifacts.record import Record
 from flows.conditions import ConditionResult
+from tasks.data.change_records import DataComparison
 from tasks.execution.listener import StageEntry
 from tasks.metrics.gate_decision import GateCheck
 
@@ -36,6 +37,8 @@ class RunSummary(Record):
     """None if the gate was not evaluated."""
     conditions: list[ConditionResult] | None = None
     """What `--require` demanded; None if it was not used."""
+    data_changes: DataComparison | None = None
+    """What changed in the data since the champion was trained; None if nothing did or there is no champion."""
 
     def artifact_of(self, stage: str, variant: str | None = None) -> str:
         """Id of the artifact of a stage."""

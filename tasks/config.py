@@ -356,6 +356,15 @@ class PromoteSpec(Record):
     """When this adapter was rolled back, if it was."""
 
 
+class ChampionData(Record):
+    """The champion with whose dataset a report compares the dataset of the run."""
+
+    champion: str
+    """Id of its adapter."""
+    not_compared: str | None = None
+    """Why its dataset is not available. If this is None, the dataset is an input of the report or the same one."""
+
+
 class ReportSpec(Record):
     """Settings of the stage report."""
 
@@ -364,3 +373,5 @@ class ReportSpec(Record):
     """Earlier evaluations, oldest first."""
     prompts: dict[str, str] = Field(default_factory=dict)
     """System -> name or first words of its prompt."""
+    champion_data: ChampionData | None = None
+    """None if there is no champion to compare with."""

@@ -1,8 +1,8 @@
 """report: everything before it -> one HTML file to read and share, and its first screen as Markdown.
 
 Reads   dataset, prompts (format, eval), scores, predictions of base; unless only the base model is evaluated:
-        predictions of tuned, adapter and, if they exist, predictions of champion and before, decision, and the scores
-        of further seeds as seed_<n>
+        predictions of tuned, adapter and, if they exist, predictions of champion and before, decision, the scores
+        of further seeds as seed_<n>, and as champion_dataset the dataset of the champion, if it is another one
 Writes  report.html (makes no network request; one script of its own, allowed by its hash), report.md
 Rerun   dialogsum run RECIPE --refresh report
 
@@ -24,6 +24,7 @@ def report(
     scores: Artifact,
     adapter: Artifact | None = None,
     decision: Artifact | None = None,
+    champion_dataset: Artifact | None = None,
     **more: Artifact,
 ) -> StageResult:
     """Render the report.
@@ -33,13 +34,16 @@ def report(
     outputs = {str(system): more[system] for system in MODELS if system in more}
     seeds = sorted(more.keys() - outputs.keys(), key=lambda role: int(role.removeprefix("seed_")))
     inputs = ReportInputs(
-        spec, dataset, prompts, scores, outputs, adapter, decision, seeds=[more[role] for role in seeds]
+        spec, dataset, prompts, scores, outputs, adapter, decision, champion_dataset, [more[role] for role in seeds]
     )
     page = build_page(inputs)
     for name, text in render(page).items():
         (context.out / name).write_text(text, encoding="utf-8", errors="replace")
     examples = sum(map(len, page.examples.values()))
-    return StageResult(rows=examples, facts={"verdict": page.headline.model_dump(mode="json", by_alias=True)})
+    facts = {"verdict": page.headline.model_dump(mode="json", by_alias=True)}
+    if page.data_comparison is not None:
+        facts["data"] = page.data_comparison.model_dump(mode="json")
+    return StageResult(rows=examples, facts=facts)
 
 
 REPORT = Stage(

@@ -12,6 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rich.console import Console
+
 from artifacts.artifact_store import Store
 from artifacts.check import Check
 from artifacts.errors import RequestError, StageError
@@ -24,6 +26,8 @@ from flows.local_steps import LocalSteps
 from flows.recipe import Recipe
 from flows.station.supervisor import station_server
 from tasks.config import TrainSpec
+from tasks.data.dataset_checks import check_dataset
+from tasks.download import DOWNLOAD
 from tasks.execution.decision import Input
 from tasks.execution.executor import RECORDED_PACKAGES
 from tasks.execution.stage import Artifact, Context, Stage
@@ -49,14 +53,13 @@ def check_machine(recipe: Recipe, as_json: bool) -> None:
     checks = [_versions(), _gpu(), store, *_gpu_slots()]
     checks.append(Check("data", "ok", f"{resolved.data.origin} at {resolved.data.revision[:12]}"))
     checks.append(Check("model", "ok", f"{resolved.model.origin} at {resolved.model.revision[:12]}, readable"))
-    console.print("preparing the training rows with the model's tokenizer …")
-    checks += _training_rows(resolved)
+    checks += _data_and_training_rows(resolved, console)
     if as_json:
         print(json.dumps({"recipe": recipe.name, "checks": [check.as_dict() for check in checks]}, ensure_ascii=False))
     else:
         output = Terminal().output
         for check in checks:
-            output.print(visible(str(check)), markup=False)
+            output.print(visible(str(check)), markup=False, soft_wrap=True)
     if failed := [check for check in checks if check.state == "failed"]:
         raise StageError(f"{failed[0].name}: {failed[0].detail}")
 
@@ -106,17 +109,22 @@ def _gpu_slots() -> list[Check]:
     ]
 
 
-def _training_rows(resolved: dag.ResolvedRecipe) -> list[Check]:
-    """Make the data and the prompts, and let the trainer check them."""
+def _data_and_training_rows(resolved: dag.ResolvedRecipe, console: Console) -> list[Check]:
+    """Make the data and the prompts, and check them; the trainer checks the rows that reach it."""
     checks: list[Check] = []
 
     steps = LocalSteps("doctor", resolved.recipe.runtime, NullListener())
 
     def step(stage: Stage, variant: str | None, spec: Record, **inputs: Any) -> Input:
         if isinstance(spec, TrainSpec):
+            console.print("preparing the training rows with the model's tokenizer …")
             checks.extend(_preflight(resolved, spec, inputs["rows"]))
             raise ReachedTrainer
-        return steps.step(stage, variant, spec, **inputs)
+        artifact = steps.step(stage, variant, spec, **inputs)
+        if stage is DOWNLOAD:
+            console.print("reading all dialogues and references …")
+            checks.extend(check_dataset(Store.current().payload(artifact.path)))
+        return artifact
 
     try:
         dag.retrain(resolved, step)

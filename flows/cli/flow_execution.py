@@ -66,8 +66,10 @@ def execute(
         print(json.dumps(summary.to_json(), ensure_ascii=False))
     else:
         from flows.labels import labels_of
+        from tasks.data.change_records import DataComparison
 
-        listener.scores(summary, labels_of(scores))
+        data = DataComparison.of_report(store.by_id(summary.artifact_of("report")).facts)
+        listener.scores(summary, labels_of(scores), data.sentence if data else "")
     return summary
 
 

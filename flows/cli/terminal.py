@@ -129,10 +129,10 @@ class Terminal:
         self.output.print(table)
         self.output.print(escape(remark), soft_wrap=True)
 
-    def scores(self, summary: RunSummary, labels: Mapping[str, str]) -> None:
-        """Print the headline scores, the gate's decision and the path of the report.
+    def scores(self, summary: RunSummary, labels: Mapping[str, str], data: str = "") -> None:
+        """Print the headline scores, the gate's decision, what changed in the data, and the path of the report.
 
-        labels: system -> its name in the table.
+        labels: system -> its name in the table. data: one sentence; empty if there is no champion.
         """
         scores = summary.scores
         types = list(scores[System.BASE])
@@ -153,6 +153,8 @@ class Terminal:
         for result in summary.conditions or []:
             mark = "[green]met    [/green]" if result.met else "[red]not met[/red]"
             self.output.print(f"{mark}  {escape(result.condition)}: {escape(result.reason)}", soft_wrap=True)
+        if data:
+            self.output.print(data, soft_wrap=True)
         self.output.print(f"report: {escape(summary.report)}", soft_wrap=True)
 
     def _decision(self, decision: DecisionSummary) -> None:

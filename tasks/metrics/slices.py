@@ -11,7 +11,7 @@ from tasks.tokenization import length_in_words
 MIN_ROWS = 5
 """Smaller slices are left out, since their scores are too uncertain."""
 MAX_TOPICS = 8
-_SPEAKER = re.compile(r"^\s*([^\s:：][^:：\n]{0,40})[:：]", re.MULTILINE)
+SPEAKER_LABEL = re.compile(r"^\s*([^\s:：][^:：\n]{0,40})[:：]", re.MULTILINE)
 """With the full-width colon of Chinese and Japanese dialogues."""
 
 
@@ -32,7 +32,7 @@ def _by_length(dialogues: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
 
 
 def _by_speakers(dialogues: Sequence[str]) -> list[tuple[str, str, np.ndarray]]:
-    speakers = np.asarray([len(set(_SPEAKER.findall(dialogue))) for dialogue in dialogues])
+    speakers = np.asarray([len(set(SPEAKER_LABEL.findall(dialogue))) for dialogue in dialogues])
     return [
         ("speakers", f"{count} speaker{'s' * (count != 1)}", speakers == count)
         for count in sorted({int(n) for n in speakers})

@@ -9,6 +9,9 @@ from markupsafe import Markup
 from artifacts.manifest import Manifest
 from artifacts.schemas import FORMATTED_EVAL, read_table
 from tasks.config import Evaluation, ReportSpec
+from tasks.data.change_records import CHANGE_KINDS, TRAINING_MEASURES, DataComparison
+from tasks.data.change_sentences import details
+from tasks.data.compare_datasets import compare_with_champion
 from tasks.execution.stage import Artifact
 from tasks.manifest_views import AdapterView, FormattedRowsView, PredictionsView
 from tasks.metrics.gate_decision import GateDecision
@@ -42,6 +45,8 @@ class ReportInputs:
     """System -> its predictions; `base` always among them."""
     adapter: Artifact | None
     decision: Artifact | None
+    champion_dataset: Artifact | None
+    """The dataset that the champion was trained on, if it is another one."""
     seeds: list[Artifact]
     """Scores of further training seeds, in the order of the seeds."""
 
@@ -49,7 +54,7 @@ class ReportInputs:
     def manifests(self) -> dict[str, Manifest]:
         """Role -> manifest, in the order of the pipeline."""
         artifacts = {"dataset": self.dataset, "adapter": self.adapter, "prompts": self.prompts, **self.outputs}
-        artifacts |= {"scores": self.scores, "decision": self.decision}
+        artifacts |= {"scores": self.scores, "decision": self.decision, "champion's dataset": self.champion_dataset}
         return {role: artifact.manifest for role, artifact in artifacts.items() if artifact is not None}
 
 
@@ -82,6 +87,11 @@ class ReportPage:
     seeds: SeedScores | None
 
     decision: GateDecision | None
+    data_comparison: DataComparison | None
+    """The dataset compared with the champion's; None if there is no champion."""
+    data_details: list[str]
+    change_kinds: Sequence[str]
+    training_measures: Mapping[str, str]
     diagnostic_labels: Mapping[str, tuple[str, bool]]
     diagnosed_systems: list[System]
     length_plot: Markup
@@ -115,6 +125,7 @@ def build_page(inputs: ReportInputs) -> ReportPage:
     names = comparison_names(outputs, spec.prompts)
     rouge1 = [row["rouge1"] for row in seeds.rows] if seeds else []
     provenance = inputs.scores.manifest.provenance.origin
+    data_comparison = _compare_data(inputs)
     return ReportPage(
         headline=headline(scores, decision, rouge1, prompt_differs(inputs), names),
         model=outputs[System.BASE].provenance.origin.get("model", "base model"),
@@ -135,6 +146,10 @@ def build_page(inputs: ReportInputs) -> ReportPage:
         score_plots={name: score_plot(main.systems, name, order, labels) for name in ROUGE_TYPES[:3]},
         seeds=seeds,
         decision=decision,
+        data_comparison=data_comparison,
+        data_details=details(data_comparison.changes) if data_comparison and data_comparison.changes else [],
+        change_kinds=CHANGE_KINDS,
+        training_measures=TRAINING_MEASURES,
         diagnostic_labels=DIAGNOSTIC_LABELS,
         diagnosed_systems=[system for system in order if system in scores.diagnostics],
         length_plot=length_plot(words_by_system(row_scores), labels),
@@ -157,6 +172,13 @@ def prompt_differs(inputs: ReportInputs) -> bool:
     adapter, base = AdapterView(inputs.adapter.manifest), PredictionsView(inputs.outputs[System.BASE].manifest)
     evaluated_template = FormattedRowsView(inputs.prompts.manifest).template
     return (adapter.template, adapter.turns) != (evaluated_template, base.turns)
+
+
+def _compare_data(inputs: ReportInputs) -> DataComparison | None:
+    if inputs.spec.champion_data is None:
+        return None
+    earlier = inputs.champion_dataset.payload if inputs.champion_dataset else None
+    return compare_with_champion(inputs.spec.champion_data, inputs.dataset.payload, earlier)
 
 
 def _adapter_and_decoding(output: Manifest, prompt: str | None) -> tuple[str | None, str]:

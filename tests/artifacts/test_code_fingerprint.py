@@ -56,7 +56,7 @@ def test_comments_docstrings_and_layout_change_no_stage(source: Path) -> None:
     ("file", "old", "new", "stages"),
     [
         ("tasks/metrics/rouge.py", "min(count, prediction[gram])", "min(prediction[gram], count)", {"score"}),
-        ("tasks/tokenization.py", "_NOT_STEMMED = 3", "_NOT_STEMMED = 4", {"generate", "score"}),
+        ("tasks/tokenization.py", "_NOT_STEMMED = 3", "_NOT_STEMMED = 4", {"generate", "score", "report"}),
         (
             "tasks/models/chat_template.py",
             '"chatml": Turns("<|im_start|>user\\n"',
@@ -74,6 +74,7 @@ def test_comments_docstrings_and_layout_change_no_stage(source: Path) -> None:
         ("tasks/metrics/diagnostics.py", "COPY_N = 3, 4", "COPY_N = 3, 5", {"score"}),
         ("tasks/promote.py", "share <= limit", "share < limit", {"promote"}),
         ("tasks/reporting/headline.py", "low > 0", "low > 1", {"report"}),
+        ("tasks/data/row_matching.py", "pair[1].position", "pair[0].position", {"report"}),
         ("tasks/reporting/report.html.j2", "<html", "<html data-edited", {"report"}),
     ],
 )
@@ -124,6 +125,18 @@ APART = {
     "artifacts.champions": "the flow's",
     "artifacts.retention": "the flow's",
     "artifacts.garbage_collection": "housekeeping's",
+    **dict.fromkeys(
+        (
+            "tasks.data.dataset_checks",
+            "tasks.data.duplicates",
+            "tasks.data.languages",
+            "tasks.data.near_duplicates",
+            "tasks.data.repeated_references",
+            "tasks.data.row_check",
+            "tasks.data.row_lengths",
+        ),
+        "the doctor's",
+    ),
     **dict.fromkeys(
         (
             "tasks.summarization.chunk_files",

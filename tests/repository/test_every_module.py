@@ -21,6 +21,8 @@ EXPORT_GGUF = "flows/inference/test_export_gguf.py"
 SUMMARIZE = "flows/inference/test_summarize_file.py"
 BENCHMARKS = "flows/benchmarks/test_benchmarks.py"
 TRANSCRIPTS = "tasks/transcripts/test_corpus.py"
+COMPARE_DATASETS = "tasks/data/test_compare_datasets.py"
+DATASET_CHECKS = "tasks/data/test_dataset_checks.py"
 QUICKSTART = "system/test_quickstart.py"
 COVERED = {
     "artifacts/artifact_path.py": (STORE, "hostile names are refused"),
@@ -129,6 +131,14 @@ COVERED = {
     "tasks/cancellation.py": (STATION, "a training that is cancelled in the UI"),
     "tasks/concurrency_lease.py": ("tasks/test_gpu_lease.py", "a lease that is renewed, lost and waited for"),
     "tasks/config.py": ("flows/test_recipe.py", "every key of a recipe is validated by it"),
+    "tasks/data/change_records.py": (COMPARE_DATASETS, "what a comparison returns"),
+    "tasks/data/dialogue_row.py": (DATASET_CHECKS, "speakers and words of planted rows"),
+    "tasks/data/duplicates.py": (DATASET_CHECKS, "dialogues with the same words"),
+    "tasks/data/repeated_references.py": (DATASET_CHECKS, "boilerplate and copied references"),
+    "tasks/data/row_check.py": (DATASET_CHECKS, "sentences of findings"),
+    "tasks/data/row_lengths.py": (DATASET_CHECKS, "rows that are short, long or without turns"),
+    "tasks/data/row_matching.py": (COMPARE_DATASETS, "random edits are counted exactly"),
+    "tasks/data/training_statistics.py": (COMPARE_DATASETS, "lengths, topics and words, by hand"),
     "tasks/decoding/batching.py": (DECODER, "rows in any batches give the same texts"),
     "tasks/decoding/cuda_graphs.py": (DECODER, "its shapes; graphs themselves need a GPU"),
     "tasks/decoding/engine.py": (DECODER, "greedy and sampled texts are those of transformers"),

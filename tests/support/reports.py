@@ -13,13 +13,14 @@ from rouge_score import rouge_scorer
 from artifacts.artifact_store import Store
 from artifacts.manifest import InputRef, Provenance
 from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL
-from tasks.config import Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreSpec
+from tasks.config import ChampionData, Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreSpec
 from tasks.execution.stage import Artifact
 from tasks.promote import promote
 from tasks.report import report
 from tasks.score import score
 from tests.support.artifacts import ArtifactFactory
 from tests.support.data import read_csv
+from tests.support.datasets import PLAIN_ROW, DatasetRow, write_dataset
 from tests.support.hostile_texts import HOSTILE_TEXTS
 from tests.support.paths import SAMPLE
 
@@ -119,6 +120,7 @@ class ReportBuilder:
         self.prompts: dict[str, str] = {}
         self.otherwise = {"prompt"}
         """Where the outputs `before` differ: in the prompt, the decoding or both."""
+        self.champion_data: ChampionData | None = None
 
     def generated(self, name: str, output: Artifact) -> Artifact:
         """Predictions whose manifest names the prompts and decoding that made them."""
@@ -169,6 +171,16 @@ class ReportBuilder:
             )
         return artifacts
 
+    def with_training_rows(
+        self, inputs: dict[str, Artifact], rows: list[DatasetRow], earlier: list[DatasetRow]
+    ) -> dict[str, Artifact]:
+        """The inputs, with these training rows, and others in the dataset of the champion `train-0000000a`."""
+        self.champion_data = ChampionData(champion="train-0000000a")
+        dataset, folder = inputs["dataset"], self.artifact_factory.context().out
+        now = replace(dataset, payload=write_dataset(folder / "now", rows, test=self.rows))
+        before = replace(dataset, payload=write_dataset(folder / "before", earlier, test=self.rows))
+        return inputs | {"dataset": now, "champion_dataset": before}
+
     def predictions(self, texts: list[str], cut: set[int]) -> Artifact:
         artifact = self.artifact_factory.predictions(texts, cut)
         assert [row["id"] for row in self.rows] == [f"test_{i}" for i in range(len(texts))]
@@ -177,7 +189,12 @@ class ReportBuilder:
     def render(self, inputs: dict[str, Artifact], **settings: Any) -> tuple[Path, dict[str, Any]]:
         """Render: the folder with the pages, and the verdict."""
         context = self.artifact_factory.context()
-        spec = ReportSpec(report=ReportConfig(**settings), history=tuple(self.history), prompts=self.prompts)
+        spec = ReportSpec(
+            report=ReportConfig(**settings),
+            history=tuple(self.history),
+            prompts=self.prompts,
+            champion_data=self.champion_data,
+        )
         result = report(spec, context, **inputs)
         return context.out, result.facts["verdict"]
 
@@ -209,7 +226,7 @@ def sample_report_builder(folder: Path, store: Store) -> ReportBuilder:
 
 
 def hostile_report(report_builder: ReportBuilder, texts: tuple[str, ...]) -> Path:
-    """Render a report in which every text, from dialogues to names of models, is one of these.
+    """Render a report in which every text, from dialogues and ids of changed rows to names of models, is one of these.
 
     Three plain dialogues, in which nothing changes, stand beside them, so that every text names a slice.
     """
@@ -229,7 +246,13 @@ def hostile_report(report_builder: ReportBuilder, texts: tuple[str, ...]) -> Pat
         for i, text in enumerate(rows)
     ]
     tuned = [f"tuned {text}" if i < len(texts) else text for i, text in enumerate(rows)]
-    return report_builder.render(report_builder.inputs(rows, tuned, gate={}, champion=rows), examples=6)[0]
+    train = [
+        {"id": f"{i} {text}", "dialogue": f"A: {text}", "references": [text], "topics": [text]}
+        for i, text in enumerate(texts)
+    ]
+    earlier = [PLAIN_ROW, *({**row, "references": ["earlier"], "topics": [f"{row['id']}"]} for row in train[1:])]
+    inputs = report_builder.inputs(rows, tuned, gate={}, champion=rows)
+    return report_builder.render(report_builder.with_training_rows(inputs, train, earlier), examples=6)[0]
 
 
 def structure(page: Page) -> Counter[str]:

@@ -24,7 +24,7 @@ pytestmark = needs_browser
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """`full`: champion, decision, three seeds, history, slices, every flag; `hostile…`: every hostile text."""
+    """`full`: champion, decision, three seeds, history, slices, changed data, every flag; `hostile…`: hostile texts."""
     folder = tmp_path_factory.mktemp("pages")
     return {"full": full_report(folder / "full"), **hostile_reports(folder)}
 
@@ -44,7 +44,9 @@ def full_report(folder: Path) -> Path:
     for seed, off in ((1, -0.8), (2, 0.5)):
         other = {kind: value + off for kind, value in headline.items()}
         inputs[f"seed_{seed}"] = report_builder.with_provenance(inputs["scores"], {}, headline={"tuned": other})
-    return report_builder.render(inputs)[0] / "report.html"
+    rows = report_builder.rows
+    earlier = [rows[0] | {"references": ["Other words."]}, *rows[3:]]
+    return report_builder.render(report_builder.with_training_rows(inputs, rows, earlier))[0] / "report.html"
 
 
 def hostile_reports(folder: Path) -> dict[str, Path]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tasks.config import ChampionData
+from tests.support.datasets import dataset_row
 from tests.support.reports import (
     HISTORY,
     TEMPLATE,
@@ -64,24 +66,39 @@ def test_another_prompt_than_trained_on_is_noted(report_builder: ReportBuilder, 
     ) is noted
 
 
-FULL = ["Scores", "Gate", "Diagnostics", "Slices", "Dialogues", "Training", "History", "Time and lineage", "Settings"]
+DATA = "What changed in the data"
+FULL = [
+    "Scores",
+    "Gate",
+    DATA,
+    "Diagnostics",
+    "Slices",
+    "Dialogues",
+    "Training",
+    "History",
+    "Time and lineage",
+    "Settings",
+]
 
 
 @pytest.mark.parametrize(
-    ("tuned", "gate", "history", "missing"),
+    ("tuned", "gate", "history", "added", "missing"),
     [
-        (False, None, 0, {"Gate", "Slices", "Training", "History"}),
-        (True, None, 0, {"Gate", "History"}),
-        (True, {}, 1, set()),
-        (True, {}, 3, set()),
+        (False, None, 0, 0, {"Gate", DATA, "Slices", "Training", "History"}),
+        (True, None, 0, 0, {"Gate", DATA, "History"}),
+        (True, {}, 1, 1, set()),
+        (True, {}, 3, 2, set()),
     ],
 )
 def test_sections_are_there_for_what_there_is_and_named_once(
-    report_builder: ReportBuilder, tuned: bool, gate: Any, history: int, missing: set[str]
+    report_builder: ReportBuilder, tuned: bool, gate: Any, history: int, added: int, missing: set[str]
 ) -> None:
     """Each section is labelled by its own heading, each anchor leads to one element, each id is there once."""
     report_builder.history = HISTORY[:history]
     inputs = report_builder.inputs(report_builder.constant(), report_builder.references() if tuned else None, gate=gate)
+    if added:
+        rows = report_builder.rows
+        inputs = report_builder.with_training_rows(inputs, rows, rows[added:])
     folder, verdict = report_builder.render(inputs, examples=3)
     page = html_page(folder)
     sections = [title for title in FULL if title not in missing]
@@ -100,6 +117,43 @@ def test_sections_are_there_for_what_there_is_and_named_once(
         assert page.texts("h1") == [f"The base model scores {base:.1f} ROUGE-1."]
         assert not re.search("tuned|prompt than|probability", "".join(page.texts("main") + page.texts("header")))
         assert "tuned" not in (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_what_changed_in_the_data_is_counted_on_the_first_screen_and_in_a_table(report_builder: ReportBuilder) -> None:
+    """Of 24 dialogues two were added, one removed, three edited: by hand, in both files; lengths before and now."""
+    rows, plain = report_builder.rows, dataset_row("gone", "A: one two\nB: three", "Four five.")
+    edited = [row | {"references": ["Other words."]} for row in rows[2:5]]
+    inputs = report_builder.inputs(
+        report_builder.constant(), report_builder.references(), champion=["Champions talk."] * 24
+    )
+    folder, _ = report_builder.render(
+        report_builder.with_training_rows(inputs, rows, [plain, *edited, *rows[5:]]), examples=1
+    )
+    sentence = "Since train-0000000a was trained: 2 training dialogues added, 1 removed, 3 edited."
+    page, short = html_page(folder), markdown_page(folder)
+    assert page.texts("p").count(sentence) == 2  # on the first screen and in its section
+    assert sentence in short.texts("p")
+    ids = "added test_0, test_1; removed gone; edited test_2, test_3, test_4"
+    for cells in (page.texts("tr"), short.texts("tr")):
+        assert ["".join(text.split()) for text in cells if text.strip().startswith("train")] == [
+            "".join(f"train23242130{ids}".split())
+        ]
+    words = [fmean(len(row["dialogue"].split()) for row in each) for each in ([plain, *rows[2:]], rows)]
+    assert f"{words[0]:.1f} → {words[1]:.1f}" in page.texts("td")
+
+
+def test_data_that_did_not_change_or_is_lost_is_one_sentence(report_builder: ReportBuilder) -> None:
+    """On the first screen of both files, without a section."""
+    inputs = report_builder.inputs(report_builder.constant(), report_builder.references())
+    for reason, sentence in (
+        (None, "The data is the same as when train-0000000a was trained."),
+        ("it is lost", "The data was not compared with that of train-0000000a: it is lost."),
+    ):
+        report_builder.champion_data = ChampionData(champion="train-0000000a", not_compared=reason)
+        folder, _ = report_builder.render(inputs, examples=1)
+        assert html_page(folder).texts("p").count(sentence) == 1
+        assert markdown_page(folder).texts("p").count(sentence) == 1
+        assert DATA not in html_page(folder).texts("h2") + markdown_page(folder).texts("h2")
 
 
 def test_rendering_twice_gives_the_same_bytes(report_builder: ReportBuilder) -> None:

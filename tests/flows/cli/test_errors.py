@@ -168,6 +168,7 @@ def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[
     assert process.returncode == 0, process.stderr
     assert [line.split(" ")[0] for line in process.stderr.splitlines() if line.endswith("…")] == [
         "checking",
+        "reading",
         "preparing",
     ]
     checks = {check["name"]: check for check in json.loads(process.stdout)["checks"]}

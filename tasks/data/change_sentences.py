@@ -43,8 +43,8 @@ def details(changes: DataChanges) -> list[str]:
         ("have vanished", topics.vanished, topics.most_frequent_vanished),
     ):
         if count:
-            such_as = " such as" if count > len(names) else ""
-            sentences.append(f"Topics of training dialogues that {kind}: {count},{such_as} {', '.join(names)}.")
+            such_as = "such as " if count > len(names) else ""
+            sentences.append(f"Topics of training dialogues that {kind}: {count} ({such_as}{', '.join(names)}).")
     if topics.shares:
         shares = "; ".join(f"{each.topic}, {percent(each.before)} to {percent(each.after)}" for each in topics.shares)
         sentences.append(f"Topics of training dialogues whose share changed most: {shares}.")

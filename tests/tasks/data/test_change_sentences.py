@@ -73,8 +73,8 @@ def test_details_are_there_for_what_there_is() -> None:
         "Edited training dialogues: the dialogue differs in 2, the references differ in 4.",
         "The added and edited training dialogues and their references have 200 words. 1.5 % of these words occur "
         "nowhere in the earlier training data, most often zoom (2), vlog (1).",
-        "Topics of training dialogues that are new: 7, such as chess, golf.",
-        "Topics of training dialogues that have vanished: 1, war.",
+        "Topics of training dialogues that are new: 7 (such as chess, golf).",
+        "Topics of training dialogues that have vanished: 1 (war).",
         "Topics of training dialogues whose share changed most: food, 25.0 % to 50.0 %.",
         "The test split changed: scores of earlier evaluations were measured on other test rows.",
     ]

@@ -7,7 +7,24 @@ from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from tasks.config import ResolvedModel
-from tasks.manifest_views import AdapterView
+from tasks.manifest_views import AdapterView, PredictionsView
+from tasks.metrics.score_table import System
+
+TRIAL = "trial"
+"""Variant of an adapter that a trial of a sweep trained (flows/dag.py)."""
+
+
+def candidates(store: Store) -> list[Manifest]:
+    """Adapters that a run has trained or taken over from a sweep, oldest first.
+
+    Those of further seeds are left out, and so are those that only a sweep knows: they were not evaluated on the test
+    split.
+    """
+    trained = [m for m in store.manifests("train") if m.variant in (None, TRIAL)]
+    evaluated = set[str | None]()
+    if any(m.variant == TRIAL for m in trained):
+        evaluated = {PredictionsView(m).adapter_id for m in store.manifests("generate") if m.variant == System.TUNED}
+    return [m for m in trained if m.variant is None or m.id in evaluated]
 
 
 def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
@@ -16,9 +33,7 @@ def find_adapter(name: str, model: ResolvedModel) -> Manifest | None:
     if name == "none":
         return None
     if name == "latest":
-        of_base = [  # without those of further seeds
-            m for m in store.manifests("train") if AdapterView(m).base_revision == model.revision and m.variant is None
-        ]
+        of_base = [m for m in candidates(store) if AdapterView(m).base_revision == model.revision]
         if not of_base:
             raise RequestError(f"no adapter of {model.name} in {store.root} yet: `dialogsum run` trains one")
         manifest = of_base[-1]

@@ -11,6 +11,7 @@ from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.record import Record
 from artifacts.text import one_line
+from flows.adapter_lookup import TRIAL
 from flows.champion_data import champion_data
 from flows.evaluation_history import evaluations_before
 from flows.labels import Overrides, prompt_labels
@@ -92,19 +93,24 @@ class Outcome:
     """Scores of the further seeds."""
 
 
-def resolve_recipe(recipe: Recipe, overrides: Overrides | None = None) -> ResolvedRecipe:
+def resolve_recipe(
+    recipe: Recipe, overrides: Overrides | None = None, pinned: ResolvedRecipe | None = None
+) -> ResolvedRecipe:
     """Load the prompts and pin data and model. RequestError if one of them is not available.
 
-    `overrides` are in the recipe already; they are kept for names and pages.
+    overrides: are in the recipe already; they are kept for names and pages.
+    pinned: has the same data; the model stays pinned to the same bytes if the recipe names the same.
     """
     prompt = load_prompt(recipe.prompt, PROMPTS)
     other = recipe.evaluation.prompt
     evaluation = load_prompt(other, PROMPTS, "evaluation.prompt") if other else prompt
-    model = resolve_model(recipe.model)
-    champions = Champions(Store.current(), model.revision)
-    return ResolvedRecipe(
-        recipe, resolve_data(recipe.data), model, prompt, evaluation, champions, overrides or Overrides()
+    same_model = pinned is not None and all(
+        getattr(pinned.recipe.model, name) == getattr(recipe.model, name) for name in ("source", "revision")
     )
+    model = pinned.model if pinned and same_model else resolve_model(recipe.model)
+    data = pinned.data if pinned else resolve_data(recipe.data)
+    champions = Champions(Store.current(), model.revision)
+    return ResolvedRecipe(recipe, data, model, prompt, evaluation, champions, overrides or Overrides())
 
 
 def retrain(resolved: ResolvedRecipe, step: Step) -> Outcome:
@@ -159,7 +165,7 @@ def trial(resolved: ResolvedRecipe, step: Step) -> Input:
     """Train, and score the adapter and the base model on the validation split. Returns the scores."""
     dataset = _dataset(resolved, step)
     rows = step(FORMAT, "train", _format(resolved, "train", resolved.prompt), dataset=dataset)
-    adapter = step(TRAIN, "trial", _train(resolved), rows=rows)
+    adapter = step(TRAIN, TRIAL, _train(resolved), rows=rows)
     prompts = step(FORMAT, "validation", _format(resolved, "validation", resolved.evaluation_prompt), dataset=dataset)
     base = step(GENERATE, "validation base", _generate(resolved), rows=prompts)
     tuned = step(GENERATE, "validation tuned", _generate(resolved), rows=prompts, adapter=adapter)

@@ -128,7 +128,7 @@ def _all(client: SyncPrefectClient, children: dict[Shard, _Child]) -> None:
     except BaseException:
         for child in running:
             try:
-                client.set_flow_run_state(child.id, Cancelling(message="the parent run has ended"))
+                client.set_flow_run_state(child.id, Cancelling(message="the parent run no longer needs it"))
             except HTTPError as error:  # the error that ended this run is the one to raise
                 get_run_logger().warning("%s could not be cancelled: %s", child.name, one_line(error, 120))
         raise

@@ -40,7 +40,7 @@ ADAPTER_PATTERN = r"^(latest|champion|none|train-[0-9a-f]{8})$"
 CANDIDATE_PATTERN = r"^(latest|train-[0-9a-f]{8})$"
 
 
-def _resolve(recipe: str, overrides: list[str]) -> ResolvedRecipe:
+def resolve(recipe: str, overrides: list[str]) -> ResolvedRecipe:
     """Load and resolve a recipe; in a deployment, the overrides of the Prefect variable come before the run's own."""
     station: Any = retry(Variable.get, OVERRIDES, []) if is_deployment_run() else []
     if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
@@ -77,7 +77,7 @@ def retrain(
         overrides: Settings that override the recipe, each `section.key=value`, such as `data.source=/data/dialogsum`.
         refresh: Stages to rerun even if nothing changed.
     """
-    resolved = _resolve(recipe, overrides)
+    resolved = resolve(recipe, overrides)
     run_names.rename(f"retrain {_recipe_and_overrides(resolved)}", recipe)
     return PipelineRun(resolved, refresh).execute(dag.retrain, may_promote=resolved.recipe.gate.automatic)
 
@@ -102,7 +102,7 @@ def evaluate(
     """
     if prompt:
         load_prompt(prompt, PROMPTS, "prompt")
-    resolved = _resolve(recipe, [*overrides, *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])])
+    resolved = resolve(recipe, [*overrides, *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])])
     manifest = find_adapter(adapter, resolved.model)
     subject = (
         f"{manifest.id if manifest else 'base model'} with prompt {quoted(prompt_label(resolved.evaluation_prompt))}"
@@ -129,7 +129,7 @@ def promote(
         overrides: Settings that override the recipe, each `section.key=value`, such as `gate.probability=0.99`.
         refresh: Stages to rerun even if nothing changed.
     """
-    resolved = _resolve(recipe, overrides)
+    resolved = resolve(recipe, overrides)
     manifest = find_adapter(adapter, resolved.model)
     if manifest is None:
         raise RequestError("`none` cannot be promoted: name an adapter, or `latest`")

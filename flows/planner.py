@@ -22,5 +22,6 @@ class Planner:
             StageEntry.of_decision(decision, decision.manifest, Store.current().absolute(decision.path))
         )
         if decision.manifest is None:
-            return PlannedArtifact(id=f"{stage.name}-{decision.key[:8]}", digest=f"{UNKNOWN} by {stage.name}")
+            planned = f"{stage.name}-{decision.key[:8]}"
+            return PlannedArtifact(id=planned, digest=f"{UNKNOWN} as {planned}")
         return PlannedArtifact(id=decision.manifest.id, digest=decision.manifest.digest)

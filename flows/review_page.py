@@ -63,7 +63,9 @@ def find_scores(scores: str | None) -> ScoresView:
     manifest = store.by_id(scores)
     if manifest.stage != "score" or System.TUNED not in ScoresView(manifest).predictions:
         raise RequestError(f"{scores}: expected a score artifact of a tuned model; `dialogsum history` lists them")
-    return ScoresView(manifest)
+    if (view := ScoresView(manifest)).split != "test":
+        raise RequestError(f"{scores} was made in a sweep, on the {view.split} split: people review test dialogues")
+    return view
 
 
 def compare(scores: ScoresView, opponent: str | None) -> Comparison:

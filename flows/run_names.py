@@ -67,6 +67,11 @@ def of_promote(parameters: dict[str, Any]) -> str:
     return f"promote {parameters['adapter']} ({parameters['recipe']})"
 
 
+def of_sweep(parameters: dict[str, Any]) -> str:
+    """`sweep quickstart: train.lora.rank=32,64`."""
+    return f"sweep {parameters['recipe']}: {'; '.join(parameters['over'])}"[:200]
+
+
 def rename(name: str, recipe: str) -> None:
     """Give the run of this recipe its complete name, unless a person typed another.
 

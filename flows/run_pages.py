@@ -35,14 +35,13 @@ def publish_report_file(report: str, file: str, recipe: str) -> None:
 def scores_page(rows: Sequence[Mapping[str, Any]], scores: Manifest, known: Container[str]) -> str:
     """The table of scores, and the artifacts behind it."""
     made_from = ", ".join(f"{role} `{ref.id}`" for role, ref in scores.inputs.items())
-    return f"{_table(rows, known)}\n\n{link_ids(f'`{scores.id}`, made from {made_from}', known)}\n"
+    return f"{markdown_table(rows, known)}\n\n{link_ids(f'`{scores.id}`, made from {made_from}', known)}\n"
 
 
 def stages_page(entries: Sequence[StageEntry], known: Container[str]) -> str:
     """What ran, what was reused, and why."""
-    return (
-        _table([{name: row[name] for name in COLUMNS} for row in (entry.to_json() for entry in entries)], known) + "\n"
-    )
+    rows = (entry.to_json() for entry in entries)
+    return markdown_table([{name: row[name] for name in COLUMNS} for row in rows], known) + "\n"
 
 
 def _by_hand(file: str) -> str:
@@ -56,7 +55,9 @@ def _by_hand(file: str) -> str:
     return f"The full report is `{shown}`: {how}."
 
 
-def _table(rows: Sequence[Mapping[str, Any]], known: Container[str]) -> str:
+def markdown_table(rows: Sequence[Mapping[str, Any]], known: Container[str]) -> str:
+    """Rows with the same keys as a table, all text escaped; `known`: ids that have a page, to which it links."""
+
     def cell(value: Any) -> str:
         return (
             "" if value is None else escape_and_link(f"{value:.1f}" if isinstance(value, float) else str(value), known)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from prefect import get_run_logger
@@ -32,6 +32,7 @@ from tasks.prefect_task import current_listener, run_stage
 from tasks.registry import worker_follows, worker_modules
 from tasks.workers.standby import StandbyWorker
 
+Result = TypeVar("Result")
 MAX_COMPARISONS = 5
 """How many times a run evaluates the gate again because another run changed the champion in the meantime."""
 
@@ -47,6 +48,8 @@ class PipelineRun:
         self.notes = RunNotes(Store.current(), self.id)
         self.offload_gpu = is_deployment_run()
         """Whether the GPU pool runs the stages that need a GPU, instead of this process."""
+        self.more_walks = False
+        """Whether another walk may follow, for which a standby worker waits."""
         self.standby = StandbyWorker(worker_modules())
         Store.current().check_writable()
 
@@ -61,15 +64,20 @@ class PipelineRun:
         self._record(decision, ref, executed_here, time.perf_counter() - started)
         return ref
 
+    def walk(self, resolved: ResolvedRecipe, walk: Callable[[ResolvedRecipe, Any], Result]) -> Result:
+        """Walk a DAG with this recipe. Afterwards `entries` are those of this walk."""
+        self.resolved = resolved
+        self.entries.clear()
+        return walk(resolved, self.step)
+
     def execute(self, walk: Callable[[ResolvedRecipe, Any], Outcome], may_promote: bool) -> State[RunSummary]:
         """Walk the DAG and act on the gate's decision; walk again if another run changed the champion.
 
         Returns the state of the finished run: its message is the result in one line, its data the RunSummary.
         """
         for _ in range(MAX_COMPARISONS):
-            self.entries.clear()
             with self.standby:
-                outcome = walk(self.resolved, self.step)
+                outcome = self.walk(self.resolved, walk)
             if not may_promote or self._promote_if_passed(outcome):
                 summary, message = publishing.publish_run(self.resolved, self.entries, outcome, self.artifacts)
                 self.notes.finish()
@@ -107,7 +115,7 @@ class PipelineRun:
             send(job, decision.path)
             return run_stage(job.model_copy(update={"refresh": False})), False
         if job.runtime.device != "cpu" and not self.offload_gpu:
-            self.standby.request(worker_follows(stage, job.variant))
+            self.standby.request(self.more_walks or worker_follows(stage, job.variant))
         return run_stage(job), True
 
     def _record(self, decision: Decision, ref: Ref, executed_here: bool, seconds: float) -> None:

@@ -11,6 +11,14 @@ from tasks.metrics.score_table import System
 from tasks.metrics.scores import Interval, ScoringProtocol
 
 
+def gpu_seconds(manifest: Manifest) -> float:
+    """Seconds of all GPUs together that made an artifact; 0 if a CPU made it."""
+    measured = manifest.provenance.measured
+    if str(measured.get("device", "CPU")).startswith("CPU"):
+        return 0.0
+    return manifest.provenance.seconds * int(measured.get("processes") or 1)
+
+
 @dataclass(frozen=True)
 class ManifestView:
     """The manifest of an artifact of one stage. ValueError for an artifact of another stage."""
@@ -152,6 +160,11 @@ class ScoresView(ManifestView):
     def protocol(self) -> ScoringProtocol:
         """The headline protocol."""
         return ScoringProtocol.model_validate(self.manifest.facts["protocol"])
+
+    @property
+    def split(self) -> str:
+        """The split whose dialogues were summarized: test, or validation in a sweep."""
+        return self.protocol.split
 
     @property
     def dataset(self) -> InputRef:

@@ -12,6 +12,7 @@ from flows.cli.options import stage_names
 if TYPE_CHECKING:
     from flows.conditions import Condition
     from flows.run_summary import RunSummary
+    from tasks.execution.listener import Listener
 
 
 def prepare_run(recipe: str, overrides: list[str] | None, refresh: list[str] | None, debug: bool) -> dict[str, Any]:
@@ -46,14 +47,9 @@ def execute(
     """Run a flow in this process, check the conditions, and print the scores, or the summary as JSON."""
     from artifacts.artifact_store import Store
     from flows.cli.terminal import Terminal
-    from flows.station.server_check import answering, check_server, find_reports
-    from tasks.prefect_task import listening
 
-    check_server()
-    find_reports()
     listener = Terminal()
-    with answering(), listening(listener):
-        summary: RunSummary = flow(**parameters)
+    summary: RunSummary = run_flow(flow, parameters, listener)
     store = Store.current()
     scores = store.by_id(summary.artifact_of("score"))
     if conditions:
@@ -71,6 +67,17 @@ def execute(
         data = DataComparison.of_report(store.by_id(summary.artifact_of("report")).facts)
         listener.scores(summary, labels_of(scores), data.sentence if data else "")
     return summary
+
+
+def run_flow(flow: Callable[..., Any], parameters: dict[str, Any], listener: "Listener") -> Any:
+    """Run a flow in this process and return its result. `listener` gets the events of its stages."""
+    from flows.station.server_check import answering, check_server, find_reports
+    from tasks.prefect_task import listening
+
+    check_server()
+    find_reports()
+    with answering(), listening(listener):
+        return flow(**parameters)
 
 
 def base_revision(recipe: str, overrides: list[str] | None) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -108,3 +108,28 @@ Debug = Annotated[
     ),
 ]
 ArtifactId = Annotated[str, typer.Argument(metavar="ID", help="Id of an artifact.", autocompletion=ids)]
+
+Over = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--over",
+        metavar="KEY=VALUE,VALUE",
+        help="Values of a key that a sweep tries, or with --trials a range KEY=LOW..HIGH; repeatable.",
+        autocompletion=completed(_keys),
+    ),
+]
+Trials = Annotated[
+    int | None,
+    typer.Option(
+        "--trials",
+        metavar="N",
+        min=1,
+        max=1000,
+        help="Try N combinations that a sampler proposes, the recipe as it is among them; default: all combinations.",
+    ),
+]
+Sampler = Annotated[
+    Literal["tpe", "random"],
+    typer.Option("--sampler", metavar="tpe|random", help="What proposes them; tpe learns from the trials so far."),
+]
+SamplerSeed = Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Seed of the sampler.")]

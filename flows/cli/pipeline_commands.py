@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from artifacts.errors import UnmetConditionError
+from artifacts.errors import RequestError, UnmetConditionError
 from flows.cli.flow_execution import (
     base_revision,
     checked_stages,
@@ -16,7 +16,19 @@ from flows.cli.flow_execution import (
     prepare_run,
     with_prompt,
 )
-from flows.cli.options import AsJson, Debug, Overrides, RecipeName, Refresh, adapters, prompts
+from flows.cli.options import (
+    AsJson,
+    Debug,
+    Over,
+    Overrides,
+    RecipeName,
+    Refresh,
+    Sampler,
+    SamplerSeed,
+    Trials,
+    adapters,
+    prompts,
+)
 
 commands = typer.Typer()
 ADAPTERS = "ID|champion|latest|none"
@@ -54,12 +66,25 @@ def plan(
         typer.Option("--adapter", metavar=ADAPTERS, help="Plan `evaluate` instead of `run`.", autocompletion=adapters),
     ] = None,
     prompt: PromptName = None,
+    over: Over = None,
+    trials: Trials = None,
+    sampler: Sampler = "tpe",
+    seed: SamplerSeed = 0,
     overrides: Overrides = None,
     refresh: Refresh = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show which stages would run or be reused, and why. Runs nothing."""
+    """Show which stages would run or be reused, and why; with --over what a sweep would take. Runs nothing."""
+    if over:
+        if adapter or refresh:
+            raise RequestError("--over plans a sweep, which takes no --adapter and no --refresh")
+        from flows.cli.sweep_output import print_plan
+
+        print_plan(recipe, with_prompt(overrides, prompt), over, trials or 0, sampler, seed, as_json)
+        return
+    if trials:
+        raise RequestError("--trials plans a sweep: add what it varies, --over KEY=VALUE,VALUE")
     from flows.recipe import load_recipe
 
     loaded, stages = load_recipe(recipe, with_prompt(overrides, prompt)), frozenset(checked_stages(refresh))

@@ -69,6 +69,7 @@ def replace_block(file: Path, begin: str, end: str, block: str) -> None:
 def _row(store: Store, scores: Manifest, system: System, tokenizer: str) -> str:
     """tokenizer: shown if not empty, for a table whose rows were scored by different methods."""
     headline = Scores.load(store.payload(scores.path)).under_headline_protocol
+    split = "" if headline.protocol.split == "test" else f" of the {headline.protocol.split} split"
     outputs = store.by_id(ScoresView(scores).predictions[system].id)
     adapter = store.by_id(name) if (name := PredictionsView(outputs).adapter_id) else None
     prompt = prompts_of({system: outputs}).get(system)
@@ -81,7 +82,7 @@ def _row(store: Store, scores: Manifest, system: System, tokenizer: str) -> str:
         f"{outputs.provenance.origin.get('model', 'model')} {'tuned, ' if adapter else ''}{decoding}",
         scores.provenance.origin.get("recipe", ""),
         *(f"{score.f1:.2f} ({score.interval[0]:.1f} to {score.interval[1]:.1f})" for score in by_type),
-        f"{headline.protocol.dialogues} x {headline.protocol.references}"
+        f"{headline.protocol.dialogues} x {headline.protocol.references}{split}"
         + (f", tokenizer {tokenizer}" if tokenizer else ""),
         prompt or "-",
         f"{adapter.provenance.seconds:.0f} s" if adapter else "-",

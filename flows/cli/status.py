@@ -4,7 +4,8 @@ from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.manifest import Manifest
 from artifacts.retention import RunNote, run_notes
-from flows.adapter_lookup import reinstate
+from flows.adapter_lookup import TRIAL, candidates, reinstate
+from flows.sweeps.trials import unfinished_trial
 from tasks.execution.job import Job, parse_job
 from tasks.manifest_views import AdapterView, DecisionView, PredictionsView, ReportView, ScoresView
 from tasks.metrics.score_table import System
@@ -20,6 +21,10 @@ FIRST: list[Suggestion] = [
     ("dialogsum summarize FILE --adapter none", "summarize your own dialogues with the base model"),
 ]
 """What to do with an empty store."""
+OF_SWEEP: list[Suggestion] = [
+    ("dialogsum run RECIPE-sweep-ID.yaml", "evaluate the best trial of a sweep, which has written this file")
+]
+"""What to do if only sweeps have trained adapters."""
 
 
 def status() -> str:
@@ -32,10 +37,13 @@ def status() -> str:
 
 
 def _status(store: Store) -> tuple[list[str], list[Suggestion]]:
-    trained = [manifest for manifest in store.manifests("train") if manifest.variant is None]
+    trained = candidates(store)
     lines, suggestions = _unfinished_run(store)
     if not trained:
-        return lines or ["The store is empty."], suggestions or FIRST
+        of_sweeps = len(store.folders("train"))
+        empty = [f"{of_sweeps} adapters are trained; none was evaluated on the test split."] if of_sweeps else []
+        suggestions = suggestions or (OF_SWEEP if of_sweeps else FIRST)
+        return lines or empty or ["The store is empty."], suggestions
     reports = store.manifests("report")
     logs = [Champions(store, base) for base in dict.fromkeys(AdapterView(m).base_revision for m in trained)]
     with_champion = [log for log in logs if log.current]
@@ -102,11 +110,13 @@ def _unfinished_run(store: Store) -> tuple[list[str], list[Suggestion]]:
     if job is None:
         return [], []
     stage = " ".join(filter(None, [job.stage, job.variant]))
-    recipe = job.recipe.split(" ")[0]
+    recipe, trial = job.recipe.split(" ")[0], unfinished_trial(store, job.run)
+    of = f"trial {trial.number} of a sweep of {recipe}" if trial else recipe
     if store.is_busy(job.stage, job.key):
-        return [f"A run of {recipe} is in progress: {stage}."], [("dialogsum show", "list what is finished so far")]
-    return [f"The last run, of {recipe}, ended before {stage} was finished."], [
-        (f"dialogsum run {recipe}", "resume it; repeat its options, such as --set"),
+        return [f"A run of {of} is in progress: {stage}."], [("dialogsum show", "list what is finished so far")]
+    command, option = ("sweep", "--over") if trial or job.variant == TRIAL else ("run", "--set")
+    return [f"The last run, of {of}, ended before {stage} was finished."], [
+        (f"dialogsum {command} {recipe}", f"resume it; repeat its options, such as {option}"),
         (f"dialogsum doctor {recipe}", "look for the cause"),
     ]
 

@@ -11,7 +11,7 @@ from tasks.reporting.system_names import describe_decoding
 
 
 def newest_scores(store: Store, adapter: Manifest | None, template: str) -> tuple[Manifest | None, Manifest | None]:
-    """The newest scores of the adapter with this prompt, and the generation that they score."""
+    """The newest scores of the adapter with this prompt on the test split, and the generation that they score."""
     if adapter is None:
         return None, None
     prompt_ids = {m.id for m in store.manifests("format") if FormattedRowsView(m).template == template}
@@ -20,7 +20,10 @@ def newest_scores(store: Store, adapter: Manifest | None, template: str) -> tupl
     evaluations = [
         (view.manifest, outputs[tuned.id])
         for view in map(ScoresView, store.manifests("score"))
-        if (tuned := view.predictions.get(System.TUNED)) and tuned.id in outputs and view.intervals
+        if (tuned := view.predictions.get(System.TUNED))
+        and tuned.id in outputs
+        and view.intervals
+        and view.split == "test"
     ]
     return evaluations[-1] if evaluations else (None, None)
 

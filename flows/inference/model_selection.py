@@ -16,7 +16,7 @@ from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.user_paths import user_path
-from flows.adapter_lookup import find_adapter, reinstate
+from flows.adapter_lookup import candidates, find_adapter, reinstate
 from flows.inference.peft_adapters import base_differs, base_name, fetch_adapter, recipe_of_base
 from flows.inference.prompt_library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
@@ -100,7 +100,7 @@ def _stored(name: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Ma
         assert manifest is not None
         champion = Champions(Store.current(), model.revision).current
         return manifest, champion if name == "champion" else None
-    trained = [manifest for manifest in store.manifests("train") if manifest.variant is None]
+    trained = candidates(store)
     if name == "latest":
         if not trained:
             raise RequestError(

@@ -21,7 +21,7 @@ from tasks.sources.resolve import resolve_data, resolve_model
 
 PREFECT_YAML = Path(__file__).with_name("prefect.yaml")
 """Link to the file in the root of the checkout; a wheel has a copy."""
-DEPLOYMENTS = ("retrain", "evaluate", "promote")
+DEPLOYMENTS = ("retrain", "evaluate", "promote", "sweep")
 """Deployments in prefect.yaml that have the default recipe as a parameter."""
 WITHOUT_HUB = "quickstart"
 DEADLINE = 5.0

@@ -22,10 +22,11 @@ from flows.recipe import OVERRIDES
 from tasks.registry import STAGES
 
 POOLS = {
-    "cpu-pool": "Runs retrain, evaluate, promote and the stages that need no GPU.",
+    "cpu-pool": "Runs retrain, evaluate, promote, sweep and the stages that need no GPU.",
     "gpu-pool": "Runs train, generate and summarize: on a GPU, or on the CPU of a machine without one.",
 }
 FORMER_POOL_DESCRIPTIONS = (
+    "Runs retrain, evaluate, promote and the stages that need no GPU.",
     "retrain, evaluate, promote, and the stages that need no GPU",
     "train and generate",
 )
@@ -36,14 +37,14 @@ FORMER_AUTOMATION_NAMES = {
     "dialogsum: finish cancellation of runs whose worker died": "dialogsum: a run whose worker died is cancelled",
 }
 """Name -> its name on stations of earlier versions, where it is renamed."""
-ONE_AT_A_TIME = ("retrain", "promote")
+ONE_AT_A_TIME = ("retrain", "promote", "sweep")
 """Queues of the CPU pool from which one run at a time is started (prefect.yaml has their deployments)."""
 HEARTBEATS = timedelta(minutes=5)
 """A run without a heartbeat for this long is marked as Crashed. Runs send one every 30 s (prefect.yaml).
 
 A server that was away has received none and judges as soon as it is back, so this is longer than an outage.
 """
-WATCHED = ["retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in STAGES)]
+WATCHED = ["retrain", "evaluate", "promote", "sweep", "summarize", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs send heartbeats that often. Flows of other projects may use Prefect's default of three minutes."""
 PENDING = timedelta(minutes=10)
 """From a worker's taking a run to its first line: time for a cluster to find a node and fetch an image."""

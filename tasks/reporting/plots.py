@@ -55,7 +55,7 @@ def score_plot(
     systems: Mapping[str, Mapping[str, RougeScore]], rouge_type: str, order: Sequence[str], labels: Mapping[str, str]
 ) -> Markup:
     """F1 of every system with its interval, of one ROUGE type."""
-    names = [_wrapped(labels[name]) for name in order]
+    names = [wrapped(labels[name]) for name in order]
 
     def draw(axes: Any) -> None:
         for y, name in enumerate(order):
@@ -70,7 +70,7 @@ def score_plot(
         axes.grid(axis="x", color=LINE, linewidth=0.5)
 
     height = 0.6 + 0.32 * len(order) * max(1.0, 0.7 * max(map(_line_count, names)))
-    return _svg(draw, height, salt=f"score {rouge_type}")
+    return svg_of(draw, height, salt=f"score {rouge_type}")
 
 
 def curve_plot(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -> Markup:
@@ -86,7 +86,7 @@ def curve_plot(train: list[tuple[int, float]], validation: list[tuple[int, float
         axes.grid(axis="y", color=LINE, linewidth=0.5)
         axes.legend(frameon=False, labelcolor=INK)
 
-    return _svg(draw, 2.8, salt="curve")
+    return svg_of(draw, 2.8, salt="curve")
 
 
 def length_plot(words: Mapping[str, Sequence[float]], labels: Mapping[str, str]) -> Markup:
@@ -97,7 +97,7 @@ def length_plot(words: Mapping[str, Sequence[float]], labels: Mapping[str, str])
     def draw(axes: Any) -> None:
         for name, values in words.items():
             counts, _ = np.histogram(np.minimum(values, edges[-1]), bins=edges)
-            label = "references" if name == System.HUMAN else _wrapped(labels[name])
+            label = "references" if name == System.HUMAN else wrapped(labels[name])
             colour = PLACEHOLDER_COLOURS[SYSTEM_COLOUR[name]]
             axes.stairs(counts / max(len(values), 1) * 100, edges, color=colour, linewidth=1.8, label=label)
         axes.set_xlabel("words per summary", color=INK)
@@ -105,7 +105,7 @@ def length_plot(words: Mapping[str, Sequence[float]], labels: Mapping[str, str])
         axes.legend(frameon=False, labelcolor=INK)
         axes.grid(axis="y", color=LINE, linewidth=0.5)
 
-    return _svg(draw, 2.8, salt="length")
+    return svg_of(draw, 2.8, salt="length")
 
 
 def slice_plot(slices: Sequence[SliceScores], compared: str) -> Markup:
@@ -123,7 +123,7 @@ def slice_plot(slices: Sequence[SliceScores], compared: str) -> Markup:
         axes.set_xlabel(f"{HEADLINE_LABEL} points; right of 0 is better", color=INK)
         axes.grid(axis="x", color=LINE, linewidth=0.5)
 
-    return _svg(draw, 0.8 + 0.26 * len(slices), salt="slices")
+    return svg_of(draw, 0.8 + 0.26 * len(slices), salt="slices")
 
 
 def history_plot(evaluations: Sequence[Evaluation], standalone: bool = False) -> Markup:
@@ -157,7 +157,7 @@ def history_plot(evaluations: Sequence[Evaluation], standalone: bool = False) ->
         axes.margins(x=0.1)
         axes.grid(axis="y", color=LINE, linewidth=0.5)
 
-    return _svg(draw, 3.4, salt="history", colours=LIGHT_COLOURS if standalone else None)
+    return svg_of(draw, 3.4, salt="history", colours=LIGHT_COLOURS if standalone else None)
 
 
 def _short_id(adapter: str | None) -> str:
@@ -165,9 +165,9 @@ def _short_id(adapter: str | None) -> str:
     return adapter.removeprefix("train-") if adapter else "base model"
 
 
-def _wrapped(label: str) -> str:
+def wrapped(label: str, characters: int = 22) -> str:
     """A label broken into lines that leave room for the plot."""
-    return "\n".join(textwrap.wrap(visible(label), 22)) or label
+    return "\n".join(textwrap.wrap(visible(label), characters)) or label
 
 
 def _line_count(label: str) -> int:
@@ -179,8 +179,10 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 24 else text[:23] + "…"
 
 
-def _svg(draw: Callable[[Any], None], height: float, salt: str, colours: dict[str, str] | None = None) -> Markup:
-    """Axes as SVG, 4.8 inches wide and `height` inches high; without `colours`, in CSS variables of the page."""
+def svg_of(
+    draw: Callable[[Any], None], height: float, salt: str, colours: dict[str, str] | None = None, width: float = 4.8
+) -> Markup:
+    """Axes as SVG, `width` and `height` in inches; without `colours`, in CSS variables of the page."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -192,7 +194,7 @@ def _svg(draw: Callable[[Any], None], height: float, salt: str, colours: dict[st
         "text.parse_math": False,
     }
     with rc_context(style):
-        figure = Figure(figsize=(4.8, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.add_subplot()
         draw(axes)
         axes.tick_params(colors=INK, length=0)

@@ -11,12 +11,9 @@ from markupsafe import Markup
 from artifacts.manifest import Manifest
 from artifacts.schemas import CURVE, read_table
 from tasks.execution.stage import Artifact
-from tasks.manifest_views import ScoresView
-from tasks.metrics.score_table import MODELS, ROUGE_TYPES, System
+from tasks.manifest_views import ScoresView, gpu_seconds
+from tasks.metrics.score_table import ROUGE_TYPES, System
 from tasks.reporting.plots import curve_plot
-
-GPU_STAGES = ("adapter", *MODELS)
-"""Inputs of the report that may be made on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +55,11 @@ def stage_rows(manifests: Mapping[str, Manifest], price: float | None) -> list[S
     """Time, share of the total and, with a price per GPU hour, cost of every stage behind this report."""
     total = sum(m.provenance.seconds for m in manifests.values()) or 1.0
 
-    def cost(name: str, m: Manifest) -> float | None:
-        on_gpu = name in GPU_STAGES and not str(m.provenance.measured.get("device", "CPU")).startswith("CPU")
-        if price is None or not on_gpu:
-            return None
-        return m.provenance.seconds / 3600 * price * int(m.provenance.measured.get("processes") or 1)
+    def cost(m: Manifest) -> float | None:
+        return gpu_seconds(m) / 3600 * price if price is not None and gpu_seconds(m) else None
 
     return [
-        StageRow(name, m, 100 * m.provenance.seconds / total, cost(name, m), _measured(m))
-        for name, m in manifests.items()
+        StageRow(name, m, 100 * m.provenance.seconds / total, cost(m), _measured(m)) for name, m in manifests.items()
     ]
 
 

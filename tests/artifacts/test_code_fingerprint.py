@@ -115,6 +115,8 @@ APART = {
     "tasks.reporting.artifact_page": "Prefect's",
     "tasks.reporting.links": "Prefect's",
     "tasks.reporting.review_html": "the review page's",
+    "tasks.reporting.sweep_plot": "the sweep's",
+    "tasks.metrics.selection_bias": "the sweep's",
     "tasks.models.library_warnings": "the export's",
     "tasks.models.base_comparison": "the export's",
     **dict.fromkeys(

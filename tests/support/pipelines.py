@@ -88,8 +88,9 @@ def patch_known_summaries(patch: pytest.MonkeyPatch, data: Path) -> None:
     """
     from tasks import generate
 
-    rows = read_csv(data / "test.csv")
-    write_csv(data / "test.csv", [row | {"summary": SUMMARY} for row in rows])
+    for split in ("validation", "test"):
+        rows = read_csv(data / f"{split}.csv")
+        write_csv(data / f"{split}.csv", [row | {"summary": SUMMARY} for row in rows])
 
     def workers(module: str, configs: Any, result_type: Any, *rest: Any) -> list[Measurements]:
         words, config = 3, configs[0]

@@ -68,7 +68,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
 
     first = seen()
     stages = ("download", "format", "train", "generate", "score", "review", "promote", "report")
-    names = {"retrain", "evaluate", "promote", "summarize", *(f"stage-{name}" for name in stages)}
+    names = {"retrain", "evaluate", "promote", "sweep", "summarize", *(f"stage-{name}" for name in stages)}
     on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
     assert set(first["deployments"]) == names
     assert on_gpu == {"stage-train", "stage-generate", "summarize"}
@@ -77,11 +77,13 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     assert len(first["automations"]) == 8
     retrain = station.get("/deployments/name/retrain/retrain")
     assert retrain["schedules"][0]["schedule"]["timezone"] == "Europe/Berlin"
-    for name in ("retrain", "promote"):
+    for name in ("retrain", "promote", "sweep"):
         assert station.get(f"/deployments/name/{name}/{name}")["work_queue_name"] == name
         assert station.get(f"/deployments/name/{name}/{name}")["global_concurrency_limit"] is None
         assert station.get(f"/work_pools/cpu-pool/queues/{name}")["concurrency_limit"] == 1
-    assert first["recipes"] == dict.fromkeys(names) | dict.fromkeys(("retrain", "evaluate", "promote"), "quickstart")
+    assert first["recipes"] == dict.fromkeys(names) | dict.fromkeys(
+        ("retrain", "evaluate", "promote", "sweep"), "quickstart"
+    )
     assert (
         "default recipe: quickstart (no champion exists, and smollm2-135m of prefect.yaml cannot run here"
         in station.first
@@ -146,8 +148,8 @@ def test_the_link_to_the_jobs_shows_them_alone(station: LocalStation, tmp_path: 
     try:
         (link,) = re.findall(r"http://\S+deployments\?\S+", station.first)
         driver.get(link)
-        wait_until(lambda: len(listed()) == 4)
-        assert listed() == ["evaluate", "promote", "retrain", "summarize"]
+        wait_until(lambda: len(listed()) == 5)
+        assert listed() == ["evaluate", "promote", "retrain", "summarize", "sweep"]
     finally:
         driver.quit()
 

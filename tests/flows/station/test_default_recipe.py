@@ -137,7 +137,7 @@ def test_deployments_get_the_recipe_and_else_equal_prefect_yaml() -> None:
     written = yaml.safe_load((ROOT / "prefect.yaml").read_text())
     generated = yaml.safe_load(deployments_with("article"))
     recipes = {d["name"]: d["parameters"].pop("recipe") for d in generated["deployments"] if "parameters" in d}
-    assert recipes == dict.fromkeys(("retrain", "evaluate", "promote"), "article")
+    assert recipes == dict.fromkeys(("retrain", "evaluate", "promote", "sweep"), "article")
     for deployment in written["deployments"]:
         deployment.get("parameters", {}).pop("recipe", None)
     assert generated == written

@@ -46,7 +46,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "flows.sweeps": {"artifacts", "tasks", "tasks.*", "flows", "flows.integrations"},
     "flows.integrations": {"artifacts", "tasks", "tasks.*", "flows", "flows.sweeps"},
     "flows.inference": {"artifacts", "tasks", "tasks.*", "flows"},
-    "flows.integrations": {"artifacts", "tasks", "tasks.*", "flows"},
     "flows.station": {"artifacts", "tasks", "tasks.*", "flows", "flows.integrations"},
     "flows.serving": {"artifacts", "tasks", "tasks.*", "flows", "flows.inference"},
     "flows.benchmarks": {"artifacts", "tasks", "tasks.*", "flows", "flows.inference", "flows.station"},

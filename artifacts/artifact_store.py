@@ -7,6 +7,7 @@
     <store>/runs/<run>.json, pins/<artifact>     artifacts that must be kept (artifacts/retention.py)
     <store>/jobs/<artifact id>.json              everything needed to make an artifact again (tasks/execution/job.py)
     <store>/parts/<stage>-<key>/…                parts made by several machines (tasks/execution/sharding.py)
+    <store>/sweeps/<sweep>/<number>.json         the trials of a sweep (flows/sweeps/trials.py)
 
 The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). No file in the store contains the root, so
 a store can be moved. Scratch (unfinished payloads, locks) lies inside a local store and beside a remote one.

@@ -10,7 +10,7 @@ from artifacts.artifact_store import Store
 from flows import dag
 from flows.cli.flow_execution import run_flow
 from flows.cli.terminal import Terminal
-from flows.integrations.optuna_study import import_optuna
+from flows.integrations.optuna_study import OptunaStudy
 from flows.labels import Overrides
 from flows.prefect_environment import configure_prefect
 from flows.recipe import load_recipe
@@ -24,12 +24,13 @@ from flows.sweeps.sweep_plan import plan_sweep
 def prepare_sweep(parameters: Mapping[str, Any], debug: bool) -> None:
     """Raise the request's errors before Prefect is imported and a server is started."""
     load_recipe(parameters["recipe"], parameters["overrides"])
-    parse_space(parameters["recipe"], parameters["overrides"], parameters["over"], sampled=parameters["trials"] > 0)
+    sampled = parameters["trials"] > 0
+    space = parse_space(parameters["recipe"], parameters["overrides"], parameters["over"], sampled)
     if parameters["budget"]:
         parse_duration(parameters["budget"])
     checked_folder(parameters["out"])
-    if parameters["trials"] or parameters["prune"]:
-        import_optuna("a sweep with --trials" if parameters["trials"] else "pruning (--no-prune switches it off)")
+    if sampled or parameters["prune"]:
+        OptunaStudy(space, parameters["sampler"] if sampled else "grid", parameters["seed"])
     Store.current().check_writable()
     configure_prefect(debug)
 

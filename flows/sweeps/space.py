@@ -1,6 +1,7 @@
 """The space of a sweep, from `--over`: the keys of a recipe that it varies, each over listed values or over a range."""
 
 import itertools
+import json
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -134,7 +135,8 @@ def as_yaml(value: Any) -> str:
     """A value on one line, so that it reads as the same value."""
     if isinstance(value, str) and value.isprintable() and yaml.safe_load(f"[{value}]") == [value]:
         return value
-    return canonical(value)
+    text = canonical(value)
+    return text if text.isprintable() else json.dumps(value)
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

@@ -89,8 +89,11 @@ def _run(setup: SweepSetup, folder: Path | None) -> Any:
     create_markdown_artifact(
         sweep_page(setup, result, stopped, known), key="sweep", description=f"sweep {setup.id}: {message}"
     )
-    if (stop and stop.failed) or result.best is None:
-        raise StageError(f"sweep {setup.id}: {stopped or message}; the same command goes on with the next trial")
+    if stop and stop.failed:
+        again = "the same command goes on with the next trial; --retry-failed runs the failed ones again"
+        raise StageError(f"sweep {setup.id}: {stopped}; {again}")
+    if result.best is None:
+        raise StageError(f"sweep {setup.id}: {stopped or message}")
     run.notes.finish()
     return Completed(message=message, data=result_text.summarize(setup, result, stopped, files))
 

@@ -1,6 +1,7 @@
 """Runs the trials of a sweep one after another. What is finished is kept in the store and never paid again."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from artifacts.artifact_store import Store
@@ -72,7 +73,8 @@ class SweepLoop:
         if budget is None:
             return None
         planner = CostPlanner()
-        dag.trial(self.setup.resolved(trial.parameters), planner.step)
+        with suppress(RequestError):  # parameters that exclude each other: the trial fails without a cost
+            dag.trial(self.setup.resolved(trial.parameters), planner.step)
         expected = left_to_run(planner.take_stages()).seconds
         if paid + expected <= budget:
             return None

@@ -19,6 +19,7 @@ SERVING = "flows/serving/test_application.py"
 ENDPOINT = "flows/serving/test_chat_endpoint.py"
 EXPORT_GGUF = "flows/inference/test_export_gguf.py"
 SUMMARIZE = "flows/inference/test_summarize_file.py"
+SWEEP = "flows/sweeps/test_sweep_loop.py"
 BENCHMARKS = "flows/benchmarks/test_benchmarks.py"
 TRANSCRIPTS = "tasks/transcripts/test_corpus.py"
 COMPARE_DATASETS = "tasks/data/test_compare_datasets.py"
@@ -88,6 +89,15 @@ COVERED = {
     "flows/cli/terminal.py": (PIPELINE, "scores of a run as the terminal shows them"),
     "flows/decision_event.py": (PIPELINE, "what is announced about a decision"),
     "flows/integrations/announcements.py": ("system/test_announcements.py", "messages that real servers receive"),
+    "flows/cli/sweep_commands.py": ("system/test_sweep_on_station.py", "`sweep` and `plan --over` are called"),
+    "flows/cli/sweep_output.py": ("flows/sweeps/test_results.py", "what `sweep` prints"),
+    "flows/sweeps/cost.py": ("flows/sweeps/test_sweep_plan.py", "times that are predicted"),
+    "flows/sweeps/result_files.py": ("flows/sweeps/test_results.py", "plot and recipe of the best trial"),
+    "flows/sweeps/result_text.py": ("flows/sweeps/test_results.py", "sentence, table and remarks"),
+    "flows/sweeps/setup.py": (SWEEP, "the trials of a grid and of a sampler"),
+    "flows/sweeps/sweep_flow.py": (SWEEP, "the flow is called"),
+    "flows/sweeps/trial_listener.py": (SWEEP, "seconds, losses and pruned trainings"),
+    "flows/sweeps/trials.py": (SWEEP, "records from which an interrupted sweep goes on"),
     "flows/gpu_pool.py": (STATION, "stages run as children on the GPU pool"),
     "flows/inference/card_scores.py": ("flows/inference/test_export_adapter.py", "the scores of a model card"),
     "flows/inference/export_format.py": (EXPORT_GGUF, "formats are found, chosen and refused"),

@@ -22,6 +22,20 @@ def run_cli(*arguments: str, root: Path = ROOT, **environment: str) -> Any:
     )
 
 
+def start_cli(*arguments: str) -> Any:
+    """The same without waiting for its end: a `Popen`."""
+    import subprocess
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+
 def call_cli(*arguments: str) -> Any:
     """The same in this process, which saves the imports. For requests that start neither Prefect nor a worker."""
     import contextlib

@@ -12,6 +12,7 @@ from artifacts.champions import Champion, Champions
 from artifacts.manifest import InputRef, Provenance
 from artifacts.retention import RunNotes
 from flows.cli.status import status
+from flows.sweeps.trials import Trial, TrialStore
 from tasks.config import ResolvedModel, TrainConfig, TrainSpec
 from tasks.execution.job import Job, save_job
 from tests.support.models import publish_adapter
@@ -67,6 +68,20 @@ def test_a_run_in_progress_is_not_called_failed(store: Store) -> None:
         assert "in progress: train" in status()
         assert "ended before" not in status()
     assert "ended before" in status()
+
+
+def test_an_interrupted_sweep_leads_to_the_command_that_goes_on(store: Store) -> None:
+    """With its trial; between two trials without; a sweep that is at work is not called interrupted."""
+    job = unfinished("first")
+    trials = TrialStore(store, "1a2b3c4d")
+    trials.save(Trial(number=7, parameters={}, run="first"))
+    assert suggested(status())[0] == "dialogsum sweep article"
+    assert "The last run, of trial 7 of a sweep of article, ended before train was finished." in status()
+    with store.lock("train", job.key):
+        assert "A run of trial 7 of a sweep of article is in progress: train." in status()
+    trials.save(Trial(number=7, parameters={}, run="first", state="pruned"))
+    save_job(store, job.model_copy(update={"variant": "trial"}))
+    assert suggested(status())[0] == "dialogsum sweep article"
 
 
 def test_champion_leads_to_summaries(store: Store, adapter: str) -> None:

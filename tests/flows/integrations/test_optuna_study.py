@@ -28,9 +28,8 @@ def space() -> Space:
 
 def score(trial: Trial) -> float:
     """Best at a learning rate of 1e-3."""
-    return (
-        40 + trial.parameters["train.lora.rank"] / 8 - 5 * abs(math.log10(trial.parameters["train.learning_rate"]) + 3)
-    )
+    rank, rate = trial.parameters["train.lora.rank"], trial.parameters["train.learning_rate"]
+    return float(40 + rank / 8 - 5 * abs(math.log10(rate) + 3))
 
 
 def proposed(study: OptunaStudy, count: int) -> list[Trial]:

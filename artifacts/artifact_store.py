@@ -8,6 +8,7 @@
     <store>/jobs/<artifact id>.json              everything needed to make an artifact again (tasks/execution/job.py)
     <store>/parts/<stage>-<key>/…                parts made by several machines (tasks/execution/sharding.py)
     <store>/sweeps/<sweep>/<number>.json         the trials of a sweep (flows/sweeps/trials.py)
+    <store>/tracked/<tracker>/<artifact>.json    what a tracker has of a run (flows/integrations/outbox.py)
 
 The root is DIALOGSUM_STORE: a path, or a URI that fsspec knows (`s3://…`). No file in the store contains the root, so
 a store can be moved. Scratch (unfinished payloads, locks) lies inside a local store and beside a remote one.

@@ -17,7 +17,7 @@ from tasks.reporting.system_names import system_labels
 
 FIRST_WORDS = 24
 """Characters of a prompt that has no name."""
-NO_RESULT = ("runtime", "report")
+NO_RESULT = ("runtime", "report", "track")
 """Sections that change no figure."""
 
 
@@ -44,7 +44,7 @@ class Overrides(Record):
 
 def overrides_of(plain: Recipe | None, recipe: Recipe, station: Sequence[str], own: Sequence[str]) -> Overrides:
     """plain: the recipe without overrides, None where it is none without them."""
-    defaults, after = _leaves(plain.model_dump(mode="json") if plain else {}), _leaves(recipe.model_dump(mode="json"))
+    defaults, after = leaves(plain.model_dump(mode="json") if plain else {}), leaves(recipe.model_dump(mode="json"))
     changed = {key for key in after if key not in defaults or defaults[key] != after[key]}
     last = {override.partition("=")[0].strip(): " ".join(override.split()) for override in (*station, *own)}
     effective = [
@@ -57,10 +57,11 @@ def overrides_of(plain: Recipe | None, recipe: Recipe, station: Sequence[str], o
     return Overrides(station=tuple(station), own=tuple(own), effective=tuple(effective))
 
 
-def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+def leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> value of every setting in nested sections."""
     if not isinstance(value, dict):
         return {prefix: value}
-    inner = [_leaves(each, f"{prefix}.{key}" if prefix else key) for key, each in value.items()]
+    inner = [leaves(each, f"{prefix}.{key}" if prefix else key) for key, each in value.items()]
     return {name: leaf for part in inner for name, leaf in part.items()}
 
 

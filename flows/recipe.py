@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
-from artifacts.cache_key import identity_of, sha256
+from artifacts.cache_key import NotIdentity, identity_of, sha256
 from artifacts.errors import RequestError
 from artifacts.record import Record
 from artifacts.text import did_you_mean, one_line
 from artifacts.user_paths import user_path
+from flows.integrations.tracker import known_tracker
 from tasks.config import (
     Count,
     DataConfig,
@@ -50,6 +51,11 @@ class Recipe(Record):
     report: ReportConfig = ReportConfig()
     seeds: Count = 1
     """Number of trainings, with seeds from `train.seed` upward. The first is the candidate; the others show noise."""
+    track: Annotated[
+        tuple[Annotated[str, AfterValidator(known_tracker)], ...],
+        NotIdentity("a tracker receives results and changes none"),
+    ] = ()
+    """Experiment trackers that get the learning curve and the results: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
 
     @property
     def revision(self) -> str:

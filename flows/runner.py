@@ -20,6 +20,8 @@ from artifacts.retention import RunNotes
 from flows import dag, publishing
 from flows.dag import Outcome, ResolvedRecipe
 from flows.gpu_pool import send
+from flows.integrations.tracker import find_tracker
+from flows.integrations.tracking import tracking
 from flows.labels import prompt_label
 from flows.run_summary import RunSummary
 from tasks.execution.decision import Decision, decide
@@ -51,6 +53,8 @@ class PipelineRun:
         self.more_walks = False
         """Whether another walk may follow, for which a standby worker waits."""
         self.standby = StandbyWorker(worker_modules())
+        for name in resolved.recipe.track:
+            find_tracker(name)
         Store.current().check_writable()
 
     def step(self, stage: Stage, variant: str | None, spec: Record, **inputs: Ref | Manifest) -> Ref:
@@ -75,6 +79,10 @@ class PipelineRun:
 
         Returns the state of the finished run: its message is the result in one line, its data the RunSummary.
         """
+        with tracking(self.resolved.recipe.track, get_run_logger().warning):
+            return self._execute(walk, may_promote)
+
+    def _execute(self, walk: Callable[[ResolvedRecipe, Any], Outcome], may_promote: bool) -> State[RunSummary]:
         for _ in range(MAX_COMPARISONS):
             with self.standby:
                 outcome = self.walk(self.resolved, walk)

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 def prepare_run(recipe: str, overrides: list[str] | None, refresh: list[str] | None, debug: bool) -> dict[str, Any]:
     """Parameters of a flow. Raises the request's errors before Prefect is imported and a server is started."""
     from artifacts.artifact_store import Store
+    from flows.integrations.tracker import find_tracker
     from flows.prefect_environment import configure_prefect
     from flows.recipe import load_recipe
 
-    load_recipe(recipe, overrides or [])
+    for tracker in load_recipe(recipe, overrides or []).track:
+        find_tracker(tracker)
     stages = checked_stages(refresh)
     Store.current().check_writable()
     configure_prefect(debug)

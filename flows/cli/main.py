@@ -23,6 +23,7 @@ from flows.cli import (
     serve_commands,
     station_commands,
     sweep_commands,
+    track_commands,
 )
 from flows.cli.options import Invocation
 from flows.cli.streams import check_home, prepare_streams
@@ -30,7 +31,15 @@ from flows.cli.streams import check_home, prepare_streams
 PACKAGE = "dialogsum-pipeline"
 
 app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
-for group in (pipeline_commands, sweep_commands, review_commands, model_commands, serve_commands, artifact_commands):
+for group in (
+    pipeline_commands,
+    sweep_commands,
+    review_commands,
+    model_commands,
+    serve_commands,
+    track_commands,
+    artifact_commands,
+):
     app.add_typer(group.commands)
 app.add_typer(bench_commands.commands, name="bench")
 app.add_typer(station_commands.commands, name="station")

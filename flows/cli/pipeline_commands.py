@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -180,10 +181,16 @@ def rollback(
     base = base_revision(recipe, overrides)
     from artifacts.artifact_store import Store
     from artifacts.champions import Champions
+    from flows.recipe import load_recipe
 
     champions = Champions(Store.current(), base)
     champion = champions.roll_back(run="by hand")
     withdrawn = champions.stack[-1][0].adapter
+    if trackers := load_recipe(recipe, overrides or []).track:
+        from flows.integrations.tracking import tracking
+
+        with tracking(trackers, lambda line: print(line, file=sys.stderr)):
+            pass  # its processes send the champions that have changed
     if as_json:
         print(json.dumps({"champion": champion.adapter if champion else None, "withdrawn": withdrawn}))
         return

@@ -185,7 +185,7 @@ class Loop:
         if not steps_done:
             curve.append({"step": 0, "epoch": 0.0})
         curve[-1]["validation_loss"] = loss
-        self.events.metrics(steps_done, {"validation_loss": loss})
+        self.events.metrics(steps_done, {"epoch": curve[-1]["epoch"], "validation_loss": loss})
         self.timing.validation += time.perf_counter() - started
         self.events.log(f"step {steps_done}: validation loss {loss:.4f}")
         self._last_update = time.monotonic()

@@ -24,6 +24,7 @@ BENCHMARKS = "flows/benchmarks/test_benchmarks.py"
 TRANSCRIPTS = "tasks/transcripts/test_corpus.py"
 COMPARE_DATASETS = "tasks/data/test_compare_datasets.py"
 DATASET_CHECKS = "tasks/data/test_dataset_checks.py"
+TRACKERS = "system/test_trackers.py"
 QUICKSTART = "system/test_quickstart.py"
 COVERED = {
     "artifacts/artifact_path.py": (STORE, "hostile names are refused"),
@@ -98,7 +99,14 @@ COVERED = {
     "flows/sweeps/sweep_flow.py": (SWEEP, "the flow is called"),
     "flows/sweeps/trial_listener.py": (SWEEP, "seconds, losses and pruned trainings"),
     "flows/sweeps/trials.py": (SWEEP, "records from which an interrupted sweep goes on"),
+    "flows/cli/track_commands.py": (TRACKERS, "`track` is called"),
+    "flows/cli/tracker_status.py": (TRACKERS, "what `track` prints"),
     "flows/gpu_pool.py": (STATION, "stages run as children on the GPU pool"),
+    "flows/integrations/mlflow_registry.py": (TRACKERS, "versions and alias on a real server"),
+    "flows/integrations/trackers/mlflow_tracker.py": (TRACKERS, "runs on a real server"),
+    "flows/integrations/trackers/tensorboard_tracker.py": (TRACKERS, "event files as TensorBoard reads them"),
+    "flows/integrations/trackers/trackio_tracker.py": (TRACKERS, "its local store"),
+    "flows/integrations/trackers/wandb_tracker.py": (TRACKERS, "files that wandb writes offline"),
     "flows/inference/card_scores.py": ("flows/inference/test_export_adapter.py", "the scores of a model card"),
     "flows/inference/export_format.py": (EXPORT_GGUF, "formats are found, chosen and refused"),
     "flows/inference/export_formats/adapter.py": ("flows/inference/test_export_adapter.py", "plain peft"),

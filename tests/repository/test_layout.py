@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tasks.transcripts",
     },
     "tasks": {"artifacts", "tasks.*"},
-    "flows": {"artifacts", "tasks", "tasks.*"},
+    "flows": {"artifacts", "tasks", "tasks.*", "flows.integrations"},
     "flows.sweeps": {"artifacts", "tasks", "tasks.*", "flows", "flows.integrations"},
     "flows.integrations": {"artifacts", "tasks", "tasks.*", "flows", "flows.sweeps"},
     "flows.inference": {"artifacts", "tasks", "tasks.*", "flows"},

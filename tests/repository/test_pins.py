@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from tests.support.paths import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
+FILES = ("pins.txt", "model.txt", "mlflow-server.txt")
 ENVIRONMENT = {"pip", "dialogsum-pipeline"}
 """The installer itself, and this project."""
 PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$")
@@ -37,7 +38,7 @@ def _unpinned(installed: list[Distribution], pins: dict[str, str]) -> list[str]:
 
 def test_every_installed_package_is_pinned():
     """`make setup` installs the same on any day: a new release of a transitive package once broke the schedules."""
-    assert _unpinned(list(distributions()), _pins("pins.txt", "model.txt")) == []
+    assert _unpinned(list(distributions()), _pins(*FILES)) == []
 
 
 def test_every_imported_package_is_a_declared_dependency():
@@ -61,7 +62,7 @@ def test_every_imported_package_is_a_declared_dependency():
 
 @pytest.mark.parametrize("change", ["missing", "newer"])
 def test_an_unpinned_package_is_named(change):
-    pins = _pins("pins.txt", "model.txt")
+    pins = _pins(*FILES)
     if change == "missing":
         del pins["sqlalchemy"]
     else:

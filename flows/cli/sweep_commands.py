@@ -18,7 +18,7 @@ def sweep(
     seed: SamplerSeed = 0,
     budget: Annotated[
         str,
-        typer.Option("--budget", metavar="2h", help="Start no trial that would exceed this time of all trials."),
+        typer.Option("--budget", metavar="2h", help="Start no trial that would take all of them beyond this time."),
     ] = "",
     no_prune: Annotated[
         bool, typer.Option("--no-prune", help="Finish every training, also one whose validation loss is high.")

@@ -177,5 +177,5 @@ def _newest(
 
 
 def price(gpu_seconds: float, per_hour: float | None) -> float | None:
-    """Cost in the currency of `report.price_per_gpu_hour`; None if that is not set."""
-    return None if per_hour is None else gpu_seconds / 3600 * per_hour
+    """Cost in the currency of `report.price_per_gpu_hour`; None if that is not set, or if no GPU is used."""
+    return gpu_seconds / 3600 * per_hour if per_hour is not None and gpu_seconds else None

@@ -1,5 +1,6 @@
 """Files of a sweep: the recipe of its best trial, and the plot of all."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def winner_recipe(setup: SweepSetup, result: SweepResult) -> str:
         f"Adapter {trial.adapter}, scores {trial.scores}. `dialogsum run` with this file reuses the adapter, and "
         "evaluates it on the test split.",
     ]
-    lines = [f"# {one_line(comment, 1000)}" for comment in comments]
+    lines = [f"# {line}" for comment in comments for line in textwrap.wrap(one_line(comment, 1000), 100)]
     return "\n".join([*lines, yaml.safe_dump(content, sort_keys=False, allow_unicode=True)])
 
 

@@ -52,6 +52,8 @@ def sentence(result: SweepResult) -> str:
     if not trial.number:
         return f"{tried}, none scores higher than the recipe as it is: {where}. {_expectation(result)}".strip()
     against = f", {against_recipe(best)} against the recipe as it is" if best.difference else ""
+    if best.difference and best.difference.interval[0] <= 0:
+        against += ", which may be chance"
     parameters = ", ".join(as_overrides(trial.parameters))
     return f"{tried} the best is {parameters}: {where}{against}. {_expectation(result)}".strip()
 
@@ -110,6 +112,7 @@ def _row(result: SweepResult, each: TrialResult, names: dict[str, str]) -> dict[
     row[measure_label(result.measure)] = _with_interval(trial.value, trial.interval)
     row["against the recipe"] = against_recipe(each) or "-"
     row["validation loss"] = f"{trial.curve[-1]:.4f}" if trial.curve else "-"
+    row["adapter"] = trial.adapter or "-"
     row["paid"] = duration(trial.seconds)
     if result.cost is not None:
         row["cost"] = f"{each.cost or 0:.2f}"

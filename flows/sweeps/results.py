@@ -28,7 +28,7 @@ class TrialResult(Record):
     difference: Difference | None
     """Paired difference to trial 0, F1 x 100; None for trial 0, and without the scores of both."""
     cost: float | None
-    """In the currency of `report.price_per_gpu_hour`; None without a price."""
+    """In the currency of `report.price_per_gpu_hour`; None without a price or a GPU."""
 
 
 class SweepResult(Record):

@@ -84,11 +84,11 @@ def _run(setup: SweepSetup, folder: Path | None) -> Any:
     stopped = stop.reason if stop else ""
     result = sweep_result(setup, TrialStore(Store.current(), setup.id).trials())
     files = write_files(setup, result, folder) if folder else {}
-    known = publish_pages(run.artifacts.values())
+    named = {name for each in result.trials for name in (each.trial.adapter, each.trial.scores) if name}
+    known = publish_pages([*run.artifacts.values(), *Store.current().manifests(ids=named)])
     message = result_text.sentence(result)
-    create_markdown_artifact(
-        sweep_page(setup, result, stopped, known), key="sweep", description=f"sweep {setup.id}: {message}"
-    )
+    about = f"{setup.base.recipe.name}: sweep {setup.id} over {', '.join(setup.space.keys)}"
+    create_markdown_artifact(sweep_page(setup, result, stopped, known), key="sweep", description=about)
     if stop and stop.failed:
         again = "the same command goes on with the next trial; --retry-failed runs the failed ones again"
         raise StageError(f"sweep {setup.id}: {stopped}; {again}")

@@ -29,6 +29,7 @@ from tests.support.pipelines import (
     stage_entry,
     stages_run,
 )
+from tests.support.reports import link_targets
 from tests.support.sweeps import SweepListener, SweepRunner, by_number
 
 pytestmark = pytest.mark.usefixtures("workers_inline", "prefect_server")
@@ -114,8 +115,9 @@ def test_the_files_are_the_plot_and_a_recipe_that_says_where_it_is_from(swept: A
     """Its keys are those of the recipe and of the request; the parameters are the winner's."""
     summary, runner = swept
     text = Path(summary["files"]["recipe"]).read_text()
-    assert summary["sentence"] in text
-    assert f"Adapter {summary['trials'][0]['adapter']}, scores {summary['trials'][0]['scores']}." in text
+    comment = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
+    assert summary["sentence"] in comment
+    assert f"Adapter {summary['trials'][0]['adapter']}, scores {summary['trials'][0]['scores']}." in comment
     recipe = yaml.safe_load(text)
     expected = runner.setup(OVER).resolved({"train.lora.rank": 3}).recipe
     assert recipe["train"]["lora"] == {"rank": 3, "alpha": expected.train.lora.alpha}
@@ -124,7 +126,7 @@ def test_the_files_are_the_plot_and_a_recipe_that_says_where_it_is_from(swept: A
 
 
 def test_the_page_in_the_ui_has_the_table_and_the_recipe(swept: Any) -> None:
-    """With links to nothing that has no page; the command line prints the same rows."""
+    """Its adapters are links."""
     from prefect.artifacts import Artifact
 
     summary, runner = swept
@@ -135,9 +137,11 @@ def test_the_page_in_the_ui_has_the_table_and_the_recipe(swept: Any) -> None:
     assert len(rows) == 3
     assert "best" in rows[0]
     assert "the recipe as it is" in rows[2]
+    adapters = [trial["adapter"] for trial in summary["trials"]]
+    assert [adapter in link_targets(row)[0] for adapter, row in zip(adapters, rows, strict=True)] == [True] * 3
     recipe = page.data.split("```yaml\n")[1].split("```")[0]
     assert yaml.safe_load(recipe)["train"]["lora"]["rank"] == 3
-    assert page.description.startswith(f"sweep {summary['sweep']}: Of 3 tried the best is train.lora.rank=3")
+    assert page.description == f"smollm2-135m: sweep {summary['sweep']} over train.lora.rank"
 
 
 def test_trials_whose_scores_were_removed_are_finished_and_left_out_of_comparisons(swept: Any, store: Store) -> None:

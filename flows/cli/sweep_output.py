@@ -10,11 +10,11 @@ from artifacts.artifact_store import Store
 from flows import dag
 from flows.cli.flow_execution import run_flow
 from flows.cli.terminal import Terminal
-from flows.integrations.optuna_study import OptunaStudy
 from flows.labels import Overrides
 from flows.prefect_environment import configure_prefect
 from flows.recipe import load_recipe
 from flows.sweeps.durations import parse_duration
+from flows.sweeps.optuna_study import OptunaStudy
 from flows.sweeps.result_files import checked_folder
 from flows.sweeps.setup import SweepRequest, SweepSetup
 from flows.sweeps.space import parse_space

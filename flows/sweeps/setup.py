@@ -10,9 +10,9 @@ from artifacts.errors import RequestError
 from artifacts.record import Record
 from flows import dag
 from flows.dag import ResolvedRecipe
-from flows.integrations.optuna_study import OptunaStudy
 from flows.labels import overrides_of
 from flows.recipe import load_recipe
+from flows.sweeps.optuna_study import OptunaStudy
 from flows.sweeps.space import Parameters, as_overrides, parse_space, values_of
 from flows.sweeps.trials import SamplerName, Trial, sweep_id
 

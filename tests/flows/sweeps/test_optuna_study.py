@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from artifacts.errors import RequestError
-from flows.integrations.optuna_study import TRIALS_BEFORE_PRUNING, OptunaStudy, import_optuna
+from flows.sweeps.optuna_study import TRIALS_BEFORE_PRUNING, OptunaStudy, import_optuna
 from flows.sweeps.space import Space, parse_space
 from flows.sweeps.trials import Trial
 

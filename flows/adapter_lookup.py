@@ -14,6 +14,11 @@ TRIAL = "trial"
 """Variant of an adapter that a trial of a sweep trained (flows/dag.py)."""
 
 
+def is_of_trial(variant: str | None) -> bool:
+    """Whether an artifact of this variant is made by a trial of a sweep."""
+    return variant is not None and (variant == TRIAL or variant.startswith("validation"))
+
+
 def candidates(store: Store) -> list[Manifest]:
     """Adapters that a run has trained or taken over from a sweep, oldest first.
 

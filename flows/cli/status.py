@@ -4,7 +4,7 @@ from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.manifest import Manifest
 from artifacts.retention import RunNote, run_notes
-from flows.adapter_lookup import TRIAL, candidates, reinstate
+from flows.adapter_lookup import candidates, is_of_trial, reinstate
 from flows.sweeps.trials import unfinished_trial
 from tasks.execution.job import Job, parse_job
 from tasks.manifest_views import AdapterView, DecisionView, PredictionsView, ReportView, ScoresView
@@ -114,7 +114,7 @@ def _unfinished_run(store: Store) -> tuple[list[str], list[Suggestion]]:
     of = f"trial {trial.number} of a sweep of {recipe}" if trial else recipe
     if store.is_busy(job.stage, job.key):
         return [f"A run of {of} is in progress: {stage}."], [("dialogsum show", "list what is finished so far")]
-    command, option = ("sweep", "--over") if trial or job.variant == TRIAL else ("run", "--set")
+    command, option = ("sweep", "--over") if trial or is_of_trial(job.variant) else ("run", "--set")
     return [f"The last run, of {of}, ended before {stage} was finished."], [
         (f"dialogsum {command} {recipe}", f"resume it; repeat its options, such as {option}"),
         (f"dialogsum doctor {recipe}", "look for the cause"),

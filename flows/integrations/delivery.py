@@ -35,10 +35,11 @@ def follow(name: str, tracker: Tracker, spool: Path, parent: int) -> None:
             faulthandler.dump_traceback_later(LAST_SECONDS, exit=True)
             spool.unlink()
             warnings.unlink(missing_ok=True)
-        problems = dict.fromkeys(_deliver(name, tracker, lines, over))
+        problems = [problem for problem in _deliver(name, tracker, lines, over) if problem not in told]
         if not over:
-            with warnings.open("a") as file:
-                file.writelines(f"{problem}\n" for problem in problems if problem not in told)
+            if problems:
+                with warnings.open("a") as file:
+                    file.writelines(f"{problem}\n" for problem in problems)
             told.update(problems)
             time.sleep(POLL_SECONDS)
 

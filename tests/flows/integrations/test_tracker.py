@@ -1,6 +1,7 @@
 """Trackers are found by their modules: a further one is one file."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -42,3 +43,14 @@ def test_bundled_trackers_are_found_and_others_refused() -> None:
     assert tracker_names() == ["mlflow", "tensorboard", "trackio", "wandb"]
     with pytest.raises(RequestError, match="there is no tracker 'mlflw'; did you mean 'mlflow'"):
         find_tracker("mlflw")
+
+
+def test_telemetry_is_off_unless_the_user_has_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of MLflow by its variable, of wandb's error reports by theirs; what is set already stays."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "true")
+    find_tracker("mlflow")
+    find_tracker("wandb")
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["WANDB_ERROR_REPORTING"] == "true"

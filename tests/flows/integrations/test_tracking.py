@@ -87,7 +87,8 @@ def test_a_server_that_dies_in_a_run_costs_the_run_nothing_and_gets_everything_l
 
         def finished(self, entry: Any) -> None:
             if entry.stage == "score":  # a training of two steps is over before anyone could know
-                until(lambda: [*(store.scratch / "tracking").glob("*.warnings")], "a warning")
+                (spool,) = (store.scratch / "tracking").glob("*.jsonl")
+                until(lambda: "1 run waits" in spool.with_suffix(".warnings").read_text(), "a warning")
 
     with listening(Killer()):
         summary = run("retrain", 1, "track=[mlflow]")

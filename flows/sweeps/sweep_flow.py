@@ -13,6 +13,7 @@ from artifacts.artifact_store import Store
 from artifacts.errors import StageError
 from flows import run_names
 from flows.failures import fails_in_one_line
+from flows.integrations.tracking import tracking
 from flows.pipeline import Override, RecipeName, resolve
 from flows.run_pages import markdown_table
 from flows.runner import PipelineRun
@@ -79,7 +80,7 @@ def _run(setup: SweepSetup, folder: Path | None) -> Any:
     run = PipelineRun(setup.base, [])
     run.more_walks = True
     loop = SweepLoop(setup, run, _say)
-    with run.standby:
+    with run.standby, tracking(setup.base.recipe.track, get_run_logger().warning):
         stop = loop.run_trials()
     stopped = stop.reason if stop else ""
     result = sweep_result(setup, TrialStore(Store.current(), setup.id).trials())

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "tasks": {"artifacts", "tasks.*"},
     "flows": {"artifacts", "tasks", "tasks.*", "flows.integrations"},
-    "flows.sweeps": {"artifacts", "tasks", "tasks.*", "flows"},
+    "flows.sweeps": {"artifacts", "tasks", "tasks.*", "flows", "flows.integrations"},
     "flows.integrations": {"artifacts", "tasks", "tasks.*", "flows"},
     "flows.inference": {"artifacts", "tasks", "tasks.*", "flows"},
     "flows.station": {"artifacts", "tasks", "tasks.*", "flows", "flows.integrations"},

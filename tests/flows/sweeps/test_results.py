@@ -11,6 +11,7 @@ import yaml
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
+from artifacts.schemas import CURVE, read_table
 from flows.adapter_lookup import find_adapter
 from flows.cli import results_table
 from flows.cli.status import status
@@ -184,3 +185,25 @@ def test_the_json_of_the_command_line_is_one_object(swept: Any, capsys: pytest.C
     output = capsys.readouterr().out
     assert summary["sentence"] in output
     assert "train.lora.rank: 2, 3" in output
+
+
+def test_trials_reach_a_tracker_while_they_train(
+    store: Store, models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tracker's process would read: every point of each trial's curve, and which artifacts are finished."""
+    patch_known_summaries(monkeypatch, data)
+    monkeypatch.setattr("flows.integrations.tracking._start", lambda name, spool: None)
+    summary = SweepRunner(models["llama"], data, "track=[tensorboard]")(OVER)
+    (spool,) = (store.scratch / "tracking").glob("*-tensorboard.jsonl")
+    lines = [json.loads(line) for line in spool.read_text().splitlines()]
+    assert lines[-1] == {"end": True}
+    curves: dict[str, set[int]] = {}
+    for point in (line["points"] for line in lines if "points" in line):
+        curves.setdefault(point["artifact"], set()).add(point["step"])
+    trials = [trial["adapter"] for trial in summary["trials"]]
+    assert len(trials) == 3
+    assert curves.keys() == set(trials)
+    for adapter in trials:
+        rows = read_table(store.payload(store.by_id(adapter).path) / "curve.parquet", CURVE)
+        assert curves[adapter] == {row["step"] for row in rows}
+    assert set(trials) <= {line["finished"] for line in lines if "finished" in line}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from apprise import Apprise, NotifyBase
+from apprise import Apprise, NotifyBase, NotifyFormat
 
 from artifacts.errors import RequestError
 from artifacts.text import one_line
@@ -27,7 +27,8 @@ def requested_urls(options: Sequence[str]) -> list[str] | None:
             scheme = one_line(url.partition("://")[0], 20) if "://" in url else "no scheme"
             raise RequestError(
                 f"--notify: Apprise does not know this URL ({scheme}): expected one such as "
-                "mailto://USER:PASSWORD@HOST, slack://TOKENS or workflows://…; https://appriseit.com/services has all"
+                "mailto://USER:PASSWORD@HOST, slack://TOKENS, workflows://… or, for an HTTP server of your own, "
+                "jsons://HOST/PATH; https://appriseit.com/services has all"
             )
     return urls or None
 
@@ -36,3 +37,11 @@ def service(url: str) -> str | None:
     """What a URL sends to, without credentials: `Slack`, `E-Mail`; None if Apprise does not know it."""
     plugin = Apprise.instantiate(url, suppress_exceptions=True)
     return str(plugin.service_name) if isinstance(plugin, NotifyBase) else None
+
+
+def in_plain_text(url: str) -> str:
+    """The URL for messages in plain text: mail and others would take them for HTML, without line ends and `<words>`."""
+    plugin = Apprise.instantiate(url, suppress_exceptions=True)
+    if not isinstance(plugin, NotifyBase) or plugin.notify_format != NotifyFormat.HTML:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}format={NotifyFormat.TEXT.value}"

@@ -6,7 +6,8 @@ from pathlib import Path
 import psutil
 from prefect.client.orchestration import get_client
 
-from flows.integrations.announcements import announced_to, refused_deliveries
+from flows.integrations.announcements import announced_to
+from flows.integrations.refused_deliveries import refused_deliveries
 from flows.station.schedules import check_schedules
 from flows.station.server_log import read_errors
 from flows.station.slot_recovery import describe_unheld

@@ -28,7 +28,7 @@ from artifacts.code_fingerprint import ROOT
 from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from artifacts.user_paths import project_folder, user_path
-from flows.integrations.apprise_urls import requested_urls
+from flows.integrations.apprise_urls import URLS, requested_urls
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
 from tasks.reporting.links import REPORTS_URL
 from tasks.workers.gpus import gpu_names
@@ -72,6 +72,7 @@ def up(
     if recipe is not None:
         known_recipe(recipe)
     announce_to = requested_urls(notify)
+    os.environ.pop(URLS, None)  # or every run would inherit the credentials
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen

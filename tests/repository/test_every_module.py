@@ -89,7 +89,6 @@ COVERED = {
     "flows/cli/store_report.py": ("artifacts/test_garbage_collection.py", "`store` is called"),
     "flows/cli/terminal.py": (PIPELINE, "scores of a run as the terminal shows them"),
     "flows/decision_event.py": (PIPELINE, "what is announced about a decision"),
-    "flows/integrations/announcements.py": ("system/test_announcements.py", "messages that real servers receive"),
     "flows/cli/sweep_commands.py": ("system/test_sweep_on_station.py", "`sweep` and `plan --over` are called"),
     "flows/cli/sweep_output.py": ("flows/sweeps/test_results.py", "what `sweep` prints"),
     "flows/sweeps/cost.py": ("flows/sweeps/test_sweep_plan.py", "times that are predicted"),

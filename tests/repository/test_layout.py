@@ -62,6 +62,7 @@ MAY_IMPORT_PREFECT = {
     "tasks/cancellation.py",
     "flows/station/slot_recovery.py",
     "flows/integrations/announcements.py",
+    "flows/integrations/refused_deliveries.py",
     "flows/station/station_status.py",
     "flows/station/schedules.py",
     "flows/pipeline.py",

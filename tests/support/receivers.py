@@ -1,12 +1,19 @@
-"""Servers that receive announcements: one for HTTP and one for mail, on free ports of this machine."""
+"""Servers that receive announcements by HTTP, as a Teams workflow, and by mail, on free ports of this machine."""
 
 import email
 import json
 import socketserver
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 from email import policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class HttpReceiver:
@@ -38,6 +45,18 @@ class HttpReceiver:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class TeamsReceiver(HttpReceiver):
+    """Receives by TLS what Apprise sends to a Teams workflow."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(_certificate(folder / "certificate.pem"))
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        port = self._server.server_address[1]
+        self.url = f"workflows://127.0.0.1:{port}/643e69f83c8944438d68119179a10a64/sig-of-the-tests/?verify=no"
 
 
 class MailReceiver:
@@ -82,3 +101,20 @@ def _read(content: bytes) -> tuple[str, str]:
     message = email.message_from_bytes(content, policy=policy.default)
     body = message.get_body(("plain", "html"))
     return str(message["Subject"]), str(body.get_content()) if body else ""
+
+
+def _certificate(file: Path) -> Path:
+    """A key and a certificate that it signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+    return file

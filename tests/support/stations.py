@@ -71,8 +71,8 @@ class LocalStation:
     def try_command(self, *words: str) -> Any:
         return run_cli("station", *words, root=self.code, **self.environment)
 
-    def up(self) -> str:
-        return self.command("up", "--port", str(self.port), "--reports-port", str(self.reports_port))
+    def up(self, *more: str) -> str:
+        return self.command("up", "--port", str(self.port), "--reports-port", str(self.reports_port), *more)
 
     def post(self, path: str, **content: Any) -> Any:
         answer = self.http.post(path, json=content)

@@ -112,6 +112,24 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
     assert station.process("reports").pid != reports.pid
 
 
+def test_announcements_stay_until_none_and_no_process_inherits_their_credentials(
+    station: LocalStation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in its arguments nor in its environment. The report server is one that this `up` starts."""
+    reports = station.process("reports")
+    reports.kill()
+    reports.wait()
+    monkeypatch.setitem(station.environment, "DIALOGSUM_NOTIFY", "json://me:s3cret@127.0.0.1:9/x")
+    assert station.up().count("announcements go to: JSON\n") == 2
+    monkeypatch.undo()
+    assert station.up().count("announcements go to: JSON\n") == 2
+    processes = station.processes()
+    assert station.process("reports") in processes
+    assert [p.pid for p in processes if "s3cret" in f"{p.cmdline()} {p.environ()}"] == []
+    assert "announcements go to: JSON\n" in station.command("status")
+    assert "announcements go to: nobody" in station.up("--notify", "none")
+
+
 def test_the_ui_describes_everything_to_users(station: LocalStation) -> None:
     """Sentences without docstrings of developers: deployments, pools, and what each automation waits for and does."""
     texts = {d["name"]: d["description"] for d in station.post("/deployments/filter")}

@@ -187,6 +187,7 @@ def test_the_json_of_the_command_line_is_one_object(swept: Any, capsys: pytest.C
     assert "train.lora.rank: 2, 3" in output
 
 
+@pytest.mark.slow
 def test_trials_reach_a_tracker_while_they_train(
     store: Store, models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

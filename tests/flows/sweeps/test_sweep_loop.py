@@ -89,6 +89,7 @@ def test_a_sweep_that_is_killed_anywhere_goes_on_as_if_nothing_had_happened(
     assert not any(again.made)
 
 
+@pytest.mark.slow
 def test_the_training_that_was_interrupted_goes_on_first_from_its_checkpoint(
     sweep: SweepRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_more_trials_go_on_from_those_that_are_there(sweep: SweepRunner) -> None
     assert sum(name.startswith("train") and count for name, count in sweep.listener.made.items()) == 4
 
 
+@pytest.mark.slow
 def test_the_budget_counts_what_earlier_sittings_paid(sweep: SweepRunner) -> None:
     """With an hour paid for trial 0, nothing starts within one hour, and the rest within a day."""
     over = "train.lora.rank=2,3"

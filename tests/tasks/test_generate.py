@@ -381,7 +381,9 @@ def test_a_killed_process_ends_the_run_and_the_next_run_resumes(setup: Generatio
     killed: list[int] = []
 
     def workers() -> list[psutil.Process]:
-        return [child for child in psutil.Process().children() if "tasks.decoding.worker" in child.cmdline()]
+        children = [child for child in psutil.process_iter(["ppid", "cmdline"]) if child.info["ppid"] == os.getpid()]
+        # a process that has ended and is not yet waited for has no command line
+        return [child for child in children if "tasks.decoding.worker" in (child.info["cmdline"] or [])]
 
     def kill(done: int) -> None:
         if done >= 2 and not killed:

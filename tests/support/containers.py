@@ -54,7 +54,9 @@ class Containers:
     def make_image(self, checkout: Path, **environment: str) -> str:
         """`make image` with the package indexes of this machine's pip; returns what it prints."""
         settings = pip_settings()
-        places = {place for value in settings.values() for place in re.findall(r"(?:(?<=file://)|^|(?<=\s))/\S+", value)}
+        places = {
+            place for value in settings.values() for place in re.findall(r"(?:(?<=file://)|^|(?<=\s))/\S+", value)
+        }
         volumes = [f"--volume={place}:{place}:ro" for place in sorted(places) if Path(place).exists()]
         lines = ["[global]", *(f"{name} = {value}" for name, value in settings.items())]
         (self.folder / "pip.conf").write_text("\n".join([*lines, "# s3cret-of-an-index", ""]))

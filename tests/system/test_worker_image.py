@@ -107,7 +107,7 @@ def processes(store: str) -> list[psutil.Process]:
 
 
 def test_the_image_contains_no_secret_and_is_not_for_root(containers: Containers) -> None:
-    """Not of the environment, of files beside the code, or of pip's configuration: in no layer and not in its history."""
+    """Not of the environment, of files beside the code or of pip's configuration, in no layer and no history."""
     assert containers.call("image", "inspect", "--format", "{{.Config.User}}", IMAGE).strip() == "10001:0"
     saving = subprocess.Popen([*containers.podman, "save", IMAGE], stdout=subprocess.PIPE)
     assert saving.stdout is not None

@@ -31,8 +31,8 @@ from tests.support.servers import PrefectServer
 FOLDER = ROOT / "deploy" / "kubernetes"
 GUIDE = (ROOT / "docs" / "how-to" / "containers-and-kubernetes.md").read_text()
 TEMPLATE = json.loads((FOLDER / "gpu-pool.json").read_text())
-VERSIONS = list(dict.fromkeys(kubernetes_validate.utils.all_versions()))[-4:]
-"""The three minor versions that Kubernetes supports, and one more."""
+VERSIONS = list(dict.fromkeys(kubernetes_validate.utils.all_versions()))[-4::3]
+"""The newest, and one that is older than the three that Kubernetes supports."""
 MISPLACED = ("parallelism", "completions")
 """Prefect requires these fields in the specification of the pod, where Kubernetes has none and ignores them."""
 

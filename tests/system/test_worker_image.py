@@ -79,11 +79,11 @@ def test_a_container_executes_the_stages_that_need_a_gpu(
     worker = containers.start(tmp_path / "worker.log", model, f"--name=worker-{uuid.uuid4().hex}", **shared)
     try:
         parent = station.retrain()
-        wait_until(lambda: processes(s3), 120)
+        wait_until(lambda: processes(s3))
         inside = processes(s3)
         assert {process.uids().real for process in inside} == {12345}
         assert " ro," in Path(f"/proc/{inside[0].pid}/mounts").read_text().splitlines()[0]
-        ended = station.ended(parent, 600)
+        ended = station.ended(parent, 1200)
         log = worker.log.read_text()
         assert ended["state_type"] == "COMPLETED", (ended["state"]["message"], log[-3000:])
         sent = {run["id"]: run["name"] for run in station.children(parent)}

@@ -47,11 +47,19 @@ def containers(checkout: Path) -> Iterator[Containers]:
 
 
 @pytest.fixture
-def station(
-    tmp_path_factory: pytest.TempPathFactory, models: dict[str, Path], s3: str, s3_server: S3
-) -> Iterator[LocalStation]:
+def model(models: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy that other users may read."""
+    folder = tmp_path / "llama"
+    shutil.copytree(models["llama"], folder)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def station(tmp_path_factory: pytest.TempPathFactory, model: Path, s3: str, s3_server: S3) -> Iterator[LocalStation]:
     """One with its store on S3, whose own GPU worker has died."""
-    running = LocalStation(tmp_path_factory.mktemp("station"), models["llama"])
+    running = LocalStation(tmp_path_factory.mktemp("station"), model)
     running.environment |= s3_server.environment | {"DIALOGSUM_STORE": s3}
     try:
         running.up()
@@ -68,15 +76,15 @@ def layers(containers: Containers) -> list[str]:
 
 
 def test_a_container_executes_the_stages_that_need_a_gpu(
-    containers: Containers, station: LocalStation, s3: str, s3_server: S3, models: dict[str, Path], tmp_path: Path
+    containers: Containers, station: LocalStation, s3: str, s3_server: S3, model: Path, tmp_path: Path
 ) -> None:
     """A retraining completes whose training and generation only the container could take.
 
     It runs as a uid without a passwd entry, without a home, on a file system of which only /tmp can be written.
     """
     shared = s3_server.environment | {"DIALOGSUM_STORE": s3, "PREFECT_API_URL": station.url}
-    model = f"--volume={models['llama']}:{models['llama']}:ro"
-    worker = containers.start(tmp_path / "worker.log", model, f"--name=worker-{uuid.uuid4().hex}", **shared)
+    volume = f"--volume={model}:{model}:ro"
+    worker = containers.start(tmp_path / "worker.log", volume, f"--name=worker-{uuid.uuid4().hex}", **shared)
     try:
         parent = station.retrain()
         wait_until(lambda: processes(s3))

@@ -4,15 +4,29 @@
 # make test-faults   kills, full disks, flipped bytes and other faults, many times; prints a table of what was lost
 # make pins    requirements/pins.txt from the newest versions that pyproject.toml allows
 # make docs    the generated blocks of README and docs
+# make image   the image of a worker (VARIANT=cpu or cuda), by docker, podman or buildah
 # make serve   starts Prefect server, deployments and workers on this machine; make down stops them
 RECIPE ?= quickstart
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,13))' 2>/dev/null && echo $$p && break; done)
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY = .venv/.ready
-EXTRAS = serve,mlflow,tensorboard,trackio,wandb,sweep
+EXTRAS = serve,mlflow,tensorboard,trackio,wandb,sweep,kubernetes
 
-.PHONY: setup run serve down test test-all test-faults check pins docs clean
+VARIANT ?= cpu
+IMAGE ?= dialogsum-worker:$(VARIANT)
+# any with Python 3.11 or 3.12 and venv
+BASE ?= docker.io/library/python:3.12-slim
+# index with torch for CPUs only; empty: pip finds it without
+CPU_TORCH ?= https://download.pytorch.org/whl/cpu
+# a pip.conf for the build, such as one with a private index: it stays out of the image
+PIP_CONF ?=
+# further options of the build
+BUILD_OPTIONS ?=
+ENGINE ?= $(shell for e in docker podman buildah; do $$e images > /dev/null 2>&1 && echo $$e && break; done)
+COMMA = ,
+
+.PHONY: setup run serve down test test-all test-faults check pins docs image clean
 
 setup: $(READY)
 
@@ -60,6 +74,13 @@ pins:
 
 docs: setup
 	$(BIN)/python -m flows.cli.docs_blocks
+
+image:
+	@test -n "$(ENGINE)" || { echo "make: docker, podman and buildah are absent or cannot be used: set ENGINE"; exit 2; }
+	BUILDAH_LAYERS=true $(ENGINE) build --file deploy/Dockerfile --tag $(IMAGE) \
+	  --build-arg BASE=$(BASE) --build-arg VARIANT=$(VARIANT) --build-arg CPU_TORCH=$(CPU_TORCH) \
+	  $(if $(PIP_CONF),--secret id=pip$(COMMA)src=$(PIP_CONF)) $(BUILD_OPTIONS) .
+	$(ENGINE) images $(IMAGE)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

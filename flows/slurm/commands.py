@@ -15,8 +15,10 @@ TIMEOUT = 60.0
 """Seconds that a command may take; scancel gets less, because a cancelled run has 30 s to end."""
 ACTIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "RESIZING", "SIGNALING", "STOPPED", "STAGE_OUT")
 """States of jobs that have not ended."""
-ENDING = ("COMPLETING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
-"""States between an end and either a final state or a new start."""
+REQUEUED = ("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+"""States between an interruption and a new start."""
+ENDING = "COMPLETING"
+"""State between an end, or an interruption, and what comes after it."""
 
 
 class SlurmUnavailableError(Exception):
@@ -39,11 +41,11 @@ class JobStatus:
 
     @property
     def waits(self) -> bool:
-        return self.state in ("PENDING", "CONFIGURING", *ENDING)
+        return self.state in ("PENDING", "CONFIGURING", *REQUEUED)
 
     @property
     def ended(self) -> bool:
-        return self.state not in (*ACTIVE, *ENDING)
+        return self.state not in (*ACTIVE, *REQUEUED, ENDING)
 
 
 def submit(script: Path, name: str, options: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -74,7 +76,7 @@ def status(job: str) -> JobStatus:
     fields = dict(reversed(re.findall(r"(?<!\S)(\w+)=(\S*)", process.stdout)))  # the first of a name counts
     return JobStatus(
         state=fields["JobState"],
-        reason=fields["Reason"],
+        reason=fields["Reason"].replace("None", "not considered yet"),
         nodes=fields.get("NodeList", "").removeprefix("(null)"),
         exit_code=fields.get("ExitCode", ""),
         restarts=int(fields.get("Restarts", 0)),

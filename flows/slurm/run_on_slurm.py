@@ -67,9 +67,9 @@ class _SlurmJob:
         self.completed = self.fruitless = self.restarts = 0
         self.told = ""
         if identifier := commands.active_job(self.name, self.script):
-            self._use(identifier, "is there already, from an earlier run: following it")
+            self._use(identifier, "follows the job of an earlier run,")
         else:
-            self._submit("submitted")
+            self._submit("submitted as")
 
     def _submit(self, how: str) -> None:
         identifier = commands.submit(self.script, self.name, self.settings.options, job_environment(self.settings))
@@ -78,7 +78,7 @@ class _SlurmJob:
     def _use(self, identifier: str, how: str) -> None:
         self.id, self.restarts = identifier, 0
         self.log = JobLog(self.script.parent / f"{identifier}.log", self.events)
-        self.logger.info("%s: Slurm job %s %s, log %s", title(self.job), identifier, how, self.log.file)
+        self.logger.info("%s: %s Slurm job %s, log %s", title(self.job), how, identifier, self.log.file)
 
     def follow(self) -> None:
         """Wait for the end. The job is cancelled if this run ends before."""
@@ -125,7 +125,7 @@ class _SlurmJob:
         if self.fruitless == FRUITLESS:
             raise StageError(f"{what}, and {FRUITLESS} jobs in a row have made no progress: {remedy} in {OPTIONS}")
         self.logger.warning(what)
-        self._submit("goes on")
+        self._submit("goes on as")
 
     def _how_it_ended(self, status: JobStatus) -> str:
         if status.state == "COMPLETED":
@@ -150,6 +150,8 @@ class _SlurmJob:
 
     def _tell(self, status: JobStatus) -> None:
         """Log what has changed, and show it as the state of this run."""
+        if status.state == commands.ENDING:
+            return
         if status.restarts > self.restarts:
             self.restarts = status.restarts
             self.logger.warning("Slurm job %s was interrupted, and Slurm has requeued it", self.id)

@@ -123,12 +123,13 @@ def test_a_training_queues_survives_its_time_limit_and_the_death_of_its_node_and
     child.wait_for_log("step 0: validation loss")
     child.trains()
 
-    slurm.command("scontrol", "update", f"JobId={first}", "TimeLimit=1")
-    (second,) = child.wait_for_log(r"Slurm job (\d+) goes on")
+    slurm.command("scontrol", "update", f"JobId={first}", "TimeLimit=3")
+    (second,) = child.wait_for_log(r"goes on as Slurm job (\d+)")
     (stopped,) = re.findall(
         rf"job {first} reached its time limit \(stopped by SIGTERM after step (\d+) of", child.log()
     )
     assert int(second) > int(first)
+    assert slurm.states()[first] == "FAILED"  # it has ended itself in time; otherwise it would be TIMEOUT
     child.wait_for_log(f"resuming from the checkpoint after step {stopped} of 100000")
     child.wait_for_state(rf"Running: Slurm job {second} on n2$")
     child.trains(int(stopped))
@@ -163,7 +164,7 @@ def test_a_queued_job_is_followed_by_the_next_run_if_its_run_dies_and_cancelled_
     psutil.Process(int(killed["infrastructure_pid"].split(":")[-1])).kill()
     wait_until(lambda: child.run["id"] != killed["id"], PATIENCE)
     child.wait_for_state(rf"Queued in Slurm: Slurm job {job} waits")
-    assert f"Slurm job {job} is there already" in child.log()
+    assert f"follows the job of an earlier run, Slurm job {job}" in child.log()
     waiting = [name for name, state in slurm.states().items() if state == "PENDING"]
     assert waiting == [job]
 

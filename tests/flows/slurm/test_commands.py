@@ -46,6 +46,8 @@ def test_the_status_of_a_job_is_read_field_by_field(programs: Path) -> None:
     waiting = commands.status("3")
     assert waiting == JobStatus("PENDING", "Resources", "", "0:0", 0)
     assert (waiting.waits, waiting.ended) == (True, False)
+    program(programs, "scontrol", PENDING.replace("Reason=Resources", "Reason=None") + "\n")
+    assert commands.status("3").reason == "not considered yet"
     program(programs, "scontrol", STOPPED + "\n")
     stopped = commands.status("1")
     assert stopped == JobStatus("FAILED", "NonZeroExitCode", "n1", "143:0", 2)

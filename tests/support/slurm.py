@@ -95,10 +95,12 @@ class Slurm:
         self._start("slurmd", "-D", "-N", name, label=name)
 
     def kill_node(self, name: str) -> None:
-        """End slurmd and all processes of jobs on this node, as a machine that loses power."""
-        daemon = psutil.Process(self.daemons[name].process.pid)
-        steps = [p for p in psutil.process_iter() if p.name() == "slurmstepd" and f"{name}." in " ".join(p.cmdline())]
-        for process in [daemon, *(child for step in steps for child in [step, *step.children(recursive=True)])]:
+        """End slurmd and all processes of jobs on this node at once, as a machine that loses power."""
+        ours = {"SLURM_CONF": self.environment["SLURM_CONF"], "SLURMD_NODENAME": name}
+        jobs = [process for process in psutil.process_iter() if ours.items() <= _environment(process).items()]
+        assert jobs, f"no job runs on {name}"
+        steps = [parent for job in jobs if (parent := job.parent()) and parent.name() == "slurmstepd"]
+        for process in [psutil.Process(self.daemons[name].process.pid), *steps, *jobs]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
@@ -118,3 +120,9 @@ class Slurm:
         for daemon in reversed(self.daemons.values()):
             daemon.stop(signal.SIGTERM)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    with suppress(psutil.Error):
+        return process.environ()
+    return {}

@@ -100,7 +100,7 @@ def busy(slurm: Slurm) -> Iterator[str]:
     wait_until(lambda: [slurm.states().get(job) for job in jobs] == ["RUNNING"] * 2, PATIENCE)
     yield jobs[1]
     slurm.command("scancel", *jobs)
-    wait_until(lambda: not {"RUNNING", "COMPLETING"} & set(slurm.states().values()), PATIENCE)
+    wait_until(lambda: {slurm.states().get(job) for job in jobs} <= {"CANCELLED", None}, PATIENCE)
 
 
 def cancel(station: LocalStation, run: str) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.errors import RequestError
+from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from flows.slurm.settings import OPTIONS
 
 TIMEOUT = 60.0
 """Seconds that a command may take; scancel gets less, because a cancelled run has 30 s to end."""
+UNREACHABLE = "Unable to contact slurm controller"
+"""In the error of a command while the controller is away."""
 ACTIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "RESIZING", "SIGNALING", "STOPPED", "STAGE_OUT")
 """States of jobs that have not ended."""
 REQUEUED = ("REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
@@ -50,6 +52,7 @@ class JobStatus:
 
 def submit(script: Path, name: str, options: Sequence[str], environment: Mapping[str, str]) -> str:
     """Submit a script, which writes JOB.log in its folder. Returns the job's id. RequestError if sbatch refuses.
+    StageError if the controller does not answer.
 
     options: of sbatch; they may replace the defaults for a requeue and a signal, but not the name and the log.
     """
@@ -59,9 +62,12 @@ def submit(script: Path, name: str, options: Sequence[str], environment: Mapping
     process = _run(command, environment)
     identifier = process.stdout.strip().split(";")[0]  # a federation adds the name of the cluster
     if process.returncode or not identifier.isdigit():
+        problem = _message(process) or one_line(process.stdout, 200)
+        if UNREACHABLE in problem:
+            raise StageError(f"sbatch: {problem}: start this run again once Slurm's controller answers")
         raise RequestError(
-            f"sbatch refused the job: {_message(process) or one_line(process.stdout, 200)}: correct {OPTIONS}, which "
-            f"is {' '.join(options)!r}; `sinfo` lists partitions, `sinfo --format='%P %G %l'` their GPUs and limits"
+            f"sbatch refused the job: {problem}: correct {OPTIONS}, which is {' '.join(options)!r}; "
+            "`sinfo --format='%P %G %l'` lists partitions, their GPUs and time limits"
         )
     return identifier
 

@@ -41,6 +41,8 @@ INTERRUPTED = {
     "BOOT_FAIL": ("got a node that did not start", "name that node in --exclude"),
 }
 """State after which another job goes on -> what has happened, and what to do if it happens again and again."""
+TERMINATED = (f"{TerminatedError.exit_code}:0", "0:15")
+"""Exit codes of a job that SIGTERM has ended before its time limit: at work, and before its process was ready."""
 REMEDIES = {
     "OUT_OF_MEMORY": "raise --mem",
     "CANCELLED": "it was cancelled in Slurm; start this run again to resume",
@@ -114,7 +116,7 @@ class _SlurmJob:
 
     def _go_on(self, status: JobStatus) -> None:
         """Submit an interrupted job again. StageError if it has failed, or was interrupted too often."""
-        terminated = status.exit_code == f"{TerminatedError.exit_code}:0" and status.state == "FAILED"
+        terminated = status.state == "FAILED" and status.exit_code in TERMINATED
         if status.state not in INTERRUPTED and not terminated:
             reported = self.log.error if status.state in REPORTED else None
             raise reported or StageError(self._how_it_ended(status))

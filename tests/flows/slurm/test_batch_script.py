@@ -55,6 +55,12 @@ def test_a_setup_script_that_fails_ends_the_job(tmp_path: Path, config: BatchJob
     assert (process.returncode, process.stdout) == (7, b"")
 
 
+def test_shards_of_an_artifact_have_folders_of_their_own(tmp_path: Path, config: BatchJobConfig) -> None:
+    """So that their jobs can be told apart."""
+    shard = config.model_copy(update={"shard": 1, "shards": 4})
+    assert write_script(SlurmSettings((), None, tmp_path), shard).parent.name == f"{config.job.artifact}-2-of-4"
+
+
 def test_scratch_of_a_remote_store_is_in_the_shared_folder(
     tmp_path: Path, config: BatchJobConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

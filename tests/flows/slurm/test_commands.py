@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from artifacts.errors import RequestError
+from artifacts.errors import RequestError, StageError
 from flows.slurm import commands
 from flows.slurm.commands import JobStatus, SlurmUnavailableError
 
@@ -71,8 +71,16 @@ def test_a_refusal_of_sbatch_is_one_line_with_the_options_and_what_to_do(program
         commands.submit(tmp_path / "job.sh", "dialogsum-train-1a2b3c4d", ["--partition=bad"], {"PATH": str(programs)})
     message = str(refusal.value)
     assert message.startswith("sbatch refused the job: Batch job submission failed: Invalid partition name specified:")
-    assert "correct DIALOGSUM_SBATCH, which is '--partition=bad'; `sinfo`" in message
+    assert "correct DIALOGSUM_SBATCH, which is '--partition=bad'; `sinfo " in message
     assert "\n" not in message
+
+
+def test_a_controller_that_is_away_is_not_blamed_on_the_options(programs: Path, tmp_path: Path) -> None:
+    text = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n"
+    program(programs, "sbatch", error=text, code=1)
+    with pytest.raises(StageError, match="start this run again once Slurm's controller answers") as failure:
+        commands.submit(tmp_path / "job.sh", "dialogsum-train-1a2b3c4d", ["--time=9"], {"PATH": str(programs)})
+    assert "DIALOGSUM_SBATCH" not in str(failure.value)
 
 
 def test_options_replace_the_signal_but_not_the_log(programs: Path, tmp_path: Path) -> None:

@@ -120,14 +120,15 @@ def test_interrupted_jobs_go_on_as_long_as_they_get_further(
 ) -> None:
     """SIGTERM before the limit, a limit, a preemption, a lost node; the words of the worker are in the log."""
     slurm.job(RUNS, slurm.log(progress(1), error("stage", "stopped by SIGTERM after step 1")), STOPPED)
+    slurm.job(JobStatus("FAILED", "NonZeroExitCode", "n1", "0:15"))  # by SIGTERM while Python was starting
     for step, state in enumerate(("TIMEOUT", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL"), 2):
         slurm.job(RUNS, slurm.log(progress(step)), JobStatus(state, state, "n1", "0:0"))
     slurm.job(make(job), slurm.log(RESULT), DONE)
     with caplog.at_level(logging.INFO):
         run_on_slurm.run_on_slurm(job, settings)
-    assert slurm.submitted == ["1", "2", "3", "4", "5", "6"]
+    assert slurm.submitted == ["1", "2", "3", "4", "5", "6", "7"]
     assert "Slurm job 1 reached its time limit (stopped by SIGTERM after step 1)" in caplog.text
-    assert "Slurm job 4 lost its node" in caplog.text
+    assert "Slurm job 5 lost its node" in caplog.text
 
 
 def test_jobs_that_never_get_further_end_the_run(slurm: Scheduler, job: Job, settings: SlurmSettings) -> None:

@@ -1,4 +1,4 @@
-"""The files of a Slurm job: its script, what it makes, and the environment that it gets.
+"""The files of a Slurm job: its script and what it makes; and the environment that it inherits.
 
 <folder>/<artifact>/job.sh        sources the setup script, starts flows/slurm/batch_job.py
 <folder>/<artifact>/job.json      BatchJobConfig
@@ -33,21 +33,21 @@ def write_script(settings: SlurmSettings, config: BatchJobConfig) -> Path:
 
 
 def _script(settings: SlurmSettings, config: Path) -> str:
-    lines = ["#!/bin/bash"]
-    if settings.setup is not None:
+    # here and not in the environment, which some clusters do not pass to jobs
+    lines = ["#!/bin/bash", f"export DIALOGSUM_STORE={shlex.quote(str(Store.current().root))}"]
+    if settings.setup is None:
+        lines.append(f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}")
+        python = shlex.quote(sys.executable)
+    else:  # the Python that it activates has this project installed
         lines.append(f"source {shlex.quote(str(settings.setup))} || exit")
+        python = "python"
     if not Store.current().is_local:  # checkpoints have to be there when the job starts again on another node
         lines.append(f"export TMPDIR={shlex.quote(str(settings.folder))}")
-    python = "python" if settings.setup is not None else shlex.quote(sys.executable)
     # exec, since Slurm sends SIGTERM to this process alone
     lines.append(f"exec {python} -m flows.slurm.batch_job {shlex.quote(str(config))}")
     return "\n".join(lines) + "\n"
 
 
-def job_environment(settings: SlurmSettings) -> dict[str, str]:
-    """The environment of sbatch, which the job inherits: this process's, with the store's full address."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(NOT_FOR_JOBS)}
-    ours |= {"DIALOGSUM_STORE": str(Store.current().root), "PYTHONUNBUFFERED": "1"}
-    if settings.setup is None:  # otherwise the Python that the script activates has a package of its own
-        ours["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return ours
+def job_environment() -> dict[str, str]:
+    """The environment of sbatch, which the job inherits if the cluster lets it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NOT_FOR_JOBS)}

@@ -74,7 +74,7 @@ class _SlurmJob:
             self._submit("submitted as")
 
     def _submit(self, how: str) -> None:
-        identifier = commands.submit(self.script, self.name, self.settings.options, job_environment(self.settings))
+        identifier = commands.submit(self.script, self.name, self.settings.options, job_environment())
         self._use(identifier, how)
 
     def _use(self, identifier: str, how: str) -> None:

@@ -71,17 +71,22 @@ def test_scratch_of_a_remote_store_is_in_the_shared_folder(
     assert f"export TMPDIR={tmp_path}\n" in write_script(settings, config).read_text()
 
 
-def test_a_job_gets_the_store_and_the_code_but_nothing_of_prefect(
-    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+def test_a_job_has_the_store_and_the_code_even_without_an_environment(
+    tmp_path: Path, config: BatchJobConfig, store: Store
 ) -> None:
+    """Some clusters pass no variables to jobs."""
+    script = write_script(SlurmSettings((), None, tmp_path), config)
+    look = '-c \'import os, flows.slurm.settings as s; print(s.__file__, os.environ["DIALOGSUM_STORE"], sep="\\n")\''
+    script.write_text(script.read_text().replace("-m flows.slurm.batch_job", look))
+    process = subprocess.run(["bash", script], env={}, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert process.stdout.splitlines() == [sys.modules["flows.slurm.settings"].__file__, str(store.root)]
+
+
+def test_a_job_inherits_the_credentials_of_the_store_but_nothing_of_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the credential of the server nor the addresses of announcements leave this machine."""
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "team:secret")
     monkeypatch.setenv("DIALOGSUM_NOTIFY", "mailto://user:secret@example.org")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-store")
-    environment = job_environment(SlurmSettings((), None, tmp_path))
+    environment = job_environment()
     assert "secret" not in "".join(environment.values())
     assert environment["AWS_SECRET_ACCESS_KEY"] == "of-the-store"
-    assert environment["DIALOGSUM_STORE"] == str(store.root)
-    command = [sys.executable, "-c", "import flows.slurm.settings as s; print(s.__file__)"]
-    where = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert Path(where.strip()) == Path(sys.modules["flows.slurm.settings"].__file__ or "")

@@ -8,6 +8,19 @@ from typing import Any
 import psutil
 import pytest
 
+from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
+from flows.slurm import commands
+from flows.slurm.batch_job import BatchJobConfig
+from flows.slurm.batch_script import job_environment, write_script
+from flows.slurm.job_log import JobLog
+from flows.slurm.settings import SlurmSettings
+from tasks.config import DataConfig, DownloadSpec
+from tasks.download import DOWNLOAD
+from tasks.execution.decision import identity
+from tasks.execution.job import Job
+from tasks.sources.resolve import resolve_data
+from tasks.workers.events import NullListener
 from tests.support.slurm import Slurm
 from tests.support.stations import LocalStation, wait_until
 
@@ -191,3 +204,24 @@ def test_a_partition_that_does_not_exist_is_refused_in_one_line(station: LocalSt
         ended["state"]["message"],
     )
     assert slurm.states().keys() <= before.keys()
+
+
+def test_a_job_needs_nothing_of_the_environment_that_submits_it(
+    slurm: Slurm, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a cluster that passes no variables, a stage is made from its JSON alone; the log has its events."""
+    for name, value in (slurm.environment | {"SBATCH_EXPORT": "NONE"}).items():
+        monkeypatch.setenv(name, value)
+    spec = DownloadSpec(data=resolve_data(DataConfig(source="sample")))
+    job = Job(stage="download", variant=None, spec=spec, inputs={}, identity=identity(DOWNLOAD, spec, {}), run="test")
+    script = write_script(SlurmSettings((), None, tmp_path), BatchJobConfig(job=job))
+    submitted = commands.submit(script, "dialogsum-test", ["--gres=gpu:1"], job_environment())
+    wait_until(lambda: commands.status(submitted).ended, PATIENCE)
+    log = JobLog(tmp_path / job.artifact / f"{submitted}.log", NullListener())
+    log.read_new()
+    assert (commands.status(submitted).state, log.finished, log.error) == ("COMPLETED", True, None), log.last_line
+    assert store.by_id(job.artifact).provenance.run == "test"
+    assert commands.status("999999").state == "UNKNOWN"
+    refusal = r"sbatch refused the job: .* correct DIALOGSUM_SBATCH, which is '--gres=gpu:9'"
+    with pytest.raises(RequestError, match=refusal):
+        commands.submit(script, "dialogsum-test", ["--gres=gpu:9"], job_environment())

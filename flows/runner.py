@@ -24,6 +24,8 @@ from flows.integrations.tracker import find_tracker
 from flows.integrations.tracking import tracking
 from flows.labels import prompt_label
 from flows.run_summary import RunSummary
+from flows.slurm.run_on_slurm import run_on_slurm
+from flows.slurm.settings import slurm_settings
 from tasks.execution.decision import Decision, decide
 from tasks.execution.job import Job, save_job
 from tasks.execution.listener import StageEntry
@@ -119,8 +121,12 @@ class PipelineRun:
         if decision.status == "reused":
             return run_stage(job), False
         save_job(Store.current(), job)
+        slurm = slurm_settings() if stage.pool == "gpu" else None
         if stage.pool == "gpu" and self.offload_gpu:
             send(job, decision.path)
+            return run_stage(job.model_copy(update={"refresh": False})), False
+        if slurm is not None:
+            run_on_slurm(job, slurm)
             return run_stage(job.model_copy(update={"refresh": False})), False
         if job.runtime.device != "cpu" and not self.offload_gpu:
             self.standby.request(self.more_walks or worker_follows(stage, job.variant))

@@ -17,6 +17,8 @@ from artifacts.errors import RequestError
 from artifacts.retention import RunNotes
 from flows.failures import fails_in_one_line
 from flows.run_names import kept_or
+from flows.slurm.run_on_slurm import run_on_slurm
+from flows.slurm.settings import slurm_settings
 from tasks.execution.decision import decide
 from tasks.execution.job import Job, load_job, save_job
 from tasks.execution.live_curve import LiveCurveWriter
@@ -56,6 +58,10 @@ def _make(artifact: str, refresh: bool) -> State[Any]:
     uses = RunNotes(Store.current(), job.run)
     uses.add(job.artifact, *(ref.id for ref in job.inputs.values()))
     with LiveCurveWriter(Store.current(), job) as writer, listening(writer):
+        settings = slurm_settings() if STAGES[job.stage].pool == "gpu" else None
+        if settings is not None:
+            run_on_slurm(job, settings)
+            job = job.model_copy(update={"refresh": False})
         ref = run_stage(job)
     uses.finish()
     publish_pages([Store.current().verified(ref.path)])
@@ -116,7 +122,11 @@ def generate(
     job = _job(artifact, False)
     if shard >= shards:
         raise RequestError(f"shard is {shard}; expected a number from 0 to {shards - 1}, since shards is {shards}")
-    events = RunEvents(_run_name(flow_run.parameters))
-    execute_shard(Store.current(), STAGES[job.stage], job, Shard(shard, shards), events, hold_gpu("gpu"))
-    events.finish()
+    settings, part = slurm_settings(), Shard(shard, shards)
+    if settings is not None:
+        run_on_slurm(job, settings, part)
+    else:
+        events = RunEvents(_run_name(flow_run.parameters))
+        execute_shard(Store.current(), STAGES[job.stage], job, part, events, hold_gpu("gpu"))
+        events.finish()
     return Completed(message=f"shard {shard + 1} of {shards} of {artifact}")

@@ -140,6 +140,7 @@ COVERED = {
     "flows/serving/page.py": ("system/test_serve_in_browser.py", "the page in a browser"),
     "flows/serving/streaming_decoder.py": (SERVING, "streams, limits of tokens and texts of `summarize`"),
     "flows/serving/vllm_engine.py": (ENDPOINT, "only its interface: it needs a GPU, see not-verified.md"),
+    "flows/slurm/shown_state.py": ("system/test_slurm.py", "states of runs whose jobs wait and run"),
     "flows/stage_flows.py": (STATION, "one stage is made again from an id"),
     "flows/station/provisioning.py": (STATION, "pools, limits, automations and deployments"),
     "flows/station/server_check.py": ("system/test_postgresql.py", "a server that does not answer is refused"),

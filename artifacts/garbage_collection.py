@@ -1,6 +1,7 @@
 """Finds and removes unreferenced artifacts and leftovers of runs that died.
 
-Champions, pins, everything that runs used or made within some days, and the lineage of all these are kept. An artifact
+Champions, pins, everything that runs used or made within some days, the newest reports, and the lineage of all these
+are kept. An artifact
 loses its manifest first, so that a half-removed artifact counts as none, and artifacts are removed before those they
 were made from. A run notes the artifacts it will use before it looks for them; here the notes are read again after the
 manifest is deleted. So either the run does not find the artifact and makes it again, or its note is read and the
@@ -12,21 +13,46 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from filelock import FileLock, Timeout
+from pydantic import Field
 
 from artifacts.artifact_path import artifact_id
 from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from artifacts.record import Record
-from artifacts.retention import champion_artifacts, is_active, pinned_or_in_use, run_notes, with_lineage
+from artifacts.retention import (
+    champion_artifacts,
+    is_active,
+    newest_reports,
+    pinned_or_in_use,
+    run_notes,
+    with_lineage,
+)
 from artifacts.timestamps import timestamp_ago
 
 MIN_LEFTOVER_AGE = timedelta(days=1)
 """Younger unfinished files are never removed: a process may still be writing them."""
 CACHES = ("blobs", "fetched", "seen")
 """Folders in scratch with copies of remote payloads (artifacts/remote_backend.py)."""
+
+
+Days = Annotated[float, Field(ge=0, le=36500)]
+Reports = Annotated[int, Field(ge=0)]
+KeptChampions = Annotated[int, Field(ge=2)]
+
+
+class GcPolicy(Record):
+    """What is kept besides pinned artifacts, those of active runs, and the lineage of everything that is kept."""
+
+    days: Days = 30
+    """Artifacts that were made or used in so many days."""
+    reports: Reports = 0
+    """Number of the newest reports that are kept, however old."""
+    champions: KeptChampions | None = None
+    """Number of champions of each base model, the current one included: a rollback restores the one before it. None
+    keeps all that rollbacks can restore."""
 
 
 class Garbage(Record):
@@ -51,13 +77,14 @@ class GcReport(Record):
     kept_bytes: int
 
 
-def find_garbage(store: Store, days: float, moment: datetime | None = None) -> GcReport:
-    """List what nothing has needed for `days`: reads the store, changes nothing."""
-    moment = moment or datetime.now(UTC)
+def find_garbage(store: Store, policy: GcPolicy, moment: datetime | None = None) -> GcReport:
+    """List what the policy does not keep: reads the store, changes nothing."""
+    moment, days = moment or datetime.now(UTC), policy.days
     since = timestamp_ago(moment, timedelta(days=days))
     manifests = store.manifests()
     young = {m.id: f"made on {m.provenance.at[:10]}" for m in manifests if m.provenance.at >= since}
-    reasons = with_lineage(young | pinned_or_in_use(store, since, moment) | champion_artifacts(store), manifests)
+    kept = young | newest_reports(store, policy.reports) | pinned_or_in_use(store, since, moment)
+    reasons = with_lineage(kept | champion_artifacts(store, policy.champions), manifests)
     old = [m for m in reversed(manifests) if m.id not in reasons]
     items = [Garbage(kind="artifact", what=m.id, path=m.path, bytes=size(m), at=m.provenance.at) for m in old]
     limit = timestamp_ago(moment, max(timedelta(days=days), MIN_LEFTOVER_AGE))

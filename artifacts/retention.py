@@ -102,13 +102,23 @@ def pinned_or_in_use(store: Store, since: str, moment: datetime) -> dict[str, st
     return reasons | dict.fromkeys(pins(store), "pinned")
 
 
-def champion_artifacts(store: Store) -> dict[str, str]:
-    """Artifact -> why it is kept: champions, those a rollback would restore, and the scores that promoted them."""
+def champion_artifacts(store: Store, most: int | None = None) -> dict[str, str]:
+    """Artifact -> why it is kept: champions, those a rollback would restore, and the scores that promoted them.
+
+    most: of each base model, only the champion and so many less one before it. None: all of them.
+    """
     reasons: dict[str, str] = {}
     for base in store.side_files.names("champions"):
-        for champion, scores in reversed(Champions(store, base).stack):
+        stack = Champions(store, base).stack
+        for champion, scores in reversed(stack if most is None else stack[-most:]):
             reasons |= {champion.adapter: "champion"} | ({scores: "scores of a champion"} if scores else {})
     return reasons
+
+
+def newest_reports(store: Store, count: int) -> dict[str, str]:
+    """Artifact -> why it is kept: the newest reports. Each run ends with one that all its artifacts lead to."""
+    reports = store.manifests("report")[-count:] if count else []
+    return {m.id: f"one of the newest {count} reports" for m in reports}
 
 
 def with_lineage(reasons: dict[str, str], manifests: Iterable[Manifest]) -> dict[str, str]:

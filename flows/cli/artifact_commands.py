@@ -70,6 +70,18 @@ def gc(
     days: Annotated[
         float, typer.Option("--days", metavar="N", help="Keep what was made or used in the last N days.")
     ] = 30,
+    reports: Annotated[
+        int, typer.Option("--reports", metavar="N", min=0, help="Keep the newest N reports, however old.")
+    ] = 0,
+    champions: Annotated[
+        int | None,
+        typer.Option(
+            "--champions",
+            metavar="N",
+            min=2,
+            help="Keep N champions of each base model; default: all that rollbacks can restore.",
+        ),
+    ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Remove the artifacts instead of listing them.")] = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -77,7 +89,7 @@ def gc(
     """List artifacts that are no longer needed. Champions, pinned artifacts and those of recent runs are kept."""
     from flows.cli.store_report import collect_garbage
 
-    collect_garbage(days, delete, as_json)
+    collect_garbage(days, reports, champions, delete, as_json)
 
 
 @commands.command()

@@ -256,6 +256,53 @@ def serve(
     _print_table(*bench_serve(settings, changes, clients, requests, new_tokens, pause), as_json)
 
 
+@commands.command()
+def soak(
+    weeks: Annotated[int, typer.Option("--weeks", metavar="N", min=1, max=120, help="Number of weeks.")] = 104,
+    kill_every: Annotated[
+        int,
+        typer.Option(
+            "--kill-every", metavar="N", min=1, help="Weeks from one kill to the next; the first is in week 2."
+        ),
+    ] = 10,
+    restart_every: Annotated[
+        int,
+        typer.Option(
+            "--restart-every", metavar="N", min=1, help="Weeks between restarts of the server; the first is in week 3."
+        ),
+    ] = 20,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE", help="File that gets a line of JSON for each week.")
+    ] = None,
+    earlier: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="Print the table of this record, and run nothing.")
+    ] = None,
+    readme: Annotated[
+        Path | None,
+        typer.Option("--readme", metavar="FILE", help="Write the table into this file as well, between its marks."),
+    ] = None,
+    work: Work = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """A year on a station: memory, sizes and times while runs are killed and the server is restarted."""
+    from flows.benchmarks.soak_record import BEGIN, END, markdown, read_weeks, remark, table
+
+    if earlier:
+        recorded = read_weeks(earlier)
+    else:
+        from flows.benchmarks.environment import WORK
+        from flows.benchmarks.soak import bench_soak
+
+        recorded = bench_soak(work or WORK, weeks, kill_every, restart_every, record)
+    rows, line = table(recorded), remark(recorded)
+    if readme is not None:
+        from flows.cli.results_table import replace_block
+
+        replace_block(readme, BEGIN, END, markdown(rows, line))
+    _print_table(rows, line, as_json)
+
+
 def _print_table(rows: list[dict[str, Any]], remark: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"rows": rows, "remark": remark}, ensure_ascii=False))

@@ -184,6 +184,13 @@ def rollback(
     from flows.recipe import load_recipe
 
     champions = Champions(Store.current(), base)
+    if len(champions.stack) > 1:
+        previous, current = (champion.adapter for champion, _ in champions.stack[-2:])
+        if not Store.current().manifests("train", {previous}):
+            raise RequestError(
+                f"{previous}, the champion before {current}, was removed from the store (by `gc --champions`, or by "
+                "hand): promote another adapter with `dialogsum promote --adapter ID`"
+            )
     champion = champions.roll_back(run="by hand")
     withdrawn = champions.stack[-1][0].adapter
     if trackers := load_recipe(recipe, overrides or []).track:

@@ -22,17 +22,18 @@ MODELS, COPIES, UNFINISHED = (
 """What the scratch folder holds. tasks/models/loading.py writes the models, artifacts/remote_backend.py the copies."""
 
 
-def collect_garbage(days: float, delete: bool, as_json: bool) -> None:
-    """Print the artifacts and files that are no longer needed and older than `days`; with `delete`, remove them.
+def collect_garbage(days: float, reports: int, champions: int | None, delete: bool, as_json: bool) -> None:
+    """Print the artifacts and files that `GcPolicy` does not keep; with `delete`, remove them.
 
     RequestError if `days` is not from 0 to 36500.
     """
     if not 0 <= days <= 36500:
         raise RequestError(f"--days: got {days:g}, expected 0 to 36500")
+    policy = garbage_collection.GcPolicy(days=days, reports=reports, champions=champions)
     store = Store.current()
     if delete:
         store.check_writable()
-    report = garbage_collection.find_garbage(store, days)
+    report = garbage_collection.find_garbage(store, policy)
     items = garbage_collection.remove(store, report.items, days) if delete else list(report.items)
     size = sum(item.bytes for item in items)
     if as_json:
@@ -50,7 +51,9 @@ def collect_garbage(days: float, delete: bool, as_json: bool) -> None:
     if delete:
         console.print(f"{len(items)} removed ({decimal(size)})")
     elif items:
-        command = f"dialogsum gc --days {days:g} --delete"
+        others = {"reports": reports or None, "champions": champions}
+        options = "".join(f" --{name} {value}" for name, value in others.items() if value is not None)
+        command = f"dialogsum gc --days {days:g}{options} --delete"
         console.print(f"{len(items)} can be removed ({decimal(size)}): `{command}` removes them")
     else:
         console.print("nothing to remove")

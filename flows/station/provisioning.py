@@ -44,7 +44,7 @@ HEARTBEATS = timedelta(minutes=5)
 
 A server that was away has received none and judges as soon as it is back, so this is longer than an outage.
 """
-WATCHED = ["retrain", "evaluate", "promote", "sweep", "summarize", *(f"stage-{name}" for name in STAGES)]
+WATCHED = ["retrain", "evaluate", "promote", "sweep", "summarize", "gc", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs send heartbeats that often. Flows of other projects may use Prefect's default of three minutes."""
 PENDING = timedelta(minutes=10)
 """From a worker's taking a run to its first line: time for a cluster to find a node and fetch an image."""

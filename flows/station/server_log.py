@@ -1,11 +1,13 @@
 """Errors in the log of a station's Prefect server, for `station status`."""
 
+import os
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from artifacts.record import Record
 from artifacts.text import one_line
+from flows.station.log_rotation import former
 
 RECENT = timedelta(days=1)
 """Older errors are not counted."""
@@ -29,13 +31,12 @@ class LogErrors(Record):
 
 
 def read_errors(log: Path, start: int, now: datetime) -> LogErrors:
-    """The errors of the last day after byte `start` of a log. now: local time, as the log has it."""
-    try:
-        with log.open("rb") as content:
-            content.seek(start)
-            text = content.read().decode(errors="replace")
-    except OSError:
-        text = ""
+    """The errors of the last day after byte `start` of a log.
+
+    start: a negative number counts from the end of the former log, which was rotated since.
+    now: local time, as the log has it.
+    """
+    text = (_read(former(log), start) if start < 0 else "") + _read(log, max(0, start))
     errors, locked, lost = list[str](), 0, 0
     for record in _records(text):
         line = LINE.match(record)
@@ -48,6 +49,15 @@ def read_errors(log: Path, start: int, now: datetime) -> LogErrors:
         elif serious:
             errors.append(record)
     return LogErrors(count=len(errors), last=_in_short(errors[-1]) if errors else "", locked=locked, lost=lost)
+
+
+def _read(log: Path, start: int) -> str:
+    try:
+        with log.open("rb") as content:
+            content.seek(start, os.SEEK_SET if start >= 0 else os.SEEK_END)
+            return content.read().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _records(text: str) -> list[str]:

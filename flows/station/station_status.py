@@ -21,7 +21,7 @@ def report(
     folder: the station's files.
     processes: of each part of the station, None where it is dead.
     servers: address of `server` and `reports`, and whether it answers.
-    log_start: bytes of the server's log that were there before the server was started.
+    log_start: bytes of the server's log that were there before the server was started (server_log.read_errors).
     """
     problems = []
     for name, process in processes.items():

@@ -30,6 +30,7 @@ from artifacts.text import one_line
 from artifacts.user_paths import project_folder, user_path
 from flows.integrations.apprise_urls import URLS, requested_urls
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
+from flows.station.log_rotation import rotate
 from tasks.reporting.links import REPORTS_URL
 from tasks.workers.gpus import gpu_names
 
@@ -48,6 +49,9 @@ DEFAULTS = {
     "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "P7D",
     # marking many queued runs as late at once makes SQLite transactions fail
     "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "600",
+    # runs that ended 90 days ago with their logs and artifacts, as well as events after 7 days; Prefect removes by
+    # default events alone
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%Y-%m-%d %H:%M:%S",
 }
 """Prefect's settings for a station, unless the environment has others."""
@@ -345,6 +349,7 @@ def _start(
     name: str, command: list[str], more: dict[str, str] | None = None, module: str = "prefect", **noted: str
 ) -> None:
     """Start `prefect COMMAND…`, or another module, which goes on when this process and its terminal end."""
+    rotate(_folder() / f"{name}.log")
     with (_folder() / f"{name}.log").open("a") as log:
         start = log.tell()
         started = subprocess.Popen(

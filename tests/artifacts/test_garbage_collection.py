@@ -21,6 +21,7 @@ from artifacts.artifact_path import artifact_id
 from artifacts.artifact_store import Store
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
+from artifacts.garbage_collection import GcPolicy
 from artifacts.manifest import InputRef, Manifest, Provenance
 from artifacts.timestamps import timestamp_ago
 from tests.support.processes import run_cli
@@ -69,7 +70,7 @@ def crown(adapter: Manifest) -> None:
 def cleaned(days: float = 30) -> set[str]:
     """Collect garbage; returns the artifacts that are left, all verified."""
     garbage_collection.remove(
-        Store.current(), garbage_collection.find_garbage(Store.current(), days, NOW).items, days, NOW
+        Store.current(), garbage_collection.find_garbage(Store.current(), GcPolicy(days=days), NOW).items, days, NOW
     )
     store = Store.current()
     left = {store.verified(relative).id for relative in store.folders() if store.backend.files(relative)}
@@ -129,7 +130,9 @@ def test_exactly_the_unreferenced_artifacts_are_removed(
         todo |= set(history["inputs"][i]) - expected
     assert cleaned() == {manifests[i].id for i in expected}
     assert [
-        item for item in garbage_collection.find_garbage(Store.current(), 30, NOW).items if item.kind != "scratch"
+        item
+        for item in garbage_collection.find_garbage(Store.current(), GcPolicy(), NOW).items
+        if item.kind != "scratch"
     ] == []
 
 
@@ -138,7 +141,7 @@ def test_a_listing_removes_nothing_and_tells_sizes(anywhere: Store) -> None:
     data = make(1, days=100, stage="download")
     adapter = make(2, [data], days=90)
     needed = make(3, days=10)
-    garbage = garbage_collection.find_garbage(Store.current(), 30, NOW)
+    garbage = garbage_collection.find_garbage(Store.current(), GcPolicy(), NOW)
     assert [(item.what, item.bytes) for item in garbage.items if item.kind == "artifact"] == [
         (adapter.id, 10),
         (data.id, 10),
@@ -164,7 +167,7 @@ def test_what_a_run_begins_to_use_while_it_is_being_removed_is_put_back(
 ) -> None:
     """A run notes an intact artifact whose manifest is then removed: the collection sees the note and restores it."""
     adapter, other = make(1), make(2)
-    items = garbage_collection.find_garbage(Store.current(), 30, NOW).items
+    items = garbage_collection.find_garbage(Store.current(), GcPolicy(), NOW).items
     delete = anywhere.backend.delete
 
     def run_comes_first(path: str) -> None:
@@ -195,7 +198,7 @@ def test_a_removal_that_dies_at_any_step_leaves_only_complete_artifacts(
         data = make(1, stage="download")
         needed, gone = make(2, [data]), make(3, [data])
         retention.pin(Store.current(), needed.id)
-        items = garbage_collection.find_garbage(Store.current(), 30, NOW).items
+        items = garbage_collection.find_garbage(Store.current(), GcPolicy(), NOW).items
         steps = iter(range(survived))
         with monkeypatch.context() as patch:
             for name in ("unlink", "rmdir", "fsync"):
@@ -210,7 +213,7 @@ def test_a_removal_that_dies_at_any_step_leaves_only_complete_artifacts(
         )
         garbage_collection.remove(
             Store.current(),
-            garbage_collection.find_garbage(Store.current(), 30, NOW + timedelta(days=3650)).items,
+            garbage_collection.find_garbage(Store.current(), GcPolicy(), NOW + timedelta(days=3650)).items,
             30,
             NOW,
         )
@@ -231,11 +234,11 @@ def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: St
     today = datetime.now(UTC)
     assert not [
         item
-        for item in garbage_collection.find_garbage(Store.current(), 0, today).items
+        for item in garbage_collection.find_garbage(Store.current(), GcPolicy(days=0), today).items
         if item.kind in ("half-made artifact", "parts", "scratch")
     ]
     later = today + timedelta(days=2)
-    items = garbage_collection.find_garbage(Store.current(), 0, later).items
+    items = garbage_collection.find_garbage(Store.current(), GcPolicy(days=0), later).items
     assert {item.what for item in items if item.kind == "half-made artifact"} == {dead.id, damaged.id}
     assert {item.what: item.bytes for item in items if item.what.startswith("train-ab")}["train-abandoned"] > 0
     assert [(item.what, item.bytes) for item in items if item.kind == "parts"] == [("generate-abandoned", 4)]
@@ -248,12 +251,42 @@ def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: St
     assert anywhere.backend.files("parts") == {}
 
 
+def kept(policy: GcPolicy) -> dict[str, str]:
+    return dict(garbage_collection.find_garbage(Store.current(), policy, NOW).kept)
+
+
+def test_the_newest_reports_stay_with_all_that_they_were_made_from(anywhere: Store) -> None:
+    """However old they are; older reports and what only those were made from go."""
+    data = make(1, stage="download", days=400)
+    runs = []
+    for number, days in ((10, 300), (20, 200), (30, 100)):
+        adapter = make(number, [data], days=days)
+        runs.append((adapter, make(number + 1, [adapter], days=days, stage="report")))
+    assert kept(GcPolicy()) == {}
+    newest = {artifact.id for pair in runs[1:] for artifact in pair} | {data.id}
+    reasons = kept(GcPolicy(reports=2))
+    assert set(reasons) == newest
+    assert reasons[runs[2][1].id] == "one of the newest 2 reports"
+    assert reasons[runs[2][0].id] == f"{runs[2][1].id} was made from it"
+    assert set(kept(GcPolicy(reports=5))) == {artifact.id for pair in runs for artifact in pair} | {data.id}
+
+
+def test_a_limit_of_champions_keeps_the_current_one_and_those_before_it(anywhere: Store) -> None:
+    """Those that the next rollbacks restore; without a limit all stay. One that was rolled back is none."""
+    adapters = [make(number, days=300) for number in range(1, 6)]
+    for adapter in adapters:
+        crown(adapter)
+    Champions(Store.current(), "0" * 64).roll_back("run")
+    assert set(kept(GcPolicy())) == {adapter.id for adapter in adapters[:4]}
+    assert set(kept(GcPolicy(champions=2))) == {adapters[3].id, adapters[2].id}
+
+
 def test_a_note_that_does_not_read_stops_everything(store: Store) -> None:
     """Nobody knows what it holds: one line names it and the remedy."""
     make(1)
     store.side_files.write(b"{", "runs", "run.json")
     with pytest.raises(RequestError, match=r"runs/run\.json .* could not be parsed .*remove it"):
-        garbage_collection.find_garbage(Store.current(), 30, NOW)
+        garbage_collection.find_garbage(Store.current(), GcPolicy(), NOW)
 
 
 @pytest.mark.slow
@@ -284,6 +317,7 @@ def test_the_commands_list_keep_and_remove(store: Store) -> None:
         ("pin train-00000009", "no artifact train-00000009"),
         ("unpin train-00000003", "is not pinned"),
         ("gc --days -1", "got -1"),
+        ("gc --champions 1", "--champions"),
     ):
         refused = run_cli(*arguments.split())
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

@@ -423,6 +423,18 @@ def test_a_champion_that_is_damaged_is_named_with_the_way_out(run: Any, store: S
 
 
 @pytest.mark.slow
+def test_a_rollback_to_an_adapter_that_is_gone_is_refused(run: Any, store: Store) -> None:
+    """As after `gc --champions`; the champion stays, and one line names both adapters and the remedy."""
+    first, second = run("retrain", 1), run("retrain", 2)
+    store.backend.remove(store.by_id(adapter_id(first)).path)
+    with pytest.raises(
+        RequestError, match=rf"^{adapter_id(first)}, the champion before {adapter_id(second)}, was removed .* promote"
+    ):
+        run("rollback", 2)
+    assert in_force(second) == [adapter_id(first), adapter_id(second)]
+
+
+@pytest.mark.slow
 def test_an_adapter_that_cannot_be_used_is_refused_with_the_reason(run: Any, store: Store) -> None:
     """No champion yet, a broken log, an id of another stage, a damaged adapter; `none` cannot be promoted."""
     trained = run("retrain", 1, "gate.automatic=false")

@@ -26,6 +26,7 @@ COMPARE_DATASETS = "tasks/data/test_compare_datasets.py"
 DATASET_CHECKS = "tasks/data/test_dataset_checks.py"
 TRACKERS = "system/test_trackers.py"
 QUICKSTART = "system/test_quickstart.py"
+SOAK = "flows/benchmarks/test_soak.py"
 COVERED = {
     "artifacts/artifact_path.py": (STORE, "hostile names are refused"),
     "artifacts/atomic_files.py": (STORE, "files are replaced as a whole"),
@@ -66,6 +67,8 @@ COVERED = {
     "flows/benchmarks/serve_load.py": ("flows/serving/test_load.py", "answers while the champion changes are judged"),
     "flows/benchmarks/children/serve_store.py": ("flows/serving/test_load.py", "the adapters of the benchmark"),
     "flows/benchmarks/train.py": (BENCHMARKS, "its table"),
+    "flows/benchmarks/soak_station.py": (SOAK, "a station that is started, asked, disturbed and ended"),
+    "flows/benchmarks/children/small_tokenizer.py": (SOAK, "a station trains the model of its tokens"),
     "flows/benchmarks/unchanged.py": (BENCHMARKS, "its table"),
     "flows/champion_settings.py": ("flows/station/test_default_recipe.py", "settings of the champion"),
     "flows/cli/__main__.py": (QUICKSTART, "every command is started by it"),

@@ -84,6 +84,8 @@ MAY_IMPORT_PREFECT = {
     "flows/failures.py",
     "flows/benchmarks/children/unchanged_run.py",
     "flows/benchmarks/unchanged.py",
+    "flows/benchmarks/soak_server.py",
+    "flows/station/gc_flow.py",
 }
 by_file = pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(ROOT)) for file in FILES])
 

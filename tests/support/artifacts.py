@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from artifacts.artifact_store import Store
 from artifacts.cache_key import Identity
 from artifacts.manifest import InputRef, Manifest, Provenance
 from artifacts.schemas import DATASET, PREDICTIONS, write_table
+from artifacts.timestamps import timestamp_ago
 from tasks.config import Runtime, ScoreSpec
 from tasks.execution.job import Job
 from tasks.execution.stage import Artifact, Context
@@ -140,3 +142,22 @@ def manifest_with_facts(facts: dict[str, Any], stage: str = "train", **inputs: s
             measured={"device": "CPU, 2 threads"},
         ),
     )
+
+
+def publish_aged(store: Store, folder: Path, number: int, days: float) -> str:
+    """Publish an adapter of `number` bytes that was made some days ago; returns its id."""
+    folder.mkdir()
+    (folder / "payload").write_bytes(b"x" * number)
+    at = timestamp_ago(datetime.now(UTC), timedelta(days=days))
+    return store.publish(
+        folder,
+        stage="train",
+        variant=None,
+        name="made",
+        key=f"{number:08x}" * 8,
+        rows=1,
+        identity={},
+        inputs={},
+        facts={},
+        provenance=Provenance(at=at, seconds=0, run="test"),
+    ).id

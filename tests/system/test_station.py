@@ -3,6 +3,7 @@
 One station serves all tests of this file; a tiny model makes runs short, all else is as in use.
 """
 
+import json
 import os
 import re
 import shutil
@@ -22,9 +23,11 @@ import httpx
 import psutil
 import pytest
 
+from artifacts import retention
 from artifacts.artifact_store import Store
 from flows.station.supervisor import reports_url
 from tests.faults.fault_table import Tally
+from tests.support.artifacts import publish_aged
 from tests.support.data import tiny_data
 from tests.support.reports import link_targets
 from tests.support.stations import ENDED, HOLDER, LocalStation, wait_until
@@ -68,7 +71,7 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
 
     first = seen()
     stages = ("download", "format", "train", "generate", "score", "review", "promote", "report")
-    names = {"retrain", "evaluate", "promote", "sweep", "summarize", *(f"stage-{name}" for name in stages)}
+    names = {"retrain", "evaluate", "promote", "sweep", "summarize", "gc", *(f"stage-{name}" for name in stages)}
     on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
     assert set(first["deployments"]) == names
     assert on_gpu == {"stage-train", "stage-generate", "summarize"}
@@ -166,8 +169,8 @@ def test_the_link_to_the_jobs_shows_them_alone(station: LocalStation, tmp_path: 
     try:
         (link,) = re.findall(r"http://\S+deployments\?\S+", station.first)
         driver.get(link)
-        wait_until(lambda: len(listed()) == 5)
-        assert listed() == ["evaluate", "promote", "retrain", "summarize", "sweep"]
+        wait_until(lambda: len(listed()) == 6)
+        assert listed() == ["evaluate", "gc", "promote", "retrain", "summarize", "sweep"]
     finally:
         driver.quit()
 
@@ -175,8 +178,9 @@ def test_the_link_to_the_jobs_shows_them_alone(station: LocalStation, tmp_path: 
 def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(station: LocalStation) -> None:
     """Within 100 s of `up`, at the local hour of the schedule; `status` reports that nothing is wrong."""
 
-    def ahead() -> list[datetime]:
-        runs = station.post("/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["SCHEDULED"]}}})
+    def ahead(name: str = "retrain") -> list[datetime]:
+        scheduled = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+        runs = station.post("/flow_runs/filter", flow_runs=scheduled, deployments={"name": {"any_": [name]}})
         return sorted(datetime.fromisoformat(r["next_scheduled_start_time"]) for r in runs if r["auto_scheduled"])
 
     wait_until(lambda: len(ahead()) >= 3, 100)
@@ -188,6 +192,25 @@ def test_schedule_has_runs_ahead_in_its_time_zone_and_status_prints_the_next(sta
     assert f"next scheduled run: retrain/retrain, {local[0]:%a %Y-%m-%d} 03:00 Europe/Berlin\n" in station.command(
         "status"
     )
+    wait_until(lambda: len(ahead("gc")) >= 3, 100)
+    daily = [time.astimezone(ZoneInfo("Europe/Berlin")) for time in ahead("gc")]
+    assert {(time.hour, time.minute) for time in daily} == {(5, 0)}
+
+
+def test_a_scheduled_gc_shows_in_the_ui_what_it_removed(station: LocalStation) -> None:
+    """With the policy of the deployment: of two artifacts that are 100 days old the pinned one stays."""
+    store = Store(station.folder / "store")
+    old, pinned = (publish_aged(store, station.folder / str(number), number, days=100) for number in (1, 2))
+    retention.pin(store, pinned)
+    run = station.ended(station.start("gc/gc"))
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert run["state"]["message"].startswith("removed 1 (1 byte); kept ")
+    (table,) = station.post("/artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}})
+    assert (table["key"], table["type"]) == ("removed", "table")
+    assert [row["name"] for row in json.loads(table["data"])] == [old]
+    assert pinned in {m.id for m in store.manifests()}
+    retention.unpin(store, pinned)
+    store.backend.remove(store.by_id(pinned).path)
 
 
 def test_status_fails_on_errors_in_the_servers_log_and_names_them(station: LocalStation) -> None:

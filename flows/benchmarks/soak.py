@@ -1,0 +1,116 @@
+"""bench soak: a year of weekly retrainings on a station, in which runs are killed and the server is restarted.
+
+Each week the data has grown, a scheduled run retrains, another finds nothing to do, and a scheduled run of `gc`
+follows. Then everything that the station has recorded becomes a week older (soak_clock.py). The model is tiny and
+random, all else is as in use.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from artifacts.artifact_store import Store
+from flows.benchmarks.environment import BenchmarkSettings, benchmark_run
+from flows.benchmarks.soak_clock import pass_week
+from flows.benchmarks.soak_data import SETTINGS, make_model, write_data
+from flows.benchmarks.soak_disturbance import Disturbances
+from flows.benchmarks.soak_record import Week, append_week, sizes
+from flows.benchmarks.soak_server import wait_until
+from flows.benchmarks.soak_station import SoakStation
+from flows.benchmarks.soak_verdict import Verdict
+from flows.recipe import load_recipe
+from tasks.sources.resolve import resolve_model
+
+RECIPE = "quickstart"
+
+
+def bench_soak(work: Path, weeks: int, kill_every: int, restart_every: int, record: Path | None) -> list[Week]:
+    """Run `weeks` weeks; a line of JSON for each goes to `record`, by default `soak.jsonl` in the folder `work`.
+
+    StageError if a promotion is lost or a run does not end.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    record = record or work / "soak.jsonl"
+    record.write_text("")
+    model = make_model(work.resolve() / "soak", timeout=300)
+    settings = BenchmarkSettings(recipe=RECIPE, model=str(model), data=None, work=work, overrides=SETTINGS)
+    with benchmark_run(settings) as run:
+        overrides, recorded = (*run.overrides, f"data.source={run.folder / 'data'}"), list[Week]()
+        station = SoakStation(run.folder, run.recipe, overrides)
+        revision = resolve_model(load_recipe(run.recipe, run.overrides).model).revision
+        year = Year(station, Disturbances(station, kill_every, restart_every), revision)
+        try:
+            with _up(station):
+                for number in range(1, weeks + 1):
+                    recorded.append(year.week(number, rollback=number >= weeks // 2))
+                    append_week(record, recorded[-1])
+                    print(recorded[-1].model_dump_json(), file=sys.stderr, flush=True)
+        except BaseException:
+            run.failures.append("soak")  # keeps the station's files
+            raise
+    return recorded
+
+
+class Year:
+    """The weeks of one station."""
+
+    def __init__(self, station: SoakStation, disturbances: Disturbances, revision: str) -> None:
+        self.station, self.disturbances = station, disturbances
+        self.data, self.store = station.folder / "data", Store(station.folder / "store")
+        self.verdict = Verdict(self.store, revision)
+
+    def week(self, number: int, rollback: bool) -> Week:
+        """One week. rollback: the first one is due, once there are two champions. StageError if something is lost."""
+        write_data(self.data, number)
+        disturbed, last = list[str](), dict[str, Any]()
+        for what in self.disturbances.due(number):
+            last, outcome = self.disturbances.disturb(what)
+            self.verdict.add(last)
+            disturbed.append(outcome)
+        if last.get("state_type") != "COMPLETED":
+            last = self._completed("retrain")
+            self.disturbances.seconds = last["total_run_time"]
+        decided = self.verdict.decided()
+        unchanged = self._completed("retrain")
+        if rollback and not self.verdict.log.rollbacks and len(self.verdict.log.stack) > 1:
+            self.station.pipeline_command("rollback")
+            disturbed.append("rollback")
+            self.verdict.rolled_back()
+        self._completed("gc")
+        wait_until(lambda: not self.station.server.unfinished(), "the end of all runs")
+        week = Week(
+            week=number,
+            disturbed=tuple(disturbed),
+            decided=decided,
+            retraining_seconds=last["total_run_time"],
+            unchanged_seconds=unchanged["total_run_time"],
+            server_memory=self.station.memory("server"),
+            workers_memory=self.station.memory("cpu-worker", "gpu-worker"),
+            flow_runs=self.station.server.count_runs(),
+            artifacts=len(self.store.manifests()),
+            plan_seconds=self.station.pipeline_command("plan"),
+            history_seconds=self.station.pipeline_command("history"),
+            status_seconds=self.station.command("station", "status"),
+            **sizes(self.station.folder),
+        )
+        pass_week(self.station.home / "prefect.db", self.store)
+        return week
+
+    def _completed(self, flow: str) -> dict[str, Any]:
+        """Wait for a scheduled run, which must complete, and return it."""
+        run = self.station.server.ended(self.station.server.scheduled(flow))
+        self.verdict.must_complete(run)
+        if flow == "retrain":
+            self.verdict.add(run)
+        return run
+
+
+@contextmanager
+def _up(station: SoakStation) -> Iterator[None]:
+    try:
+        station.up()
+        yield
+    finally:
+        station.down()

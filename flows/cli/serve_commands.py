@@ -13,7 +13,9 @@ commands = typer.Typer()
 def serve(
     host: Annotated[
         str,
-        typer.Option("--host", metavar="ADDRESS", help="Interface to listen on; others than loopback need a token."),
+        typer.Option(
+            "--host", "--bind", metavar="ADDRESS", help="Interface to listen on; others than loopback need a token."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Port to listen on.")] = 8000,
     recipe: Annotated[

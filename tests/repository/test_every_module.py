@@ -131,7 +131,7 @@ COVERED = {
     "flows/serving/api_errors.py": ("flows/serving/test_chat_request.py", "refusals in OpenAI's format"),
     "flows/serving/batching_engine.py": (SERVING, "every kind of decoding says what `summarize` says"),
     "flows/serving/completions.py": (SERVING, "responses and streams are read by OpenAI's client"),
-    "flows/serving/config.py": (SERVING, "addresses that need a token"),
+    "flows/serving/config.py": (SERVING, "limits of requests"),
     "flows/serving/engine_choice.py": ("flows/serving/test_server.py", "engines that are not there are refused"),
     "flows/serving/inference_engine.py": (ENDPOINT, "another engine with the same interface"),
     "flows/serving/metrics.py": (SERVING, "what `/metrics` shows"),

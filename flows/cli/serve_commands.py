@@ -50,10 +50,12 @@ def serve(
 ) -> None:
     """Serve the champion over HTTP as OpenAI's API does, and follow the champion log."""
     from artifacts.errors import RequestError
+    from flows.listening import SERVE_TOKEN, credential_for
     from flows.serving.config import ENGINES, Limits, ServeConfig
 
     if engine not in ENGINES:
         raise RequestError(f"--engine {engine}: expected {', '.join(ENGINES)}")
+    credential_for(host, SERVE_TOKEN)
     chosen: Any = engine
     config = ServeConfig(
         host=host,

@@ -187,7 +187,7 @@ def test_a_foreign_page_cannot_read_a_server_on_the_loopback_interface(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name that somebody points to 127.0.0.1 is refused there; a server for others answers to the names it has."""
-    with pytest.raises(RequestError, match=r"--host 0\.0\.0\.0 .* export PREFECT_SERVER_API_AUTH_STRING="):
+    with pytest.raises(RequestError, match=r"--host 0\.0\.0\.0 .*export PREFECT_SERVER_API_AUTH_STRING="):
         application("0.0.0.0")
     monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "team:password")
     basic = "Basic " + base64.b64encode(b"team:password").decode()

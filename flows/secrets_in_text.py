@@ -23,7 +23,8 @@ _NAMES = "".join(
 _SECRET = (
     rf"(^|[^A-Za-z0-9])({'|'.join(_TOKENS)})"
     r"|[A-Za-z][A-Za-z0-9+.-]{0,20}://[^/?#@:\s]*:[^/?#@\s]+@"  # scheme://user:password@
-    rf"|(^|[.?&;_-])({_NAMES})\s*="
+    rf"|[?&;][\w.-]{{0,60}}({_NAMES})="  # of a URL's query
+    rf"|^(?!train\.stop_token=)[\w.-]{{0,60}}({_NAMES})\s*="  # a key
 )
 NO_SECRET = rf"^(?![\s\S]*({_SECRET}))"
 """Begins the pattern of a form's field, in what the regular expressions of Python and of ECMA-262 have in common."""

@@ -31,6 +31,7 @@ from artifacts.user_paths import project_folder, user_path
 from flows.integrations.apprise_urls import URLS, requested_urls
 from flows.listening import PREFECT_CREDENTIAL, SERVE_TOKEN, credential_for, in_url
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
+from flows.station.server_credential import check_credential, client_settings
 from tasks.reporting.links import REPORTS_URL
 from tasks.workers.gpus import gpu_names
 
@@ -109,6 +110,7 @@ def up(
         _start("reports", [host, port_of_reports], _our_code(), module="flows.station.report_server", **record)
     _wait_for("server", url)
     _wait_for("reports", reports)
+    check_credential(url)
     _announce("creating pools, limits, automations and deployments, which takes 10 to 30 s")
     _deploy(limits, announce_to, recipe)
     _free_slots()
@@ -142,6 +144,7 @@ def down() -> None:
     answers = bool(workers) and _answers(_read_process_file("server").get("url", ""))
     if answers:
         os.environ.update(_environment(_read_process_file("server")["url"]))
+        check_credential(_read_process_file("server")["url"])
         from flows.station.provisioning import (  # takes seconds, which a station that is down needs not
             finalize_orphaned_runs,
             paused,
@@ -180,6 +183,8 @@ def _report() -> list[str]:
     log_start = server.get("log_start", 0)
     from flows.station.station_status import report  # Prefect reads its settings when it is imported
 
+    if _answers(server.get("url", "")):
+        check_credential(server["url"])
     servers = {name: (noted["url"], _answers(noted["url"])) for name in SERVERS if (noted := _read_process_file(name))}
     return report(_folder(), {name: _process(name) for name in _names()}, servers, log_start)
 
@@ -204,9 +209,7 @@ def _folder() -> Path:
 def _environment(url: str) -> dict[str, str]:
     mine = {"PREFECT_HOME": str(_folder()), "PREFECT_API_URL": url, "DO_NOT_TRACK": "1"}
     mine |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    if credential := os.environ.get(PREFECT_CREDENTIAL):
-        mine["PREFECT_API_AUTH_STRING"] = os.environ.get("PREFECT_API_AUTH_STRING", credential)
-    return mine | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+    return mine | client_settings() | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
 
 
 def _our_code() -> dict[str, str]:

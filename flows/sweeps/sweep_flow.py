@@ -29,7 +29,10 @@ from tasks.prefect_task import current_listener, publish_pages
 from tasks.reporting.escaping import escape_markdown
 
 Over = Annotated[
-    str, Field(json_schema_extra={"pattern": NO_SECRET + r"[a-z_]+(\.[a-z_]+)*=.+", "examples": ["train.lora.rank=32,64,128"]})
+    str,
+    Field(
+        json_schema_extra={"pattern": NO_SECRET + r"[a-z_]+(\.[a-z_]+)*=.+", "examples": ["train.lora.rank=32,64,128"]}
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ tests/system/test_reverse_proxy.py has a real server refuse them in the form.
 """
 
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ SECRETS = [
     f"https://host/data?token={CANARY}",
     f"https://host/data?X-Amz-Signature={CANARY}",
     f"https://host/data?a=b&API_KEY={CANARY}",
+    f"https://host/data?hf_token={CANARY}",
 ]
 HARMLESS = [
     "owner/name",
@@ -91,7 +93,7 @@ def test_it_is_refused_in_the_prefect_variable(monkeypatch: pytest.MonkeyPatch) 
     """With the name of the variable, and without a word in the log."""
     monkeypatch.setattr(pipeline, "is_deployment_run", lambda: True)
     monkeypatch.setattr(pipeline, "retry", lambda read, *arguments: [f"data.source=hf_{CANARY}"])
-    with pytest.raises(RequestError, match="dialogsum_overrides.*credential") as refused:
+    with pytest.raises(RequestError, match=r"dialogsum_overrides.*credential") as refused:
         resolve("quickstart", [])
     assert CANARY not in str(refused.value)
 
@@ -127,5 +129,7 @@ def test_no_key_prompt_or_recipe_of_ours_is_taken_for_one() -> None:
 
 @pytest.mark.parametrize("text", ["a" * 200_000, "eyJ" * 50_000, "://" * 50_000, "-----BEGIN " * 20_000, "a:" * 90_000])
 def test_a_long_text_is_searched_in_no_time(text: str) -> None:
-    """A prompt of 200 kB. A pattern that backtracks would take minutes (pytest has a limit for each test)."""
+    """A prompt of 200 kB; a pattern that backtracks would take minutes."""
+    start = time.process_time()
     refuse_secrets([text], "a test")
+    assert time.process_time() - start < 5

@@ -1,4 +1,4 @@
-"""A real nginx with deploy/nginx.conf on free ports, with a certificate authority of its own and people of each role."""
+"""A real nginx with deploy/nginx.conf on free ports, with an authority of its own for TLS and people of each role."""
 
 import base64
 import shutil

@@ -1,8 +1,6 @@
-"""A team's servers behind a real nginx with deploy/nginx.conf: TLS, viewers, operators, workers and dialogsum by https."""
+"""A team's servers behind a real nginx with deploy/nginx.conf: TLS; viewers, operators, workers, a run by https."""
 
 import json
-import os
-import shutil
 import ssl
 import sys
 from collections.abc import Iterator
@@ -158,8 +156,15 @@ def test_a_viewer_reads_and_changes_nothing(team: Team) -> None:
 def test_blocks_are_for_operators(team: Team) -> None:
     """Prefect returns their secrets to whoever may ask."""
     block = team.ok("anna", "GET", "/block_types/slug/secret")
-    (schema,) = team.ok("anna", "POST", "/block_schemas/filter", block_schemas={"block_type_id": {"any_": [block["id"]]}})
-    content = {"name": "canary", "data": {"value": "c4nary"}, "block_schema_id": schema["id"], "block_type_id": block["id"]}
+    (schema,) = team.ok(
+        "anna", "POST", "/block_schemas/filter", block_schemas={"block_type_id": {"any_": [block["id"]]}}
+    )
+    content = {
+        "name": "canary",
+        "data": {"value": "c4nary"},
+        "block_schema_id": schema["id"],
+        "block_type_id": block["id"],
+    }
     document = team.ok("anna", "POST", "/block_documents/", **content)["id"]
     read = f"/block_documents/{document}?include_secrets=true"
     assert "c4nary" in team.ask("anna", "GET", read).text
@@ -216,13 +221,17 @@ def test_events_and_logs_are_streamed_to_the_server_credential_alone(team: Team,
             except ConnectionClosed:
                 return "closed"
 
-    assert [first_answer(token) for token in (WORKER, credential_of("victor"), None)] == ["auth_success", "closed", "closed"]
+    assert [first_answer(token) for token in (WORKER, credential_of("victor"), None)] == [
+        "auth_success",
+        "closed",
+        "closed",
+    ]
 
 
 def test_dialogsum_run_by_https_is_recorded_and_its_report_opens(
     team: Team, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """With the authority in PREFECT_API_SSL_CERT_FILE; without it, or as a viewer, in one line. Task runs come as events."""
+    """Task runs come as events, by WebSocket. Without the authority, or without a role, it is refused in one line."""
     settings = small_overrides("smollm2-135m", models["llama"], tiny_data(tmp_path / "data"), "gate.least_rows=1")
     words = ["smollm2-135m", *[word for setting in settings for word in ("--set", setting)], "--json"]
     own = {"DIALOGSUM_STORE": str(team.store), "PREFECT_HOME": str(tmp_path / "home")}

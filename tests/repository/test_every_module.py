@@ -144,6 +144,7 @@ COVERED = {
     "flows/station/provisioning.py": (STATION, "pools, limits, automations and deployments"),
     "flows/station/server_check.py": ("system/test_postgresql.py", "a server that does not answer is refused"),
     "flows/station/station_status.py": (STATION, "`station status` is called"),
+    "flows/station/server_credential.py": ("system/test_station_credential.py", "commands without the credential"),
     "flows/station/supervisor.py": (STATION, "processes of a station, up, dead and down"),
     "tasks/cancellation.py": (STATION, "a training that is cancelled in the UI"),
     "tasks/concurrency_lease.py": ("tasks/test_gpu_lease.py", "a lease that is renewed, lost and waited for"),

@@ -15,8 +15,9 @@ from tests.support.servers import Process, free_ports, until
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 WORKER = "worker:pw-of-the-workers"
 """Credential of the Prefect server, which workers have."""
-PEOPLE = {"anna": "operator", "victor": "viewer", "worker": "worker"}
-"""Person -> role. Everybody's password is `pw-of-NAME`, the workers' that of `WORKER`."""
+OPERATORS = ("anna", "worker")
+PEOPLE = (*OPERATORS, "victor")
+"""Who has a password: `pw-of-NAME`, for the workers that of `WORKER`. Who is no operator is a viewer."""
 MAIN = """
 {user}
 daemon off;
@@ -53,9 +54,9 @@ class ReverseProxy:
         self.folder, self.authority = folder, folder / "ca.pem"
         folder.mkdir()
         self._certificates()
-        people = [f"{name}:{self._hash(credential_of(name).partition(':')[2])}" for name in (*PEOPLE, "nina")]
+        people = [f"{name}:{self._hash(credential_of(name).partition(':')[2])}" for name in PEOPLE]
         (folder / "people").write_text("\n".join(people) + "\n")
-        (folder / "roles").write_text("".join(f"{name} {role};\n" for name, role in PEOPLE.items()))
+        (folder / "roles").write_text("".join(f"{name} operator;\n" for name in OPERATORS))
         (folder / "credential").write_text(f'proxy_set_header Authorization "{basic(WORKER)}";\n')
         self.port, self.reports_port, serve = free_ports(3)
         self.url, self.reports = f"https://127.0.0.1:{self.port}", f"https://127.0.0.1:{self.reports_port}"

@@ -4,6 +4,7 @@ import json
 import ssl
 import sys
 from collections.abc import Iterator
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -65,12 +66,12 @@ class Team:
             self.prefect.stop()
             raise
 
-    def ask(self, person: str, method: str, path: str, **content: Any) -> httpx.Response:
+    def ask(self, person: str, method: str, route: str, /, **content: Any) -> httpx.Response:
         with self.proxy.client(person) as client:
-            return client.request(method, f"/api{path}", json=content or None)
+            return client.request(method, f"/api{route}", json=content or None)
 
-    def ok(self, person: str, method: str, path: str, **content: Any) -> Any:
-        answer = self.ask(person, method, path, **content)
+    def ok(self, person: str, method: str, route: str, /, **content: Any) -> Any:
+        answer = self.ask(person, method, route, **content)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
 
@@ -98,10 +99,7 @@ def template() -> dict[str, Any]:
 
 
 def test_without_a_credential_there_is_nothing(team: Team) -> None:
-    """Neither page nor API nor report; nor with a wrong password, another's password, http, or for another authority.
-
-    A person who has a password and no role gets nothing either.
-    """
+    """Neither page nor API nor report; nor with a wrong password, another's password, http, or for another authority."""
     proxy = team.proxy
     for url, paths in (
         (proxy.url, ("/", "/ui-settings", "/api/health", "/api/flows/filter", "/nothing")),
@@ -111,7 +109,6 @@ def test_without_a_credential_there_is_nothing(team: Team) -> None:
             for person, password in ((None, ""), ("victor", "wrong"), ("anna", "pw-of-victor"), ("nobody", "x")):
                 answer = proxy.client(person, url, password).get(path)
                 assert (answer.status_code, answer.headers["www-authenticate"].split()[0]) == (401, "Basic")
-            assert proxy.client("nina", url).get(path).status_code == 403
             assert httpx.get(url.replace("https", "http") + path).status_code == 400
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
             httpx.get(url, verify=ssl.create_default_context())
@@ -138,6 +135,7 @@ def test_a_viewer_reads_and_changes_nothing(team: Team) -> None:
                     f"/api/%{ord(first[0]):02x}{first[1:]}/{rest}",
                     f"/%61pi/{first}/{rest}",
                     f"/api//{first}/{rest}",
+                    f"//api/{first}/{rest}",
                     f"/x/../api/{first}/{rest}",
                     f"/x/%2e%2e/api/{first}/{rest}",
                     f"{asked}%2f..%2ffilter",
@@ -145,12 +143,17 @@ def test_a_viewer_reads_and_changes_nothing(team: Team) -> None:
                     f"{asked}?/filter",
                     f"{asked}%0a/filter",
                 ):
-                    request = client.build_request(method, team.proxy.url, json={})
-                    request.url = request.url.copy_with(raw_path=spelled.encode())
-                    answer = client.send(request)
-                    assert answer.status_code in (400, 403, 404, 405), (method, spelled, answer.status_code)
-                    if answer.status_code == 405:  # the UI, to which only GET exists
-                        assert "/../" in spelled
+                    assert spelled_status(team, method, spelled) in (400, 403), (method, spelled)
+
+
+def spelled_status(team: Team, method: str, path: str) -> int:
+    """Status of the answer to a viewer's request; the path is sent to the letter, which httpx does not."""
+    connection = HTTPSConnection("127.0.0.1", team.proxy.port, context=team.proxy.trusting, timeout=60)
+    headers = {"Authorization": basic(credential_of("victor")), "Content-Type": "application/json"}
+    connection.request(method, path, body="{}", headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def test_blocks_are_for_operators(team: Team) -> None:
@@ -231,13 +234,14 @@ def test_events_and_logs_are_streamed_to_the_server_credential_alone(team: Team,
 def test_dialogsum_run_by_https_is_recorded_and_its_report_opens(
     team: Team, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Task runs come as events, by WebSocket. Without the authority, or without a role, it is refused in one line."""
+    """Task runs come as events, by WebSocket. Without authority or credential it is refused in one line."""
     settings = small_overrides("smollm2-135m", models["llama"], tiny_data(tmp_path / "data"), "gate.least_rows=1")
     words = ["smollm2-135m", *[word for setting in settings for word in ("--set", setting)], "--json"]
     own = {"DIALOGSUM_STORE": str(team.store), "PREFECT_HOME": str(tmp_path / "home")}
     untrusted = {**own, **team.proxy.environment("worker")}
     untrusted.pop("PREFECT_API_SSL_CERT_FILE")
-    for environment in (untrusted, {**own, **team.proxy.environment("nina")}):
+    unknown = {**own, **team.proxy.environment("worker"), "PREFECT_API_AUTH_STRING": "worker:wrong"}
+    for environment in (untrusted, unknown):
         refused = run_cli("run", *words, **environment)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
     process = run_cli("run", *words, **own, **team.proxy.environment("worker"))
@@ -246,7 +250,7 @@ def test_dialogsum_run_by_https_is_recorded_and_its_report_opens(
     assert [run["state_type"] for run in runs] == ["COMPLETED"]
     completed = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
     wait_until(lambda: team.ok("victor", "POST", "/task_runs/count", **completed) == 9)
-    report = next(stage["id"] for stage in json.loads(process.stdout)["stages"] if stage["stage"] == "report")
+    report = next(stage["artifact"] for stage in json.loads(process.stdout)["stages"] if stage["stage"] == "report")
     page = team.proxy.client("victor", team.proxy.reports).get(f"/report/{report}")
     assert (page.status_code, "<html" in page.text) == (200, True)
 

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from flows.pipeline import retrain
+from tests.support.browsers import needs_browser, offline_browser
 from tests.support.data import tiny_data
 from tests.support.paths import ROOT
 from tests.support.pipelines import small_overrides
@@ -99,7 +100,7 @@ def template() -> dict[str, Any]:
 
 
 def test_without_a_credential_there_is_nothing(team: Team) -> None:
-    """Neither page nor API nor report; nor with a wrong password, another's password, http, or for another authority."""
+    """Neither page nor API nor report; nor with a wrong password, nor by http; the certificate is of our authority."""
     proxy = team.proxy
     for url, paths in (
         (proxy.url, ("/", "/ui-settings", "/api/health", "/api/flows/filter", "/nothing")),
@@ -277,3 +278,20 @@ def test_the_direct_way_needs_the_server_credential(team: Team) -> None:
     for credential, status in ((WORKER, 200), (credential_of("anna"), 401)):
         answer = httpx.post(f"{team.prefect.url}/flows/filter", json={}, headers={"Authorization": basic(credential)})
         assert answer.status_code == status
+
+
+@needs_browser[1]
+def test_a_viewer_sees_the_ui_after_one_login(team: Team, tmp_path: Path) -> None:
+    """The browser's dialog is the only one; the UI finds its API by https and shows what is there."""
+    team.ok("anna", "POST", "/flows/", name="seen-by-victor")
+    browser = offline_browser(tmp_path / "profile")
+    try:
+        online = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", online)
+        browser.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
+        browser.get(team.proxy.url.replace("//", f"//{credential_of('victor')}@"))  # as typed into the dialog
+        browser.get(f"{team.proxy.url}/flows")
+        wait_until(lambda: "seen-by-victor" in browser.find_element("tag name", "body").text)
+        assert browser.find_elements("css selector", "input[type=password]") == []
+    finally:
+        browser.quit()

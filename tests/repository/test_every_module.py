@@ -214,7 +214,6 @@ COVERED = {
     "tasks/transcripts/speaker_names.py": (TRANSCRIPTS, "names of any script"),
     "tasks/transcripts/speech_recognition.py": (TRANSCRIPTS, "texts of recognizers"),
     "tasks/transcripts/timestamps.py": (TRANSCRIPTS, "dates and times of many countries"),
-    "tasks/transcripts/ttml.py": (TRANSCRIPTS, "captions of broadcasters"),
     "tasks/transcripts/turn_headings.py": (TRANSCRIPTS, "names and times above the words"),
     "tasks/transcripts/turn_lines.py": (TRANSCRIPTS, "every form of one line"),
     "tasks/transcripts/zoom.py": (TRANSCRIPTS, "chats that Zoom saves"),

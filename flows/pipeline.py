@@ -17,6 +17,7 @@ from flows.failures import fails_in_one_line
 from flows.labels import overrides_of, prompt_label
 from flows.recipe import OVERRIDES, PROMPTS, RECIPES, load_recipe
 from flows.runner import PipelineRun
+from flows.secrets_in_text import NO_SECRET
 from tasks.gpu_lease import is_deployment_run
 from tasks.models.prompt_template import load_prompt
 from tasks.registry import STAGES
@@ -34,7 +35,7 @@ RecipeName = Annotated[str, _listed(RECIPE_NAMES)]
 StageName = Annotated[str, _listed(STAGES.keys() - {"review"})]
 """The stages of a run; a review is made from the votes of people."""
 Override = Annotated[
-    str, Field(json_schema_extra={"pattern": r"^[a-z_]+(\.[a-z_]+)*=", "examples": ["train.epochs=3"]})
+    str, Field(json_schema_extra={"pattern": NO_SECRET + r"[a-z_]+(\.[a-z_]+)*=", "examples": ["train.epochs=3"]})
 ]
 ADAPTER_PATTERN = r"^(latest|champion|none|train-[0-9a-f]{8})$"
 CANDIDATE_PATTERN = r"^(latest|train-[0-9a-f]{8})$"
@@ -87,7 +88,9 @@ def retrain(
 def evaluate(
     recipe: RecipeName = "quickstart",
     adapter: Annotated[str, Field(json_schema_extra={"pattern": ADAPTER_PATTERN})] = "latest",
-    prompt: Annotated[str, Field(examples=sorted(f.stem for f in PROMPTS.glob("*.txt")))] = "",
+    prompt: Annotated[
+        str, Field(examples=sorted(f.stem for f in PROMPTS.glob("*.txt")), json_schema_extra={"pattern": NO_SECRET})
+    ] = "",
     overrides: list[Override] = [],  # noqa: B006
     refresh: list[StageName] = [],  # noqa: B006
 ) -> Any:

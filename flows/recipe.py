@@ -16,6 +16,7 @@ from artifacts.record import Record
 from artifacts.text import did_you_mean, one_line
 from artifacts.user_paths import user_path
 from flows.integrations.tracker import known_tracker
+from flows.secrets_in_text import refuse_secrets
 from tasks.config import (
     Count,
     DataConfig,
@@ -76,6 +77,7 @@ def load_recipe(
         overrides: `section.key=value`, each value as YAML.
         settings: section -> key -> value, applied before the overrides.
     """
+    refuse_secrets(overrides, "--set")
     known = [p.stem for p in RECIPES.glob("*.yaml")]
     file = RECIPES / f"{recipe}.yaml" if recipe in known else user_path(recipe, "recipe")
     if not file.is_file():
@@ -84,6 +86,7 @@ def load_recipe(
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{file}: not a recipe ({one_line(error, 160)})") from error
+    refuse_secrets([text], str(file))
     return _parse(file, text, tuple(overrides), json.dumps(settings or {}))
 
 

@@ -13,7 +13,9 @@ commands = typer.Typer()
 def serve(
     host: Annotated[
         str,
-        typer.Option("--host", metavar="ADDRESS", help="Interface to listen on; others than loopback need a token."),
+        typer.Option(
+            "--host", "--bind", metavar="ADDRESS", help="Interface to listen on; others than loopback need a token."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="PORT", min=1, max=65535, help="Port to listen on.")] = 8000,
     recipe: Annotated[
@@ -48,10 +50,12 @@ def serve(
 ) -> None:
     """Serve the champion over HTTP as OpenAI's API does, and follow the champion log."""
     from artifacts.errors import RequestError
+    from flows.listening import SERVE_TOKEN, credential_for
     from flows.serving.config import ENGINES, Limits, ServeConfig
 
     if engine not in ENGINES:
         raise RequestError(f"--engine {engine}: expected {', '.join(ENGINES)}")
+    credential_for(host, SERVE_TOKEN)
     chosen: Any = engine
     config = ServeConfig(
         host=host,

@@ -13,7 +13,13 @@ commands = typer.Typer(help="Prefect server, deployments and workers on this mac
 def up(
     port: Annotated[int, typer.Option("--port", metavar="PORT", help="Port of the Prefect server.")] = 4200,
     host: Annotated[
-        str, typer.Option("--host", metavar="ADDRESS", help="Interface to listen on; 0.0.0.0 for all.")
+        str,
+        typer.Option(
+            "--host",
+            "--bind",
+            metavar="ADDRESS",
+            help="Interface to listen on; others than loopback need a credential.",
+        ),
     ] = "127.0.0.1",
     gpu_workers: Annotated[
         int,

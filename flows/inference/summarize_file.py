@@ -19,6 +19,7 @@ from flows.inference.transcript_input import (
     source_file,
     table_losses,
 )
+from flows.secrets_in_text import refuse_secrets
 from tasks.summarization.message_table import MessageTable
 from tasks.summarization.request import SelectedModel, SummarizeRequest
 from tasks.summarization.summarize_table import summarize_table
@@ -39,6 +40,8 @@ def summarize_file(request: SummarizeRequest, events: Events) -> dict[str, Any]:
     before a model is loaded if the request is wrong.
     """
     started = time.perf_counter()
+    words = (request.source, request.adapter, request.column, request.prompt, request.out)
+    refuse_secrets([word for word in words if word], "a parameter of summarize")
     check_format(request.format)
     file = source_file(request)
     if file is not None and file.suffix.lower() in READERS:

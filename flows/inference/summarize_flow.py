@@ -17,6 +17,7 @@ from flows.inference.prompt_library import names
 from flows.inference.summarize_file import result_line, summarize_file
 from flows.pipeline import RECIPE_NAMES, Override
 from flows.run_names import kept_or
+from flows.secrets_in_text import NO_SECRET
 from tasks.gpu_lease import hold_gpu
 from tasks.prefect_task import RunEvents
 from tasks.reporting.escaping import escape_markdown
@@ -28,6 +29,8 @@ SHOWN_ROWS = 5
 """Number of a table's rows that the run's artifact shows."""
 DETECTED = ""
 """The empty choice in the form's list of formats."""
+PublicText = Annotated[str, Field(json_schema_extra={"pattern": NO_SECRET})]
+"""A field whose form refuses credentials, since Prefect stores parameters."""
 ADAPTERS_OWN = ""
 """The empty choice in the form's list of recipes: the recipe of the adapter."""
 
@@ -39,13 +42,13 @@ ADAPTERS_OWN = ""
 )
 @fails_in_one_line
 def summarize(
-    source: Annotated[str, Field(min_length=2, examples=["/data/calls.csv"])],
-    column: str = "",
+    source: Annotated[PublicText, Field(min_length=2, examples=["/data/calls.csv"])],
+    column: PublicText = "",
     adapter: Annotated[
-        str, Field(min_length=1, examples=["champion", "latest", "none", "train-1a2b3c4d"])
+        PublicText, Field(min_length=1, examples=["champion", "latest", "none", "train-1a2b3c4d"])
     ] = "champion",
-    prompt: Annotated[str, Field(examples=names())] = "",
-    out: str = "",
+    prompt: Annotated[PublicText, Field(examples=names())] = "",
+    out: PublicText = "",
     recipe: Annotated[str, Field(json_schema_extra={"enum": [ADAPTERS_OWN, *RECIPE_NAMES]})] = ADAPTERS_OWN,
     overrides: list[Override] = [],  # noqa: B006  # never written to
     format: Annotated[str, Field(json_schema_extra={"enum": [DETECTED, *FORMAT_NAMES]})] = DETECTED,

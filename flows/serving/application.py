@@ -24,10 +24,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flows.listening import SERVE_TOKEN, credential_for, own_names
+from flows.own_pages import OwnPages
 from flows.serving import metrics
 from flows.serving.api_errors import ApiError
 from flows.serving.chat_endpoint import ChatEndpoint
-from flows.serving.config import ServeConfig, required_token
+from flows.serving.config import ServeConfig
 from flows.serving.engine_choice import create_engine
 from flows.serving.model_cache import ModelCache
 from flows.serving.models import Models
@@ -45,7 +47,7 @@ HEADERS = {
 
 def application(config: ServeConfig) -> Starlette:
     """The server. RequestError if its recipe, its engine or its token is missing."""
-    token = required_token(config)
+    token = credential_for(config.host, SERVE_TOKEN)
     engine = create_engine(config.engine, config.limits.requests)
     cache = ModelCache(engine, config.limits.models)
     models = Models(config, cache)
@@ -90,7 +92,7 @@ def application(config: ServeConfig) -> Starlette:
             Route("/v1/chat/completions", chat),
         ],
         middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=_host_names(config)),
+            *_for_browsers(config, token),
             Middleware(Guard, token=token),
         ],
         exception_handlers={ApiError: _refused, HTTPException: _not_found},
@@ -125,9 +127,17 @@ class Guard:
             await self.app(scope, receive, send_with_headers)
 
 
-def _host_names(config: ServeConfig) -> list[str]:
-    """On the loopback interface other host names are refused (DNS rebinding)."""
-    return ["localhost", "127.0.0.1", "[::1]", config.host] if config.loopback else ["*"]
+def _for_browsers(config: ServeConfig, token: str) -> list[Middleware]:
+    """What the loopback interface needs beside the token: other host names are refused (DNS rebinding).
+
+    Without a token also the requests of other servers' pages; with one, a reverse proxy may have the page's origin.
+    """
+    if not config.loopback:
+        return []
+    names = own_names(config.host)
+    if token:
+        return [Middleware(TrustedHostMiddleware, allowed_hosts=names)]
+    return [Middleware(OwnPages, names=names)]
 
 
 def _model(name: str) -> dict[str, object]:

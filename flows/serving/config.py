@@ -1,15 +1,12 @@
 """Settings of `dialogsum serve`: address, base model, engine and limits."""
 
-import ipaddress
-import os
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from artifacts.errors import RequestError
 from artifacts.record import Record
+from flows.listening import is_loopback
 
-TOKEN_VARIABLE = "DIALOGSUM_SERVE_TOKEN"  # noqa: S105  # the name of the variable
 EngineName = Literal["native", "vllm"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 Positive = Annotated[int, Field(ge=1)]
@@ -45,22 +42,3 @@ class ServeConfig(Record):
     def loopback(self) -> bool:
         """Whether only this machine reaches the server."""
         return is_loopback(self.host)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is an address or the name of this machine's loopback interface."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def required_token(config: ServeConfig) -> str:
-    """The bearer token that requests need; empty: none. RequestError if the address needs one and there is none."""
-    token = os.environ.get(TOKEN_VARIABLE, "").strip()
-    if not token and not config.loopback:
-        raise RequestError(
-            f"--host {config.host} lets other machines in: set a token in {TOKEN_VARIABLE}, such as "
-            f"`export {TOKEN_VARIABLE}=$(openssl rand -hex 32)`, or leave out --host"
-        )
-    return token

@@ -11,8 +11,9 @@ import uvicorn
 
 from artifacts.errors import RequestError
 from artifacts.text import one_line
+from flows.listening import SERVE_TOKEN, in_url
 from flows.serving.application import application
-from flows.serving.config import TOKEN_VARIABLE, ServeConfig
+from flows.serving.config import ServeConfig
 
 LOG = logging.getLogger("dialogsum.serve")
 
@@ -50,14 +51,13 @@ def serve(config: ServeConfig) -> None:
         log_level="warning",
         timeout_graceful_shutdown=int(config.limits.seconds) + 1,
     )
-    host = f"[{config.host}]" if ":" in config.host else config.host
     LOG.info(
         "http://%s:%d serves the champion of %s with %s; %s",
-        host,
+        in_url(config.host),
         config.port,
         app.state.chat.models.recipe,
         app.state.chat.engine.name,
-        f"token from {TOKEN_VARIABLE}" if os.environ.get(TOKEN_VARIABLE) else "no token",
+        f"token from {SERVE_TOKEN}" if os.environ.get(SERVE_TOKEN) else "no token",
     )
     asyncio.run(Server(settings).serve(sockets=[listener]))
 

@@ -11,7 +11,6 @@ is set, it requires that credential.
 """
 
 import base64
-import ipaddress
 import os
 import secrets
 import sys
@@ -35,6 +34,7 @@ from artifacts.artifact_store import DamageError, Store
 from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest
 from artifacts.text import one_line
+from flows.listening import PREFECT_CREDENTIAL, credential_for, is_loopback, own_names
 from tasks.manifest_views import ReportView, ScoresView
 from tasks.reporting import artifact_page
 from tasks.reporting.escaping import visible
@@ -132,7 +132,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _guarded(request: Request, answer: Answer) -> Response:
     """Add the security headers to every response; respond 401 without the credential of the Prefect server."""
-    credential = os.environ.get("PREFECT_SERVER_API_AUTH_STRING", "")
+    credential = os.environ.get(PREFECT_CREDENTIAL, "")
     header = request.headers.get("Authorization", "")
     expected = f"Basic {base64.b64encode(credential.encode()).decode()}"
     if credential and request.url.path != "/health" and not secrets.compare_digest(header.encode(), expected.encode()):
@@ -147,9 +147,12 @@ async def _guarded(request: Request, answer: Answer) -> Response:
 
 
 def application(host: str) -> Starlette:
-    """The server on `host`. On the loopback interface it refuses other host names (DNS rebinding)."""
-    local = host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-    names = ["localhost", "127.0.0.1", "[::1]", host] if local else ["*"]
+    """The server on `host`. On the loopback interface it refuses other host names (DNS rebinding).
+
+    RequestError if other machines reach it without a credential.
+    """
+    credential_for(host, PREFECT_CREDENTIAL)
+    names = own_names(host) if is_loopback(host) else ["*"]
     app = Starlette(
         routes=[
             Route("/", index),
@@ -165,14 +168,6 @@ def application(host: str) -> Starlette:
     )
     app.router.redirect_slashes = False  # a path is right or unknown
     return app
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from artifacts.user_paths import project_folder, user_path
 from flows.integrations.apprise_urls import URLS, requested_urls
+from flows.listening import PREFECT_CREDENTIAL, SERVE_TOKEN, credential_for, in_url
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
 from flows.station.log_rotation import rotate
+from flows.station.server_credential import check_credential, client_settings
 from tasks.reporting.links import REPORTS_URL
 from tasks.workers.gpus import gpu_names
 
@@ -43,6 +45,8 @@ GRACE = 30.0
 SERVERS = ("server", "reports", "serve")
 """Names of the processes that take no runs."""
 DEFAULTS = {
+    # without host, so that the UI works under each name of the server, that of a reverse proxy included
+    "PREFECT_SERVER_UI_API_URL": "/api",
     # in memory, Prefect's default, they are forgotten when the server is restarted, and their slots stay taken
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     # or a server that was down for longer than a minute forgets the runs whose heartbeats it waited for
@@ -75,11 +79,16 @@ def up(
     """
     if recipe is not None:
         known_recipe(recipe)
+    credential_for(host, PREFECT_CREDENTIAL)
+    if serve_port is not None:
+        credential_for(host, SERVE_TOKEN)
     announce_to = requested_urls(notify)
     os.environ.pop(URLS, None)  # or every run would inherit the credentials
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/api"  # noqa: S104  # where to ask, not to listen
+    with suppress(PermissionError):  # a folder of somebody else's
+        folder.chmod(0o700)  # logs, parameters and the key of Prefect's secret blocks are in it
+    url = f"http://{in_url(host)}:{port}/api"
     running = _process("server")
     if running is not None and (other_url := _read_process_file("server")["url"]) != url:
         raise RequestError(
@@ -98,15 +107,14 @@ def up(
     os.environ.setdefault(REPORTS_URL, reports)  # whoever set another knows how browsers reach it
     if running is None:
         _announce(f"starting the Prefect server at {url}, which takes 10 to 40 s")
-        _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
+        _start("server", [host, str(port)], _our_code(), module="flows.station.prefect_server", url=url)
     if _process("reports") is None:
         record = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-        _start(
-            "reports", [host, reports.rsplit(":", 1)[1]], environment, module="flows.station.report_server", **record
-        )
+        port_of_reports = reports.rsplit(":", 1)[1]
+        _start("reports", [host, port_of_reports], _our_code(), module="flows.station.report_server", **record)
     _wait_for("server", url)
     _wait_for("reports", reports)
+    check_credential(url)
     _announce("creating pools, limits, automations and deployments, which takes 10 to 30 s")
     _deploy(limits, announce_to, recipe)
     _free_slots()
@@ -140,6 +148,7 @@ def down() -> None:
     answers = bool(workers) and _answers(_read_process_file("server").get("url", ""))
     if answers:
         os.environ.update(_environment(_read_process_file("server")["url"]))
+        check_credential(_read_process_file("server")["url"])
         from flows.station.provisioning import (  # takes seconds, which a station that is down needs not
             finalize_orphaned_runs,
             paused,
@@ -178,6 +187,8 @@ def _report() -> list[str]:
     log_start = server.get("log_start", 0)
     from flows.station.station_status import report  # Prefect reads its settings when it is imported
 
+    if _answers(server.get("url", "")):
+        check_credential(server["url"])
     servers = {name: (noted["url"], _answers(noted["url"])) for name in SERVERS if (noted := _read_process_file(name))}
     return report(_folder(), {name: _process(name) for name in _names()}, servers, log_start)
 
@@ -201,8 +212,13 @@ def _folder() -> Path:
 
 def _environment(url: str) -> dict[str, str]:
     mine = {"PREFECT_HOME": str(_folder()), "PREFECT_API_URL": url, "DO_NOT_TRACK": "1"}
-    mine |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_API_URL": url}
-    return mine | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+    mine |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    return mine | client_settings() | {name: os.environ.get(name, value) for name, value in DEFAULTS.items()}
+
+
+def _our_code() -> dict[str, str]:
+    """Environment of a process that runs a module of this project, but in another folder."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 def _deploy(limits: list[str], notify: list[str] | None, recipe: str | None) -> None:
@@ -238,15 +254,14 @@ def _start_serving(host: str, port: int | None, recipe: str | None) -> None:
     """Start `dialogsum serve` at `port`, or again where it was. It answers once the champion is loaded."""
     record = _read_process_file("serve")
     noted, recipe = record.get("url", ""), recipe or record.get("recipe")
-    url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}" if port else noted  # noqa: S104
+    url = f"http://{in_url(host)}:{port}" if port else noted
     if _process("serve") is not None:
         if url != noted:
             raise RequestError(f"`dialogsum serve` already runs at {noted}: run `dialogsum station down` first")
     elif url:
         command = ["serve", "--host", host, "--port", url.rsplit(":", 1)[1], *(["--recipe", recipe] if recipe else [])]
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
         _announce(f"starting `dialogsum serve` at {url}")
-        _start("serve", command, environment, module="flows.cli", url=url, recipe=recipe or "")
+        _start("serve", command, _our_code(), module="flows.cli", url=url, recipe=recipe or "")
         until = time.monotonic() + SERVE_PATIENCE
         while not _answers(url) and time.monotonic() < until:
             if _process("serve") is None:

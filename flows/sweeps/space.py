@@ -15,6 +15,7 @@ from artifacts.errors import RequestError
 from artifacts.record import Record
 from artifacts.text import one_line
 from flows.recipe import Recipe, all_keys, load_recipe
+from flows.secrets_in_text import refuse_secrets
 
 Parameters = dict[str, Any]
 """Dotted key of a recipe -> value, as in the JSON of the recipe."""
@@ -111,6 +112,7 @@ def parse_space(recipe: str, overrides: Sequence[str], over: Sequence[str], samp
 
     RequestError if a key is unknown, refused or given twice, or if the recipe does not accept one of the values.
     """
+    refuse_secrets(over, "--over")
     if not over:
         raise RequestError("a sweep needs values to try: --over train.lora.rank=32,64,128")
     dimensions = [_dimension(recipe, overrides, text, sampled) for text in over]

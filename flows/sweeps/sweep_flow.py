@@ -17,6 +17,7 @@ from flows.integrations.tracking import tracking
 from flows.pipeline import Override, RecipeName, resolve
 from flows.run_pages import markdown_table
 from flows.runner import PipelineRun
+from flows.secrets_in_text import NO_SECRET
 from flows.sweeps import result_text
 from flows.sweeps.durations import parse_duration
 from flows.sweeps.result_files import checked_folder, winner_recipe, write_files
@@ -28,7 +29,10 @@ from tasks.prefect_task import current_listener, publish_pages
 from tasks.reporting.escaping import escape_markdown
 
 Over = Annotated[
-    str, Field(json_schema_extra={"pattern": r"^[a-z_]+(\.[a-z_]+)*=.+", "examples": ["train.lora.rank=32,64,128"]})
+    str,
+    Field(
+        json_schema_extra={"pattern": NO_SECRET + r"[a-z_]+(\.[a-z_]+)*=.+", "examples": ["train.lora.rank=32,64,128"]}
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+)(?:[.:,](\d+))?")
 
 
 def read_ttml(text: str) -> Reading | None:
-    """The turns; None if the text is no TTML or declares entities of its own."""
+    """The turns; None if the text is no TTML, declares entities of its own, or is nested too deeply."""
     if not _ROOT.match(text) or "<!ENTITY" in text:
         return None
     try:
@@ -25,7 +25,11 @@ def read_ttml(text: str) -> Reading | None:
     cues = []
     for paragraph in (element for element in root.iter() if _tag(element) == "p"):
         speaker = _speaker(paragraph, agents)
-        lines = [line for line in (" ".join(part.split()) for part in _text(paragraph).split("\n")) if line]
+        try:
+            text = _text(paragraph)
+        except RecursionError:  # thousands of elements in each other, to break a reader
+            return None
+        lines = [line for line in (" ".join(part.split()) for part in text.split("\n")) if line]
         if speaker and lines:
             lines[0] = f"<v {_escaped(speaker)}>{lines[0]}"
         begin = paragraph.get("begin", "")

@@ -78,6 +78,7 @@ MAY_IMPORT_PREFECT = {
     "flows/station/provisioning.py",
     "flows/station/supervisor.py",
     "flows/station/server_check.py",
+    "flows/station/prefect_server.py",
     "flows/inference/summarize_flow.py",
     "flows/sweeps/sweep_flow.py",
     "flows/run_pages.py",

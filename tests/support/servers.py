@@ -270,7 +270,7 @@ class PrefectServer:
         """Start, also after a stop: the database and the address stay."""
         self.server = self.run()
         try:
-            until(lambda: self.status("/health") == 200, "the Prefect server", 120)
+            until(lambda: self.status("/health") == 200, "the Prefect server", 300)
         except BaseException:
             self.stop()
             raise

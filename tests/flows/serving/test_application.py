@@ -175,6 +175,8 @@ def test_a_token_is_needed_for_all_but_page_and_health(adapters: TwoAdapters, mo
 def test_other_host_names_and_unknown_paths_are_refused(adapters: TwoAdapters) -> None:
     with TestClient(application(config_for(adapters.model)), base_url="http://127.0.0.1:8000") as web:
         assert web.get("/health", headers={"Host": "evil.example"}).status_code == 400
+        for origin, status in (("https://evil.example", 403), ("http://localhost:8000", 200)):
+            assert web.get("/v1/models", headers={"Origin": origin}).status_code == status
         assert web.get("/nothing").json()["error"]["message"].startswith("GET /nothing")
         assert web.post("/v1/models").status_code == 405
 

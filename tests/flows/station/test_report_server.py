@@ -13,6 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
 from artifacts.manifest import InputRef, Manifest, Provenance
 from flows.station.report_server import application
 from tests.support.hostile_texts import HOSTILE_NAMES
@@ -182,14 +183,22 @@ def test_an_input_that_is_gone_is_no_link(any_store: Store, published: Published
     assert f"/artifact/{gone}" not in Links(page).targets
 
 
-def test_a_foreign_page_cannot_read_a_server_on_the_loopback_interface(published: Published) -> None:
+def test_a_foreign_page_cannot_read_a_server_on_the_loopback_interface(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A name that somebody points to 127.0.0.1 is refused there; a server for others answers to the names it has."""
+    with pytest.raises(RequestError, match=r"--host 0\.0\.0\.0 .*export PREFECT_SERVER_API_AUTH_STRING="):
+        application("0.0.0.0")
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "team:password")
+    basic = "Basic " + base64.b64encode(b"team:password").decode()
     for host, name, status in [
         ("127.0.0.1", "evil.example", 400),
         ("127.0.0.1", "localhost:4201", 200),
         ("0.0.0.0", "station.example", 200),
     ]:
-        answer = TestClient(application(host), base_url="http://127.0.0.1").get("/", headers={"Host": name})
+        answer = TestClient(application(host), base_url="http://127.0.0.1").get(
+            "/", headers={"Host": name, "Authorization": basic}
+        )
         assert answer.status_code == status
 
 

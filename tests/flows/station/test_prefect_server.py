@@ -1,0 +1,47 @@
+"""The station's Prefect server: while it asks for no credential, no page of another server reads or starts anything.
+
+tests/flows/test_own_pages.py has the forms of foreign origins and names; here they meet Prefect's own application.
+"""
+
+import pytest
+from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from flows.station.prefect_server import application
+
+FOREIGN = {"Origin": "https://evil.example"}
+
+
+@pytest.fixture(scope="module")
+def web() -> TestClient:
+    """A client of the server without a credential. Its database is not needed: refusals come before it."""
+    with temporary_settings(restore_defaults={PREFECT_SERVER_API_AUTH_STRING}):
+        return TestClient(application("127.0.0.1"), base_url="http://127.0.0.1:4200")
+
+
+def test_pages_from_elsewhere_are_refused(web: TestClient) -> None:
+    """Prefect alone would allow them all: also the question that browsers ask first, and the streams."""
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    assert web.get("/api/health", headers=FOREIGN).status_code == 403
+    assert web.post("/api/flows/filter", json={}, headers=FOREIGN).status_code == 403
+    preflight = web.options("/api/flows/filter", headers=FOREIGN | asked)
+    assert (preflight.status_code, "access-control-allow-origin" in preflight.headers) == (403, False)
+    for path in ("/api/events/in", "/api/events/out", "/api/logs/out"):
+        with pytest.raises(WebSocketDisconnect), web.websocket_connect(path, headers={"Host": "127.0.0.1"} | FOREIGN):
+            pass
+    assert web.get("/api/health", headers={"Host": "evil.example:4200"}).status_code == 400
+
+
+def test_its_own_page_and_programs_are_answered(web: TestClient) -> None:
+    """Also a page that was opened under the other name of this machine."""
+    for headers in ({}, {"Origin": "http://127.0.0.1:4200"}, {"Origin": "http://localhost:4200"}):
+        assert web.get("/api/health", headers=headers).text == "true"
+
+
+def test_with_a_credential_it_answers_under_every_name() -> None:
+    """Such as that of a reverse proxy: whoever has no credential gets nothing anyway."""
+    with temporary_settings({PREFECT_SERVER_API_AUTH_STRING: "worker:password"}):
+        web = TestClient(application("127.0.0.1"), base_url="https://station.example")
+    assert web.get("/api/health", headers={"Origin": "https://station.example"}).text == "true"
+    assert web.post("/api/flows/filter", json={}).status_code == 401

@@ -94,12 +94,12 @@ def up(
     os.environ.setdefault(REPORTS_URL, reports)  # whoever set another knows how browsers reach it
     if running is None:
         _announce(f"starting the Prefect server at {url}, which takes 10 to 40 s")
-        _start("server", ["server", "start", "--host", host, "--port", str(port)], url=url)
+        command = ["server", "start", "--host", host, "--port", str(port)]
+        _start("server", command, _our_code(), module="flows.station.server", url=url)
     if _process("reports") is None:
         record = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
         _start(
-            "reports", [host, reports.rsplit(":", 1)[1]], environment, module="flows.station.report_server", **record
+            "reports", [host, reports.rsplit(":", 1)[1]], _our_code(), module="flows.station.report_server", **record
         )
     _wait_for("server", url)
     _wait_for("reports", reports)
@@ -107,12 +107,12 @@ def up(
     _deploy(limits, announce_to, recipe)
     _free_slots()
     if _process("cpu-worker") is None:
-        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
+        _start_worker("cpu-worker", "cpu-pool", RUNS)
     for n, limit in enumerate(limits):
         name, gpus = f"{limit}-worker", gpu_names()[n::gpu_workers]
         own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
         if _process(name) is None:
-            _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
+            _start_worker(name, "gpu-pool", "1", own)
     _start_serving(host, serve_port, recipe)
     for problem in _report():
         print(f"PROBLEM: {problem}")
@@ -240,9 +240,8 @@ def _start_serving(host: str, port: int | None, recipe: str | None) -> None:
             raise RequestError(f"`dialogsum serve` already runs at {noted}: run `dialogsum station down` first")
     elif url:
         command = ["serve", "--host", host, "--port", url.rsplit(":", 1)[1], *(["--recipe", recipe] if recipe else [])]
-        environment = {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
         _announce(f"starting `dialogsum serve` at {url}")
-        _start("serve", command, environment, module="flows.cli", url=url, recipe=recipe or "")
+        _start("serve", command, _our_code(), module="flows.cli", url=url, recipe=recipe or "")
         until = time.monotonic() + SERVE_PATIENCE
         while not _answers(url) and time.monotonic() < until:
             if _process("serve") is None:
@@ -358,6 +357,16 @@ def _start(
         )
     created = psutil.Process(started.pid).create_time()
     _process_file(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
+
+
+def _start_worker(name: str, pool: str, limit: str, environment: dict[str, str] | None = None) -> None:
+    command = ["worker", "start", "--pool", pool, "--name", name, "--limit", limit]
+    _start(name, command, _our_code() | (environment or {}), module="flows.station.worker")
+
+
+def _our_code() -> dict[str, str]:
+    """The environment with which a process in another folder finds our modules."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 def _end(processes: list[psutil.Process]) -> None:

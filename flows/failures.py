@@ -15,6 +15,7 @@ from prefect.states import Failed
 from artifacts.errors import RequestError, StageError
 from flows.recipe import OVERRIDES, Recipe, all_keys
 from tasks.gpu_lease import is_deployment_run
+from tasks.run_watch import watched
 
 Function = Callable[..., Any]
 
@@ -22,9 +23,11 @@ Function = Callable[..., Any]
 def fails_in_one_line(function: Function) -> Function:
     """The function of a flow, which in a deployed run returns a Failed state instead of raising our own errors.
 
-    Prefect treats both alike (state type, automations, parent runs), but logs a raised error with tracebacks.
+    Prefect treats both alike (state type, automations, parent runs), but logs a raised error with tracebacks. The run
+    is watched while it lasts (tasks/run_watch.py).
     """
 
+    @watched()
     @wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         if not is_deployment_run():

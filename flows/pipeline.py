@@ -22,7 +22,6 @@ from tasks.gpu_lease import is_deployment_run
 from tasks.models.prompt_template import load_prompt
 from tasks.registry import STAGES
 from tasks.reporting.system_names import quoted
-from tasks.server_outage import retry
 
 
 def _listed(names: Iterable[str]) -> Any:
@@ -43,7 +42,7 @@ CANDIDATE_PATTERN = r"^(latest|train-[0-9a-f]{8})$"
 
 def resolve(recipe: str, overrides: list[str]) -> ResolvedRecipe:
     """Load and resolve a recipe; in a deployment, the overrides of the Prefect variable come before the run's own."""
-    station: Any = retry(Variable.get, OVERRIDES, []) if is_deployment_run() else []
+    station: Any = Variable.get(OVERRIDES, []) if is_deployment_run() else []
     if not isinstance(station, list) or not all(isinstance(override, str) for override in station):
         raise RequestError(f'the Prefect variable {OVERRIDES} must be a list such as ["train.epochs=3"]')
     if station:

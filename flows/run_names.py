@@ -13,6 +13,8 @@ from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
+from tasks.run_watch import end_if_cancelled
+
 VOCABULARY: Any = config
 WORDS = frozenset(word for words in VOCABULARY.values() if words["type"] == "words" for word in words["words"])
 """Of the names that the server draws: `fluffy-heron`."""
@@ -42,9 +44,13 @@ def drawn(name: str) -> bool:
 
 
 def kept_or(build: Callable[[dict[str, Any]], str]) -> Callable[[], str]:
-    """A `flow_run_name`: the name that the run has if a person typed it, else `build(parameters)`."""
+    """A `flow_run_name`: the name that the run has if a person typed it, else `build(parameters)`.
+
+    Prefect asks for it before the run is Running, the last moment to end one that was cancelled meanwhile.
+    """
 
     def name() -> str:
+        end_if_cancelled()
         name = flow_run.name
         return name if name and not drawn(name) else build(flow_run.parameters)
 

@@ -15,12 +15,10 @@ from uuid import UUID
 import httpx
 from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from artifacts.errors import StageError
 from artifacts.text import one_line
-from tasks.cancellation import stop_if_cancelled
-from tasks.server_outage import is_outage, retry
+from tasks.server_outage import is_outage, without_waiting
 
 LEASE_SECONDS = 60.0
 """How long a slot stays taken after its holder dies; the minimum of Prefect."""
@@ -35,7 +33,7 @@ def hold_slot(limit: str) -> Iterator[None]:
     """Wait for a slot of the limit and hold it. StageError if the server has no such limit."""
     lease = _Lease(limit)
     with _client() as client:
-        while not retry(lease.acquire, client):
+        while not lease.acquire(client):
             time.sleep(lease.pause)
         thread = threading.Thread(
             target=copy_context().run, args=(lease.renew_until_released,), daemon=True, name=f"lease on {limit}"
@@ -47,8 +45,16 @@ def hold_slot(limit: str) -> Iterator[None]:
             lease.release(client)
 
 
+def no_slot(limit: str, why: str) -> StageError:
+    """The error of a run that cannot get a slot of the limit."""
+    return StageError(
+        f"cannot get a slot of the concurrency limit {limit!r} ({why}): create the limit with "
+        f"`dialogsum station up`, or with `prefect gcl create {limit} --limit 1`"
+    )
+
+
 def _client() -> SyncPrefectClient:
-    """A new client: that of the flow run belongs to another thread and retries requests for minutes."""
+    """A new client: that of the flow run belongs to another thread."""
     return get_client(httpx_settings={}, sync_client=True)
 
 
@@ -75,21 +81,15 @@ class _Lease:
                 return False
             if is_outage(error):
                 raise
-            raise self._refused(one_line(error, 120)) from error
+            raise no_slot(self.limit, one_line(error, 120)) from error
         if not response["limits"]:
-            raise self._refused("there is no such limit")
+            raise no_slot(self.limit, "there is no such limit")
         self.id = UUID(response["lease_id"])
         return True
 
-    def _refused(self, why: str) -> StageError:
-        return StageError(
-            f"cannot get a slot of the concurrency limit {self.limit!r} ({why}): create the limit with "
-            f"`dialogsum station up`, or with `prefect gcl create {self.limit} --limit 1`"
-        )
-
     def renew_until_released(self) -> None:
-        """Renew the lease until it is released. Of all responses of the server only a cancellation ends the work."""
-        with _client() as client, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+        """Renew the lease until it is released. No response of the server ends the work."""
+        with _client() as client, without_waiting():
             while not self.released.wait(RETRY_SECONDS if self.failing else RENEWAL_SECONDS):
                 with self.lock:
                     if not self.released.is_set():
@@ -102,7 +102,6 @@ class _Lease:
                 self._warn_once("the Prefect server gave the slot to another run")
             if self.id is None and not self.acquire(client):
                 return
-            stop_if_cancelled(client)
         except Exception as error:
             self._warn_once(f"its lease could not be renewed ({one_line(error, 120)})")
             return
@@ -135,7 +134,7 @@ class _Lease:
         if lease is None:
             return
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):
+            with without_waiting():
                 client.release_concurrency_slots_with_lease(lease)
         except httpx.HTTPError as error:
             self.logger.warning(

@@ -13,7 +13,6 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.runtime import task_run
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
@@ -27,7 +26,7 @@ from tasks.execution.listener import Listener
 from tasks.gpu_lease import hold_gpu
 from tasks.registry import STAGES
 from tasks.reporting.artifact_page import heading, page
-from tasks.server_outage import is_outage, retry
+from tasks.server_outage import is_outage, without_waiting
 from tasks.workers.events import NullListener
 
 UPDATE_SECONDS = 2.0
@@ -87,7 +86,7 @@ class RunEvents:
     def _publish(self, percentage: float) -> None:
         """Send a percentage to the server. During an outage the work continues without updates."""
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}):  # more retries would halt the work
+            with without_waiting():  # or the work would halt
                 self._send(percentage)
         except Exception as error:
             if not is_outage(error):
@@ -181,8 +180,7 @@ def publish_pages(artifacts: Iterable[Manifest], again: str = "") -> set[str]:
 
 def run_stage(job: Job) -> Ref:
     """Run one stage as a Prefect task, or take its receipt from the cache."""
-    block = retry(saved_block)
-    stage_task: Any = prefect_task(job.stage).with_options(result_storage=block, refresh_cache=job.refresh)
+    stage_task: Any = prefect_task(job.stage).with_options(result_storage=saved_block(), refresh_cache=job.refresh)
     with log_how_to_resume(job.stage, lambda: saved_progress(job)):
         return Ref.model_validate(stage_task(job))
 

@@ -50,7 +50,7 @@ def check_machine(recipe: Recipe, as_json: bool) -> None:
     """Print every check. StageError if one failed; RequestError if the recipe's data or model cannot be used."""
     console, store, resolved = Terminal().console, _store(), dag.resolve_recipe(recipe)
     console.print("checking the GPU, which imports torch …")
-    checks = [_versions(), _gpu(), store, *_gpu_slots()]
+    checks = [_versions(), _gpu(), store, *_server()]
     checks.append(Check("data", "ok", f"{resolved.data.origin} at {resolved.data.revision[:12]}"))
     checks.append(Check("model", "ok", f"{resolved.model.origin} at {resolved.model.revision[:12]}, readable"))
     checks += _data_and_training_rows(resolved, console)
@@ -90,22 +90,30 @@ def _store() -> Check:
     return Check("store", "ok", f"{store.root} is writable")
 
 
-def _gpu_slots() -> list[Check]:
-    """Whether a GPU slot is taken that no run holds; no check if no Prefect server is in use."""
+def _server() -> list[Check]:
+    """Whether the Prefect server costs no runs, and whether a GPU slot is taken that no run holds.
+
+    No check if no Prefect server is in use.
+    """
     station, home = station_server()
     url = os.environ.get("PREFECT_API_URL") or station
     if url is None:
         return []
     os.environ["PREFECT_API_URL"] = url
-    from flows.station.slot_recovery import describe_unheld  # Prefect reads its settings when it is imported
+    from flows.station.server_settings import check_settings  # Prefect reads its settings when it is imported
+    from flows.station.slot_recovery import describe_unheld
 
     try:
         unheld = describe_unheld(url, home if url == station else None)
+        checks = check_settings(url)
     except Exception as error:  # a server that is down or refuses access does not concern this check
-        detail = f"the Prefect server {url} did not answer ({one_line(error, 160)})"
-        return [Check("GPU slots", "note", detail)]
-    return [Check("GPU slots", "note", each) for each in unheld] or [
-        Check("GPU slots", "ok", f"every slot that is taken on {url} is held by a run")
+        return [Check("server", "note", f"the Prefect server {url} did not answer ({one_line(error, 160)})")]
+    return [
+        *checks,
+        *(
+            [Check("GPU slots", "note", each) for each in unheld]
+            or [Check("GPU slots", "ok", f"every slot that is taken on {url} is held by a run")]
+        ),
     ]
 
 

@@ -42,7 +42,7 @@ ONE_AT_A_TIME = ("retrain", "promote", "sweep")
 HEARTBEATS = timedelta(minutes=5)
 """A run without a heartbeat for this long is marked as Crashed. Runs send one every 30 s (prefect.yaml).
 
-A server that was away has received none and judges as soon as it is back, so this is longer than an outage.
+A station's server that was away lets them arrive before it judges (flows/station/server.py).
 """
 WATCHED = ["retrain", "evaluate", "promote", "sweep", "summarize", "gc", *(f"stage-{name}" for name in STAGES)]
 """Flows whose runs send heartbeats that often. Flows of other projects may use Prefect's default of three minutes."""

@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_URL
 from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
 from tasks.reporting.links import REPORTS_URL
+from tasks.server_outage import wait_through_outages
 
 
 def check_server() -> None:
@@ -45,7 +46,8 @@ def find_reports() -> None:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """StageError if the server goes away during a run, for longer than Prefect's client tries again."""
+    """Wait for a server that goes away during a run; StageError if it does not come back in time."""
+    wait_through_outages()
     try:
         yield
     except HTTPError as error:

@@ -107,7 +107,7 @@ def up(
     os.environ.setdefault(REPORTS_URL, reports)  # whoever set another knows how browsers reach it
     if running is None:
         _announce(f"starting the Prefect server at {url}, which takes 10 to 40 s")
-        _start("server", [host, str(port)], _our_code(), module="flows.station.prefect_server", url=url)
+        _start("server", [host, str(port)], _our_code(), module="flows.station.server", url=url)
     if _process("reports") is None:
         record = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
         port_of_reports = reports.rsplit(":", 1)[1]
@@ -119,12 +119,12 @@ def up(
     _deploy(limits, announce_to, recipe)
     _free_slots()
     if _process("cpu-worker") is None:
-        _start("cpu-worker", ["worker", "start", "--pool", "cpu-pool", "--name", "cpu-worker", "--limit", RUNS])
+        _start_worker("cpu-worker", "cpu-pool", RUNS)
     for n, limit in enumerate(limits):
         name, gpus = f"{limit}-worker", gpu_names()[n::gpu_workers]
         own = {"DIALOGSUM_GPU_LIMIT": limit} | ({"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {})
         if _process(name) is None:
-            _start(name, ["worker", "start", "--pool", "gpu-pool", "--name", name, "--limit", "1"], own)
+            _start_worker(name, "gpu-pool", "1", own)
     _start_serving(host, serve_port, recipe)
     for problem in _report():
         print(f"PROBLEM: {problem}")
@@ -378,6 +378,16 @@ def _start(
         )
     created = psutil.Process(started.pid).create_time()
     _process_file(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
+
+
+def _start_worker(name: str, pool: str, limit: str, environment: dict[str, str] | None = None) -> None:
+    command = ["worker", "start", "--pool", pool, "--name", name, "--limit", limit]
+    _start(name, command, _our_code() | (environment or {}), module="flows.station.worker")
+
+
+def _our_code() -> dict[str, str]:
+    """The environment with which a process in another folder finds our modules."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 def _end(processes: list[psutil.Process]) -> None:

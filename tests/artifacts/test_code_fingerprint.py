@@ -111,7 +111,7 @@ APART = {
     "tasks.gpu_lease": "Prefect's",
     "tasks.concurrency_lease": "Prefect's",
     "tasks.server_outage": "Prefect's",
-    "tasks.cancellation": "Prefect's",
+    "tasks.run_watch": "Prefect's",
     "tasks.reporting.artifact_page": "Prefect's",
     "tasks.reporting.links": "Prefect's",
     "tasks.reporting.review_html": "the review page's",

@@ -38,14 +38,14 @@ def wanted_new(models: dict[str, Path], data: Path) -> list[str]:
     return set_options([*small_overrides("smollm2-135m", models["llama"], data), "train.max_steps=60"])
 
 
-def start(server: PrefectServer, home: Path, overrides: list[str]) -> subprocess.Popen[str]:
+def start(server: PrefectServer, home: Path, overrides: list[str], **more: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "flows.cli", "run", *overrides, "--json"],
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home), "PREFECT_API_URL": server.url},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PREFECT_HOME": str(home), "PREFECT_API_URL": server.url} | more,
     )
 
 
@@ -73,9 +73,12 @@ def stored_artifacts() -> set[str]:
 def test_a_server_that_stays_away_ends_the_run_in_one_line(
     server: PrefectServer, wanted_new: list[str], tmp_path: Path, tally: Tally
 ) -> None:
-    """Exit 1, the server's address; with the server back, the same command repeats no finished stage."""
+    """Exit 1, the server's address; with the server back, the same command repeats no finished stage.
+
+    The hour that a run waits is a minute here.
+    """
     lost: list[Any] = []
-    process = start(server, tmp_path / "home", wanted_new)
+    process = start(server, tmp_path / "home", wanted_new, DIALOGSUM_MAX_SERVER_OUTAGE="60")
     when_training(process)
     server.server.stop(signal.SIGKILL)
     out, stderr = process.communicate(timeout=400)

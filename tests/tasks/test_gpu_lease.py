@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 import pytest
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_RETRY_JITTER_FACTOR, temporary_settings
 
 from artifacts.errors import StageError
@@ -110,6 +109,9 @@ def gated(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.
         (gpu_lease, "LOCK_POLL_SECONDS"),
     ):
         monkeypatch.setattr(module, name, 0.1)
+    # the tests' server keeps its leases in memory, and is never restarted
+    monkeypatch.setattr(gpu_lease, "forgets_leases", lambda client: False)
+    monkeypatch.setattr(server_outage._Server, "waits", True)
     caplog.set_level(logging.INFO, "prefect.flow_runs")
     url = str(PREFECT_API_URL.value())
     with get_client(sync_client=True) as client, Proxy(url) as proxy:
@@ -232,17 +234,39 @@ def test_outage_at_the_end_of_the_work_neither_ends_it_nor_hides_its_error(gated
         work(True)
 
 
-def test_request_is_repeated_during_an_outage_and_not_when_it_is_refused(gated: Gated) -> None:
-    """With one warning; and not for ever."""
+@pytest.mark.usefixtures("prefect_server")
+def test_on_a_server_that_forgets_leases_a_lock_of_the_machine_alone_keeps_the_gpu(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tests' server has Prefect's default: a slot that it forgot would stay taken. The log names the setting."""
+    monkeypatch.setattr(gpu_lease, "LOCK_POLL_SECONDS", 0.1)
+    caplog.set_level(logging.INFO, "prefect.flow_runs")
+    limit, order = f"gpu-{uuid4().hex}", list[str]()
+    monkeypatch.setenv(gpu_lease.GPU_LIMIT_VARIABLE, limit)
+    first_works, let_go = threading.Event(), threading.Event()
 
     @flow
-    def read(limit: str) -> int:
-        gated.cut_until_logged("does not answer")
-        with get_client(httpx_settings={}, sync_client=True) as client:
-            return server_outage.retry(client.read_global_concurrency_limit_by_name, limit).limit
+    def first() -> None:
+        with hold_gpu("gpu"):
+            first_works.set()
+            assert let_go.wait(60)
+            order.append("first ends")
 
-    assert read(gated.limit) == 1
-    assert sum("does not answer" in record.getMessage() for record in gated.caplog.records) == 1
-    assert gated.logged("answers again after")
-    with pytest.raises(ObjectNotFound):
-        read("no-such-limit")
+    @flow
+    def second() -> None:
+        with hold_gpu("gpu"):
+            order.append("second begins")
+
+    with get_client(sync_client=True) as client:
+        client.upsert_global_concurrency_limit_by_name(limit, 1)
+        threads = [threading.Thread(target=work) for work in (first, second)]
+        threads[0].start()
+        assert first_works.wait(60)
+        threads[1].start()
+        until(lambda: "still uses the GPU" in caplog.text, "the second to wait")
+        assert client.read_global_concurrency_limit_by_name(limit).active_slots == 0
+    let_go.set()
+    for thread in threads:
+        thread.join(60)
+    assert order == ["first ends", "second begins"]
+    assert "the Prefect server keeps leases in its memory" in caplog.text

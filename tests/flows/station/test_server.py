@@ -1,14 +1,16 @@
-"""The station's Prefect server: while it asks for no credential, no page of another server reads or starts anything.
+"""The station's Prefect server: it judges no run too early, and no page of another server reads or starts anything.
 
 tests/flows/test_own_pages.py has the forms of foreign origins and names; here they meet Prefect's own application.
 """
 
+import anyio
 import pytest
 from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from flows.station.prefect_server import application
+from flows.station import server
+from flows.station.server import application
 
 FOREIGN = {"Origin": "https://evil.example"}
 
@@ -45,3 +47,29 @@ def test_with_a_credential_it_answers_under_every_name() -> None:
         web = TestClient(application("127.0.0.1"), base_url="https://station.example")
     assert web.get("/api/health", headers={"Origin": "https://station.example"}).text == "true"
     assert web.post("/api/flows/filter", json={}).status_code == 401
+
+
+def test_missing_heartbeats_are_looked_for_some_time_after_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted from the first call, since a server may take long to start."""
+    clock, judged = [1000.0], list[float]()
+    monkeypatch.setattr(server.time, "monotonic", lambda: clock[0])
+
+    async def judge() -> None:
+        judged.append(clock[0])
+
+    judge_later = server.after(90, judge)
+    for now in (1000.0, 1089.0, 1090.0, 1095.0):
+        clock[0] = now
+        anyio.run(judge_later)
+    assert judged == [1090.0, 1095.0]
+
+
+def test_prefect_still_has_the_function_that_is_delayed() -> None:
+    """The service calls it by its name in this module."""
+    from inspect import getsource
+
+    from prefect.server.events import triggers
+    from prefect.server.events.services import triggers as service
+
+    assert hasattr(triggers, "evaluate_proactive_triggers")
+    assert "triggers.evaluate_proactive_triggers()" in getsource(service)

@@ -19,7 +19,7 @@ from artifacts.errors import StageError
 from artifacts.text import one_line
 from tasks.cancellation import stop_if_cancelled
 from tasks.execution import sharding
-from tasks.execution.job import Job
+from tasks.execution.job import Job, intact_artifact
 from tasks.execution.live_curve import LiveCurveReader
 from tasks.execution.stage import Shard
 from tasks.prefect_task import RunEvents, current_listener, log_how_to_resume, title
@@ -50,7 +50,7 @@ def send(job: Job, path: str) -> None:
     complete = (
         manifest is not None and manifest.key == job.key
         if machines == 1
-        else not sharding.missing_shards(store, job, machines)
+        else intact_artifact(store, stage, job) or not sharding.missing_shards(store, job, machines)
     )
     if not complete:
         raise StageError(

@@ -174,4 +174,3 @@ def test_two_machines_make_each_stage_once_although_one_is_killed_and_garbage_is
     assert len(artifacts) == 9
     assert [store.verified(manifest.path) for manifest in artifacts] == artifacts
     assert store.side_files.names("leases") == []
-    assert store.side_files.names("champions") != []

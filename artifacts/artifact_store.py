@@ -7,6 +7,7 @@
     <store>/runs/<run>.json, pins/<artifact>     artifacts that must be kept (artifacts/retention.py)
     <store>/jobs/<artifact id>.json              everything needed to make an artifact again (tasks/execution/job.py)
     <store>/parts/<stage>-<key>/…                parts made by several machines (tasks/execution/sharding.py)
+    <store>/leases/<stage>-<key>-<number>.json   who makes an artifact (tasks/execution/stage_lease.py)
     <store>/sweeps/<sweep>/<number>.json         the trials of a sweep (flows/sweeps/trials.py)
     <store>/tracked/<tracker>/<artifact>.json    what a tracker has of a run (flows/integrations/outbox.py)
 
@@ -52,6 +53,7 @@ from artifacts.manifest import (
     content_digest,
 )
 from artifacts.remote_backend import RemoteBackend
+from artifacts.s3_checksums import open_without_checksums
 from artifacts.side_files import SideFiles
 from artifacts.text import did_you_mean, one_line
 from artifacts.timestamps import after, timestamp_now
@@ -77,11 +79,10 @@ class Store:
             self.root = UPath(root)
             self.is_local = self.root.protocol in ("", "file", "local")
             if not self.is_local:  # a cached listing would hide artifacts that another machine has published since
-                options: dict[str, Any] = {}
-                if self.root.protocol == "s3" and "AWS_REQUEST_CHECKSUM_CALCULATION" not in os.environ:
-                    # R2, B2 and older MinIO refuse uploads with S3's newer checksums; the store verifies bytes itself
-                    options = {"config_kwargs": {"request_checksum_calculation": "when_required"}}
-                self.root = UPath(root, use_listings_cache=False, **options)
+                if self.root.protocol == "s3":
+                    self.root = open_without_checksums(str(root))
+                else:
+                    self.root = UPath(root, use_listings_cache=False)
                 self.backend: StorageBackend = RemoteBackend(self.root)
         except Exception as error:  # unknown scheme, or a known one without its package
             raise RequestError(

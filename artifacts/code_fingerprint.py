@@ -28,6 +28,7 @@ PLUMBING = {
     "artifacts.record": "base class of settings, whose values are in the key",
     "artifacts.refs": "receipts; what they point to is checked by digest",
     "artifacts.remote_backend": "moves bytes, which are checked by digest",
+    "artifacts.s3_checksums": "moves bytes, which are checked by digest",
     "artifacts.side_files": "moves files that are no part of an artifact",
     "artifacts.text": "formats messages; they are no part of a payload",
     "artifacts.timestamps": "writes times, which are in no payload",

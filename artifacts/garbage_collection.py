@@ -58,9 +58,9 @@ class GcPolicy(Record):
 class Garbage(Record):
     """Something that can be removed."""
 
-    kind: Literal["artifact", "half-made artifact", "parts", "scratch", "run note"]
+    kind: Literal["artifact", "half-made artifact", "parts", "lease", "scratch", "run note"]
     what: str
-    """Artifact id, or a name in scratch, among the parts or among the notes."""
+    """Artifact id, or a name in scratch, among the parts, the leases or the notes."""
     path: str
     """Folder in the store, or in scratch."""
     bytes: int
@@ -89,7 +89,7 @@ def find_garbage(store: Store, policy: GcPolicy, moment: datetime | None = None)
     items = [Garbage(kind="artifact", what=m.id, path=m.path, bytes=size(m), at=m.provenance.at) for m in old]
     limit = timestamp_ago(moment, max(timedelta(days=days), MIN_LEFTOVER_AGE))
     complete = {m.path for m in manifests}
-    leftovers = [*_half_made(store, complete, set(reasons)), *_parts(store), *_scratch(store)]
+    leftovers = [*_half_made(store, complete, set(reasons)), *_parts(store), *_leases(store), *_scratch(store)]
     items += [item for item in leftovers if item.at < limit]
     items += [
         Garbage(kind="run note", what=note.run, path=f"runs/{note.run}.json", bytes=0, at=note.at)
@@ -111,6 +111,8 @@ def remove(store: Store, garbage: Iterable[Garbage], days: float, moment: dateti
             store.side_files.delete("runs", f"{item.what}.json")
         elif item.kind == "parts":
             store.side_files.remove_folder("parts", item.what)
+        elif item.kind == "lease":
+            store.side_files.delete("leases", item.what)
         elif item.kind == "scratch":
             return _clear(store.scratch / item.path, locked=item.path.split("/")[0] not in CACHES)
         elif not _removed_artifact(store, item, since, moment):
@@ -164,6 +166,13 @@ def _parts(store: Store) -> Iterator[Garbage]:
             changed = _timestamp(max(file.changed for file in files))
             total = sum(file.size for file in files)
             yield Garbage(kind="parts", what=name, path=f"parts/{name}", bytes=total, at=changed)
+
+
+def _leases(store: Store) -> Iterator[Garbage]:
+    """Leases on stages. Those in force change every few seconds (tasks/execution/stage_lease.py)."""
+    for name, file in store.backend.files("leases").items():
+        at = _timestamp(file.changed)
+        yield Garbage(kind="lease", what=name, path=f"leases/{name}", bytes=max(file.size, 0), at=at)
 
 
 def _scratch(store: Store) -> Iterator[Garbage]:

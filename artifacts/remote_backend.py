@@ -24,10 +24,12 @@ from artifacts.atomic_files import atomic_path, sha256_of, temporary_sibling
 from artifacts.backend import Entry
 from artifacts.errors import RequestError, StageError
 from artifacts.manifest import FileDigest
+from artifacts.s3_checksums import refused_checksums
 from artifacts.text import one_line
 
 EXISTS_CODES = ("PreconditionFailed", "ConditionalRequestConflict")
 """S3 error codes for creating an object that exists, or that somebody else is creating."""
+UNAUTHORIZED_CODES = ("Unauthorized", "401")
 Method = TypeVar("Method", bound=Callable[..., Any])
 Result = TypeVar("Result")
 
@@ -190,7 +192,16 @@ class RemoteBackend:
     def _message(self, error: Exception) -> str:
         """One line for an error of the backend. It contains no secret, since URIs with credentials are refused."""
         text = one_line(error, 160)
-        if isinstance(error, PermissionError) or "redentials" in type(error).__name__:
+        if _code(error) and (settings := refused_checksums(self.name)):
+            return (
+                f"the store {self.name} refuses S3's newer checksums ({text}), but works without them: set {settings}; "
+                "bytes are verified nevertheless"
+            )
+        if (
+            _code(error) in UNAUTHORIZED_CODES
+            or isinstance(error, PermissionError)
+            or "redentials" in type(error).__name__
+        ):
             return (
                 f"the store {self.name} refuses these credentials ({text}): set AWS_ACCESS_KEY_ID and "
                 "AWS_SECRET_ACCESS_KEY to credentials that may list, read, write and delete there"
@@ -215,6 +226,12 @@ def _is_copy(local: Path, files: dict[str, FileDigest]) -> bool:
     if not local.is_dir() or {file.name for file in local.iterdir()} != set(files):
         return False
     return all(sha256_of(local / name) == file.sha256 for name, file in files.items())
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the credentials are not accepted."""
+    unauthorized = isinstance(error, PermissionError) or _code(error) in UNAUTHORIZED_CODES
+    return unauthorized or "redentials" in type(error).__name__
 
 
 def _code(error: Exception) -> str:

@@ -30,7 +30,7 @@ from artifacts.check import refuse_failed
 from artifacts.errors import StageError
 from artifacts.text import one_line
 from tasks.execution import sharding
-from tasks.execution.job import Job
+from tasks.execution.job import Job, intact_artifact
 from tasks.execution.live_curve import LiveCurveReader
 from tasks.execution.stage import Shard
 from tasks.prefect_task import RunEvents, current_listener, log_how_to_resume, title
@@ -62,7 +62,7 @@ def send(job: Job, path: str) -> None:
     complete = (
         manifest is not None and manifest.key == job.key
         if machines == 1
-        else not sharding.missing_shards(store, job, machines)
+        else intact_artifact(store, stage, job) or not sharding.missing_shards(store, job, machines)
     )
     if not complete:
         raise StageError(

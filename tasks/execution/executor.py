@@ -6,13 +6,13 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 
-from artifacts.artifact_path import artifact_folder
-from artifacts.artifact_store import DamageError, Store
+from artifacts.artifact_store import Store
 from artifacts.manifest import InputRef, Manifest, Provenance
 from artifacts.record import Record
-from tasks.execution.job import Job, load_inputs
+from tasks.execution.job import Job, intact_artifact, load_inputs
 from tasks.execution.sharding import fetch_parts, parts_folder
 from tasks.execution.stage import Context, Stage
+from tasks.execution.stage_lease import hold_stage
 from tasks.workers.events import Events
 
 RECORDED_PACKAGES = (
@@ -37,9 +37,14 @@ def execute(
     Returns its manifest, and whether the stage ran.
     """
     label = stage.label(job.spec)
-    folder = artifact_folder(stage.name, label, job.key)
-    with store.lock(stage.name, job.key) as scratch:
-        if not job.refresh and (existing := _intact(store, folder, job.key)):
+
+    def reusable() -> Manifest | None:
+        return None if job.refresh else intact_artifact(store, stage, job)
+
+    if existing := reusable():
+        return existing, False
+    with hold_stage(store, stage.name, job.key, job.run, events.log) as scratch:
+        if existing := reusable():
             return existing, False
         out, work = scratch / "out", scratch / "work"
         shutil.rmtree(out, ignore_errors=True)
@@ -51,6 +56,9 @@ def execute(
             started = time.perf_counter()
             result = stage.function(job.spec, Context(out, work, job.runtime, events), **inputs)
             seconds = round(time.perf_counter() - started, 3)
+        if existing := reusable():  # of a machine that took the lease over, or had lost it
+            shutil.rmtree(scratch, ignore_errors=True)
+            return existing, False
         manifest = store.publish(
             out,
             stage=stage.name,
@@ -73,14 +81,6 @@ def execute(
         shutil.rmtree(scratch, ignore_errors=True)
         store.side_files.remove_folder(*parts_folder(job))
         return manifest, True
-
-
-def _intact(store: Store, folder: str, key: str) -> Manifest | None:
-    try:
-        manifest = store.verified(folder)
-    except DamageError:
-        return None
-    return manifest if manifest.key == key else None
 
 
 def _versions() -> dict[str, str]:

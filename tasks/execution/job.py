@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from pydantic import ConfigDict, Field, SerializeAsAny, ValidationError
 
-from artifacts.artifact_store import Store
+from artifacts.artifact_path import artifact_folder
+from artifacts.artifact_store import DamageError, Store
 from artifacts.cache_key import Identity, sha256
 from artifacts.errors import RequestError
-from artifacts.manifest import stored_as
+from artifacts.manifest import Manifest, stored_as
 from artifacts.record import Record
 from artifacts.refs import Ref
 from artifacts.text import one_line
@@ -84,6 +85,15 @@ def parse_job(content: bytes, stages: Mapping[str, Stage]) -> Job:
     if not isinstance(fields, dict) or fields.get("stage") not in stages:
         raise ValueError("it names no stage")
     return Job.model_validate(fields | {"spec": stages[fields["stage"]].spec.model_validate(fields.get("spec"))})
+
+
+def intact_artifact(store: Store, stage: Stage, job: Job) -> Manifest | None:
+    """The artifact that a job makes, every byte checked; None if it does not exist or is damaged."""
+    try:
+        manifest = store.verified(artifact_folder(stage.name, stage.label(job.spec), job.key))
+    except DamageError:
+        return None
+    return manifest if manifest.key == job.key else None
 
 
 def load_inputs(store: Store, job: Job) -> dict[str, Artifact]:

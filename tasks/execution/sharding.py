@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 
 from artifacts.artifact_store import Store
 from artifacts.check import Check
-from tasks.execution.job import Job, load_inputs
+from tasks.execution.job import Job, intact_artifact, load_inputs
 from tasks.execution.stage import Context, Shard, Stage
+from tasks.execution.stage_lease import hold_stage
 from tasks.workers.events import Events
 
 
@@ -44,8 +45,9 @@ def missing_shards(store: Store, job: Job, count: int) -> list[Shard]:
 def fetch_parts(store: Store, job: Job, work: Path) -> None:
     """Copy the parts that other machines made to `work/parts`."""
     for name in store.side_files.names(*parts_folder(job)):
-        (work / "parts").mkdir(exist_ok=True)
-        (work / "parts" / name).write_bytes(store.side_files.read(*parts_folder(job), name) or b"")
+        if (content := store.side_files.read(*parts_folder(job), name)) is not None:
+            (work / "parts").mkdir(exist_ok=True)
+            (work / "parts" / name).write_bytes(content)
 
 
 def execute_shard(
@@ -53,8 +55,11 @@ def execute_shard(
 ) -> None:
     """Do one shard of a job while holding `gpu_lease`, and put its parts into the store."""
     assert stage.run_shard is not None
-    with store.lock(stage.name, f"{job.key}-{shard_done_file(shard)}") as scratch:
+    part = f"{job.key}-{shard_done_file(shard)}"
+    with hold_stage(store, stage.name, part, job.run, events.log) as scratch:
         if shard_done_file(shard) in store.side_files.names(*parts_folder(job)):
+            return
+        if intact_artifact(store, stage, job):  # another run has merged the parts and removed them
             return
         (scratch / "work").mkdir(exist_ok=True)
         context = Context(scratch / "out", scratch / "work", job.runtime, events, shard)

@@ -10,10 +10,8 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -372,50 +370,3 @@ def test_the_time_of_a_new_artifact_is_found_without_reading_old_ones(
     monkeypatch.setattr(store.backend, "read_all", lambda paths: inner(read.extend(listed := [*paths]) or listed))
     assert store.next_timestamp("train") > manifests[-1].provenance.at
     assert read == [f"{manifests[-1].path}/manifest.json"]
-
-
-class WithoutChecksums(BaseHTTPRequestHandler):
-    """A bucket as R2, B2 and older MinIO are: an upload with one of S3's newer checksums is not implemented."""
-
-    protocol_version = "HTTP/1.1"
-    objects: ClassVar[dict[str, bytes]] = {}
-
-    def do_PUT(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        if any("checksum" in name.lower() for name in self.headers):
-            return self.reply(501, b"<Error><Code>NotImplemented</Code></Error>")
-        self.objects[self.path] = content
-        return self.reply(200)
-
-    def do_GET(self) -> None:
-        content = self.objects.get(self.path)
-        self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>") if content is None else self.reply(200, content)
-
-    def do_DELETE(self) -> None:
-        self.objects.pop(self.path, None)
-        self.reply(204)
-
-    def reply(self, status: int, content: bytes = b"") -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("ETag", '"0"')
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def log_message(self, *arguments: object) -> None: ...
-
-
-def test_a_bucket_that_knows_no_checksums_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), WithoutChecksums)
-    Thread(target=server.serve_forever, daemon=True).start()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-    }.items():
-        monkeypatch.setenv(name, value)
-    Store("s3://bucket/without-checksums").check_writable()
-    server.shutdown()

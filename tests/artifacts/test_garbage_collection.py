@@ -231,11 +231,12 @@ def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: St
         (anywhere.scratch / name).mkdir()
         (anywhere.scratch / name / "checkpoint").write_bytes(b"weights")
     anywhere.side_files.write(b"rows", "parts", "generate-abandoned", "0.parquet")
+    anywhere.side_files.write(b"{}", "leases", "train-abandoned-000001.json")
     today = datetime.now(UTC)
     assert not [
         item
         for item in garbage_collection.find_garbage(Store.current(), GcPolicy(days=0), today).items
-        if item.kind in ("half-made artifact", "parts", "scratch")
+        if item.kind in ("half-made artifact", "parts", "lease", "scratch")
     ]
     later = today + timedelta(days=2)
     items = garbage_collection.find_garbage(Store.current(), GcPolicy(days=0), later).items
@@ -248,7 +249,7 @@ def test_half_made_artifacts_and_scratch_go_when_old_and_not_in_use(anywhere: St
         "train-busy"
     ]
     assert [relative for relative in anywhere.folders() if anywhere.backend.files(relative)] == []
-    assert anywhere.backend.files("parts") == {}
+    assert anywhere.backend.files("parts") == anywhere.backend.files("leases") == {}
 
 
 def kept(policy: GcPolicy) -> dict[str, str]:

@@ -180,6 +180,7 @@ COVERED = {
     "tasks/metrics/score_table.py": ("tasks/metrics/test_scores.py", "its names are the keys of scores.json"),
     "tasks/execution/decision.py": ("system/test_caching.py", "which stages run after which change"),
     "tasks/execution/executor.py": (STORE, "a stage that fails half-way leaves no artifact"),
+    "tasks/execution/lease_files.py": ("tasks/execution/test_stage_lease.py", "leases are created, read and deleted"),
     "tasks/execution/job.py": ("tasks/execution/test_sharding.py", "jobs are saved and loaded"),
     "tasks/execution/stage.py": (STORE, "stages that are decided, executed and fail half-way"),
     "tasks/models/base_comparison.py": ("flows/inference/test_export_adapter.py", "exports for another base model"),

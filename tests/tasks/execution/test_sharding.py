@@ -85,6 +85,22 @@ def test_machines_that_share_the_rows_write_the_bytes_of_one(job: Job, store: St
     assert store.side_files.names(*parts_folder(job)) == []
 
 
+def test_a_shard_of_an_artifact_that_another_run_has_finished_is_not_made(
+    job: Job, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its parts are merged and removed: no worker starts, and no part is left behind. A damaged artifact is made."""
+    from tasks import generate
+
+    made, _ = execute(Store.current(), GENERATE, job, NullListener())
+    with monkeypatch.context() as patch:
+        patch.setattr(generate, "run_workers", lambda *_: pytest.fail("a worker was started"))
+        share(job, 0, 2)
+    assert store.side_files.names(*parts_folder(job)) == []
+    (store.payload(made.path) / "predictions.parquet").write_bytes(b"damaged")
+    share(job, 0, 2)
+    assert store.side_files.names(*parts_folder(job)) != []
+
+
 @pytest.mark.slow
 def test_lost_share_alone_is_made_again(job: Job, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shares of the others are kept, and joining them needs no model."""

@@ -7,7 +7,7 @@ import pytest
 from flows.station import health
 from flows.station.health import CachedStatus
 from flows.station.status_records import Status
-from tests.flows.station.test_report_server import a_status
+from tests.support.statuses import a_status
 
 
 def test_a_status_is_computed_once_until_it_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from flows.station import health
 from flows.station.report_server import application
 from flows.station.status_records import Status
 from tests.support.hostile_texts import HOSTILE_NAMES
+from tests.support.statuses import a_status
 
 PAGE = b"<!doctype html><title>\xe2\x80\x9cr\xe2\x80\x9d</title>"
 Published = Callable[..., Manifest]
@@ -219,21 +220,6 @@ def test_page_of_an_artifact_has_its_files_and_findings(web: TestClient, publish
     assert "3 times" in page
     assert manifest.checksum in page
     assert "script" not in Links(page).elements
-
-
-def a_status(*problems: str) -> Status:
-    return Status(
-        ok=not problems,
-        at="2026-01-05T06:00:00",
-        problems=problems,
-        notes=(),
-        store="/secret/store",
-        champions=(),
-        disks=(),
-        station="/secret/station",
-        processes=(),
-        server=None,
-    )
 
 
 @pytest.mark.parametrize(("problems", "code"), [((), 200), (("gpu-worker is dead",), 503)])

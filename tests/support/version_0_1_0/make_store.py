@@ -6,6 +6,7 @@ Everything is real but the generated texts: of the references' ten words the bas
 or more.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -44,11 +45,10 @@ def generate(command: Any, configs: Any, *rest: Any) -> list[dict[str, Any]]:
 
 def write_data(folder: Path) -> None:
     """Tiny data whose summaries are all the same."""
-    from tests.conftest import read_csv, tiny_data, write_csv
-
-    tiny_data(folder)
+    older = importlib.import_module("tests.conftest")  # that of version 0.1.0
+    older.tiny_data(folder)
     for file in folder.glob("*.csv"):
-        write_csv(file, [row | {"summary": SUMMARY} for row in read_csv(file)])
+        older.write_csv(file, [row | {"summary": SUMMARY} for row in older.read_csv(file)])
 
 
 def main(model: Path, data: Path) -> None:
@@ -59,13 +59,13 @@ def main(model: Path, data: Path) -> None:
 
     from flows import pipeline
     from tasks import generate as generation
-    from tests.conftest import put_workers_inline, shrunk
 
+    older = importlib.import_module("tests.conftest")
     write_data(data)
     with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=900):
-        put_workers_inline(patch)
+        older.put_workers_inline(patch)
         patch.setattr(generation, "run_workers", generate)
-        settings = shrunk("smollm2-135m", model, data, "gate.least_rows=1", "runtime.threads=1")
+        settings = older.shrunk("smollm2-135m", model, data, "gate.least_rows=1", "runtime.threads=1")
 
         def retrain(seed: int) -> None:
             pipeline.retrain(recipe="smollm2-135m", overrides=[*settings, f"train.seed={seed}"])

@@ -34,6 +34,8 @@ RECIPES = Path(__file__).resolve().parent / "recipes"
 PROMPTS = Path(__file__).resolve().parent / "prompts"
 OVERRIDES = "dialogsum_overrides"
 """Prefect variable: overrides for every run of a deployment, such as `runtime.machines=2` or `data.source=/data`."""
+REMOVED = {"runtime.workers": "remove it from the recipe or the overrides; it has never changed a result"}
+"""Keys of earlier versions -> what to do with them."""
 
 
 class Recipe(Record):
@@ -155,6 +157,8 @@ def refuse_unknown(content: Any, model: type[BaseModel], prefix: str = "") -> No
         field = model.model_fields.get(str(key))
         if field is None or (not prefix and key == "name"):
             wrong = f"{prefix}{key}" if prefix else _first_leaf(key, value)
+            if wrong in REMOVED:
+                raise RequestError(f"{wrong} is a key of an earlier version: {REMOVED[wrong]}")
             raise RequestError(f"unknown key {one_line(wrong, 80)!r}{_suggestion(wrong)}")
         for kind in (field.annotation, *get_args(field.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):

@@ -1,4 +1,4 @@
-"""show, results, doctor, store, gc, pin, unpin: artifacts, and the machine that makes them."""
+"""show, status, results, doctor, store, gc, pin, unpin: artifacts, and the machine that makes them."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,21 @@ def show(
     from flows.cli.show import show_artifacts
 
     show_artifacts(artifact, as_json)
+
+
+@commands.command()
+def status(as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show at a glance whether store and station work: problems first. Exit code 1 if there is one."""
+    from flows.station.supervisor import current_status, raise_problems
+
+    current = current_status()
+    if as_json:
+        print(current.model_dump_json())
+    else:
+        from flows.cli.status_output import status_text
+
+        print(status_text(current))
+    raise_problems(current.problems)
 
 
 @commands.command()

@@ -9,8 +9,9 @@ from artifacts.artifact_store import Store
 from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from artifacts.text import one_line
-from flows.cli.terminal import minute, new_table, stdout_console
+from flows.cli.terminal import new_table, stdout_console
 from flows.evaluation_history import evaluations, overrides_by_recipe
+from flows.time_labels import minute
 from tasks.config import Evaluation
 from tasks.manifest_views import FormattedRowsView
 from tasks.metrics.score_table import System

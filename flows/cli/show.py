@@ -12,7 +12,8 @@ from artifacts.artifact_store import DamageError, Store
 from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest
 from artifacts.text import one_line
-from flows.cli.terminal import minute, new_table, stdout_console
+from flows.cli.terminal import new_table, stdout_console
+from flows.time_labels import minute
 from tasks.reporting.escaping import visible
 
 INTACT = "whole"

@@ -12,7 +12,8 @@ from artifacts import garbage_collection, retention
 from artifacts.artifact_path import STAGE_NUMBERS
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
-from flows.cli.terminal import minute, new_table
+from flows.cli.terminal import new_table
+from flows.time_labels import minute
 
 MODELS, COPIES, UNFINISHED = (
     "unpacked base models",

@@ -44,11 +44,6 @@ def new_table(*headings: str, right: Container[str] = (), wrap: Container[str] =
     return table
 
 
-def minute(timestamp: str) -> str:
-    """`2026-01-31T12:34:56.789+00:00` -> `2026-01-31 12:34`."""
-    return timestamp[:16].replace("T", " ")
-
-
 class Terminal:
     """Listener that prints a line for each stage and draws a bar; without a terminal, a line every tenth of a stage."""
 

@@ -1,5 +1,6 @@
 """Apprise URLs, which name the service and the address of announcements: `mailto://…`, `slack://…`, `workflows://…`."""
 
+import logging
 import os
 from collections.abc import Sequence
 
@@ -35,13 +36,23 @@ def requested_urls(options: Sequence[str]) -> list[str] | None:
 
 def service(url: str) -> str | None:
     """What a URL sends to, without credentials: `Slack`, `E-Mail`; None if Apprise does not know it."""
-    plugin = Apprise.instantiate(url, suppress_exceptions=True)
-    return str(plugin.service_name) if isinstance(plugin, NotifyBase) else None
+    plugin = _plugin(url)
+    return str(plugin.service_name) if plugin else None
 
 
 def in_plain_text(url: str) -> str:
     """The URL for messages in plain text: mail and others would take them for HTML, without line ends and `<words>`."""
-    plugin = Apprise.instantiate(url, suppress_exceptions=True)
-    if not isinstance(plugin, NotifyBase) or plugin.notify_format != NotifyFormat.HTML:
+    plugin = _plugin(url)
+    if plugin is None or plugin.notify_format != NotifyFormat.HTML:
         return url
     return f"{url}{'&' if '?' in url else '?'}format={NotifyFormat.TEXT.value}"
+
+
+def _plugin(url: str) -> NotifyBase | None:
+    log = logging.getLogger("apprise")
+    was, log.disabled = log.disabled, True  # or Apprise logs a URL that it does not know, with its password
+    try:
+        plugin = Apprise.instantiate(url, suppress_exceptions=True)
+    finally:
+        log.disabled = was
+    return plugin if isinstance(plugin, NotifyBase) else None

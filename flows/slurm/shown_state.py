@@ -8,9 +8,9 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Running
+from tasks.cancellation import stop_if_cancelled
 
 from flows.slurm.commands import JobStatus
-from tasks.cancellation import stop_if_cancelled
 from tasks.gpu_lease import is_deployment_run
 from tasks.server_outage import is_outage
 

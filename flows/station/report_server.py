@@ -3,7 +3,8 @@
 /                  the reports, newest first
 /report/<id>       one report, as it lies in the store
 /artifact/<id>     an artifact: what it was made from, what was found, its files, its manifest
-/health            `true`
+/health            whether the station and its store are fine, as JSON: 200 or 503
+/live              `true`, as long as this server works
 
 `dialogsum station up` starts it as `python -m flows.station.report_server HOST PORT`. It reads the store
 that DIALOGSUM_STORE names, local or remote, and verifies every file that it serves. If PREFECT_SERVER_API_AUTH_STRING
@@ -27,7 +28,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from artifacts.artifact_store import DamageError, Store
@@ -35,10 +36,13 @@ from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Manifest
 from artifacts.text import one_line
 from flows.listening import PREFECT_CREDENTIAL, credential_for, is_loopback, own_names
+from flows.station.health import CachedStatus
 from tasks.manifest_views import ReportView, ScoresView
 from tasks.reporting import artifact_page
 from tasks.reporting.escaping import visible
 
+OPEN_PATHS = ("/health", "/live")
+"""Paths that need no credential."""
 MOST = 200
 """Reports that the index lists."""
 HEADERS = {
@@ -92,9 +96,23 @@ def artifact(request: Request) -> Response:
     )
 
 
-def health(request: Request) -> Response:
-    """The same response as that of the Prefect server."""
+def live(request: Request) -> Response:
+    """The same response as that of the Prefect server's /health."""
     return PlainTextResponse("true", media_type="application/json")
+
+
+def health(request: Request) -> Response:
+    """The record of `dialogsum status` with 200, or 503 if there is a problem; strangers only get its `ok`."""
+    try:
+        content = request.app.state.status.get().model_dump(mode="json")
+    except Exception as error:  # what keeps the status from being computed is a problem of the station
+        content = {
+            "ok": False,
+            "problems": [f"the status is unknown: {one_line(f'{type(error).__name__}: {error}', 300)}"],
+        }
+    known = _has_credential(request) if _credential() else request.app.state.local
+    status = HTTPStatus.OK if content["ok"] else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse(content if known else {"ok": content["ok"]}, status)
 
 
 def _manifest(request: Request) -> Manifest:
@@ -132,10 +150,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _guarded(request: Request, answer: Answer) -> Response:
     """Add the security headers to every response; respond 401 without the credential of the Prefect server."""
-    credential = os.environ.get(PREFECT_CREDENTIAL, "")
-    header = request.headers.get("Authorization", "")
-    expected = f"Basic {base64.b64encode(credential.encode()).decode()}"
-    if credential and request.url.path != "/health" and not secrets.compare_digest(header.encode(), expected.encode()):
+    if _credential() and request.url.path not in OPEN_PATHS and not _has_credential(request):
         response = await _failed(
             request, HTTPException(HTTPStatus.UNAUTHORIZED, "The credential of the Prefect server is needed.")
         )
@@ -144,6 +159,16 @@ async def _guarded(request: Request, answer: Answer) -> Response:
         response = await answer(request)
     response.headers.update(HEADERS)
     return response
+
+
+def _credential() -> str:
+    """The credential of the Prefect server; empty if it needs none."""
+    return os.environ.get(PREFECT_CREDENTIAL, "")
+
+
+def _has_credential(request: Request) -> bool:
+    expected = f"Basic {base64.b64encode(_credential().encode()).decode()}"
+    return secrets.compare_digest(request.headers.get("Authorization", "").encode(), expected.encode())
 
 
 def application(host: str) -> Starlette:
@@ -157,6 +182,7 @@ def application(host: str) -> Starlette:
         routes=[
             Route("/", index),
             Route("/health", health),
+            Route("/live", live),
             Route("/report/{artifact}", report),
             Route("/artifact/{artifact}", artifact),
         ],
@@ -166,6 +192,7 @@ def application(host: str) -> Starlette:
         ],
         exception_handlers={HTTPException: _failed, DamageError: _failed, RequestError: _failed, StageError: _failed},
     )
+    app.state.status, app.state.local = CachedStatus(), local
     app.router.redirect_slashes = False  # a path is right or unknown
     return app
 

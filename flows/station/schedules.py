@@ -1,9 +1,9 @@
-"""Checks of a server's schedules: each has an upcoming run, and a worker takes the runs that are due."""
+"""Checks of a server's schedules: each has an upcoming run, due runs start, and the last one did not fail."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
@@ -18,28 +18,42 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.types._datetime import now
 
+from artifacts.timestamps import timestamp_ago
+from flows.station.server_status import describe_run, remedy
+from flows.station.status_records import Run, Schedule
+from flows.time_labels import minute
+
 SCHEDULING = timedelta(seconds=120)
 """The scheduler looks at all deployments once a minute."""
 OVERDUE = timedelta(minutes=10)
 """A worker looks for runs every 10 to 15 s."""
+BROKEN = ("Failed", "Crashed")
 AT_ONCE = 200
 """Runs or deployments in one answer of the server, at most; the scheduler plans 100 runs of a schedule ahead."""
 
 
-def check_schedules(server_began: datetime) -> tuple[list[str], list[str]]:
-    """The next run of every active schedule, one line each, and what is wrong with schedules, one line each.
+def check_schedules(client: SyncPrefectClient, server_began: datetime, ui: str) -> tuple[list[Schedule], list[str]]:
+    """The schedules of all deployments, and what is wrong with them, one line each.
 
     server_began: when the server was started. What a fresh one has not done yet is not wrong.
+    ui: address of the server's UI.
     """
-    lines, problems = list[str](), list[str]()
-    with get_client(sync_client=True) as client:
-        for deployment in client.read_deployments(limit=AT_ONCE):
-            active = [schedule for schedule in deployment.schedules if schedule.active and not deployment.paused]
-            name = f"{client.read_flow(deployment.flow_id).name}/{deployment.name}" if active else ""
-            runs = _scheduled(client, deployment) if active else []
-            for schedule in active:
-                _check(client, name, deployment, schedule, runs, server_began, lines, problems)
-    return lines or ["next scheduled run: none, since no schedule is active"], problems
+    schedules, problems = list[Schedule](), list[str]()
+    for deployment in client.read_deployments(limit=AT_ONCE):
+        if not deployment.schedules:
+            continue
+        name = f"{client.read_flow(deployment.flow_id).name}/{deployment.name}"
+        planned, last = _scheduled(client, deployment), _last_run(client, deployment, name, ui)
+        for schedule in deployment.schedules:
+            record, wrong = _check(client, name, deployment, schedule, planned, server_began)
+            schedules.append(record.model_copy(update={"last_run": last}))
+            problems += wrong
+        if last is not None and last.state in BROKEN:
+            problems.append(
+                f"the last run of {name}, {last.name}, {last.state.lower()} on {minute(last.at)} UTC: "
+                f"{last.message or 'without a message'}; {remedy(last)}"
+            )
+    return schedules, problems
 
 
 def _check(
@@ -47,33 +61,45 @@ def _check(
     name: str,
     deployment: DeploymentResponse,
     schedule: DeploymentSchedule,
-    runs: list[FlowRun],
+    planned: list[FlowRun],
     server_began: datetime,
-    lines: list[str],
-    problems: list[str],
-) -> None:
+) -> tuple[Schedule, list[str]]:
+    """A schedule without its last run, and what is wrong with it."""
     times = [
         run.next_scheduled_start_time
-        for run in runs
+        for run in planned
         if run.next_scheduled_start_time and run.created_by and run.created_by.id == schedule.id
     ]
-    upcoming = [time for time in times if time > now("UTC")]
-    overdue = [time for time in times if time < now("UTC") - OVERDUE]
+    active = schedule.active and not deployment.paused
+    upcoming = [time for time in times if active and time > now("UTC")]
+    overdue = [time for time in times if active and time < now("UTC") - OVERDUE]
     settled = now("UTC") - max(server_began, schedule.updated or server_began) > SCHEDULING
-    if upcoming:
-        lines.append(f"next scheduled run: {name}, {_local(min(upcoming), schedule)}")
-    elif settled:
+    problems = []
+    if active and not upcoming and settled:
         problems.append(f"the schedule {_rule(schedule)} of {name} has no upcoming run: no run will start by itself")
-    else:
-        lines.append(
-            f"next scheduled run: {name}, not scheduled yet ({_rule(schedule)}; the server takes up to a minute)"
-        )
     if overdue and settled and not _busy(client, deployment):
         problems.append(
-            f"the run of {name} that was due {_local(min(overdue), schedule)} has not started although nothing else "
-            "runs "
-            f"on {deployment.work_pool_name}: does its worker run, or is the pool paused?"
+            f"the run of {name} that was due {_local(min(overdue), _zone(schedule))} has not started although nothing "
+            f"else runs on {deployment.work_pool_name}: does its worker run, or is the pool paused?"
         )
+    record = Schedule(
+        deployment=name,
+        rule=_rule(schedule),
+        timezone=_zone(schedule),
+        active=active,
+        next_run=timestamp_ago(min(upcoming), timedelta(0)) if upcoming else None,
+        last_run=None,
+    )
+    return record, problems
+
+
+def next_run(schedule: Schedule) -> str:
+    """When the next run is due, in the time zone of the schedule: `Mon 2026-11-30 03:00 Europe/Berlin`."""
+    if not schedule.active:
+        return "none: the schedule is switched off, in the UI or by `prefect deployment schedule pause`"
+    if schedule.next_run is None:
+        return f"not scheduled yet ({schedule.rule}; the server takes up to a minute)"
+    return _local(datetime.fromisoformat(schedule.next_run), schedule.timezone)
 
 
 def _scheduled(client: SyncPrefectClient, deployment: DeploymentResponse) -> list[FlowRun]:
@@ -83,6 +109,24 @@ def _scheduled(client: SyncPrefectClient, deployment: DeploymentResponse) -> lis
         sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
         limit=AT_ONCE,
     )
+
+
+def _last_run(client: SyncPrefectClient, deployment: DeploymentResponse, name: str, ui: str) -> Run | None:
+    begun = _in_state(
+        StateType.RUNNING,
+        StateType.CANCELLING,
+        StateType.COMPLETED,
+        StateType.FAILED,
+        StateType.CRASHED,
+        StateType.CANCELLED,
+    )
+    runs = client.read_flow_runs(
+        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+        flow_run_filter=begun,
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=1,
+    )
+    return describe_run(runs[0], ui, name) if runs else None
 
 
 def _busy(client: SyncPrefectClient, deployment: DeploymentResponse) -> bool:
@@ -100,9 +144,9 @@ def _zone(schedule: DeploymentSchedule) -> str:
     return getattr(schedule.schedule, "timezone", None) or "UTC"
 
 
-def _local(time: datetime, schedule: DeploymentSchedule) -> str:
+def _local(time: datetime, zone: str) -> str:
     """`Mon 2026-11-30 03:00 Europe/Berlin`."""
-    return f"{time.astimezone(ZoneInfo(_zone(schedule))):%a %Y-%m-%d %H:%M} {_zone(schedule)}"
+    return f"{time.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M} {zone}"
 
 
 def _rule(schedule: DeploymentSchedule) -> str:

@@ -55,7 +55,7 @@ def find_unheld(client: SyncPrefectClient, home: Path) -> dict[str, int] | None:
 
 
 def _unheld(client: SyncPrefectClient, home: Path) -> dict[str, int]:
-    taken = [limit for limit in _gpu_limits(client) if limit.active_slots]
+    taken = [limit for limit in gpu_limits(client) if limit.active_slots]
     held = anyio.run(_held, home) if taken else {}
     return {limit.name: held.get(limit.id, 0) for limit in taken if limit.active_slots > held.get(limit.id, 0)}
 
@@ -72,7 +72,8 @@ async def _held(home: Path) -> dict[UUID, int]:
     return held
 
 
-def _gpu_limits(client: SyncPrefectClient) -> list[GlobalConcurrencyLimitResponse]:
+def gpu_limits(client: SyncPrefectClient) -> list[GlobalConcurrencyLimitResponse]:
+    """The concurrency limits of the GPUs: those that a station makes, and the one that this process uses."""
     mine = os.environ.get(GPU_LIMIT_VARIABLE)
     limits = client.read_global_concurrency_limits(AT_ONCE)
     return [limit for limit in limits if limit.name == mine or re.fullmatch(r"gpu(-\d+)?", limit.name)]
@@ -91,7 +92,7 @@ def describe_unheld(url: str, home: Path | None) -> list[str]:
                 f"the slot of {name!r} is taken, but no run holds it: `dialogsum station up` frees it"
                 for name in unheld
             ]
-        taken = [limit.name for limit in _gpu_limits(client) if limit.active_slots]
+        taken = [limit.name for limit in gpu_limits(client) if limit.active_slots]
         if not taken or _at_work(client):
             return []
     return [

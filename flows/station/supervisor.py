@@ -16,8 +16,13 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from http import HTTPStatus
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +38,7 @@ from flows.listening import PREFECT_CREDENTIAL, SERVE_TOKEN, credential_for, in_
 from flows.station.default_recipe import choose, deployments_with, known_recipe, newest_champion
 from flows.station.log_rotation import rotate
 from flows.station.server_credential import check_credential, client_settings
+from flows.station.status_records import PACKAGE, Process, Status
 from tasks.reporting.links import REPORTS_URL
 from tasks.workers.gpus import gpu_names
 
@@ -44,6 +50,8 @@ GRACE = 30.0
 """Seconds between asking a process to stop and killing it."""
 SERVERS = ("server", "reports", "serve")
 """Names of the processes that take no runs."""
+HEALTH = {"reports": "/live"}
+"""Name of a server -> path at which it answers 200 as long as it works, where that is not /health."""
 DEFAULTS = {
     # without host, so that the UI works under each name of the server, that of a reverse proxy included
     "PREFECT_SERVER_UI_API_URL": "/api",
@@ -111,7 +119,8 @@ def up(
     if _process("reports") is None:
         record = {"url": reports, "store": os.environ["DIALOGSUM_STORE"]}
         port_of_reports = reports.rsplit(":", 1)[1]
-        _start("reports", [host, port_of_reports], _our_code(), module="flows.station.report_server", **record)
+        environment = _our_code() | {"DIALOGSUM_STATION": str(folder)}  # its /health reports on this station
+        _start("reports", [host, port_of_reports], environment, module="flows.station.report_server", **record)
     _wait_for("server", url)
     _wait_for("reports", reports)
     check_credential(url)
@@ -126,8 +135,7 @@ def up(
         if _process(name) is None:
             _start_worker(name, "gpu-pool", "1", own)
     _start_serving(host, serve_port, recipe)
-    for problem in _report():
-        print(f"PROBLEM: {problem}")
+    _report()
     ui = url.removesuffix("/api")
     print(
         f"next: {ui}/deployments?deployments.tags.name=dialogsum has the forms of retrain, evaluate, promote "
@@ -173,24 +181,57 @@ def status() -> None:
     if not _names():
         print(f"the station is down ({_folder()}); `dialogsum station up` starts it")
         return
-    problems = _report()
-    for problem in problems:
-        print(f"PROBLEM: {problem}")
+    raise_problems(_report())
+
+
+def raise_problems(problems: Sequence[str]) -> None:
+    """StageError with the first of these problems, if there is one."""
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise StageError(f"the station needs attention: {problems[0]}{more}")
+        raise StageError(f"attention is needed: {problems[0]}{more}")
 
 
-def _report() -> list[str]:
-    server = _read_process_file("server")
-    os.environ.update(_environment(server.get("url", "")))
-    log_start = server.get("log_start", 0)
-    from flows.station.station_status import report  # Prefect reads its settings when it is imported
+def _report() -> Sequence[str]:
+    from flows.station.station_report import station_lines
 
-    if _answers(server.get("url", "")):
-        check_credential(server["url"])
-    servers = {name: (noted["url"], _answers(noted["url"])) for name in SERVERS if (noted := _read_process_file(name))}
-    return report(_folder(), {name: _process(name) for name in _names()}, servers, log_start)
+    url = _read_process_file("server").get("url", "")
+    os.environ.update(_environment(url))
+    if _answers(url):
+        check_credential(url)
+    status = current_status()
+    print("\n".join([*station_lines(status), *(f"PROBLEM: {problem}" for problem in status.problems)]))
+    return status.problems
+
+
+def current_status() -> Status:
+    """The status of the store and of the station on this machine, or else of the server that PREFECT_API_URL names."""
+    names, noted = _names(), _read_process_file("server")
+    own = noted.get("url", "") if names else ""
+    if own:
+        os.environ.update(_environment(own))
+    from flows.station.station_status import collect  # Prefect reads its settings when it is imported
+
+    server = _process("server")
+    return collect(
+        folder=_folder(),
+        processes=[_describe(name) for name in names],
+        server=own or os.environ.get("PREFECT_API_URL") or None,
+        began=datetime.fromtimestamp(server.create_time(), UTC) if server else None,
+        log_start=noted.get("log_start", 0),
+        store_of=_read_process_file("reports").get("store") if names else None,
+    )
+
+
+def _describe(name: str) -> Process:
+    process, url = _process(name), _read_process_file(name).get("url")
+    return Process(
+        name=name,
+        pid=process.pid if process else None,
+        log=str(_folder() / f"{name}.log"),
+        version=_read_process_file(name).get("version"),
+        url=url,
+        answers=_answers(url, HEALTH.get(name, "/health")) if url else None,
+    )
 
 
 def station_server() -> tuple[str | None, Path]:
@@ -307,17 +348,19 @@ def _reports_url(api: str, port: int | None) -> str:
 
 def _wait_for(name: str, url: str) -> None:
     until = time.monotonic() + PATIENCE
-    while not _answers(url):
+    while not _answers(url, HEALTH.get(name, "/health")):
         if _process(name) is None or time.monotonic() > until:
             log = _folder() / f"{name}.log"
             raise StageError(f"{name} does not answer at {url}: {one_line(log.read_text()[-300:])} ({log})")
         time.sleep(0.5)
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, path: str = "/health") -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:  # noqa: S310  # our own URL
+        with urllib.request.urlopen(f"{url}{path}", timeout=5) as answer:  # noqa: S310  # our own URL
             return bool(answer.status == 200)
+    except urllib.error.HTTPError as error:  # a report server of an earlier version, still running, has no /live
+        return path == HEALTH["reports"] and error.code == HTTPStatus.NOT_FOUND
     except (OSError, ValueError):
         return False
 
@@ -377,17 +420,13 @@ def _start(
             start_new_session=True,
         )
     created = psutil.Process(started.pid).create_time()
-    _process_file(name).write_text(json.dumps({"pid": started.pid, "created": created, "log_start": start} | noted))
+    record = {"pid": started.pid, "created": created, "log_start": start, "version": version(PACKAGE)}
+    _process_file(name).write_text(json.dumps(record | noted))
 
 
 def _start_worker(name: str, pool: str, limit: str, environment: dict[str, str] | None = None) -> None:
     command = ["worker", "start", "--pool", pool, "--name", name, "--limit", limit]
     _start(name, command, _our_code() | (environment or {}), module="flows.station.worker")
-
-
-def _our_code() -> dict[str, str]:
-    """The environment with which a process in another folder finds our modules."""
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 def _end(processes: list[psutil.Process]) -> None:

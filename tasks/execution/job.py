@@ -84,7 +84,10 @@ def parse_job(content: bytes, stages: Mapping[str, Stage]) -> Job:
     fields = json.loads(content)
     if not isinstance(fields, dict) or fields.get("stage") not in stages:
         raise ValueError("it names no stage")
-    return Job.model_validate(fields | {"spec": stages[fields["stage"]].spec.model_validate(fields.get("spec"))})
+    # a runtime setting of an earlier version cannot change the result, and this version has no use for it
+    runtime = {name: value for name, value in (fields.get("runtime") or {}).items() if name in Runtime.model_fields}
+    spec = stages[fields["stage"]].spec.model_validate(fields.get("spec"))
+    return Job.model_validate(fields | {"spec": spec, "runtime": runtime})
 
 
 def intact_artifact(store: Store, stage: Stage, job: Job) -> Manifest | None:

@@ -68,6 +68,7 @@ MAY_IMPORT_PREFECT = {
     "flows/integrations/announcements.py",
     "flows/integrations/refused_deliveries.py",
     "flows/station/station_status.py",
+    "flows/station/server_status.py",
     "flows/station/schedules.py",
     "flows/pipeline.py",
     "flows/runner.py",

@@ -1,5 +1,7 @@
 """Apprise URLs: wrong ones are refused before anything is started, and no message has a password in it."""
 
+import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,21 @@ def test_a_url_that_apprise_does_not_know_is_refused_and_not_repeated(url: str) 
         requested_urls([SLACK, url])
     assert "s3cret" not in str(refused.value)
     assert "TIiajk" not in str(refused.value)
+
+
+def test_a_url_that_apprise_does_not_know_is_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
+    """Such as the webhook of a station of version 0.1.0, of which every `station up` and `status` asks the name."""
+    log = logging.getLogger("apprise")
+    handler = logging.StreamHandler(sys.stderr)
+    log.addHandler(handler)
+    try:
+        assert service("http://h/s3cret") is None
+        assert in_plain_text("http://h/s3cret") == "http://h/s3cret"
+        assert "s3cret" not in capfd.readouterr().err
+        log.error("another message of Apprise")
+        assert "another message" in capfd.readouterr().err
+    finally:
+        log.removeHandler(handler)
 
 
 def test_options_come_before_the_environment_and_none_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:

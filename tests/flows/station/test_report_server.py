@@ -15,8 +15,11 @@ from starlette.testclient import TestClient
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from artifacts.manifest import InputRef, Manifest, Provenance
+from flows.station import health
 from flows.station.report_server import application
+from flows.station.status_records import Status
 from tests.support.hostile_texts import HOSTILE_NAMES
+from tests.support.statuses import a_status
 
 PAGE = b"<!doctype html><title>\xe2\x80\x9cr\xe2\x80\x9d</title>"
 Published = Callable[..., Manifest]
@@ -214,7 +217,7 @@ def test_the_credential_of_the_prefect_server_is_wanted_here_too(
     for credential, status in (("team:pässword", 200), ("team:password", 401), ("", 401)):
         basic = "Basic " + base64.b64encode(credential.encode()).decode()
         assert web.get(f"/report/{report.id}", headers={"Authorization": basic}).status_code == status
-    assert web.get("/health").status_code == 200
+    assert web.get("/live").status_code == 200
 
 
 def test_page_of_an_artifact_has_its_files_and_findings(web: TestClient, published: Published) -> None:
@@ -226,3 +229,40 @@ def test_page_of_an_artifact_has_its_files_and_findings(web: TestClient, publish
     assert "3 times" in page
     assert manifest.checksum in page
     assert "script" not in Links(page).elements
+
+
+@pytest.mark.parametrize(("problems", "code"), [((), 200), (("gpu-worker is dead",), 503)])
+def test_health_is_the_status_and_strangers_learn_only_whether_all_is_well(
+    monkeypatch: pytest.MonkeyPatch, problems: tuple[str, ...], code: int
+) -> None:
+    """With a credential, only whoever has it gets the record; without one, only a server on the loopback interface."""
+    status = a_status(*problems)
+    monkeypatch.setattr(health, "current_status", lambda: status)
+
+    def answer(host: str, **headers: str) -> tuple[int, Any]:
+        client = TestClient(application(host), base_url=f"http://{host}:4201")
+        response = client.get("/health", headers=headers)
+        return response.status_code, response.json()
+
+    known, stranger = status.model_dump(mode="json"), {"ok": not problems}
+    assert answer("127.0.0.1") == (code, known)
+    assert answer("192.0.2.1") == (code, stranger)
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "team:password")
+    assert answer("127.0.0.1") == (code, stranger)
+    assert answer("192.0.2.1", Authorization="Basic " + base64.b64encode(b"team:wrong").decode()) == (code, stranger)
+    assert answer("192.0.2.1", Authorization="Basic " + base64.b64encode(b"team:password").decode()) == (code, known)
+
+
+def test_a_status_that_cannot_be_computed_is_a_problem_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, web: TestClient
+) -> None:
+    def fail() -> Status:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(health, "current_status", fail)
+    response = TestClient(application("127.0.0.1"), base_url="http://127.0.0.1:4201").get("/health")
+    assert response.status_code == 503
+    assert response.json() == {
+        "ok": False,
+        "problems": ["the status is unknown: RuntimeError: first line second line"],
+    }

@@ -177,7 +177,8 @@ def application(host: str) -> Starlette:
     RequestError if other machines reach it without a credential.
     """
     credential_for(host, PREFECT_CREDENTIAL)
-    names = own_names(host) if is_loopback(host) else ["*"]
+    local = is_loopback(host)
+    names = own_names(host) if local else ["*"]
     app = Starlette(
         routes=[
             Route("/", index),

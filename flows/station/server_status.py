@@ -47,7 +47,7 @@ def check_pools(client: SyncPrefectClient, alive: set[str]) -> tuple[list[Pool],
         online = {w.name for w in client.read_workers_for_work_pool(name) if w.status == WorkerStatus.ONLINE}
         workers = sorted(online | {worker for worker in alive if worker.startswith(name.removesuffix("-pool"))})
         of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[name]))
-        due = FlowRunFilterNextScheduledStartTime(before_=now("UTC"))
+        due = FlowRunFilterNextScheduledStartTime.model_validate({"before_": now("UTC")})
         waiting = FlowRunFilter(state=_state(StateType.SCHEDULED), next_scheduled_start_time=due)
         pools.append(
             Pool(

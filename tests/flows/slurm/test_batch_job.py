@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from artifacts.errors import StageError
@@ -20,8 +21,15 @@ from tasks.workers.events import EVENT_PREFIX, NullListener
 
 
 @pytest.fixture(autouse=True)
-def _handler() -> Iterator[None]:
-    previous = signal.getsignal(signal.SIGTERM)
+def _own_children_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """SIGTERM is passed to what a test has started, not to the servers that other tests of this process use."""
+    earlier, previous = {child.pid for child in psutil.Process().children()}, signal.getsignal(signal.SIGTERM)
+
+    class Later(psutil.Process):
+        def children(self, recursive: bool = False) -> list[psutil.Process]:
+            return [child for child in super().children() if child.pid not in earlier]
+
+    monkeypatch.setattr(psutil, "Process", Later)
     yield
     signal.signal(signal.SIGTERM, previous)
 

@@ -35,8 +35,9 @@ ANSWERS_AGAIN = "dialogsum.server.answers-again"
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Look after the flow run of this process in the block; not on the ephemeral server of a run without a server."""
-    if PREFECT_API_URL.value() is None or threading.current_thread() is not threading.main_thread():
+    """Look after the flow run of this process in the block, if there is one, on a server that outlives it."""
+    no_server, in_thread = PREFECT_API_URL.value() is None, threading.current_thread() is not threading.main_thread()
+    if no_server or in_thread or not flow_run.id:
         yield
         return
     watch = _Watch()

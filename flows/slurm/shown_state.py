@@ -6,13 +6,11 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Running
-from tasks.cancellation import stop_if_cancelled
 
 from flows.slurm.commands import JobStatus
 from tasks.gpu_lease import is_deployment_run
-from tasks.server_outage import is_outage
+from tasks.server_outage import is_outage, without_waiting
 
 QUEUED = "Queued in Slurm"
 """Name of the state of a run whose job waits."""
@@ -25,7 +23,7 @@ class ShownState:
         self.shown: tuple[str, str] | None = None
 
     def update(self, job: str, status: JobStatus) -> None:
-        """Tell the server if something has changed, and end this process if the run was cancelled.
+        """Tell the server if something has changed.
 
         During an outage of the server nothing is told; the next call does.
         """
@@ -38,8 +36,7 @@ class ShownState:
             message = f"Slurm job {job} on {status.nodes}"
             state = Running(message=message)
         try:
-            with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 1}), get_client(sync_client=True) as client:
-                stop_if_cancelled(client)
+            with without_waiting(), get_client(sync_client=True) as client:
                 if self.shown != (str(state.name), message):
                     run = UUID(str(flow_run.id))
                     current = client.read_flow_run(run).state

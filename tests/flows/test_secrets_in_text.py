@@ -92,7 +92,7 @@ def test_the_command_does_not_repeat_it() -> None:
 def test_it_is_refused_in_the_prefect_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the name of the variable, and without a word in the log."""
     monkeypatch.setattr(pipeline, "is_deployment_run", lambda: True)
-    monkeypatch.setattr(pipeline, "retry", lambda read, *arguments: [f"data.source=hf_{CANARY}"])
+    monkeypatch.setattr(pipeline.Variable, "get", lambda *_: [f"data.source=hf_{CANARY}"])
     with pytest.raises(RequestError, match=r"dialogsum_overrides.*credential") as refused:
         resolve("quickstart", [])
     assert CANARY not in str(refused.value)

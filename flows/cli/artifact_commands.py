@@ -28,7 +28,7 @@ def show(
 @commands.command()
 def status(as_json: AsJson = False, debug: Debug = False) -> None:
     """Show at a glance whether store and station work: problems first. Exit code 1 if there is one."""
-    from flows.station.supervisor import current_status, raise_problems
+    from flows.station.current_status import current_status, raise_problems
 
     current = current_status()
     if as_json:

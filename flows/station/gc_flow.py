@@ -1,7 +1,7 @@
 """The flow `gc`: what a station does by itself so that it stays within bounds.
 
 It removes artifacts that are no longer needed, and rotates the logs of the station whose worker executes it. Prefect's
-own records are removed by the server (DEFAULTS in supervisor.py).
+own records are removed by the server (DEFAULTS in environment.py).
 """
 
 from typing import Any

@@ -4,17 +4,11 @@ import threading
 import time
 from collections.abc import Callable
 
+from flows.station.current_status import current_status
 from flows.station.status_records import Status
 
 MAX_AGE = 10.0
 """Seconds for which a status is served again."""
-
-
-def current_status() -> Status:
-    """The status of the station on this machine. Its modules take seconds and 100 MB: they are imported when asked."""
-    from flows.station import supervisor
-
-    return supervisor.current_status()
 
 
 class CachedStatus:

@@ -1,6 +1,6 @@
 """Rotation of the logs of a station's processes: server.log, server.log.1, and so on.
 
-A process appends to its log (supervisor.py), so that the log can be copied and then emptied while the process runs.
+A process appends to its log (processes.py), so that the log can be copied and then emptied while the process runs.
 """
 
 import json

@@ -11,9 +11,6 @@ that DIALOGSUM_STORE names, local or remote, and verifies every file that it ser
 is set, it requires that credential.
 """
 
-import base64
-import os
-import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -37,6 +34,7 @@ from artifacts.manifest import Manifest
 from artifacts.text import one_line
 from flows.listening import PREFECT_CREDENTIAL, credential_for, is_loopback, own_names
 from flows.station.health import CachedStatus
+from flows.station.server_credential import is_authorized
 from tasks.manifest_views import ReportView, ScoresView
 from tasks.reporting import artifact_page
 from tasks.reporting.escaping import visible
@@ -110,7 +108,7 @@ def health(request: Request) -> Response:
             "ok": False,
             "problems": [f"the status is unknown: {one_line(f'{type(error).__name__}: {error}', 300)}"],
         }
-    known = _has_credential(request) if _credential() else request.app.state.local
+    known = _is_authorized(request)
     status = HTTPStatus.OK if content["ok"] else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse(content if known else {"ok": content["ok"]}, status)
 
@@ -150,7 +148,7 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _guarded(request: Request, answer: Answer) -> Response:
     """Add the security headers to every response; respond 401 without the credential of the Prefect server."""
-    if _credential() and request.url.path not in OPEN_PATHS and not _has_credential(request):
+    if request.url.path not in OPEN_PATHS and not _is_authorized(request):
         response = await _failed(
             request, HTTPException(HTTPStatus.UNAUTHORIZED, "The credential of the Prefect server is needed.")
         )
@@ -161,14 +159,8 @@ async def _guarded(request: Request, answer: Answer) -> Response:
     return response
 
 
-def _credential() -> str:
-    """The credential of the Prefect server; empty if it needs none."""
-    return os.environ.get(PREFECT_CREDENTIAL, "")
-
-
-def _has_credential(request: Request) -> bool:
-    expected = f"Basic {base64.b64encode(_credential().encode()).decode()}"
-    return secrets.compare_digest(request.headers.get("Authorization", "").encode(), expected.encode())
+def _is_authorized(request: Request) -> bool:
+    return is_authorized(request.headers.get("Authorization", ""))
 
 
 def application(host: str) -> Starlette:
@@ -177,8 +169,7 @@ def application(host: str) -> Starlette:
     RequestError if other machines reach it without a credential.
     """
     credential_for(host, PREFECT_CREDENTIAL)
-    local = is_loopback(host)
-    names = own_names(host) if local else ["*"]
+    names = own_names(host) if is_loopback(host) else ["*"]
     app = Starlette(
         routes=[
             Route("/", index),
@@ -193,7 +184,7 @@ def application(host: str) -> Starlette:
         ],
         exception_handlers={HTTPException: _failed, DamageError: _failed, RequestError: _failed, StageError: _failed},
     )
-    app.state.status, app.state.local = CachedStatus(), local
+    app.state.status = CachedStatus()
     app.router.redirect_slashes = False  # a path is right or unknown
     return app
 

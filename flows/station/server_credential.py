@@ -1,7 +1,8 @@
-"""The credential of the station's own Prefect server, for the commands that start, stop and check the station."""
+"""The credential of the station's own Prefect server, which its report server requires as well."""
 
 import base64
 import os
+import secrets
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -15,6 +16,13 @@ def client_settings() -> dict[str, str]:
     """The credential for clients on this machine: their own if they have one, else the server's."""
     credential = os.environ.get(CLIENTS_CREDENTIAL) or os.environ.get(PREFECT_CREDENTIAL)
     return {CLIENTS_CREDENTIAL: credential} if credential else {}
+
+
+def is_authorized(authorization: str) -> bool:
+    """Whether this value of the header `Authorization` has the credential of the servers, if they need one."""
+    credential = os.environ.get(PREFECT_CREDENTIAL, "")
+    expected = f"Basic {base64.b64encode(credential.encode()).decode()}"
+    return not credential or secrets.compare_digest(authorization.encode(), expected.encode())
 
 
 def check_credential(url: str) -> None:

@@ -24,7 +24,7 @@ from prefect.settings import Settings
 from prefect_kubernetes.settings import KubernetesSettings
 from prefect_kubernetes.worker import KubernetesWorker, KubernetesWorkerJobConfiguration
 
-from flows.station.supervisor import DEFAULTS
+from flows.station.environment import DEFAULTS
 from tests.support.paths import ROOT
 from tests.support.servers import PrefectServer
 

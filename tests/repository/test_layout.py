@@ -81,6 +81,7 @@ MAY_IMPORT_PREFECT = {
     "flows/run_names.py",
     "flows/station/provisioning.py",
     "flows/station/supervisor.py",
+    "flows/station/deploy.py",
     "flows/station/server_check.py",
     "flows/inference/summarize_flow.py",
     "flows/sweeps/sweep_flow.py",

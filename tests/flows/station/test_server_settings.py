@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from flows.station import server_settings
+from flows.station.environment import DEFAULTS
 from flows.station.server_settings import REQUIREMENTS, check_settings
-from flows.station.supervisor import DEFAULTS
 
 
 @pytest.mark.usefixtures("prefect_server")

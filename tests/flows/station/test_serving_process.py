@@ -9,7 +9,10 @@ import yaml
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from flows.recipe import RECIPES
-from flows.station import supervisor
+from flows.station.current_status import print_status
+from flows.station.processes import running_process
+from flows.station.serving_process import start_serving
+from flows.station.supervisor import down
 from tests.support.servers import free_ports
 from tests.support.serving import TwoAdapters
 
@@ -33,25 +36,25 @@ def test_the_server_is_kept_running_and_stopped(
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     try:
-        supervisor._start_serving("127.0.0.1", None, None)
-        assert supervisor._process("serve") is None  # nobody asked for it
-        supervisor._start_serving("127.0.0.1", port, str(tmp_path / "tiny.yaml"))
+        start_serving("127.0.0.1", None, None)
+        assert running_process("serve") is None  # nobody asked for it
+        start_serving("127.0.0.1", port, str(tmp_path / "tiny.yaml"))
         assert httpx.get(f"{url}/health").json()["champion"] == adapters.ids[0]
-        first = supervisor._process("serve")
+        first = running_process("serve")
         assert first is not None
-        supervisor._start_serving("127.0.0.1", port, None)
-        assert supervisor._process("serve") == first
+        start_serving("127.0.0.1", port, None)
+        assert running_process("serve") == first
         with pytest.raises(RequestError, match=f"already runs at {url}"):
-            supervisor._start_serving("127.0.0.1", port + 1, None)
+            start_serving("127.0.0.1", port + 1, None)
         first.kill()
         first.wait()
-        assert "serve is dead" in " ".join(supervisor._report())
-        supervisor._start_serving("127.0.0.1", None, None)
+        assert "serve is dead" in " ".join(print_status())
+        start_serving("127.0.0.1", None, None)
         assert httpx.get(f"{url}/health").status_code == 200
-        supervisor._report()
+        print_status()
         assert f"serve: {url}, answers" in capsys.readouterr().out
     finally:
-        supervisor.down()
+        down()
     assert "serve: stopped" in capsys.readouterr().out
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")

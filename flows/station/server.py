@@ -12,10 +12,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from prefect.server.api.server import create_app
 from prefect.server.events import triggers
 from prefect.settings import get_current_settings
+from starlette.types import ASGIApp
 
 from flows.listening import own_names
 from flows.own_pages import OwnPages
@@ -24,12 +24,13 @@ REPORT_SECONDS = 300.0
 """As long as an automation waits for a heartbeat: time in which runs reach a server that has started."""
 
 
-def application(host: str) -> FastAPI:
+def application(host: str) -> ASGIApp:
     """Prefect's API and UI."""
     app = create_app(final=True)
-    if not get_current_settings().server.api.auth_string:
-        app.add_middleware(OwnPages, names=own_names(host))
-    return app
+    if get_current_settings().server.api.auth_string:
+        return app
+    # around the application, not in it: automations call it inside of this process, under a name of its own
+    return OwnPages(app, own_names(host))
 
 
 def after(seconds: float, judge: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], Coroutine[Any, Any, None]]:

@@ -5,6 +5,7 @@ tests/flows/test_own_pages.py has the forms of foreign origins and names; here t
 
 import anyio
 import pytest
+from prefect.server.api.clients import OrchestrationClient
 from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, temporary_settings
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
@@ -39,6 +40,19 @@ def test_its_own_page_and_programs_are_answered(web: TestClient) -> None:
     """Also a page that was opened under the other name of this machine."""
     for headers in ({}, {"Origin": "http://127.0.0.1:4200"}, {"Origin": "http://localhost:4200"}):
         assert web.get("/api/health", headers=headers).text == "true"
+
+
+def test_actions_of_automations_are_answered() -> None:
+    """They use Prefect's client for calls inside of the server; the end of dead runs depends on them."""
+    with temporary_settings(restore_defaults={PREFECT_SERVER_API_AUTH_STRING}):
+        application("127.0.0.1")
+        client = OrchestrationClient()
+
+    async def ask() -> str:
+        async with client:
+            return (await client._http_client.get("/health")).text
+
+    assert anyio.run(ask) == "true"
 
 
 def test_with_a_credential_it_answers_under_every_name() -> None:

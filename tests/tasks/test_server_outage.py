@@ -14,8 +14,14 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
+from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_LOGGING_TO_API_ENABLED,
+    temporary_settings,
+)
 from prefect.states import Cancelling, Crashed
 
 from tasks import run_watch, server_outage
@@ -36,10 +42,16 @@ def direct(prefect_server: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest
 
 @pytest.fixture
 def proxy(direct: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """Between the tests' flows, which wait for their server, and the server. Prefect's own client gives up at once."""
+    """Between the tests' flows, which wait for their server, and the server. Prefect's own client gives up at once.
+
+    No logs are sent: their thread would give up the server at a moment of its own.
+    """
+    APILogHandler().flush()
     with (
         Proxy(str(PREFECT_API_URL.value())) as between,
-        temporary_settings({PREFECT_API_URL: between.url, PREFECT_CLIENT_MAX_RETRIES: 0}),
+        temporary_settings(
+            {PREFECT_API_URL: between.url, PREFECT_CLIENT_MAX_RETRIES: 0, PREFECT_LOGGING_TO_API_ENABLED: False}
+        ),
     ):
         monkeypatch.setattr(server_outage._Server, "waits", True)
         yield between

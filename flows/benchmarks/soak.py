@@ -1,8 +1,8 @@
 """bench soak: a year of weekly retrainings on a station, in which runs are killed and the server is restarted.
 
-Each week the data has grown, a scheduled run retrains, another finds nothing to do, and a scheduled run of `gc`
-follows. Then everything that the station has recorded becomes a week older (soak_clock.py). The model is tiny and
-random, all else is as in use.
+Each week the data has grown, a scheduled run retrains, and a scheduled run of `gc` follows; each fourth week another
+scheduled run finds nothing to do, and commands are timed. Then everything that the station has recorded becomes a week
+older (soak_clock.py). The model is tiny and random, all else is as in use.
 """
 
 import sys
@@ -24,6 +24,8 @@ from flows.recipe import load_recipe
 from tasks.sources.resolve import resolve_model
 
 RECIPE = "quickstart"
+TIMED_EVERY = 4
+"""Weeks from one in which an unchanged run and commands are timed to the next. The first and the last have them too."""
 
 
 def bench_soak(work: Path, weeks: int, kill_every: int, restart_every: int, record: Path | None) -> list[Week]:
@@ -44,7 +46,8 @@ def bench_soak(work: Path, weeks: int, kill_every: int, restart_every: int, reco
         try:
             with _up(station):
                 for number in range(1, weeks + 1):
-                    recorded.append(year.week(number, rollback=number >= weeks // 2))
+                    timed = number in (1, weeks) or number % TIMED_EVERY == 0
+                    recorded.append(year.week(number, timed, rollback=number >= weeks // 2))
                     append_week(record, recorded[-1])
                     print(recorded[-1].model_dump_json(), file=sys.stderr, flush=True)
         except BaseException:
@@ -61,8 +64,12 @@ class Year:
         self.data, self.store = station.folder / "data", Store(station.folder / "store")
         self.verdict = Verdict(self.store, revision)
 
-    def week(self, number: int, rollback: bool) -> Week:
-        """One week. rollback: the first one is due, once there are two champions. StageError if something is lost."""
+    def week(self, number: int, timed: bool, rollback: bool) -> Week:
+        """One week. StageError if something is lost.
+
+        timed: whether an unchanged run and commands are timed.
+        rollback: whether the first rollback is due, once there are two champions.
+        """
         write_data(self.data, number)
         disturbed, last = list[str](), dict[str, Any]()
         for what in self.disturbances.due(number):
@@ -73,26 +80,26 @@ class Year:
             last = self._completed("retrain")
             self.disturbances.seconds = last["total_run_time"]
         decided = self.verdict.decided()
-        unchanged = self._completed("retrain")
+        seconds = {"unchanged_seconds": self._completed("retrain")["total_run_time"]} if timed else {}
         if rollback and not self.verdict.log.rollbacks and len(self.verdict.log.stack) > 1:
             self.station.pipeline_command("rollback")
             disturbed.append("rollback")
             self.verdict.rolled_back()
         self._completed("gc")
         wait_until(lambda: not self.station.server.unfinished(), "the end of all runs")
+        if timed:
+            seconds |= {f"{name}_seconds": self.station.pipeline_command(name) for name in ("plan", "history")}
+            seconds["status_seconds"] = self.station.command("station", "status")
         week = Week(
             week=number,
             disturbed=tuple(disturbed),
             decided=decided,
             retraining_seconds=last["total_run_time"],
-            unchanged_seconds=unchanged["total_run_time"],
             server_memory=self.station.memory("server"),
             workers_memory=self.station.memory("cpu-worker", "gpu-worker"),
             flow_runs=self.station.server.count_runs(),
             artifacts=len(self.store.manifests()),
-            plan_seconds=self.station.pipeline_command("plan"),
-            history_seconds=self.station.pipeline_command("history"),
-            status_seconds=self.station.command("station", "status"),
+            **seconds,
             **sizes(self.station.folder),
         )
         pass_week(self.station.home / "prefect.db", self.store)

@@ -32,10 +32,11 @@ class Week(Record):
     other_files: int
     """In the station's folder and in its folder for temporary files."""
     flow_runs: int
-    plan_seconds: float
-    history_seconds: float
-    status_seconds: float
-    unchanged_seconds: float
+    plan_seconds: float | None = None
+    """None, as the next ones, in the weeks in which only a retraining and `gc` run."""
+    history_seconds: float | None = None
+    status_seconds: float | None = None
+    unchanged_seconds: float | None = None
 
 
 BEGIN, END = "<!-- soak: dialogsum bench soak --readme BENCHMARKS.md -->", "<!-- end of soak -->"
@@ -94,13 +95,16 @@ def read_weeks(file: Path) -> list[Week]:
 
 
 def table(weeks: list[Week]) -> list[dict[str, Any]]:
-    """A row for each figure: in the first week, the middle one and the last, and the most of all weeks."""
-    shown = list(dict.fromkeys([weeks[0].week, weeks[(len(weeks) - 1) // 2].week, weeks[-1].week]))
-    by_number = {week.week: week for week in weeks}
+    """A row for each figure: in the first week, the middle one and the last, and the most of all weeks.
+
+    Of the weeks in which commands were timed, if there are any.
+    """
+    timed = [week for week in weeks if week.plan_seconds is not None] or weeks
+    shown = {week.week: week for week in (timed[0], timed[(len(timed) - 1) // 2], timed[-1])}
     rows = []
     for name, field, divisor in FIGURES:
-        highest = max(weeks, key=lambda week: getattr(week, field))
-        values = {f"week {number}": _in_units(by_number[number], field, divisor) for number in shown}
+        highest = max(weeks, key=lambda week: getattr(week, field) or 0)
+        values = {f"week {number}": _in_units(week, field, divisor) for number, week in shown.items()}
         rows.append({"what": name} | values | {"most": f"{_in_units(highest, field, divisor)} (week {highest.week})"})
     return rows
 
@@ -125,5 +129,8 @@ def remark(weeks: list[Week]) -> str:
 
 
 def _in_units(week: Week, field: str, divisor: int) -> str:
-    value = getattr(week, field) / divisor
+    figure = getattr(week, field)
+    if figure is None:
+        return "-"
+    value = figure / divisor
     return f"{value:,.0f}" if field in ("flow_runs", "artifacts") or value >= 100 else f"{value:.1f}"

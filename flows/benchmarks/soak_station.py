@@ -17,10 +17,11 @@ from flows.benchmarks.child_process import ROOT
 from flows.benchmarks.soak_server import SoakServer
 
 SETTINGS = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "60",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ORPHAN_CLEANUP_LOOP_SECONDS": "600",
 }
-"""What a server does each hour or day, as its weeks are short here."""
+"""What a server does each hour or day, and how often workers look for runs: weeks are short here."""
 
 
 class SoakStation:

@@ -69,6 +69,15 @@ def test_the_command_writes_the_table_of_a_record_into_a_file(tmp_path: Path) ->
     assert page.read_text() == written
 
 
+def test_the_table_shows_weeks_in_which_commands_were_timed() -> None:
+    """The middle one of those, and the most of all weeks."""
+    untimed = dict.fromkeys(("plan_seconds", "history_seconds", "status_seconds", "unchanged_seconds"))
+    weeks = [week(n, store=n << 20, **({} if n in (1, 4, 8) else untimed)) for n in range(1, 10)]
+    rows = {row["what"]: row for row in table(weeks)}
+    assert list(rows["`plan`, s"]) == ["what", "week 1", "week 4", "week 8", "most"]
+    assert rows["store, MiB"]["most"] == "9.0 (week 9)"
+
+
 def test_few_weeks_have_a_column_each() -> None:
     assert list(table([week(1)])[0]) == ["what", "week 1", "most"]
     assert list(table([week(1), week(2), week(3)])[0]) == ["what", "week 1", "week 2", "week 3", "most"]

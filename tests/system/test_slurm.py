@@ -160,7 +160,7 @@ def test_a_training_queues_survives_its_time_limit_and_the_death_of_its_node_and
     cancel(station, child.run["id"])
     wait_until(lambda: slurm.states().get(second) in ("CANCELLED", "COMPLETING"), 60)
     assert station.ended(child.run["id"])["state_type"] == "CANCELLED"
-    assert "its Slurm job is cancelled" in child.log()
+    child.wait_for_log("its Slurm job is cancelled")
     assert station.ended(parent)["state_type"] == "FAILED"
     slurm.start_node("n2")
     slurm.command("scontrol", "update", "NodeName=n2", "State=RESUME")

@@ -24,7 +24,7 @@ def current_status() -> Status:
     own = noted.get("url", "") if names else ""
     if own:
         os.environ.update(station_environment(own))
-    from flows.station.station_status import collect  # Prefect reads its settings when it is imported
+    from flows.station.station_status import collect  # Prefect, which it imports, reads its settings once
 
     server = running_process("server")
     return collect(
@@ -39,13 +39,13 @@ def current_status() -> Status:
 
 def print_status() -> Sequence[str]:
     """Print it, and return its problems. RequestError if the server refuses the credential."""
-    from flows.station.station_report import station_lines
-
     url = read_process_file("server").get("url", "")
     os.environ.update(station_environment(url))
     if answers(url):
         check_credential(url)
     status = current_status()
+    from flows.station.station_report import station_lines  # Prefect has its settings by now
+
     print("\n".join([*station_lines(status), *(f"PROBLEM: {problem}" for problem in status.problems)]))
     return status.problems
 

@@ -33,8 +33,9 @@ def test_a_station_that_works_has_no_problem_and_answers_every_question(station:
     assert problems(record) == []
     assert code == (1 if record["problems"] else 0)
     server = record["server"]
-    assert [(s["deployment"], s["active"]) for s in server["schedules"]] == [("retrain/retrain", True)]
-    assert server["schedules"][0]["next_run"] > record["at"]
+    schedules = {(s["deployment"], s["active"]) for s in server["schedules"]}
+    assert schedules == {("retrain/retrain", True), ("gc/gc", True)}
+    assert all(schedule["next_run"] > record["at"] for schedule in server["schedules"])
     assert {pool["name"]: pool["workers"] for pool in server["pools"]} == {
         "cpu-pool": ["cpu-worker"],
         "gpu-pool": ["gpu-worker"],
@@ -48,7 +49,8 @@ def test_a_station_that_works_has_no_problem_and_answers_every_question(station:
     try:
         _, record, _ = status(station)
         assert problems(record) == []
-        assert [schedule["active"] for schedule in record["server"]["schedules"]] == [False]
+        active = {each["deployment"]: each["active"] for each in record["server"]["schedules"]}
+        assert active == {"retrain/retrain": False, "gc/gc": True}
         text = run_cli("status", root=station.code, **station.environment, COLUMNS="80").stdout
         assert "next run none: the schedule is switched off" in text
         assert max(map(len, text.splitlines())) <= max(80, 12 + len(str(station.folder)))

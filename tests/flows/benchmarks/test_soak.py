@@ -10,7 +10,7 @@ from flows.benchmarks.soak import bench_soak
 from flows.benchmarks.soak_record import read_weeks
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_three_weeks_with_a_kill_and_a_restart_lose_nothing_and_leave_nothing(tmp_path: Path) -> None:
     """The benchmark compares runs with the champion log. Here: every week was recorded, no process or file is left."""
     work, record = tmp_path / "work", tmp_path / "record"

@@ -57,6 +57,8 @@ class Containers:
         places = {
             place for value in settings.values() for place in re.findall(r"(?:(?<=file://)|^|(?<=\s))/\S+", value)
         }
+        # an index in a folder links to files beside itself
+        places = {place.rstrip("/").removesuffix("/simple") for place in places}
         volumes = [f"--volume={place}:{place}:ro" for place in sorted(places) if Path(place).exists()]
         lines = ["[global]", *(f"{name} = {value}" for name, value in settings.items())]
         (self.folder / "pip.conf").write_text("\n".join([*lines, "# s3cret-of-an-index", ""]))

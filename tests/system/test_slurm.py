@@ -177,7 +177,7 @@ def test_a_queued_job_is_followed_by_the_next_run_if_its_run_dies_and_cancelled_
     psutil.Process(int(killed["infrastructure_pid"].split(":")[-1])).kill()
     wait_until(lambda: child.run["id"] != killed["id"], PATIENCE)
     child.wait_for_state(rf"Queued in Slurm: Slurm job {job} waits")
-    assert f"follows the job of an earlier run, Slurm job {job}" in child.log()
+    child.wait_for_log(f"follows the job of an earlier run, Slurm job {job}")
     waiting = [name for name, state in slurm.states().items() if state == "PENDING"]
     assert waiting == [job]
 

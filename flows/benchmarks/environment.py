@@ -80,17 +80,20 @@ class BenchmarkRun:
 
 
 @contextmanager
-def benchmark_run(settings: BenchmarkSettings) -> Iterator[BenchmarkRun]:
-    """A run in a folder of its own. The folder is removed at the end; if a system failed, its logs are kept."""
+def benchmark_run(settings: BenchmarkSettings, folder: Path | None = None) -> Iterator[BenchmarkRun]:
+    """A run in a folder of its own. The folder is removed at the end; if a system failed, its logs are kept.
+
+    folder: that of an earlier run which was killed.
+    """
     overrides = [*settings.overrides]
     if settings.data:
-        folder = Path(settings.data).expanduser()
-        overrides.insert(0, f"data.source={folder.resolve() if folder.is_dir() else settings.data}")
+        data = Path(settings.data).expanduser()
+        overrides.insert(0, f"data.source={data.resolve() if data.is_dir() else settings.data}")
     settings.work.mkdir(parents=True, exist_ok=True)
     if not settings.real:
         overrides.insert(0, f"model.source={_model_folder(settings)}")
     load_recipe(settings.recipe, overrides)  # refuses a wrong request before anything starts
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=settings.work.resolve()))
+    folder = folder or Path(tempfile.mkdtemp(prefix="run-", dir=settings.work.resolve()))
     run = BenchmarkRun(folder, settings.recipe, tuple(overrides), settings.timeout)
     try:
         yield run

@@ -16,7 +16,7 @@ from flows.benchmarks.environment import BenchmarkSettings, benchmark_run
 from flows.benchmarks.soak_clock import pass_week
 from flows.benchmarks.soak_data import SETTINGS, make_model, write_data
 from flows.benchmarks.soak_disturbance import Disturbances
-from flows.benchmarks.soak_record import Week, append_week, sizes
+from flows.benchmarks.soak_record import Week, append_week, read_weeks, sizes
 from flows.benchmarks.soak_server import wait_until
 from flows.benchmarks.soak_station import SoakStation
 from flows.benchmarks.soak_verdict import Verdict
@@ -28,24 +28,32 @@ TIMED_EVERY = 4
 """Weeks from one in which an unchanged run and commands are timed to the next. The first and the last have them too."""
 
 
-def bench_soak(work: Path, weeks: int, kill_every: int, restart_every: int, record: Path | None) -> list[Week]:
+def bench_soak(
+    work: Path, weeks: int, kill_every: int, restart_every: int, record: Path | None, resume: Path | None = None
+) -> list[Week]:
     """Run `weeks` weeks; a line of JSON for each goes to `record`, by default `soak.jsonl` in the folder `work`.
 
+    resume: the folder of a soak that was killed; it goes on after the last week of its record.
     StageError if a promotion is lost or a run does not end.
     """
     work.mkdir(parents=True, exist_ok=True)
     record = record or work / "soak.jsonl"
-    record.write_text("")
+    recorded = read_weeks(record) if resume else list[Week]()
+    if not resume:
+        record.write_text("")
     model = make_model(work.resolve() / "soak", timeout=300)
     settings = BenchmarkSettings(recipe=RECIPE, model=str(model), data=None, work=work, overrides=SETTINGS)
-    with benchmark_run(settings) as run:
-        overrides, recorded = (*run.overrides, f"data.source={run.folder / 'data'}"), list[Week]()
+    with benchmark_run(settings, resume.resolve() if resume else None) as run:
+        overrides = (*run.overrides, f"data.source={run.folder / 'data'}")
         station = SoakStation(run.folder, run.recipe, overrides)
         revision = resolve_model(load_recipe(run.recipe, run.overrides).model).revision
         year = Year(station, Disturbances(station, kill_every, restart_every), revision)
+        if recorded:
+            station.down()  # what the killed soak has left
+            year.disturbances.seconds = recorded[-1].retraining_seconds
         try:
             with _up(station):
-                for number in range(1, weeks + 1):
+                for number in range(len(recorded) + 1, weeks + 1):
                     timed = number in (1, weeks) or number % TIMED_EVERY == 0
                     recorded.append(year.week(number, timed, rollback=number >= weeks // 2))
                     append_week(record, recorded[-1])

@@ -30,7 +30,7 @@ class SoakStation:
     def __init__(self, folder: Path, recipe: str, overrides: tuple[str, ...]) -> None:
         self.folder, self.home, self.recipe, self.overrides = folder, folder / "station", recipe, overrides
         self.temporary = folder / "tmp"
-        self.temporary.mkdir(parents=True)
+        self.temporary.mkdir(parents=True, exist_ok=True)
         self.ports = _free_ports()
         url = f"http://127.0.0.1:{self.ports[0]}/api"
         self.environment = os.environ | {

@@ -274,6 +274,14 @@ def soak(
     record: Annotated[
         Path | None, typer.Option("--record", metavar="FILE", help="File that gets a line of JSON for each week.")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            metavar="FOLDER",
+            help="Go on with a soak that was killed: its folder run-… in that of --work, and its --record.",
+        ),
+    ] = None,
     earlier: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Print the table of this record, and run nothing.")
     ] = None,
@@ -294,7 +302,7 @@ def soak(
         from flows.benchmarks.environment import WORK
         from flows.benchmarks.soak import bench_soak
 
-        recorded = bench_soak(work or WORK, weeks, kill_every, restart_every, record)
+        recorded = bench_soak(work or WORK, weeks, kill_every, restart_every, record, resume)
     rows, line = table(recorded), remark(recorded)
     if readme is not None:
         from flows.cli.results_table import replace_block

@@ -1,6 +1,8 @@
-"""Three weeks of a soak on a real station: with a killed worker and a restart of the server."""
+"""Weeks of a soak on a real station: with a killed worker and a restart of the server, and after the soak was killed."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -8,6 +10,8 @@ import pytest
 
 from flows.benchmarks.soak import bench_soak
 from flows.benchmarks.soak_record import read_weeks
+from tests.support.paths import ROOT
+from tests.support.stations import wait_until
 
 
 @pytest.mark.faults
@@ -31,6 +35,27 @@ def test_three_weeks_with_a_kill_and_a_restart_lose_nothing_and_leave_nothing(tm
     assert [path.name for path in work.iterdir()] == ["soak"]
     mine = [p for p in psutil.process_iter() if p.pid != os.getpid() and str(work) in " ".join(_environment(p))]
     assert mine == []
+
+
+@pytest.mark.faults
+def test_a_soak_that_was_killed_goes_on_in_its_folder(tmp_path: Path) -> None:
+    """With the station as it was left; the weeks before are those of the record."""
+    work, record = tmp_path / "work", tmp_path / "record"
+    options = ["--weeks", "9", "--work", str(work), "--record", str(record)]
+    command = [sys.executable, "-m", "flows.cli", "bench", "soak", *options]
+    killed = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        wait_until(lambda: record.is_file() and record.read_text().count("\n") == 1, 3600)
+    finally:
+        killed.kill()
+        killed.wait()
+    first = record.read_text()
+    (folder,) = work.glob("run-*")
+    weeks = bench_soak(work, weeks=2, kill_every=10, restart_every=20, record=record, resume=folder)
+    assert [week.week for week in weeks] == [1, 2]
+    assert record.read_text().startswith(first)
+    assert weeks[1].artifacts > weeks[0].artifacts
+    assert not folder.exists()
 
 
 def _environment(process: psutil.Process) -> list[str]:

@@ -1,4 +1,4 @@
-"""Weeks of a soak on a real station: with a killed worker and a restart of the server, and after the soak was killed."""
+"""Weeks of a soak on a real station: with a killed worker, a restart of the server, and a soak that was killed."""
 
 import os
 import subprocess

@@ -10,10 +10,13 @@ import ast
 import functools
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("artifacts", "tasks", "flows")
+TRIES = 5
+"""How often a module is parsed until that succeeds."""
 PLUMBING = {
     "artifacts.artifact_path": "names folders, which are in no payload",
     "artifacts.artifact_store": "moves bytes, which are checked by digest",
@@ -100,11 +103,19 @@ def _strip_error_texts(tree: ast.AST) -> None:
             node.exc.args = [_StripTexts().visit(argument) for argument in node.exc.args]
 
 
+def _parse(source: str) -> ast.Module:
+    """The syntax of a module. A thread that parses at the same time can make Python 3.11 fail, at random (gh-106905)."""
+    for _ in range(TRIES - 1):
+        with suppress(SystemError):
+            return ast.parse(source)
+    return ast.parse(source)
+
+
 @functools.lru_cache(maxsize=256)
 def _read(file: Path, stamp: tuple[int, int]) -> tuple[str, frozenset[str]]:
     if file.suffix != ".py":
         return hashlib.sha256(file.read_bytes()).hexdigest(), frozenset()
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _parse(file.read_text(encoding="utf-8"))
     imports = _imports(tree)
     _strip_docstrings(tree)
     _strip_error_texts(tree)

@@ -213,3 +213,18 @@ def test_every_module_is_in_some_fingerprint_or_on_the_list_of_plumbing(source: 
 
     noticed = {module for module in MODULES if stages_changed_by(partial(extend, module))}
     assert noticed == {module for module in MODULES if not code.is_plumbing(module)} - set(APART)
+
+
+def test_a_thread_that_parses_at_the_same_time_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11 then fails with SystemError, although nothing is wrong with the source; a real error is raised."""
+    parse, failures = ast.parse, [SystemError("AST constructor recursion depth mismatch (before=108, after=76)")] * 2
+
+    def parse_sometimes(source: str) -> ast.Module:
+        if failures:
+            raise failures.pop()
+        return parse(source)
+
+    monkeypatch.setattr(ast, "parse", parse_sometimes)
+    assert isinstance(code._parse("x = 1").body[0], ast.Assign)
+    with pytest.raises(SyntaxError):
+        code._parse("x =")

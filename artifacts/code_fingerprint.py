@@ -104,7 +104,7 @@ def _strip_error_texts(tree: ast.AST) -> None:
 
 
 def _parse(source: str) -> ast.Module:
-    """The syntax of a module. A thread that parses at the same time can make Python 3.11 fail, at random (gh-106905)."""
+    """The syntax of a module. A thread that parses at the same time can make Python 3.11 fail (bug gh-106905)."""
     for _ in range(TRIES - 1):
         with suppress(SystemError):
             return ast.parse(source)

@@ -83,7 +83,7 @@ class BenchmarkRun:
 def benchmark_run(settings: BenchmarkSettings, folder: Path | None = None) -> Iterator[BenchmarkRun]:
     """A run in a folder of its own. The folder is removed at the end; if a system failed, its logs are kept.
 
-    folder: that of an earlier run which was killed.
+    folder: that of an earlier run which was killed. It is kept if this one fails as well.
     """
     overrides = [*settings.overrides]
     if settings.data:
@@ -93,12 +93,15 @@ def benchmark_run(settings: BenchmarkSettings, folder: Path | None = None) -> It
     if not settings.real:
         overrides.insert(0, f"model.source={_model_folder(settings)}")
     load_recipe(settings.recipe, overrides)  # refuses a wrong request before anything starts
-    folder = folder or Path(tempfile.mkdtemp(prefix="run-", dir=settings.work.resolve()))
-    run = BenchmarkRun(folder, settings.recipe, tuple(overrides), settings.timeout)
+    own = folder or Path(tempfile.mkdtemp(prefix="run-", dir=settings.work.resolve()))
+    run = BenchmarkRun(own, settings.recipe, tuple(overrides), settings.timeout)
     try:
         yield run
     finally:
-        shutil.rmtree(run.folder / "store" if run.failures else run.folder, ignore_errors=True)
+        if not run.failures:
+            shutil.rmtree(own, ignore_errors=True)
+        elif folder is None:
+            shutil.rmtree(own / "store", ignore_errors=True)
 
 
 def _model_folder(settings: BenchmarkSettings) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.artifact_store import Store
+from artifacts.errors import RequestError
 from flows.benchmarks.environment import BenchmarkSettings, benchmark_run
 from flows.benchmarks.soak_clock import pass_week
 from flows.benchmarks.soak_data import SETTINGS, make_model, write_data
@@ -34,8 +35,10 @@ def bench_soak(
     """Run `weeks` weeks; a line of JSON for each goes to `record`, by default `soak.jsonl` in the folder `work`.
 
     resume: the folder of a soak that was killed; it goes on after the last week of its record.
-    StageError if a promotion is lost or a run does not end.
+    StageError if a promotion is lost or a run does not end. RequestError if there is nothing to go on with.
     """
+    if resume and not (resume / "station" / "prefect.db").is_file():
+        raise RequestError(f"--resume {resume}: no soak has run in this folder; expected run-… in the folder of --work")
     work.mkdir(parents=True, exist_ok=True)
     record = record or work / "soak.jsonl"
     recorded = read_weeks(record) if resume else list[Week]()

@@ -108,3 +108,11 @@ def test_every_file_is_counted_once_by_its_kind(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x" * 10**number)
     assert sizes(tmp_path) == {"database": 11, "logs": 1100, "store": 10**4, "other_files": 1100000}
+
+
+def test_a_folder_in_which_no_soak_has_run_is_not_resumed(tmp_path: Path) -> None:
+    """Its weeks would be added to the record of another station."""
+    append_week(tmp_path / "record", week(1))
+    refused = call_cli("bench", "soak", "--resume", str(tmp_path), "--record", str(tmp_path / "record"))
+    assert (refused.returncode, "no soak has run in this folder" in refused.stderr) == (2, True)
+    assert read_weeks(tmp_path / "record") == [week(1)]

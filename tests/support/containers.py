@@ -69,7 +69,7 @@ class Containers:
             "PIP_CONF": str(self.folder / "pip.conf"),
             "BUILD_OPTIONS": " ".join(["--network=host", *volumes]),
         }
-        command = ["make", "image", *(f"{name}={value}" for name, value in variables.items())]
+        command = ["make", "--no-print-directory", "image", *(f"{name}={value}" for name, value in variables.items())]
         return run(command, self.environment | environment, checkout)
 
     def start(self, log: Path, *options: str, **environment: str) -> Process:

@@ -36,11 +36,17 @@ def client(server: PrefectServer) -> Iterator[SyncPrefectClient]:
 
 
 def post(server: PrefectServer, path: str, content: Any) -> Any:
-    # asks again where the server says 503, which it does while SQLite is busy writing
-    with PrefectHttpxSyncClient(base_url=server.url, timeout=60, raise_on_all_errors=False) as http:
-        answer = http.post(path, json=content)
+    # a Prefect server answers 503 while SQLite is busy writing, which took more than a minute while an image was built
+    answer = until(lambda: answered(server, path, content), f"an answer to {path}", 300)
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
+
+
+def answered(server: PrefectServer, path: str, content: Any) -> Any:
+    """The answer, or None if it is 503."""
+    with PrefectHttpxSyncClient(base_url=server.url, timeout=60, raise_on_all_errors=False) as http:
+        answer = http.post(path, json=content)
+    return None if answer.status_code == 503 else answer
 
 
 def emit_promotion(server: PrefectServer, state: str = "promoted") -> None:

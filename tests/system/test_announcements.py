@@ -13,6 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.integrations.refused_deliveries import refused_deliveries
 from flows.station.provisioning import provision
+from tasks.server_outage import stop_waiting, wait_through_outages
 from tests.support.receivers import HttpReceiver, MailReceiver, TeamsReceiver
 from tests.support.servers import PrefectServer, until
 
@@ -32,21 +33,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 @pytest.fixture
 def client(server: PrefectServer) -> Iterator[SyncPrefectClient]:
     with temporary_settings({PREFECT_API_URL: server.url}), get_client(sync_client=True) as opened:
+        # while SQLite is busy the server answers 503, once for more than a minute, as an image was built beside it
+        wait_through_outages(300)
         yield opened
+        stop_waiting()
 
 
 def post(server: PrefectServer, path: str, content: Any) -> Any:
-    # a Prefect server answers 503 while SQLite is busy writing, which took more than a minute while an image was built
-    answer = until(lambda: answered(server, path, content), f"an answer to {path}", 300)
-    assert answer.is_success, answer.text
-    return answer.json() if answer.content else None
-
-
-def answered(server: PrefectServer, path: str, content: Any) -> Any:
-    """The answer, or None if it is 503."""
-    with PrefectHttpxSyncClient(base_url=server.url, timeout=60, raise_on_all_errors=False) as http:
+    with PrefectHttpxSyncClient(base_url=server.url, timeout=60) as http:
         answer = http.post(path, json=content)
-    return None if answer.status_code == 503 else answer
+    return answer.json() if answer.content else None
 
 
 def emit_promotion(server: PrefectServer, state: str = "promoted") -> None:
@@ -161,9 +157,9 @@ def test_a_block_that_the_server_cannot_load_is_a_problem_of_its_service(
     with HttpReceiver() as hook, MailReceiver() as mail:
         provision(client, ["gpu"], [hook.url, mail.url])
         (block,) = [each for each in client.read_block_documents() if each.name == "dialogsum-notify-2"]
-        with PrefectHttpxSyncClient(base_url=server.url, timeout=60, raise_on_all_errors=False) as http:
+        with PrefectHttpxSyncClient(base_url=server.url, timeout=60) as http:
             edited = {"data": {"notify_type": "loud"}, "merge_existing_data": True}
-            assert http.patch(f"/block_documents/{block.id}", json=edited).is_success
+            http.patch(f"/block_documents/{block.id}", json=edited)  # raises if it is refused
         emit_promotion(server)
         until(lambda: refused_deliveries(client, datetime.now(UTC)), "the failed delivery", 120)
         (line,) = refused_deliveries(client, datetime.now(UTC))

@@ -4,6 +4,7 @@ Nothing here touches the network, and no test sees the user's store or Prefect p
 """
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,9 +42,15 @@ __all__ = ["pytest_collection_modifyitems", "pytest_runtest_makereport", "pytest
 
 @pytest.fixture(autouse=True)
 def environment() -> Iterator[None]:
-    """Undo after each test what it, or a command called in this process, set in the environment."""
+    """Undo after each test what it, or a command called in this process, set in the environment.
+
+    A command also makes the requests of its process wait for the Prefect server. Threads of an earlier test would then
+    go on asking a server that is gone.
+    """
     with patch.dict(os.environ):
         yield
+    if outage := sys.modules.get("tasks.server_outage"):
+        outage.stop_waiting()
 
 
 @pytest.fixture(autouse=True)

@@ -162,8 +162,8 @@ def test_a_training_queues_survives_its_time_limit_and_the_death_of_its_node_and
     assert station.ended(child.run["id"])["state_type"] == "CANCELLED"
     child.wait_for_log("its Slurm job is cancelled")
     assert station.ended(parent)["state_type"] == "FAILED"
-    slurm.start_node("n2")
-    slurm.command("scontrol", "update", "NodeName=n2", "State=RESUME")
+    slurm.start_node("n2")  # Slurm takes it back by itself once it has registered
+    wait_until(lambda: slurm.command("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == "2", PATIENCE)
 
 
 def test_a_queued_job_is_followed_by_the_next_run_if_its_run_dies_and_cancelled_with_the_parent(

@@ -376,7 +376,7 @@ def test_a_killed_process_ends_the_run_and_the_next_run_resumes(setup: Generatio
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
     import psutil
 
-    rows = [{"id": f"test_{i}", "prompt": f"{setup.prompts[i % COUNT]} {i}"} for i in range(60)]
+    rows = [{"id": f"test_{i}", "prompt": f"{setup.prompts[i % COUNT]} {i}"} for i in range(400)]
     write_table(rows, FORMATTED_EVAL, setup.rows.payload / "prompts.parquet")
     killed: list[int] = []
 

@@ -23,7 +23,9 @@ from tasks.config import (
     EvaluationConfig,
     GateConfig,
     GenerateConfig,
+    JudgeConfig,
     ModelConfig,
+    ProbeConfig,
     ReportConfig,
     Runtime,
     ScoreConfig,
@@ -32,6 +34,7 @@ from tasks.config import (
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 PROMPTS = Path(__file__).resolve().parent / "prompts"
+JUDGE_PROMPTS = Path(__file__).resolve().parent / "judge_prompts"
 OVERRIDES = "dialogsum_overrides"
 """Prefect variable: overrides for every run of a deployment, such as `runtime.machines=2` or `data.source=/data`."""
 REMOVED = {"runtime.workers": "remove it from the recipe or the overrides; it has never changed a result"}
@@ -49,7 +52,9 @@ class Recipe(Record):
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     generate: GenerateConfig = GenerateConfig()
+    probe: ProbeConfig = ProbeConfig()
     score: ScoreConfig = ScoreConfig()
+    judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
     seeds: Count = 1
@@ -66,7 +71,9 @@ class Recipe(Record):
         settings = identity_of(self)
         if self.train.distill.samples:
             settings["train"]["distill"] = self.train.distill.model_dump(mode="json")
-        return sha256({name: value for name, value in settings.items() if name not in ("name", "report", "gate")})[:8]
+        # without a judge, the revision is that of a recipe from before there were judges
+        others = ("name", "report", "gate", "probe", *(() if self.judge.is_set else ("judge",)))
+        return sha256({name: value for name, value in settings.items() if name not in others})[:8]
 
     runtime: Runtime = Runtime()
 

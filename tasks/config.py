@@ -287,7 +287,8 @@ class Runtime(Record):
     generate_batch_size: Annotated[
         Count | None, NotIdentity("rows of a batch are independent, and each is sampled with random numbers of its own")
     ] = None
-    """Maximum number of rows that are decoded together. None uses 16 on a CPU and 256 on a GPU."""
+    """Maximum number of rows that are decoded together. None uses 16 on a CPU, 512 on a GPU and 256 on a
+    GPU with candidates. More rows and candidates than fit into memory wait for each other."""
     gpus: Annotated[
         Annotated[int, Field(ge=0, le=10**4)] | None,
         NotIdentity("GPUs share the rows of one optimizer batch, or decode shards of the same rows"),

@@ -15,6 +15,7 @@ from tasks.decoding import flash_cache, kv_cache
 from tasks.decoding.cuda_graphs import StepGraphs
 from tasks.decoding.decoder import Decoder, NonFiniteError
 from tasks.decoding.decoder_choice import NATIVE_MODEL_TYPES, choose_decoder, unsupported_model
+from tasks.decoding.kv_cache import CacheShape
 from tasks.decoding.sampling import Sampling, draw_uniforms
 
 NEW = 12
@@ -74,8 +75,9 @@ def plain(model: Any, prompt: list[int], stop: int, new: int = NEW) -> list[int]
 
 
 def make(model: Any, stop: int, rows: int = len(LENGTHS), kind: type[Decoder] = Decoder, **options: Any) -> Decoder:
-    new = options.pop("new", NEW)
-    return kind(model, stop, rows, prompt_tokens=sum(LENGTHS), longest=max(LENGTHS), new_tokens=new, **options)
+    new, candidates = options.pop("new", NEW), options.pop("candidates", 4)
+    sequences = options.pop("sequences", rows)
+    return kind(model, stop, CacheShape(rows, sum(LENGTHS), max(LENGTHS), candidates, sequences, new), **options)
 
 
 def decode(decoder: Decoder, prompts: list[list[int]]) -> list[list[int]]:
@@ -93,8 +95,7 @@ class Counted(StepGraphs):
 
     def _capture(self, step: Any, *kind: Any) -> Any:
         def replay() -> None:
-            rows, _, sampled = kind
-            self.steps[rows, sampled] += 1
+            self.steps[kind] += 1
             step(*kind)
 
         return replay
@@ -112,10 +113,10 @@ def reference_flash(
     scaling: float,
     causal: bool,
     lengths_k: torch.Tensor | None,
-) -> torch.Tensor:
-    """What torch's flash attention does, in a loop; it has no version for the CPU."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What torch's flash attention does, in a loop; it has no version for the CPU. Queries in no row get NaN."""
     assert bool((cu_seqlens_k.diff() >= 0).all()), "flash attention needs sorted cu_seqlens"
-    out = torch.empty_like(query)
+    out, lse = torch.full_like(query, torch.nan), query.new_full(query.shape[1::-1], torch.nan)
     for row in range(len(cu_seqlens_q) - 1):
         mine = slice(int(cu_seqlens_q[row]), int(cu_seqlens_q[row + 1]))
         start = int(cu_seqlens_k[row])
@@ -125,7 +126,10 @@ def reference_flash(
         q, k, v = (x.transpose(0, 1)[None] for x in (query[mine], key[start:end], value[start:end]))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scaling, enable_gqa=True)
         out[mine] = attended[0].transpose(0, 1)
-    return out
+        keys = k[0].repeat_interleave(q.shape[1] // k.shape[1], 0)
+        # of an empty row flash attention returns infinity
+        lse[:, mine] = (q[0] @ keys.transpose(1, 2) * scaling).logsumexp(-1) if end > start else torch.inf
+    return out, lse
 
 
 @pytest.fixture(params=["padded", "flash"])
@@ -156,7 +160,8 @@ def test_batches_filled_up_to_the_size_of_a_graph(
     decoder = make(model, stop, rows=len(prompts) + 3, graphs=True)
     for some in (slice(0, None), slice(0, 3), slice(2, 7), slice(0, None)):
         assert decode(decoder, prompts[some]) == expected[some]
-    assert set(decoder.graph_rows) == {3, 6, 11}
+    assert decoder.graphs is not None
+    assert set(decoder.graph_sizes) == {3, 6, 11}
     assert set(decoder.graphs.steps) == {(3, False), (6, False), (11, False)}
 
 
@@ -165,9 +170,9 @@ def test_rows_that_ended_are_dropped(model: Any, prompts: list[list[int]], stop:
     widths = []
 
     class Spied(Decoder):
-        def _step(self, rows: int, width: int, sampled: bool) -> None:
-            widths.append(rows)
-            super()._step(rows, width, sampled)
+        def _step(self, size: int, sampled: bool) -> None:
+            widths.append(size)
+            super()._step(size, sampled)
 
     make(model, stop, kind=Spied).decode(prompts)
     expected = [plain(model, prompt, stop) for prompt in prompts]
@@ -220,6 +225,40 @@ def test_prompts_are_read_once_for_several_answers(model: Any, prompts: list[lis
     assert len({str(answers) for answers in together}) == 3
 
 
+@pytest.mark.parametrize("sequences", [1, 3, 8, 40])
+@pytest.mark.parametrize("interval", [1, 3])
+def test_candidates_wait_for_a_place(
+    model: Any,
+    prompts: list[list[int]],
+    stop: int,
+    cache: str,
+    sequences: int,
+    interval: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many are decoded at once, each candidate is that of its prompt and its numbers, and is delivered once."""
+    monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", interval)
+    tables = [None, *(numbers(range(8), candidate=candidate) for candidate in range(3))]
+    alone = make(model, stop, candidates=1, sampling=Sampling(0.7, 0.001))
+    expected = [alone.decode(prompts, [table])[0] for table in tables]
+    delivered: dict[int, list[list[int]]] = {}
+
+    def deliver(prompt: int, candidates: list[list[int]]) -> None:
+        assert prompt not in delivered
+        delivered[prompt] = candidates
+
+    decoder = make(model, stop, sequences=sequences, sampling=Sampling(0.7, 0.001))
+    assert decoder.decode(prompts, tables, deliver) == expected
+    assert delivered == {prompt: [answers[prompt] for answers in expected] for prompt in range(8)}
+    some = [numbers(range(2, 4), candidate=candidate) for candidate in range(2)]
+    assert decoder.decode(prompts[2:4], some) == [answers[2:4] for answers in expected[1:3]]
+
+
+def test_more_candidates_than_there_is_room_for_are_refused(model: Any, prompts: list[list[int]], cache: str) -> None:
+    with pytest.raises(ValueError, match="2 candidates of a prompt do not fit: 1 do"):
+        make(model, -1, candidates=1).decode(prompts, [None, None])
+
+
 def test_samples_do_not_depend_on_company(
     model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +280,7 @@ def test_first_sampled_tokens_have_the_probabilities_of_softmax(model: Any) -> N
     count, ids = 4000, [5, 17, 300]
     with torch.inference_mode():
         expected = (model(torch.tensor([ids])).logits[0, -1] / 0.7).softmax(-1).double().numpy()
-    decoder = Decoder(model, -1, 500, 1500, 3, 1, Sampling(0.7, 0.0))
+    decoder = Decoder(model, -1, CacheShape(500, 1500, 3, 8, 500, 1), Sampling(0.7, 0.0))
     tables = [
         np.stack([draw_uniforms(1, f"{table} {row}", 0, 1) for row in range(500)]) for table in range(count // 500)
     ]
@@ -261,19 +300,20 @@ def test_scores_that_are_no_numbers_are_named(
     """The row and the token at which it happened, also when the look comes later and other rows are long done."""
     monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", 4)
     row = 1  # the longest; what follows leaves out rows that come to the same length
-    real = Decoder._hidden
+    lonely = [prompt for prompt in prompts if len(prompt) + 12 < len(prompts[row]) or prompt == prompts[row]]
+    decoder = make(model, -1)
+    real = decoder.forward
 
-    def broken(self: Decoder, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        states = real(self, ids, places)
-        if ids.shape[1] == 1:
-            states[(places[:, 0] == len(prompts[row]) + position - 2)] = torch.nan
+    def broken(ids: torch.Tensor, places: torch.Tensor, rows: kv_cache.KVCache) -> torch.Tensor:
+        states = real(ids, places, rows)
+        if isinstance(rows.batch, kv_cache.DecodeBatch):
+            states[places == len(prompts[row]) + position - 2] = torch.nan
         return states
 
-    monkeypatch.setattr(Decoder, "_hidden", broken)
-    lonely = [prompt for prompt in prompts if len(prompt) + 12 < len(prompts[row]) or prompt == prompts[row]]
+    monkeypatch.setattr(decoder, "forward", broken)
     with pytest.raises(NonFiniteError) as failure:
-        make(model, -1).decode(lonely)
-    assert (failure.value.row, failure.value.position) == (lonely.index(prompts[row]), position)
+        decoder.decode(lonely)
+    assert (failure.value.prompt, failure.value.position) == (lonely.index(prompts[row]), position)
 
 
 def test_attention_is_given_back(model: Any, prompts: list[list[int]]) -> None:

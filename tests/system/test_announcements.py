@@ -13,7 +13,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.integrations.refused_deliveries import refused_deliveries
 from flows.station.provisioning import provision
-from tasks.server_outage import stop_waiting, wait_through_outages
+from tasks.server_outage import wait_through_outages
 from tests.support.receivers import HttpReceiver, MailReceiver, TeamsReceiver
 from tests.support.servers import PrefectServer, until
 
@@ -36,7 +36,6 @@ def client(server: PrefectServer) -> Iterator[SyncPrefectClient]:
         # while SQLite is busy the server answers 503, once for more than a minute, as an image was built beside it
         wait_through_outages(300)
         yield opened
-        stop_waiting()
 
 
 def post(server: PrefectServer, path: str, content: Any) -> Any:

@@ -13,6 +13,7 @@ STAGE_NUMBERS = {
     "report": 6,
     "promote": 7,
     "review": 8,
+    "sample": 9,
 }
 _ID = re.compile(rf"({'|'.join(STAGE_NUMBERS)})-([0-9a-f]{{8}})")
 _FOLDER = re.compile(rf"[1-9]_({'|'.join(STAGE_NUMBERS)})/[A-Za-z0-9.-]{{1,80}}_[0-9a-f]{{8}}")

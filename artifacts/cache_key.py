@@ -19,6 +19,13 @@ class NotIdentity:
         self.why = why
 
 
+class NotIdentityAtDefault:
+    """Marks a config field that did not exist in earlier versions, which did what its default does.
+
+    At its default it is left out of the key, so that artifacts of these versions keep theirs.
+    """
+
+
 def identity_of(config: BaseModel) -> Identity:
     """The fields of a config that can change the result, nested models included, as plain JSON values."""
     identity: Identity = {}
@@ -27,6 +34,8 @@ def identity_of(config: BaseModel) -> Identity:
         if any(isinstance(mark, NotIdentity) for mark in field.metadata):
             continue
         value = getattr(config, name)
+        if value == field.default and any(isinstance(mark, NotIdentityAtDefault) for mark in field.metadata):
+            continue
         identity[name] = identity_of(value) if isinstance(value, BaseModel) else json.loads(canonical(plain[name]))
     return identity
 

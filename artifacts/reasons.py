@@ -22,6 +22,7 @@ INPUTS = {
     "rows": "the prompts",
     "prompts": "the prompts",
     "adapter": "the adapter",
+    "candidates": "the sampled summaries",
     **SUMMARIES,
     "scores": "the scores",
     "review": "the review",
@@ -141,7 +142,11 @@ def _id(known: str | None, digest: Any) -> str:
 def _named(role: str, stage: str) -> str:
     if role.startswith("seed_"):
         return f"the scores of seed {role.removeprefix('seed_')}"
-    return "the training rows" if (role, stage) == ("rows", "train") else INPUTS.get(role, role)
+    if role.startswith("made_from_"):
+        return "what the adapter was distilled from"
+    if role.startswith("candidates_"):
+        return f"the sampled summaries of fold {int(role.removeprefix('candidates_')) + 1}"
+    return "the training rows" if role == "rows" and stage in ("train", "sample") else INPUTS.get(role, role)
 
 
 def _order(role: str) -> tuple[int, str]:

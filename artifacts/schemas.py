@@ -17,6 +17,16 @@ FORMATTED_EVAL = pa.schema([("id", pa.string()), ("prompt", pa.string())])
 PREDICTIONS = pa.schema(
     [("id", pa.string()), ("prediction", pa.string()), ("tokens", pa.int32()), ("stop", pa.string())]
 )
+NUMBERS = pa.list_(pa.float64())
+CANDIDATES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("candidates", TEXTS),
+        ("finished", pa.list_(pa.bool_())),
+        ("agreement", NUMBERS),
+        ("reference_agreement", NUMBERS),
+    ]
+)
 CURVE = pa.schema(
     [
         ("step", pa.int32()),

@@ -1,12 +1,13 @@
 """Adapter lookup: by id, `latest`, `champion` or `none`."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from artifacts.artifact_store import DamageError, Store
-from artifacts.champions import Champions
+from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
-from tasks.config import ResolvedModel
+from tasks.config import GenerateConfig, ResolvedModel
 from tasks.manifest_views import AdapterView, PredictionsView
 from tasks.metrics.score_table import System
 
@@ -16,18 +17,18 @@ TRIAL = "trial"
 
 def is_of_trial(variant: str | None) -> bool:
     """Whether an artifact of this variant is made by a trial of a sweep."""
-    return variant is not None and (variant == TRIAL or variant.startswith("validation"))
+    return variant is not None and variant.startswith((TRIAL, "validation"))
 
 
 def candidates(store: Store) -> list[Manifest]:
-    """Adapters that a run has trained or taken over from a sweep, oldest first.
+    """Adapters that a run has trained, or taken over from a sweep or a distillation, oldest first.
 
-    Those of further seeds are left out, and so are those that only a sweep knows: they were not evaluated on the test
-    split.
+    Those of further seeds are left out, and so are those that only a sweep or a distillation knows: they were not
+    evaluated on the test split.
     """
-    trained = [m for m in store.manifests("train") if m.variant in (None, TRIAL)]
+    trained = [m for m in store.manifests("train") if not (m.variant or "").startswith("seed ")]
     evaluated = set[str | None]()
-    if any(m.variant == TRIAL for m in trained):
+    if any(m.variant for m in trained):
         evaluated = {PredictionsView(m).adapter_id for m in store.manifests("generate") if m.variant == System.TUNED}
     return [m for m in trained if m.variant is None or m.id in evaluated]
 
@@ -83,3 +84,13 @@ def reinstate(logs: Iterable[Champions]) -> str:
     )
     at = withdrawn[adapter][:16].replace("T", " ")
     return f"{adapter} was rolled back on {at} UTC, and `{command}` reinstates it"
+
+
+def decoding_of(champion: Champion) -> dict[str, Any]:
+    """The recipe's section `generate` that a champion was evaluated with, without `limit`; empty if it is not recorded.
+
+    A key that did not exist then has its default.
+    """
+    if not champion.generate:
+        return {}
+    return GenerateConfig.model_validate(champion.generate).model_dump(mode="json", exclude={"limit"})

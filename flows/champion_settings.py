@@ -17,8 +17,9 @@ from artifacts.artifact_store import Store
 from artifacts.champions import Champion
 from artifacts.errors import RequestError
 from artifacts.user_paths import user_path
+from flows.adapter_lookup import decoding_of
 from flows.recipe import OVERRIDES, PROMPTS, Recipe, load_recipe
-from tasks.config import DownloadSpec, ResolvedModel, TrainSpec
+from tasks.config import DistillConfig, DownloadSpec, ResolvedModel, TrainSpec
 from tasks.execution.job import load_job
 from tasks.manifest_views import AdapterView, FormattedRowsView
 from tasks.models.prompt_template import load_prompt
@@ -59,13 +60,15 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
     download = load_job(store, dataset, STAGES).spec
     assert isinstance(download, DownloadSpec)
     data = download.data
+    # the supervised adapter of a distillation may be champion, of a run without one
+    train = spec.train.model_copy(update={"distill": spec.preference or DistillConfig()})
     champion_values: dict[str, Any] = {
         "data.source": "sample" if data.kind == "sample" else data.location,
         "model.source": _source(spec.model),
         "model.turns": spec.turns,
         "model.quantization": spec.quantization,
-        **dict(_leaves("train", spec.train.model_dump(mode="json"))),
-        **dict(_leaves("generate", champion.generate)),
+        **dict(_leaves("train", train.model_dump(mode="json"))),
+        **dict(_leaves("generate", decoding_of(champion))),
     }
     if champion.generate.get("candidates", 1) > 1:
         champion_values["score.tokenizer"] = champion.rouge_tokenizer

@@ -1,11 +1,10 @@
 """The DAG: the stages and their order. `run` executes each step as a Prefect task; `plan` executes nothing."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from artifacts.artifact_store import DamageError, Store
-from artifacts.cache_key import UNKNOWN
+from artifacts.cache_key import UNKNOWN, identity_of
 from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
@@ -13,6 +12,7 @@ from artifacts.record import Record
 from artifacts.text import one_line
 from flows.adapter_lookup import TRIAL
 from flows.champion_data import champion_data
+from flows.distillation import Step, TrainedAdapter, distilled_from, train_adapter
 from flows.evaluation_history import evaluations_before
 from flows.labels import Overrides, prompt_labels
 from flows.recipe import PROMPTS, Recipe
@@ -41,10 +41,6 @@ from tasks.promote import PROMOTE
 from tasks.report import REPORT
 from tasks.score import SCORE
 from tasks.sources.resolve import resolve_data, resolve_model
-from tasks.train import TRAIN
-
-Step = Callable[..., Input]
-"""`step(stage, variant, spec, **inputs) -> artifact`."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ class ResolvedRecipe:
             adapter=adapter,
             template=self.evaluation_prompt,
             turns=self.turns,
-            generate=self.recipe.generate.model_dump(mode="json", exclude={"limit"}),
+            generate={key: value for key, value in identity_of(self.recipe.generate).items() if key != "limit"},
             rouge_tokenizer=self.rouge_tokenizer,
         )
 
@@ -118,16 +114,16 @@ def retrain(resolved: ResolvedRecipe, step: Step) -> Outcome:
     dataset = _dataset(resolved, step)
     rows = step(FORMAT, "train", _format(resolved, "train", resolved.prompt), dataset=dataset)
     prompts = step(FORMAT, "eval", _format(resolved, "eval", resolved.evaluation_prompt), dataset=dataset)
-    adapter = step(TRAIN, None, _train(resolved), rows=rows)
+    trained = _adapter(resolved, step, rows, None)
     base = step(GENERATE, System.BASE, _generate(resolved), rows=prompts)
     seeds = {}
     for seed in range(resolved.recipe.train.seed + 1, resolved.recipe.train.seed + resolved.recipe.seeds):
-        other = step(TRAIN, f"seed {seed}", _train(resolved, seed), rows=rows)
+        other = _adapter(resolved, step, rows, f"seed {seed}", seed).adapter
         tuned = step(GENERATE, f"seed {seed}", _generate(resolved), rows=prompts, adapter=other)
         seeds[f"seed_{seed}"] = step(SCORE, f"seed {seed}", _score(resolved), dataset=dataset, base=base, tuned=tuned)
-    withdrawn = resolved.champions.withdrawn_at(resolved.candidate(adapter.id))
+    withdrawn = resolved.champions.withdrawn_at(resolved.candidate(trained.adapter.id))
     gate = PromoteSpec(gate=resolved.recipe.gate, withdrawn_at=withdrawn)
-    return _evaluate_and_report(resolved, step, dataset, prompts, base, adapter, gate=gate, seeds=seeds)
+    return _evaluate_and_report(resolved, step, dataset, prompts, base, trained, gate=gate, seeds=seeds)
 
 
 def evaluate(resolved: ResolvedRecipe, step: Step, adapter: Manifest | None, gated: bool = False) -> Outcome:
@@ -144,7 +140,8 @@ def evaluate(resolved: ResolvedRecipe, step: Step, adapter: Manifest | None, gat
         settings = resolved.candidate(adapter.id)
         previous = settings.model_copy(update=trained) if settings.model_copy(update=trained) != settings else None
     gate = PromoteSpec(gate=resolved.recipe.gate) if gated else None
-    return _evaluate_and_report(resolved, step, dataset, prompts, base, adapter, previous=previous, gate=gate)
+    existing = TrainedAdapter(adapter, distilled_from(adapter)) if adapter else None
+    return _evaluate_and_report(resolved, step, dataset, prompts, base, existing, previous=previous, gate=gate)
 
 
 def score_other_weights(
@@ -152,12 +149,15 @@ def score_other_weights(
 ) -> Input:
     """Score an adapter's model and another form of its weights, with the same prompts and the same decoding.
 
-    In the scores, `tuned` is the other form and `base` the adapter on its base model.
+    In the scores, `tuned` is the other form and `base` the adapter on its base model. The other form has its own
+    precision, so that `generate.quantization` does not apply to it.
     """
     dataset = _dataset(resolved, step)
     prompts = step(FORMAT, "eval", _format(resolved, "eval", resolved.evaluation_prompt), dataset=dataset)
     tuned = step(GENERATE, System.TUNED, _generate(resolved), rows=prompts, adapter=adapter)
-    predictions = step(GENERATE, name, _generate(replace(resolved, model=other)), rows=prompts)
+    as_it_is = resolved.recipe.generate.model_copy(update={"quantization": "none"})
+    recipe = resolved.recipe.model_copy(update={"generate": as_it_is})
+    predictions = step(GENERATE, name, _generate(replace(resolved, model=other, recipe=recipe)), rows=prompts)
     return step(SCORE, name, _score(resolved), dataset=dataset, base=tuned, tuned=predictions)
 
 
@@ -165,7 +165,7 @@ def trial(resolved: ResolvedRecipe, step: Step) -> Input:
     """Train, and score the adapter and the base model on the validation split. Returns the scores."""
     dataset = _dataset(resolved, step)
     rows = step(FORMAT, "train", _format(resolved, "train", resolved.prompt), dataset=dataset)
-    adapter = step(TRAIN, TRIAL, _train(resolved), rows=rows)
+    adapter = _adapter(resolved, step, rows, TRIAL).adapter
     prompts = step(FORMAT, "validation", _format(resolved, "validation", resolved.evaluation_prompt), dataset=dataset)
     base = step(GENERATE, "validation base", _generate(resolved), rows=prompts)
     tuned = step(GENERATE, "validation tuned", _generate(resolved), rows=prompts, adapter=adapter)
@@ -178,7 +178,7 @@ def _evaluate_and_report(
     dataset: Input,
     prompts: Input,
     base: Input,
-    adapter: Input | None,
+    trained: TrainedAdapter | None,
     previous: Champion | None = None,
     gate: PromoteSpec | None = None,
     seeds: dict[str, Input] | None = None,
@@ -187,6 +187,7 @@ def _evaluate_and_report(
     predictions: dict[str, Input] = {System.BASE: base}
     templates: dict[str, str] = {System.BASE: resolved.evaluation_prompt}
     data, champion_dataset = None, None
+    adapter = trained.adapter if trained else None
     if adapter is not None:
         templates[System.TUNED] = resolved.evaluation_prompt
         predictions[System.TUNED] = step(GENERATE, System.TUNED, _generate(resolved), rows=prompts, adapter=adapter)
@@ -203,6 +204,7 @@ def _evaluate_and_report(
             templates[System.PREVIOUS] = previous.template
     scores = step(SCORE, None, _score(resolved), dataset=dataset, **predictions)
     optional = {"adapter": adapter} if adapter is not None else {}
+    optional |= {f"made_from_{i}": made for i, made in enumerate(trained.distilled_from if trained else (), 1)}
     if gate is not None:
         optional["decision"] = step(PROMOTE, None, gate, scores=scores, **_review(gate, predictions))
     earlier = evaluations_before(scores, resolved.model.revision)
@@ -270,7 +272,13 @@ def _format(resolved: ResolvedRecipe, rows: str, template: str) -> Record:
     return FormatSpec(rows=rows, template=template, allow_overlap=overlap)  # type: ignore[arg-type]
 
 
-def _train(resolved: ResolvedRecipe, seed: int | None = None) -> Record:
+def _adapter(
+    resolved: ResolvedRecipe, step: Step, rows: Input, variant: str | None, seed: int | None = None
+) -> TrainedAdapter:
+    return train_adapter(_train(resolved, seed), resolved.recipe.score.tokenizer, step, rows, variant)
+
+
+def _train(resolved: ResolvedRecipe, seed: int | None = None) -> TrainSpec:
     model, train = resolved.recipe.model, resolved.recipe.train
     if seed is not None:
         train = train.model_copy(update={"seed": seed})

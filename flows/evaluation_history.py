@@ -4,13 +4,58 @@ from collections.abc import Iterable
 from typing import Any
 
 from artifacts.artifact_store import Store
+from artifacts.cache_key import sha256
 from artifacts.champions import Champions
 from artifacts.manifest import Manifest
+from artifacts.record import Record
 from flows.labels import prompt_label
 from tasks.config import Evaluation
 from tasks.execution.decision import Input
 from tasks.manifest_views import DatasetView, DecisionView, FormattedRowsView, PredictionsView, ScoresView
 from tasks.metrics.score_table import HEADLINE_TYPE, System
+
+
+class SplitUse(Record):
+    """How often the test split has been used to score models of a recipe, by what is in the store."""
+
+    recipe: str
+    settings: int
+    """Distinct pairs of an adapter, or the base model alone, and its prompt and decoding, that were scored."""
+    adapters: int
+    """Distinct adapters among them."""
+    first: str
+    last: str
+    """UTC times of the first and the last new pair, ISO 8601."""
+
+
+def uses_of_test_split(base: str) -> list[SplitUse]:
+    """For each recipe with this base model revision, in the order of first use.
+
+    The system that an evaluation is about counts: the tuned model with each training seed, or the base model alone. The
+    same summaries scored again, other scorers, champions for comparison, exported files, and validation scores do not.
+    """
+    store = Store.current()
+    outputs = {m.id: PredictionsView(m) for m in store.manifests("generate")}
+    seen: dict[str, dict[str, tuple[str, str | None]]] = {}
+    for m in store.manifests("score"):
+        scores = ScoresView(m)
+        judged = outputs.get(scores.predictions.get(System.TUNED, scores.predictions[System.BASE]).id)
+        if judged is None or judged.base_revision != base or not scores.intervals or scores.split != "test":
+            continue
+        decoding = {key: value for key, value in judged.decoding.items() if key != "limit"}
+        setting = sha256([judged.adapter_id, judged.rows.digest, judged.turns, decoding])
+        recipe = m.provenance.origin.get("recipe", "").split(" ")[0]
+        seen.setdefault(recipe, {}).setdefault(setting, (m.provenance.at, judged.adapter_id))
+    return [
+        SplitUse(
+            recipe=recipe,
+            settings=len(settings),
+            adapters=len({adapter for _, adapter in settings.values() if adapter}),
+            first=min(at for at, _ in settings.values()),
+            last=max(at for at, _ in settings.values()),
+        )
+        for recipe, settings in seen.items()
+    ]
 
 
 def evaluations(base: str) -> list[Evaluation]:

@@ -64,6 +64,8 @@ class Recipe(Record):
     def revision(self) -> str:
         """8 hex digits of all settings that can change a score."""
         settings = identity_of(self)
+        if self.train.distill.samples:
+            settings["train"]["distill"] = self.train.distill.model_dump(mode="json")
         return sha256({name: value for name, value in settings.items() if name not in ("name", "report", "gate")})[:8]
 
     runtime: Runtime = Runtime()

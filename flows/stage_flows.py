@@ -99,26 +99,32 @@ download, format_, train, score, review, promote, report = map(
 )
 
 
-@flow(
-    name="stage-generate", description=_description("generate"), flow_run_name=kept_or(_run_name), persist_result=False
-)
-@fails_in_one_line
-def generate(
-    artifact: Annotated[str, Field(pattern=r"^generate-[0-9a-f]{8}$", examples=["generate-1a2b3c4d"])],
-    refresh: bool = True,
-    shard: Annotated[int, Field(ge=0, le=999)] = 0,
-    shards: Annotated[int, Field(ge=1, le=1000)] = 1,
-) -> State[Any]:
-    """Predict summaries, or one share of them.
+def _sharded_stage_flow(name: str) -> Flow[..., Any]:
+    """The flow of a stage whose rows several machines may share."""
+    identifier = Annotated[str, Field(pattern=rf"^{name}-[0-9a-f]{{8}}$", examples=[f"{name}-1a2b3c4d"])]
 
-    Args:
-        artifact: Id of the artifact, as listed by `dialogsum show` and on the UI's artifact pages.
-        refresh: Rebuild it even if it exists and is intact. Ignored for one of several shards.
-        shard: Number of the shard of the rows to generate, counted from 0. Keep 0 if `shards` is 1.
-        shards: Number of runs that share the rows. Keep 1 unless several machines share the work.
-    """
-    if shards == 1:
-        return _make(artifact, refresh)
+    def make(
+        artifact: identifier,
+        refresh: bool = True,
+        shard: Annotated[int, Field(ge=0, le=999)] = 0,
+        shards: Annotated[int, Field(ge=1, le=1000)] = 1,
+    ) -> State[Any]:
+        """Make one artifact again from its id, or one share of it.
+
+        Args:
+            artifact: Id of the artifact, as listed by `dialogsum show` and on the UI's artifact pages.
+            refresh: Rebuild it even if it exists and is intact. Ignored for one of several shards.
+            shard: Number of the shard of the rows to decode, counted from 0. Keep 0 if `shards` is 1.
+            shards: Number of runs that share the rows. Keep 1 unless several machines share the work.
+        """
+        return _make(artifact, refresh) if shards == 1 else _make_shard(artifact, shard, shards)
+
+    return flow(
+        name=f"stage-{name}", description=_description(name), flow_run_name=kept_or(_run_name), persist_result=False
+    )(fails_in_one_line(make))
+
+
+def _make_shard(artifact: str, shard: int, shards: int) -> State[Any]:
     job = _job(artifact, False)
     if shard >= shards:
         raise RequestError(f"shard is {shard}; expected a number from 0 to {shards - 1}, since shards is {shards}")
@@ -130,3 +136,6 @@ def generate(
         execute_shard(Store.current(), STAGES[job.stage], job, part, events, hold_gpu("gpu"))
         events.finish()
     return Completed(message=f"shard {shard + 1} of {shards} of {artifact}")
+
+
+sample, generate = map(_sharded_stage_flow, ("sample", "generate"))

@@ -9,14 +9,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from artifacts.cache_key import NotIdentity
+from artifacts.cache_key import NotIdentity, NotIdentityAtDefault
 from artifacts.record import Record
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SEVEN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+Quantization = Literal["none", "nf4"]
 TokenizerName = Literal["auto", "ascii", "unicode", "characters"]
-TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-inference"]
+EngineName = Literal["auto", "packed", "trl"]
+TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-inference", "tokenizer"]
 
 
 class DataConfig(Record):
@@ -37,10 +39,11 @@ class ModelConfig(Record):
     """A hub id, a folder, or `package:<module>/<file>.gguf` for weights inside an installed Python package."""
     revision: str | None = None
     """Commit, tag or branch of a hub model. A run resolves it to a commit, which is part of the cache key."""
-    quantization: Literal["none", "nf4"] = "none"
-    """Quantization of the frozen base weights in training. Generation always uses unquantized weights."""
+    quantization: Quantization = "none"
+    """Quantization of the frozen base weights in training. For generation there is `generate.quantization`."""
     turns: TurnsName = "chatml"
-    """Chat template: the turn markers around the prompt, as defined in tasks/models/chat_template.py."""
+    """Chat template: the turn markers around the prompt, as defined in tasks/models/turns.py. `tokenizer` takes the
+    tokenizer's own chat template, with thinking switched off and a fixed date."""
 
 
 class LoraConfig(Record):
@@ -56,11 +59,63 @@ class LoraConfig(Record):
     """Names of the linear layers that get an adapter (`target_modules` in peft)."""
     rslora: bool = False
     """Scale the adapter by alpha / sqrt(rank) instead of alpha / rank (`use_rslora` in peft)."""
+    dora: bool = False
+    """Train the norm of each column of the weights apart from their direction (DoRA, `use_dora` in peft)."""
+
+
+BY_CANDIDATES = NotIdentity("it is part of the key of the candidates, which are an input of the training")
+
+
+class DistillConfig(Record):
+    """`train.distill:`: minimum Bayes risk decoding distilled into the adapter by DPO on its own samples."""
+
+    samples: Annotated[int, Field(ge=0, le=1000), BY_CANDIDATES] = 0
+    """Number of summaries that the adapter samples for each training dialogue. DPO then prefers the one that agrees
+    best with the others to the one that agrees worst. 0 trains without distillation and ignores all other keys here."""
+    folds: Annotated[int, Field(ge=1, le=100), BY_CANDIDATES] = 1
+    """1: the adapter samples for the dialogues that it was trained on. n > 1: n further adapters are trained, each
+    without one n-th of the dialogues, and sample for those."""
+    rounds: Annotated[int, Field(ge=1, le=100), BY_CANDIDATES] = 1
+    """Number of rounds of sampling and DPO. Each further one samples from the adapter of the round before it."""
+    temperature: Annotated[float, Field(gt=0), BY_CANDIDATES] = 1.0
+    """Temperature of the sampling."""
+    epsilon: Annotated[float, Field(ge=0, lt=1), BY_CANDIDATES] = 0.02
+    """Epsilon sampling: tokens with a lower probability are not sampled."""
+    max_new_tokens: Count = 80
+    """Maximum length of a sampled summary in tokens. The prompt may have the rest of `train.max_length`."""
+    reference_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of a summary's agreement with the references when best and worst are chosen; its mean agreement with the
+    other samples has weight 1."""
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    """Factor of the log-probability ratios in the loss of DPO (`beta` in TRL). The higher, the closer the adapter stays
+    to the one that it starts from."""
+    cross_entropy: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the cross-entropy of the preferred summary, per token, that is added to the loss of DPO."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """Peak learning rate of DPO; warmup and schedule are those of `train`."""
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Number of passes over the pairs; a fraction is allowed. `max_steps` takes precedence."""
+    max_steps: Count | None = None
+    """Number of optimizer steps of DPO. If set, `epochs` is ignored."""
+    batch_size: Count = 32
+    """Pairs per optimizer step, on all GPUs together."""
+
+    @model_validator(mode="after")
+    def _defaults_without_samples(self) -> Self:
+        if self.samples == 1:
+            raise ValueError("samples is 1, but a preference needs two: set 2 or more, or 0 for no distillation")
+        if not self.samples:
+            for name, field in type(self).model_fields.items():
+                self.__dict__[name] = field.default
+        return self
 
 
 class TrainConfig(Record):
     """`train:`: training rows, optimizer and adapter."""
 
+    engine: EngineName = "auto"
+    """What trains: `packed` is the project's own loop, `trl` is TRL's SFTTrainer. Rows, learning rates and sums are the
+    same; roundings differ. `auto` takes `packed`, which is faster, where it supports the model and the adapter."""
     learning_rate: Annotated[float, Field(gt=0)] = 2e-4
     """Peak learning rate of the optimizer, reached at the end of warmup."""
     epochs: Annotated[float, Field(gt=0)] = 1.0
@@ -99,6 +154,30 @@ class TrainConfig(Record):
     """Seed of the order of rows, the initial adapter weights and dropout."""
     lora: LoraConfig = LoraConfig()
     """The LoRA adapter."""
+    distill: Annotated[
+        DistillConfig, NotIdentity("supervised training does not use it; `preference` of the stage is its identity")
+    ] = DistillConfig()
+    """Preference training on the adapter's own samples, after the supervised training."""
+
+    @model_validator(mode="after")
+    def _distillation_is_possible(self) -> Self:
+        if self.distill.samples and self.engine == "trl":
+            raise ValueError(
+                f"distill.samples is {self.distill.samples} and engine is trl, but only the packed engine distils: set "
+                "engine to auto, or distill.samples to 0"
+            )
+        if self.distill.samples and (self.lora.dropout or self.lora.dora):
+            adapter = "lora.dora is true" if self.lora.dora else f"lora.dropout is {self.lora.dropout}"
+            raise ValueError(
+                f"distill.samples is {self.distill.samples} and {adapter}, but only the packed engine distils, which "
+                "trains plain LoRA without dropout: set one of them back"
+            )
+        if self.distill.samples and self.distill.max_new_tokens >= self.max_length:
+            raise ValueError(
+                f"distill.max_new_tokens is {self.distill.max_new_tokens} and max_length is {self.max_length}: no "
+                "token is left for the prompt; raise max_length"
+            )
+        return self
 
 
 class EvaluationConfig(Record):
@@ -132,6 +211,9 @@ class GenerateConfig(Record):
     """Epsilon sampling: tokens with a lower probability are not sampled. Ignored if `candidates` is 1."""
     seed: Seed = 0
     """Seed of the sampled candidates. Ignored if `candidates` is 1."""
+    quantization: Annotated[Quantization, NotIdentityAtDefault()] = "none"
+    """Weights of the base model in generation. `nf4`: those that an adapter is trained on if `model.quantization` is
+    `nf4`, rounded to NF4 and dequantized. `none`: the unquantized weights, whatever the adapter was trained on."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -213,9 +295,9 @@ class Runtime(Record):
     """Number of GPUs of a machine to use. None uses all visible GPUs."""
     machines: Annotated[
         Annotated[int, Field(ge=1, le=1000)],
-        NotIdentity("machines share the batches of one generation, which depend on the rows only"),
+        NotIdentity("machines share the batches of one generation or sampling, which depend on the rows only"),
     ] = 1
-    """Number of workers of the GPU pool that generate at the same time. It applies to deployments only."""
+    """Number of workers of the GPU pool that generate or sample at the same time. It applies to deployments only."""
     device: Annotated[
         Literal["auto", "cpu", "cuda"], NotIdentity("each device computes the same; the manifest records which one did")
     ] = "auto"
@@ -277,13 +359,48 @@ class FormatSpec(Record):
     allow_overlap: bool = False
 
 
+class Fold(Record):
+    """Every `count`-th dialogue of the training rows, from the dialogue `index` on, counted from 0."""
+
+    index: int
+    count: int
+
+
 class TrainSpec(Record):
     """Settings of the stage train."""
 
     model: ResolvedModel
     turns: TurnsName
-    quantization: Literal["none", "nf4"]
+    quantization: Quantization
     train: TrainConfig
+    without: Fold | None = None
+    """Dialogues that are left out, so that the adapter can sample for them."""
+    preference: DistillConfig | None = None
+    """DPO from an adapter and candidates; None for supervised training."""
+
+    @property
+    def step_settings(self) -> TrainConfig:
+        """The settings of the optimizer steps: those of `train`, or those of DPO."""
+        if self.preference is None:
+            return self.train
+        names = {"learning_rate", "epochs", "max_steps", "batch_size"}
+        return self.train.model_copy(update=self.preference.model_dump(include=names))
+
+
+class SampleSpec(Record):
+    """Settings of the stage sample."""
+
+    model: ResolvedModel
+    turns: TurnsName
+    generate: GenerateConfig
+    """`candidates` summaries are sampled for each dialogue, none greedily; `limit` counts rows."""
+    split: Literal["train", "validation"] = "train"
+    stride: int = 1
+    """`train.stride`."""
+    fold: Fold | None = None
+    """Sample for these dialogues only; None for all."""
+    rouge_tokenizer: TokenizerName = "auto"
+    """Tokens by which the candidates are compared."""
 
 
 class GenerateSpec(Record):

@@ -12,14 +12,11 @@ the number of machines that share the work changes a byte.
 from statistics import fmean
 from typing import Any
 
-from artifacts.errors import StageError
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
 from tasks.config import GenerateSpec
-from tasks.decoding.batching import batch_count, batch_size
-from tasks.decoding.part_files import read_parts
 from tasks.decoding.worker_records import DecodingWorkerConfig, Measurements
+from tasks.decoding_shards import collect_rows, shard_configs
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
-from tasks.workers.gpus import visible_gpus, worker_environments
 from tasks.workers.launcher import run_workers
 
 WORKER = "tasks.decoding.worker"
@@ -27,19 +24,10 @@ WORKER = "tasks.decoding.worker"
 
 def generate(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> StageResult:
     """Predict a summary for the first `limit` rows. Predictions that are in `work/parts` already are reused."""
-    folder = context.work / "parts"
     row_ids = [row["id"] for row in read_table(rows.payload / "prompts.parquet", FORMATTED_EVAL)][: spec.generate.limit]
-    if set(row_ids) - {row["id"] for row in read_parts(folder)}:
-        measured = predict(spec, context, rows, adapter)
-    else:  # the machines that shared the work have measured it
-        shards = [Measurements.model_validate_json(file.read_text()) for file in sorted(folder.glob("*.json"))]
-        measured = Measurements.merge(shards).model_dump() if shards else {}
-    by_id = {row["id"]: row for row in read_parts(folder)}
-    if missing := [row_id for row_id in row_ids if row_id not in by_id]:
-        raise StageError(f"{len(missing)} of {len(row_ids)} rows have no prediction, the first is {missing[0]!r}")
-    predictions = [by_id[row_id] for row_id in row_ids]
+    predictions, measured = collect_rows(row_ids, PREDICTIONS, context, lambda: predict(spec, context, rows, adapter))
     write_table(predictions, PREDICTIONS, context.out / "predictions.parquet")
-    return StageResult(rows=len(predictions), facts=_facts(predictions), measured=measured)
+    return StageResult(rows=len(predictions), facts=_facts(spec, predictions), measured=measured)
 
 
 def predict(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artifact | None = None) -> dict[str, Any]:
@@ -47,31 +35,18 @@ def predict(spec: GenerateSpec, context: Context, rows: Artifact, adapter: Artif
 
     Returns its measurements.
     """
-    number, machines = context.shard.index, context.shard.count
-    runtime, row_count = context.runtime, min(rows.manifest.rows, spec.generate.limit or rows.manifest.rows)
-    size = batch_size(runtime, "cuda" if runtime.device != "cpu" and visible_gpus() else "cpu")
-    environments = worker_environments(runtime.device, runtime.gpus, batch_count(-(-row_count // machines), size))
-    processes = len(environments)
-    configs = [
-        DecodingWorkerConfig(
-            spec=spec,
-            runtime=runtime,
-            rows=rows.payload,
-            adapter=adapter.payload if adapter else None,
-            parts=context.work / "parts",
-            shard=number + machines * process,
-            shards=machines * processes,
-            processes=processes,
-        )
-        for process in range(processes)
-    ]
+    row_count = min(rows.manifest.rows, spec.generate.limit or rows.manifest.rows)
+    configs, environments = shard_configs(DecodingWorkerConfig, spec, context, rows, adapter, row_count)
     measurements = run_workers(WORKER, configs, Measurements, context.work, context.events, environments)
     return Measurements.merge(measurements).model_dump()
 
 
-def _facts(predictions: list[dict[str, Any]]) -> dict[str, Any]:
-    at_limit = sum(row["stop"] == "limit" for row in predictions)
-    return {"mean_tokens": round(fmean(row["tokens"] for row in predictions), 2), "at_limit": at_limit}
+def _facts(spec: GenerateSpec, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "mean_tokens": round(fmean(row["tokens"] for row in predictions), 2),
+        "at_limit": sum(row["stop"] == "limit" for row in predictions),
+        "quantization": spec.generate.quantization,
+    }
 
 
 def _label(spec: GenerateSpec) -> str:

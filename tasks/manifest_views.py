@@ -98,10 +98,32 @@ class AdapterView(ModelView):
         return str(self.manifest.facts["template"])
 
     @property
+    def quantization(self) -> str:
+        """`none`, or `nf4` if the frozen base weights were quantized in training."""
+        return str(self._config.get("quantization", "none"))
+
+    @property
     def train_settings(self) -> dict[str, Any]:
-        """The recipe's section `train`."""
+        """The recipe's section `train`; with `distill` if the adapter was distilled."""
         settings: dict[str, Any] = self._config["train"]
+        return settings | ({"distill": self.preference} if self.preference else {})
+
+    @property
+    def preference(self) -> dict[str, Any] | None:
+        """The settings of its preference training; None if it had a supervised one."""
+        settings: dict[str, Any] | None = self._config.get("preference")
         return settings
+
+    @property
+    def preference_facts(self) -> dict[str, float] | None:
+        """Counts of pairs and final figures of its preference training; None if it had a supervised one."""
+        facts: dict[str, float] | None = self.manifest.facts.get("preference")
+        return facts
+
+    @property
+    def batch_size(self) -> int:
+        """Rows or pairs of an optimizer step."""
+        return int((self.preference or self.train_settings)["batch_size"])
 
     @property
     def checks(self) -> list[dict[str, Any]]:
@@ -114,6 +136,17 @@ class AdapterView(ModelView):
         return self.manifest.inputs["rows"]
 
 
+class CandidatesView(ModelView):
+    """Sampled summaries of the training dialogues by an adapter, made by sample."""
+
+    STAGE = "sample"
+
+    @property
+    def candidates(self) -> int:
+        """Samples of each dialogue."""
+        return int(self._config["generate"]["candidates"])
+
+
 class PredictionsView(ModelView):
     """Summaries of the test dialogues by one model, made by generate."""
 
@@ -124,6 +157,11 @@ class PredictionsView(ModelView):
         """The recipe's section `generate`; older artifacts lack keys that did not exist then."""
         settings: dict[str, Any] = self._config["generate"]
         return settings
+
+    @property
+    def quantization(self) -> str:
+        """`none`, or `nf4` if the summaries come from quantized base weights."""
+        return str(self.decoding.get("quantization", "none"))
 
     @property
     def rows(self) -> InputRef:

@@ -206,6 +206,6 @@ def saved_progress(job: Job) -> str:
     last = max((int(file.parent.name.removeprefix("step-")) for file in steps), default=None)
     if last is not None:
         return f"the checkpoint after step {last} is kept"
-    return {"train": "there is no checkpoint yet", "generate": "finished batches are kept"}.get(
-        job.stage, "finished stages are kept"
-    )
+    batches = "finished batches are kept"
+    kept = {"train": "there is no checkpoint yet", "sample": batches, "generate": batches}
+    return kept.get(job.stage, "finished stages are kept")

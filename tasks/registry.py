@@ -7,11 +7,12 @@ from tasks.generate import GENERATE
 from tasks.promote import PROMOTE
 from tasks.report import REPORT
 from tasks.review import REVIEW
+from tasks.sample import SAMPLE
 from tasks.score import SCORE
 from tasks.train import TRAIN
 
 STAGES: dict[str, Stage] = {
-    stage.name: stage for stage in (DOWNLOAD, FORMAT, TRAIN, GENERATE, SCORE, REVIEW, PROMOTE, REPORT)
+    stage.name: stage for stage in (DOWNLOAD, FORMAT, TRAIN, SAMPLE, GENERATE, SCORE, REVIEW, PROMOTE, REPORT)
 }
 
 

@@ -2,12 +2,15 @@
 
 Reads   dataset, prompts (format, eval), scores, predictions of base; unless only the base model is evaluated:
         predictions of tuned, adapter and, if they exist, predictions of champion and before, decision, the scores
-        of further seeds as seed_<n>, and as champion_dataset the dataset of the champion, if it is another one
+        of further seeds as seed_<n>, what the adapter was distilled from as made_from_<n>, and as champion_dataset the
+        dataset of the champion, if it is another one
 Writes  report.html (makes no network request; one script of its own, allowed by its hash), report.md
 Rerun   dialogsum run RECIPE --refresh report
 
 tasks/reporting/page.py collects what it shows, tasks/reporting/rendering.py renders it.
 """
+
+from collections.abc import Mapping
 
 from tasks.config import ReportSpec
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
@@ -29,12 +32,21 @@ def report(
 ) -> StageResult:
     """Render the report.
 
-    more: predictions by system (`base` always among them), and scores of further training seeds as `seed_<n>`.
+    more: predictions by system (`base` always among them), scores of further training seeds as `seed_<n>`, and earlier
+    adapters and samples from which the adapter was distilled as `made_from_<n>`.
     """
     outputs = {str(system): more[system] for system in MODELS if system in more}
-    seeds = sorted(more.keys() - outputs.keys(), key=lambda role: int(role.removeprefix("seed_")))
     inputs = ReportInputs(
-        spec, dataset, prompts, scores, outputs, adapter, decision, champion_dataset, [more[role] for role in seeds]
+        spec,
+        dataset,
+        prompts,
+        scores,
+        outputs,
+        adapter,
+        decision,
+        champion_dataset,
+        seeds=_numbered("seed_", more),
+        made_from=_numbered("made_from_", more),
     )
     page = build_page(inputs)
     for name, text in render(page).items():
@@ -44,6 +56,12 @@ def report(
     if page.data_comparison is not None:
         facts["data"] = page.data_comparison.model_dump(mode="json")
     return StageResult(rows=examples, facts=facts)
+
+
+def _numbered(prefix: str, inputs: Mapping[str, Artifact]) -> list[Artifact]:
+    """The inputs whose role is `prefix` and a number, in the order of the numbers."""
+    roles = sorted((int(role.removeprefix(prefix)), role) for role in inputs if role.startswith(prefix))
+    return [inputs[role] for _, role in roles]
 
 
 REPORT = Stage(

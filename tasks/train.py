@@ -1,12 +1,14 @@
 """train: formatted rows and a base model -> a LoRA adapter.
 
-Reads   rows (format, train)
+Reads   rows (format, train); for preference training an adapter to start from (train) and candidates (sample)
 Writes  adapter_model.safetensors and adapter_config.json (fp32, for plain peft),
         curve.parquet (artifacts.schemas.CURVE), settings.json, checks.json
 Rerun   dialogsum run RECIPE --refresh train
 
 The work is done by tasks/training/worker.py in a process of its own; with several GPUs accelerate starts one for each.
 """
+
+from collections.abc import Mapping
 
 from artifacts.check import Check
 from tasks.config import FormatSpec, Runtime, TrainSpec
@@ -18,9 +20,14 @@ from tasks.workers.launcher import run_workers
 WORKER = "tasks.training.worker"
 
 
-def train(spec: TrainSpec, context: Context, rows: Artifact) -> StageResult:
-    """Train an adapter. StageError if a check fails, the loss is not finite, or the process dies."""
-    result = run_trainer(spec, context, rows, check_only=False)
+def train(
+    spec: TrainSpec, context: Context, rows: Artifact, adapter: Artifact | None = None, **candidates: Artifact
+) -> StageResult:
+    """Train an adapter. StageError if a check fails, the loss is not finite, or the process dies.
+
+    adapter, candidates: of a preference training, where it starts and what it chooses the pairs from.
+    """
+    result = run_trainer(spec, context, rows, adapter, candidates, check_only=False)
     assert result.measured is not None
     facts = {
         "checks": [check.as_dict() for check in result.checks],
@@ -28,16 +35,29 @@ def train(spec: TrainSpec, context: Context, rows: Artifact) -> StageResult:
         "train_rows": result.rows,
         "template": FormatSpec.model_validate(rows.manifest.identity["config"]).template,
     }
+    if result.preference:
+        facts["preference"] = result.preference
     return StageResult(rows=result.rows, facts=facts, measured=result.measured.as_dict())
 
 
-def check(spec: TrainSpec, context: Context, rows: Artifact) -> list[Check]:
+def check(
+    spec: TrainSpec, context: Context, rows: Artifact, adapter: Artifact | None = None, **candidates: Artifact
+) -> list[Check]:
     """The checks that the trainer makes before it loads the weights. Failed checks are returned, not raised."""
-    return run_trainer(spec, context, rows, check_only=True).checks
+    return run_trainer(spec, context, rows, adapter, candidates, check_only=True).checks
 
 
-def run_trainer(spec: TrainSpec, context: Context, rows: Artifact, check_only: bool) -> TrainingResult:
+def run_trainer(
+    spec: TrainSpec,
+    context: Context,
+    rows: Artifact,
+    adapter: Artifact | None = None,
+    candidates: Mapping[str, Artifact] | None = None,
+    *,
+    check_only: bool,
+) -> TrainingResult:
     """Start the worker; with `check_only` it stops before the weights are loaded and reports its checks."""
+    start, candidates = {"adapter": adapter} if adapter else {}, candidates or {}
     config = TrainingWorkerConfig(
         spec=spec,
         runtime=context.runtime,
@@ -46,9 +66,12 @@ def run_trainer(spec: TrainSpec, context: Context, rows: Artifact, check_only: b
         in_train_and_test=rows.manifest.facts["in_train_and_test"],
         out=context.out,
         work=context.work,
+        start=adapter.payload if adapter else None,
+        candidates=tuple(candidates[role].payload for role in sorted(candidates)),
+        distilled_from={role: artifact.manifest.digest for role, artifact in {**start, **candidates}.items()},
         check_only=check_only,
     )
-    processes = 1 if check_only else _processes(context.runtime, spec.train.batch_size)
+    processes = 1 if check_only else _processes(context.runtime, spec.step_settings.batch_size)
     launch = _accelerate(processes) if processes > 1 else []
     return run_workers(WORKER, [config], TrainingResult, context.work, context.events, launch=launch)[0]
 
@@ -65,8 +88,9 @@ def _accelerate(processes: int) -> list[str]:
 
 
 def _label(spec: TrainSpec) -> str:
-    steps = f"{spec.train.max_steps} steps" if spec.train.max_steps else f"{spec.train.epochs:g} epochs"
-    return f"{spec.model.name} r{spec.train.lora.rank} {steps}"
+    settings, dpo = spec.step_settings, "dpo " if spec.preference else ""
+    steps = f"{settings.max_steps} steps" if settings.max_steps else f"{settings.epochs:g} epochs"
+    return f"{spec.model.name} r{spec.train.lora.rank} {dpo}{steps}"
 
 
 TRAIN = Stage(

@@ -114,10 +114,10 @@ def _model_folder(settings: BenchmarkSettings) -> Path:
     return random_model(settings.shape, settings.tokenizer.expanduser(), settings.work.resolve()).resolve()
 
 
-def select_systems(names: str | None, known: Sequence[str]) -> list[str]:
+def select_systems(names: str | None, known: Sequence[str], option: str = "--systems") -> list[str]:
     """`a,b` -> ["a", "b"]; None -> all that are known. RequestError if a system is not known."""
     systems = [name.strip() for name in names.split(",")] if names else list(known)
     for system in systems:
         if system not in known:
-            raise RequestError(f"--systems: no system {system!r}{did_you_mean(system, known)}")
+            raise RequestError(f"{option}: no system {system!r}{did_you_mean(system, known)}")
     return systems

@@ -106,7 +106,7 @@ def compare_decoders(summaries: dict[str, Texts], references: list[list[str]]) -
         summaries: precision -> decoder -> texts.
         references: of each row.
     """
-    scores = {dtype: _rouge(texts, references) for dtype, texts in summaries.items()}
+    scores = {dtype: rouge(texts, references) for dtype, texts in summaries.items()}
     exact, exact_scores = summaries["float32"][REFERENCE], scores["float32"][REFERENCE]
     table = []
     for dtype, decoders in summaries.items():
@@ -121,7 +121,7 @@ def compare_decoders(summaries: dict[str, Texts], references: list[list[str]]) -
     return table
 
 
-def _rouge(texts: Texts, references: list[list[str]]) -> dict[str, list[float]]:
+def rouge(texts: Texts, references: list[list[str]]) -> dict[str, list[float]]:
     """ROUGE-1, ROUGE-2 and ROUGE-L of each decoder, F1 x 100."""
     from tasks.metrics.protocols import F1, score_under_all_protocols
     from tasks.metrics.score_table import HEADLINE_PROTOCOL, ROUGE_TYPES

@@ -15,9 +15,11 @@ ONE_GPU = "runtime.gpus=1"
 OURS = {
     "ours": ("model.quantization=none", ONE_GPU),
     "ours-nf4": ("model.quantization=nf4", ONE_GPU),
+    "ours-trl": ("model.quantization=none", "train.engine=trl", ONE_GPU),
+    "ours-trl-nf4": ("model.quantization=nf4", "train.engine=trl", ONE_GPU),
     "ours-x2": ("model.quantization=none", "runtime.gpus=2"),
 }
-"""System -> its overrides of the recipe. ours-x2: the same training on two GPUs."""
+"""System -> its overrides of the recipe. ours-trl: the stage's other engine; ours-x2: the same on two GPUs."""
 PEERS = ("trl-tuned", "unsloth-bf16", "article", "trl-default", "trl-nf4", "unsloth-nf4")
 SYSTEMS = ("ours", *PEERS[:4], "ours-nf4", *PEERS[4:])
 LAST_STEPS = 10
@@ -71,7 +73,7 @@ def bench_train(
 def known_systems(quickstart: bool, named: bool) -> tuple[str, ...]:
     """Systems that --systems may name (`named`), or that run without it: two GPUs take part where there are two."""
     if named:
-        return (*SYSTEMS, "ours-x2", "trl-fp32")
+        return (*SYSTEMS, "ours-trl", "ours-trl-nf4", "ours-x2", "trl-fp32")
     return CPU_SYSTEMS if quickstart else (*SYSTEMS, *(("ours-x2",) if visible_gpus() > 1 else ()))
 
 

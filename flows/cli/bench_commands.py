@@ -152,13 +152,17 @@ def parity(
     micro_batch: Annotated[
         int, typer.Option("--trl-rows", metavar="N", min=1, help="Rows per forward pass of TRL.")
     ] = 8,
+    engines: Annotated[
+        str | None,
+        typer.Option("--engines", metavar="packed,trl", help="Compare two engines of our stage with each other."),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Learning: our loss curve compared with that of plain TRL with fp32 adapters, on the same rows."""
     from flows.benchmarks.parity import bench_parity
 
-    _print_table(*bench_parity(settings, steps, micro_batch), as_json)
+    _print_table(*bench_parity(settings, steps, micro_batch, engines), as_json)
 
 
 @commands.command()
@@ -170,6 +174,52 @@ def greedy(
     from flows.benchmarks.greedy import bench_greedy
 
     _print_table(*bench_greedy(settings, limit, new_tokens), as_json)
+
+
+@commands.command()
+def candidates(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="Name of a recipe, or a file.")] = "smollm2-135m",
+    overrides: Overrides = None,
+    adapter: Annotated[
+        str, typer.Option("--adapter", metavar="ID", help="Adapter to sample from: an id, latest or champion.")
+    ] = "latest",
+    counts: Annotated[
+        str, typer.Option("--counts", metavar="N,N", help="Numbers of candidates to compare.")
+    ] = "4,8,16,32,64,128",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Minimum Bayes risk: ROUGE on the validation split over seconds, for several numbers of candidates."""
+    from artifacts.errors import RequestError
+    from flows.benchmarks.candidates import bench_candidates
+
+    numbers = [word.strip() for word in counts.split(",")]
+    if not all(number.isdecimal() for number in numbers):
+        raise RequestError(f"--counts: got {counts!r}; expected numbers such as 4,8,16")
+    _print_table(*bench_candidates(recipe, overrides or (), adapter, [int(number) for number in numbers]), as_json)
+
+
+@commands.command()
+def architectures(
+    shapes: Annotated[
+        bool, typer.Option("--shapes", help="Use the published shapes, for a GPU, instead of tiny ones.")
+    ] = False,
+    systems: Annotated[
+        str | None, typer.Option("--systems", metavar="A,B", help="Recipes whose base models to take; default: all.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=2, help="Number of optimizer steps.")] = 20,
+    new_tokens: NewTokens = 50,
+    work: Work = None,
+    timeout: Timeout = 900,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Base models: each architecture with random weights, which engine trains and decodes it, and how fast."""
+    from flows.benchmarks.architectures import bench_architectures, in_columns
+    from flows.benchmarks.environment import WORK
+
+    rows, remark = bench_architectures(shapes, systems, steps, new_tokens, work or WORK, timeout)
+    _print_table(rows if as_json else in_columns(rows), remark, as_json)
 
 
 @commands.command()

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from artifacts.cache_key import NotIdentity
+from flows.architectures import engine_rows
 from flows.cli import results_table
 from flows.cli.main import app
 from flows.recipe import Recipe
@@ -88,6 +89,17 @@ def losses() -> str:
     return "\n".join(["| kind in JSON | line on standard error |", "|---|---|", *rows])
 
 
+def engines() -> str:
+    """One row per base model that the project knows: its size, what trains it and what decodes it."""
+    rows = [
+        f"| `{row.recipe}` | {row.base} | {row.architecture} | {row.parameters / 1e9:.2f} billion | {row.trains} | "
+        f"{row.decodes} |"
+        for row in engine_rows()
+    ]
+    header = "| recipe | base model | architecture | parameters | trains with | decodes with |"
+    return "\n".join([header, "|---|---|---|---|---|---|", *rows])
+
+
 def tree() -> str:
     """One line per package and file of the source, each file with the first line of its docstring."""
     lines = [line for top in ("flows", "tasks", "artifacts") for line in _folder(ROOT / top, "")]
@@ -117,6 +129,7 @@ BLOCKS = {
     "stages": Block("docs/reference/artifacts.md", stages),
     "transcript-formats": Block("docs/reference/transcript-formats.md", transcript_formats),
     "losses": Block("docs/reference/transcript-formats.md", losses),
+    "engines": Block("docs/how-to/own-model.md", engines),
     "tree": Block("docs/reference/source-tree.md", tree),
 }
 

@@ -54,6 +54,7 @@ def check_machine(recipe: Recipe, as_json: bool) -> None:
     checks.append(Check("data", "ok", f"{resolved.data.origin} at {resolved.data.revision[:12]}"))
     checks.append(Check("model", "ok", f"{resolved.model.origin} at {resolved.model.revision[:12]}, readable"))
     checks += _data_and_training_rows(resolved, console)
+    checks.append(_decoder(resolved))
     if as_json:
         print(json.dumps({"recipe": recipe.name, "checks": [check.as_dict() for check in checks]}, ensure_ascii=False))
     else:
@@ -139,6 +140,17 @@ def _data_and_training_rows(resolved: dag.ResolvedRecipe, console: Console) -> l
     except ReachedTrainer:
         return checks
     raise RequestError("the DAG has no training stage")
+
+
+def _decoder(resolved: dag.ResolvedRecipe) -> Check:
+    """What decodes the model. It fails if the recipe samples candidates of a model that only transformers decodes."""
+    from transformers import AutoConfig
+
+    from tasks.decoding.decoder_choice import choose_decoder
+    from tasks.models.loading import model_folder
+
+    config = AutoConfig.from_pretrained(model_folder(resolved.model), trust_remote_code=False)
+    return choose_decoder(resolved.recipe.generate, config).check()
 
 
 def _preflight(resolved: dag.ResolvedRecipe, spec: TrainSpec, rows: Ref) -> list[Check]:

@@ -10,7 +10,7 @@ from artifacts.champions import Champions
 from artifacts.errors import RequestError
 from artifacts.text import one_line
 from flows.cli.terminal import new_table, stdout_console
-from flows.evaluation_history import evaluations, overrides_by_recipe
+from flows.evaluation_history import SplitUse, evaluations, overrides_by_recipe, uses_of_test_split
 from flows.time_labels import minute
 from tasks.config import Evaluation
 from tasks.manifest_views import FormattedRowsView
@@ -30,13 +30,14 @@ def show_history(base: str, as_json: bool, plot: Path | None) -> None:
         as_json: print one JSON object instead of the table.
         plot: SVG file to draw the history into as well. RequestError if it cannot be written.
     """
-    rows, champions = evaluations(base), Champions(Store.current(), base)
+    rows, champions, uses = evaluations(base), Champions(Store.current(), base), uses_of_test_split(base)
     if plot is not None:
         _write_plot(rows, plot)
     if as_json:
         changes = [change.model_dump(mode="json") for change in champions.changes]
         dumped = [row.model_dump(mode="json") for row in rows]
-        print(json.dumps({"evaluations": dumped, "champions": changes}, ensure_ascii=False))
+        used = [use.model_dump(mode="json") for use in uses]
+        print(json.dumps({"evaluations": dumped, "champions": changes, "test_split": used}, ensure_ascii=False))
         return
     console = stdout_console()
     if not rows:
@@ -63,7 +64,7 @@ def show_history(base: str, as_json: bool, plot: Path | None) -> None:
             row.decision or "-",
         )
     console.print(table)
-    for line in _notes(rows, champions):
+    for line in _notes(rows, champions, uses):
         console.print(escape(line), soft_wrap=True)
 
 
@@ -77,16 +78,24 @@ def _write_plot(rows: list[Evaluation], file: Path) -> None:
         raise RequestError(f"--plot {one_line(file, 80)}: cannot be written ({reason})") from error
 
 
-def _notes(rows: list[Evaluation], champions: Champions) -> list[str]:
-    """Lines below the table: the champion, rollbacks, the meaning of the asterisk, overrides."""
+def _notes(rows: list[Evaluation], champions: Champions, uses: list[SplitUse]) -> list[str]:
+    """Lines below the table: champion, rollbacks, the meaning of the asterisk, uses of the test split, overrides."""
     notes = [f"champion: {champions.current.adapter}"] if champions.current else []
     for rollback in champions.rollbacks:
         again = f"; promoted again {minute(rollback.reinstated)} UTC" if rollback.reinstated else ""
         notes.append(f"rolled back: {rollback.adapter}, {minute(rollback.at)} UTC{again}")
     if any(map(_is_partial, rows)):
         notes.append("* only part of the test dialogues: do not compare with evaluations on all of them")
+    notes += map(_use, uses)
     overrides = overrides_by_recipe((row.recipe, row.overrides) for row in rows)
     return [*notes, *(visible(f"{recipe}: with {text}") for recipe, text in overrides)]
+
+
+def _use(use: SplitUse) -> str:
+    """`smollm2-135m: 3 settings (2 adapters) scored on the test split, the last on 2026-11-22`."""
+    settings = "1 setting" if use.settings == 1 else f"{use.settings} settings"
+    adapters = "1 adapter" if use.adapters == 1 else f"{use.adapters} adapters"
+    return visible(f"{use.recipe}: {settings} ({adapters}) scored on the test split, the last on {use.last[:10]}")
 
 
 def _prompts(rows: list[Evaluation]) -> dict[str, str]:

@@ -28,15 +28,19 @@ def newest_scores(store: Store, adapter: Manifest | None, template: str) -> tupl
     return evaluations[-1] if evaluations else (None, None)
 
 
-def decoding_note(settings: GenerateConfig, generation: Manifest | None, beams: bool) -> list[str]:
+def decoding_note(settings: GenerateConfig, generation: Manifest | None, beams: bool, merged: bool) -> list[str]:
     """A sentence if the scored summaries were decoded differently from the folder's generation settings.
 
     beams: whether the library that loads the folder can search beams; none can choose among candidates.
+    merged: whether the folder has the base weights, as `settings` quantize them; else they are loaded unquantized.
     """
     if generation is None:
         return []
     scored = describe_decoding(PredictionsView(generation).decoding)
-    exported = describe_decoding({"beams": settings.beams if beams else 1, "candidates": 1})
+    quantization = settings.quantization if merged else "none"
+    exported = describe_decoding(
+        {"beams": settings.beams if beams else 1, "candidates": 1, "quantization": quantization}
+    )
     if scored == exported:
         return []
     return [

@@ -8,9 +8,20 @@ from tasks.manifest_views import AdapterView, DatasetView, FormattedRowsView
 from tasks.sources.resolve import resolve_data
 
 DIALOGSUM = "cc-by-nc-sa-4.0"
-LICENCES = {"gemma": "gemma", "smollm2": "apache-2.0"}
+LICENCES = {
+    "gemma": "gemma",
+    "llama-3.2": "llama3.2",
+    "qwen3": "apache-2.0",
+    "smollm2": "apache-2.0",
+    "smollm3": "apache-2.0",
+}
 """Beginning of a base model's name -> its licence."""
-TERMS = {"gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."}
+TERMS = {
+    "gemma": "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms.",
+    "llama-3.2": "Built with Llama. Llama 3.2 is licensed under the Llama 3.2 Community License, Copyright © Meta "
+    "Platforms, Inc. All Rights Reserved. A model that is trained from it has a name that begins with Llama.",
+}
+"""Sentences that a licence requires, or that bind whoever passes a model on."""
 
 
 def family_of(base: ResolvedModel) -> str | None:

@@ -9,9 +9,9 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from artifacts.record import Record
 from flows.inference.card_scores import decoding_note, newest_scores, results, score_table
-from flows.inference.licences import LICENCES, TrainingData, family_of, licences, training_data
+from flows.inference.licences import LICENCES, TERMS, TrainingData, family_of, licences, training_data
 from tasks.config import GenerateConfig, ResolvedModel
-from tasks.manifest_views import AdapterView
+from tasks.manifest_views import AdapterView, PredictionsView
 from tasks.models.base_comparison import OtherBase
 from tasks.sources.hub import is_commit
 from tasks.summarization.request import SelectedModel
@@ -67,7 +67,7 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
     family = family_of(base)
     data = training_data(store, adapter)
     base_licence = LICENCES[family] if family else "other"
-    licence = base_licence if family == "gemma" else data.licence or base_licence
+    licence = base_licence if family in TERMS else data.licence or base_licence
     scores, scored_generation = newest_scores(store, adapter, selected.spec.template)
     scores_apply = merged or other is None or other.equal
     name = selected.name.split(" ")[-1]
@@ -109,7 +109,7 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
             "## Scores",
             score_table(scores),
             *_measured_on(base, scored_generation, other, form),
-            *decoding_note(selected.spec.generate, scored_generation, form.library != "gguf"),
+            *decoding_note(selected.spec.generate, scored_generation, form.library != "gguf", merged),
             "## Training",
             f"Recipe: {origin or 'unknown'}. Data: {data.title}.",
             f"```json\n{training}\n```",
@@ -182,7 +182,8 @@ def _measured_on(
     where = ""
     if "dtype" in facts and "device" in facts:
         where = f", in {facts['dtype']} on {str(facts['device']).split(',')[0]}"
-    sentences = [f"Measured on {described(base)}, with the adapter merged in{where}."]
+    weights = ", rounded to NF4," if PredictionsView(generation).quantization == "nf4" else ","
+    sentences = [f"Measured on {described(base)}{weights} with the adapter merged in{where}."]
     if form.merged:
         scored = f"and scores {form.scores}" if form.scores else "and was not scored itself"
         sentences.append(f"This model has those weights, {form.precision}, {scored}.")

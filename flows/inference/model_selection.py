@@ -16,7 +16,7 @@ from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from artifacts.user_paths import user_path
-from flows.adapter_lookup import candidates, find_adapter, reinstate
+from flows.adapter_lookup import candidates, decoding_of, find_adapter, reinstate
 from flows.inference.peft_adapters import base_differs, base_name, fetch_adapter, recipe_of_base
 from flows.inference.prompt_library import find_prompt
 from flows.recipe import RECIPES, Recipe, load_recipe
@@ -145,7 +145,7 @@ def _settings_of(champion: Champion) -> dict[str, dict[str, Any]]:
     """Sections of a recipe with the prompt, chat template and decoding settings that a champion was evaluated with."""
     compares_candidates = champion.generate.get("candidates", 1) > 1
     return {
-        "generate": dict(champion.generate),
+        "generate": decoding_of(champion),
         "evaluation": {"prompt": champion.template, "turns": champion.turns},
         "score": {"tokenizer": champion.rouge_tokenizer} if compares_candidates else {},
     }

@@ -3,8 +3,8 @@
 import json
 
 from tasks.config import SummarizeSpec
-from tasks.models.chat_template import TURNS
 from tasks.models.prompt_template import PLACEHOLDER
+from tasks.models.turns import turns_of_model
 
 
 def modelfile(spec: SummarizeSpec, weights: str, stop: str, licence: str, adapter: str | None = None) -> str:
@@ -12,7 +12,7 @@ def modelfile(spec: SummarizeSpec, weights: str, stop: str, licence: str, adapte
 
     weights, adapter: names of files. stop: the token that ends a summary. licence: text of the licences.
     """
-    turns, settings = TURNS[spec.turns], spec.generate
+    turns, settings = turns_of_model(spec.turns, spec.model), spec.generate
     prefix, suffix = spec.template.split(PLACEHOLDER)
     template = f"{_literal(turns.opening + prefix)}{{{{ .Prompt }}}}{_literal(suffix + turns.closing)}"
     lines = [

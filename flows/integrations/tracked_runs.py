@@ -129,8 +129,8 @@ def _settings(source: RunSource) -> dict[str, Any]:
         data = source.dataset.provenance.origin.get("data", "")
         settings["data"] = {"source": data, "revision": DatasetView(source.dataset).revision}
     if m.stage == "train":
-        config = dict(m.identity["config"])
-        settings["train"], settings["prompt"] = config.pop("train"), prompt_label(AdapterView(m).template)
+        config = {name: value for name, value in m.identity["config"].items() if name not in ("train", "preference")}
+        settings["train"], settings["prompt"] = AdapterView(m).train_settings, prompt_label(AdapterView(m).template)
         settings["model"] = {"source": origin.get("model", ""), **config.pop("model"), **config}
     if source.scores and source.predictions:
         view, prompt = PredictionsView(source.predictions), source.scores.provenance.origin.get("prompt", "")

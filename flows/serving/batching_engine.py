@@ -72,7 +72,8 @@ class BatchingEngine:
         """The base model with the adapter merged into it."""
         device = pick_device(selected.runtime.device)
         tokenizer = load_tokenizer(selected.spec.model)
-        model = load_merged_model(selected.spec.model, selected.adapter, device)
+        quantization = selected.spec.generate.quantization
+        model = load_merged_model(selected.spec.model, selected.adapter, device, quantization)
         context = getattr(model.config, "max_position_embeddings", None)
         rows, threads = batch_size(selected.runtime, device.type), cpu_threads(selected.runtime.threads, 1)
         return Weights(tokenizer, context, _Model(model, copy.deepcopy(tokenizer), rows, threads))

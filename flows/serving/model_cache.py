@@ -38,7 +38,9 @@ class ModelCache:
     @asynccontextmanager
     async def use(self, artifact: str, selected: SelectedModel) -> AsyncIterator[Weights]:
         """The weights of an artifact, which stay in memory inside of the block."""
-        entry = await self._entry(artifact, selected)
+        quantization = selected.spec.generate.quantization
+        name = artifact if quantization == "none" else f"{artifact} on {quantization} weights"
+        entry = await self._entry(name, selected)
         try:
             yield await asyncio.shield(entry.loading)  # a client that goes away does not stop it for the others
         finally:

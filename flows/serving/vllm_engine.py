@@ -40,6 +40,11 @@ class VllmEngine:
                 "the engine vllm decodes greedily, and this model was evaluated with beams or candidates: use "
                 "--engine native, or --set generate.candidates=1 --set generate.beams=1"
             )
+        if generate.quantization != "none":
+            raise RequestError(
+                "the engine vllm serves the unquantized weights, and this model was evaluated on NF4 weights: use "
+                "--engine native, or --set generate.quantization=none"
+            )
         tokenizer: Any = load_tokenizer(selected.spec.model)
         if self._engine is None:
             arguments = AsyncEngineArgs(

@@ -1,6 +1,6 @@
 """What trials will cost, from the measurements of earlier artifacts of the same base model.
 
-Trainings and generations are predicted; the other stages take seconds on a CPU.
+Trainings, samplings and generations are predicted; the other stages take seconds on a CPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from artifacts.artifact_store import Store
 from artifacts.manifest import Manifest
 from artifacts.record import Record
 from flows.planner import Planner
-from tasks.config import FormatSpec, GenerateSpec, TrainSpec
+from tasks.config import Fold, FormatSpec, GenerateSpec, SampleSpec, TrainSpec
 from tasks.execution.decision import Input
 from tasks.execution.stage import Stage
-from tasks.manifest_views import AdapterView, PredictionsView, gpu_seconds
+from tasks.manifest_views import AdapterView, CandidatesView, PredictionsView, gpu_seconds
 from tasks.training.schedule import StepSchedule
 
 
@@ -34,7 +34,7 @@ class Estimate(Record):
     seconds: float = 0.0
     gpu_seconds: float = 0.0
     stages: int = 0
-    """Trainings and generations that would run."""
+    """Trainings, samplings and generations that would run."""
     unknown: tuple[str, ...] = ()
     """Those of them whose time was not measured yet, or whose number of rows is not known."""
     measured: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class Estimate(Record):
 
 @dataclass(frozen=True)
 class PredictedStage:
-    """A training or a generation of a planned trial."""
+    """A training, a sampling or a generation of a planned trial."""
 
     estimate: Estimate
     """As if it had to run."""
@@ -98,7 +98,7 @@ class CostPlanner:
         elif isinstance(spec, FormatSpec) and entry.rows is None:
             split = "test" if spec.rows == "eval" else spec.rows
             self.rows[planned.id] = self.counts.get(split)
-        elif isinstance(spec, TrainSpec | GenerateSpec):
+        elif isinstance(spec, TrainSpec | SampleSpec | GenerateSpec):
             estimate = self._predict(entry.label, spec, self.rows.get(inputs["rows"].id), "adapter" in inputs)
             runs = entry.status == "run" and planned.id not in self.seen
             shared = isinstance(spec, GenerateSpec) and "adapter" not in inputs
@@ -106,9 +106,15 @@ class CostPlanner:
         self.seen.add(planned.id)
         return planned
 
-    def _predict(self, label: str, spec: TrainSpec | GenerateSpec, rows: int | None, tuned: bool) -> Estimate:
+    def _predict(
+        self, label: str, spec: TrainSpec | SampleSpec | GenerateSpec, rows: int | None, tuned: bool
+    ) -> Estimate:
         if isinstance(spec, TrainSpec):
             rate, work = self.rates.of_training(spec), rows and trained_rows(spec, rows)
+        elif isinstance(spec, SampleSpec):
+            used = rows and len(range(0, rows, spec.stride)[: spec.generate.limit])
+            dialogues = used and (_in_fold(used, spec.fold) if spec.fold else used)
+            rate, work = self.rates.of_sampling(spec), dialogues and dialogues * spec.generate.candidates
         else:
             rate, work = self.rates.of_generation(spec, tuned), rows and min(rows, spec.generate.limit or rows)
         if rate is None or work is None:
@@ -123,16 +129,30 @@ class Rates:
     def __init__(self) -> None:
         store = Store.current()
         self.adapters = [m for m in reversed(store.manifests("train")) if m.provenance.measured]
+        self.samples = [m for m in reversed(store.manifests("sample")) if m.provenance.measured]
         self.predictions = [m for m in reversed(store.manifests("generate")) if m.provenance.measured]
 
     def of_training(self, spec: TrainSpec) -> Rate | None:
-        """Of a training of the same base model, quantized in the same way."""
+        """Of a training of the same base model and the same kind, quantized in the same way."""
 
         def is_like(manifest: Manifest) -> bool:
-            same_model = AdapterView(manifest).base_revision == spec.model.revision
-            return same_model and manifest.identity["config"]["quantization"] == spec.quantization
+            view = AdapterView(manifest)
+            same_model = view.base_revision == spec.model.revision
+            same_kind = (view.preference is None) == (spec.preference is None)
+            return same_model and same_kind and manifest.identity["config"]["quantization"] == spec.quantization
 
         return _newest(self.adapters, is_like, "training_seconds", _trained)
+
+    def of_sampling(self, spec: SampleSpec) -> Rate | None:
+        """Of a sampling from the same base model, for each sample."""
+
+        def is_like(manifest: Manifest) -> bool:
+            return CandidatesView(manifest).base_revision == spec.model.revision
+
+        def samples(manifest: Manifest) -> int:
+            return manifest.rows * CandidatesView(manifest).candidates
+
+        return _newest(self.samples, is_like, "generating_seconds", samples)
 
     def of_generation(self, spec: GenerateSpec, tuned: bool) -> Rate | None:
         """Of a generation by the same base model, with an adapter or without, that decoded in the same way."""
@@ -147,16 +167,21 @@ class Rates:
 
 
 def trained_rows(spec: TrainSpec, rows: int) -> int:
-    """Rows of all optimizer steps together, of a training split with so many rows."""
+    """Rows or pairs of all optimizer steps together, of a training split with so many rows; at most one pair a row."""
     used = len(range(0, rows, spec.train.stride)[: spec.train.limit])
-    return StepSchedule(used, spec.train).steps * min(spec.train.batch_size, used)
+    used -= _in_fold(used, spec.without) if spec.without else 0
+    return StepSchedule(used, spec.step_settings).steps * min(spec.step_settings.batch_size, used)
+
+
+def _in_fold(rows: int, fold: Fold) -> int:
+    """Of so many rows, those in the fold, if each is a dialogue of its own."""
+    return len(range(fold.index, rows, fold.count))
 
 
 def _trained(manifest: Manifest) -> int:
     """Rows of the steps that took the measured time: without those before a checkpoint that was resumed."""
     steps = int(manifest.facts["steps"]) - int(manifest.provenance.measured.get("resumed_at") or 0)
-    batch_size: int = AdapterView(manifest).train_settings["batch_size"]
-    return steps * min(batch_size, int(manifest.facts["train_rows"]))
+    return steps * min(AdapterView(manifest).batch_size, int(manifest.facts["train_rows"]))
 
 
 def _newest(

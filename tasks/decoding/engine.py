@@ -14,22 +14,20 @@ from tasks.config import GenerateConfig, TokenizerName
 from tasks.decoding import hf_generate
 from tasks.decoding.batching import Row, batch_shape
 from tasks.decoding.decoder import Decoder, NonFiniteError
+from tasks.decoding.decoder_choice import choose_decoder
 from tasks.decoding.minimum_bayes_risk import choose
 from tasks.decoding.sampling import Sampling, draw_uniforms
 
-NATIVE_MODEL_TYPES = ("gemma", "llama", "mistral", "qwen2", "qwen3")
-"""Model types with causal attention over all earlier tokens in each layer (tests/tasks/decoding/test_decoder.py)."""
 
+@dataclass(frozen=True)
+class Output:
+    """What was decoded for a prompt."""
 
-def supported(model: Any) -> bool:
-    """Whether `Decoder` can decode this model."""
-    config = model.config
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    return (
-        config.model_type in NATIVE_MODEL_TYPES
-        and not getattr(config, "use_sliding_window", config.model_type == "mistral" and config.sliding_window)
-        and rope not in ("dynamic", "longrope")  # they change with the longest row of the batch
-    )
+    text: str
+    tokens: int
+    """Tokens that were generated, including the stop token."""
+    finished: bool
+    """Whether it ended with the stop token, not at the limit."""
 
 
 @dataclass
@@ -61,7 +59,7 @@ class Engine:
         """RequestError if the model cannot be sampled from. rouge_tokenizer: compares candidates."""
         self.model, self.tokenizer, self.stop_id, self.settings = model, tokenizer, stop_id, settings
         self.rouge_tokenizer = rouge_tokenizer
-        self.native = settings.beams == 1 and supported(model)
+        self.native = choose_decoder(settings, model.config).name == "decoder"
         """Whether `Decoder` decodes it, and not transformers."""
         if settings.candidates > 1 and not self.native:
             raise RequestError(
@@ -75,28 +73,58 @@ class Engine:
 
     def predict(self, batch: list[Row]) -> list[dict[str, Any]]:
         """A prediction per row (artifacts.schemas.PREDICTIONS). StageError if the logits are NaN or infinite."""
-        settings = self.settings
-        samples = settings.candidates if settings.candidates > 1 else 0
-        uniforms = [
-            np.stack([draw_uniforms(settings.seed, row_id, sample, settings.max_new_tokens) for row_id, _ in batch])
-            for sample in range(samples)
-        ]
+        samples = self._uniforms(batch) if self.settings.candidates > 1 else []
+        outputs = self._outputs(batch, [None, *samples])
         started = time.perf_counter()
-        passes = self._decode(batch, [None, *uniforms])
-        decoded = time.perf_counter()
-        predictions = [self._choose(candidates) for candidates in zip(*passes, strict=True)]
-        self.stats.tokens += sum(len(tokens) for outputs in passes for tokens in outputs)
-        self.stats.decoding_seconds += decoded - started
-        self.stats.choosing_seconds += time.perf_counter() - decoded
-        return [{"id": row_id} | prediction for (row_id, _), prediction in zip(batch, predictions, strict=True)]
+        best = [self._choose(candidates) for candidates in outputs]
+        self.stats.choosing_seconds += time.perf_counter() - started
+        return [
+            {
+                "id": row_id,
+                "prediction": output.text,
+                "tokens": output.tokens,
+                "stop": "stop_token" if output.finished else "limit",
+            }
+            for (row_id, _), output in zip(batch, best, strict=True)
+        ]
 
-    def _choose(self, candidates: Sequence[list[int]]) -> dict[str, Any]:
-        """One of the outputs for a prompt. `tokens` counts what was generated, including the stop token."""
+    def sample(self, batch: list[Row]) -> list[list[Output]]:
+        """`generate.candidates` samples for each row. StageError if the logits are NaN or infinite."""
+        return self._outputs(batch, self._uniforms(batch))
+
+    def _uniforms(self, batch: list[Row]) -> list[np.ndarray | None]:
+        """Random numbers for each candidate."""
+        seed, new_tokens = self.settings.seed, self.settings.max_new_tokens
+        return [
+            np.stack([draw_uniforms(seed, row_id, candidate, new_tokens) for row_id, _ in batch])
+            for candidate in range(self.settings.candidates)
+        ]
+
+    def _outputs(self, batch: list[Row], uniforms: list[np.ndarray | None]) -> list[list[Output]]:
+        """An output for each row and each of `uniforms`, of which None decodes greedily."""
+        started = time.perf_counter()
+        passes = self._decode(batch, uniforms)
+        self.stats.decoding_seconds += time.perf_counter() - started
+        self.stats.tokens += sum(len(tokens) for outputs in passes for tokens in outputs)
+        started = time.perf_counter()
+        outputs = [self._texts(candidates) for candidates in zip(*passes, strict=True)]
+        self.stats.choosing_seconds += time.perf_counter() - started
+        return outputs
+
+    def _texts(self, candidates: Sequence[list[int]]) -> list[Output]:
+        """The texts of token ids."""
         bare = [tokens[:-1] if tokens[-1:] == [self.stop_id] else tokens for tokens in candidates]
-        texts = [text.strip() for text in self.tokenizer.batch_decode(bare, skip_special_tokens=True)]
-        best = choose(texts, self.rouge_tokenizer) if len(texts) > 1 else 0
-        stop = "stop_token" if len(bare[best]) < len(candidates[best]) else "limit"
-        return {"prediction": texts[best], "tokens": len(candidates[best]), "stop": stop}
+        texts = self.tokenizer.batch_decode(bare, skip_special_tokens=True)
+        return [
+            Output(text.strip(), len(tokens), len(ids) < len(tokens))
+            for text, tokens, ids in zip(texts, candidates, bare, strict=True)
+        ]
+
+    def _choose(self, candidates: Sequence[Output]) -> Output:
+        """The candidate that agrees most with the others."""
+        if len(candidates) == 1:
+            return candidates[0]
+        return candidates[choose([candidate.text for candidate in candidates], self.rouge_tokenizer)]
 
     def _decode(self, batch: list[Row], uniforms: list[np.ndarray | None]) -> list[list[list[int]]]:
         """Token ids for each of `uniforms` and each row. A batch that does not fit into memory is split in two."""

@@ -1,72 +1,20 @@
-"""The generation process: predicts its shard of the batches, the longest rows first, and saves each batch.
+"""The generation process: predicts its shard of the batches.
 
 python -m tasks.decoding.worker CONFIG.json        (tasks/generate.py writes CONFIG.json)
 """
 
-import time
-
-import torch
-
-from artifacts.schemas import FORMATTED_EVAL, read_table
-from tasks.decoding.batching import batch_size, make_batches
+from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table
 from tasks.decoding.engine import Engine
-from tasks.decoding.part_files import read_parts, save_part
+from tasks.decoding.shard import decode_shard
 from tasks.decoding.worker_records import DecodingWorkerConfig, Measurements
-from tasks.models.adapter_merging import load_merged_model
-from tasks.models.chat_template import TurnEncoder
-from tasks.models.loading import device_description, load_tokenizer, pick_device
-from tasks.workers.cpus import cpu_threads
 from tasks.workers.events import Events
 from tasks.workers.worker_main import worker_main
 
 
 def run(config: DecodingWorkerConfig, events: Events) -> Measurements:
     """Predict the rows of the shard's batches that are not finished yet."""
-    spec, runtime, shard = config.spec, config.runtime, config.shard
-    device = pick_device(runtime.device)
-    if device.type == "cpu":
-        torch.set_num_threads(cpu_threads(runtime.threads, config.processes))
-    started = time.perf_counter()
-    rows = read_table(config.rows / "prompts.parquet", FORMATTED_EVAL)[: spec.generate.limit]
-    config.parts.mkdir(parents=True, exist_ok=True)
-    finished_ids = {row["id"] for row in read_parts(config.parts)}
-    if finished_ids and shard == 0:
-        events.log(f"{len(finished_ids)} of {len(rows)} rows were predicted by an earlier run; resuming")
-    tokenizer = load_tokenizer(spec.model)
-    encoder = TurnEncoder(tokenizer, spec.turns)
-    prompts, truncated = encoder.prompts([row["prompt"] for row in rows], spec.generate.max_prompt_tokens)
-    if truncated and shard == 0:
-        events.log(f"{truncated} of {len(rows)} prompts are truncated at {spec.generate.max_prompt_tokens} tokens")
-    size = batch_size(runtime, device.type)
-    batches = make_batches([(row["id"], ids) for row, ids in zip(rows, prompts, strict=True)], size)
-    batches = batches[shard :: config.shards]
-    remaining = [[row for row in batch if row[0] not in finished_ids] for batch in batches]
-    total = sum(map(len, batches))
-    finished = total - sum(map(len, remaining))
-    events.progress(finished, total, "loading the model")
-    model = load_merged_model(spec.model, config.adapter, device)
-    engine = Engine(model, tokenizer, encoder.stop_id, spec.generate, spec.rouge_tokenizer)
-    loaded = time.perf_counter()
-    for batch in filter(None, remaining):
-        save_part(engine.predict(batch), config.parts)
-        finished += len(batch)
-        speed = engine.stats.tokens / (time.perf_counter() - loaded)
-        events.progress(finished, total, f"{speed:.0f} tokens/s")
-    seconds, stats = time.perf_counter() - loaded, engine.stats
-    return Measurements(
-        device=device_description(device),
-        dtype=str(engine.model.dtype).removeprefix("torch."),
-        batch=size,
-        loading_seconds=round(loaded - started, 2),
-        generating_seconds=round(seconds, 2),
-        decoding_seconds=round(stats.decoding_seconds, 2),
-        recording_seconds=round(stats.capture_seconds, 2),
-        choosing_seconds=round(stats.choosing_seconds, 2),
-        tokens=stats.tokens,
-        tokens_per_second=round(stats.tokens / seconds, 1) if stats.tokens else None,
-        halved=stats.splits,
-        peak_gib=round(torch.cuda.max_memory_allocated() / 2**30, 2) if device.type == "cuda" else None,
-    )
+    rows = read_table(config.rows / "prompts.parquet", FORMATTED_EVAL)[: config.spec.generate.limit]
+    return decode_shard(config, config.spec, rows, PREDICTIONS, Engine.predict, events)
 
 
 def main() -> None:

@@ -1,27 +1,38 @@
-"""What a generation process receives and what it reports."""
+"""What a process that decodes receives and what it reports."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from artifacts.record import Record
-from tasks.config import GenerateSpec, Runtime
+from tasks.config import GenerateSpec, Runtime, SampleSpec
 
 
-class DecodingWorkerConfig(Record):
-    """Which batches a process predicts, and where it reads and writes."""
+class ShardConfig(Record):
+    """Which batches a process decodes, and where it reads and writes."""
 
-    spec: GenerateSpec
     runtime: Runtime
     rows: Path
-    """Folder with prompts.parquet (format, eval or validation)."""
+    """Folder of the formatted rows."""
     adapter: Path | None
     parts: Path
     """Folder for the files of finished batches."""
     shard: int
-    """The process predicts batches `shard`, `shard + shards`, …"""
+    """The process decodes batches `shard`, `shard + shards`, …"""
     shards: int
     processes: int
     """Processes on this machine, which share its cores."""
+
+
+class DecodingWorkerConfig(ShardConfig):
+    """What a generation process receives. `rows` has prompts.parquet (format, eval or validation)."""
+
+    spec: GenerateSpec
+
+
+class SamplingWorkerConfig(ShardConfig):
+    """What a sampling process receives. `rows` has train.parquet and validation.parquet (format, train)."""
+
+    spec: SampleSpec
 
 
 class Measurements(Record):

@@ -13,18 +13,28 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 
 from artifacts.errors import RequestError, StageError
 from artifacts.text import one_line
-from tasks.config import ResolvedModel
-from tasks.models.loading import half_precision, load_model
+from tasks.config import Quantization, ResolvedModel
+from tasks.models.loading import half_precision, load_model, nf4_config
 
 _KEYS_SHOWN = 2
 """Keys that a message names."""
 
 
-def load_merged_model(base: ResolvedModel, adapter: Path | None, device: torch.device) -> Any:
-    """The base model with the adapter's weights added: fp32 on the CPU, half precision on a GPU."""
+def load_merged_model(
+    base: ResolvedModel, adapter: Path | None, device: torch.device, quantization: Quantization = "none"
+) -> Any:
+    """The base model with the adapter's weights added: fp32 on the CPU, half precision on a GPU.
+
+    With `nf4` the base weights are quantized as in training, then dequantized, and the adapter is added to those. This
+    is the model that QLoRA trains: there each product with a quantized weight first dequantizes it to the same dtype,
+    so x W' + s (x A') B' = x (W + s B A)' with the W of here. Merged, the sum W + s B A is rounded once to that dtype.
+    """
     dtype = torch.float32 if device.type == "cpu" else half_precision(device)
     options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
-    model: Any = load_model(base, dtype, **options)
+    if quantization == "nf4":
+        model: Any = load_model(base, dtype, quantization_config=nf4_config(dtype), **options).dequantize(dtype)
+    else:
+        model = load_model(base, dtype, **options)
     if adapter is not None:
         model = merge_adapter(model, adapter, base.origin)
     return model.eval()

@@ -1,45 +1,14 @@
-"""Chat templates and tokenization, for training and generation alike.
+"""Tokenization of prompts in their turns, for training and generation alike.
 
 Markers are encoded as special tokens, dialogue and summary never are: `<end_of_turn>` in a dialogue is ordinary text
 and cannot end its turn.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tasks.config import TurnsName
-
-
-@dataclass(frozen=True)
-class Turns:
-    """A chat template: text before the prompt, text between prompt and completion, token after the completion."""
-
-    opening: str
-    closing: str
-    stop: str | None
-    """None: the tokenizer's end-of-sequence token."""
-
-
-TURNS: dict[TurnsName, Turns] = {
-    "chatml": Turns("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>"),
-    "gemma": Turns("<bos><start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", "<end_of_turn>"),
-    # SmolLM2's own chat template: without its system message the base model scores 4 points less
-    "smollm2": Turns(
-        "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
-        "<|im_start|>user\n",
-        "<|im_end|>\n<|im_start|>assistant\n",
-        "<|im_end|>",
-    ),
-    "none": Turns("", "\n", None),
-    # what the article trained with, and what it generated with: they differ, which is one of its mistakes
-    "article": Turns("<bos><start_of_turn>user\n ", "\n<end_of_turn>\n", None),
-    "article-inference": Turns(
-        "<bos><start_of_turn>user\n ",
-        "\n<end_of_turn>\n<start_of_turn>model: Here is the summary of this dialogue:",
-        None,
-    ),
-}
+from tasks.models.turns import turns_of
 
 
 class EncodedRows(NamedTuple):
@@ -57,8 +26,9 @@ class TurnEncoder:
     """Encodes rows for one tokenizer and one chat template."""
 
     def __init__(self, tokenizer: Any, turns: TurnsName) -> None:
+        """RequestError if `turns` is `tokenizer` and its template cannot be used, ValueError without a stop token."""
         self.tokenizer = tokenizer
-        self.turns = TURNS[turns]
+        self.turns = turns_of(turns, tokenizer)
         self.opening = self._markers(self.turns.opening)
         self.closing = self._markers(self.turns.closing)
         stop = self.turns.stop
@@ -84,12 +54,16 @@ class TurnEncoder:
         texts = self._texts(prompts)
         return [self.opening + text[:limit] + self.closing for text in texts], sum(len(text) > limit for text in texts)
 
+    def endings(self, completions: Sequence[str], stop: bool = True) -> list[list[int]]:
+        """Ids of completions; with `stop` each ends with the stop token."""
+        suffix = [self.stop_id] if stop else []
+        return [ids + suffix for ids in self._texts(completions)]
+
     def rows(
         self, prompts: Sequence[str], completions: Sequence[str], max_tokens: int, stop: bool = True
     ) -> EncodedRows:
         """Training rows of at most `max_tokens` tokens; with `stop` each ends with the stop token."""
-        suffix = [self.stop_id] if stop else []
-        endings = [ids + suffix for ids in self._texts(completions)]
+        endings = self.endings(completions, stop)
         markers, truncated, oversized = len(self.opening) + len(self.closing), 0, 0
         rows = []
         for text, ending in zip(self._texts(prompts), endings, strict=True):

@@ -11,8 +11,8 @@ from typing import Any
 
 from artifacts.errors import RequestError
 from tasks.config import SummarizeSpec
-from tasks.models.chat_template import TURNS
 from tasks.models.prompt_template import PLACEHOLDER
+from tasks.models.turns import turns_of_model
 from tasks.sources.hub import is_commit
 
 
@@ -22,7 +22,7 @@ def chat_template(spec: SummarizeSpec) -> str:
     It gives the text that chat_template.py and prompt_template.py make. It refuses system messages and earlier turns,
     which the model was not trained with.
     """
-    turns = TURNS[spec.turns]
+    turns = turns_of_model(spec.turns, spec.model)
     prefix, suffix = (json.dumps(text, ensure_ascii=False) for text in spec.template.split(PLACEHOLDER))
     opening, closing = (json.dumps(text, ensure_ascii=False) for text in (turns.opening, turns.closing))
     return (
@@ -73,7 +73,8 @@ def export(spec: SummarizeSpec, adapter: Path, out: Path, base: str | None) -> N
     )
     out.mkdir(parents=True, exist_ok=True)
     if base is None:
-        model = load_merged_model(spec.model, adapter, torch.device("cpu")).to(torch.bfloat16)
+        cpu, quantization = torch.device("cpu"), spec.generate.quantization
+        model = load_merged_model(spec.model, adapter, cpu, quantization).to(torch.bfloat16)
         model.generation_config = generation
         model.save_pretrained(out)
         for file in out.glob("*.safetensors"):  # written for their owner only, while config.json follows the umask

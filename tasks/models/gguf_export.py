@@ -49,7 +49,7 @@ def export_gguf(spec: SummarizeSpec, adapter: Path, file: Path, quantization: st
     from tasks.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(spec.model)
-    model = load_merged_model(spec.model, adapter, torch.device("cpu"))
+    model = load_merged_model(spec.model, adapter, torch.device("cpu"), spec.generate.quantization)
     write_gguf(file, model, tokenizer, _stop_id(spec, tokenizer), chat_template(spec), quantization, file.stem)
 
 

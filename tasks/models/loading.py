@@ -10,7 +10,13 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
@@ -52,6 +58,11 @@ def load_model(model: ResolvedModel, dtype: torch.dtype, **options: Any) -> PreT
         model_folder(model), dtype=dtype, use_safetensors=True, trust_remote_code=False, **options
     )
     return loaded
+
+
+def nf4_config(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """The quantization of QLoRA: all linears but the head as NF4, with products in `dtype`."""
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
 def model_folder(model: ResolvedModel) -> Path:

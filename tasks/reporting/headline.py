@@ -34,12 +34,13 @@ def headline(
     seeds: list[float],
     prompt_differs: bool,
     names: tuple[str, dict[str, str]],
+    weights: str = "",
 ) -> Headline:
     """Put the scores in words.
 
     seeds: ROUGE-1 of every training seed, the candidate's first; empty or one value if only one was trained.
     prompt_differs: the adapter is evaluated with another prompt than it was trained with.
-    names: from `comparison_names`.
+    names: from `comparison_names`. weights: from `weights_sentence`.
     """
     new, others = names
     protocol, systems = scores.under_headline_protocol.protocol, scores.under_headline_protocol.systems
@@ -50,7 +51,7 @@ def headline(
             state="base_only",
             headline=f"The base model scores {base.f1:.1f} {HEADLINE_LABEL}.",
             effect=f"95 % interval {base.interval[0]:.1f} to {base.interval[1]:.1f}.",
-            caveats=f"Measured on {_basis(protocol)}.",
+            caveats=" ".join(filter(None, [f"Measured on {_basis(protocol)}.", weights])),
         )
     difference = scores.differences[compared][HEADLINE_TYPE]
     low, high = difference.interval
@@ -67,6 +68,7 @@ def headline(
         f"Probability of being better: {probability(difference.probability_better)}.",
         _seed_range(seeds),
         "This prompt differs from the one the adapter was trained with." if prompt_differs else "",
+        weights,
     ]
     return Headline(
         state=state,

@@ -31,6 +31,7 @@ from tasks.reporting.sections import (
     words_by_system,
 )
 from tasks.reporting.system_names import comparison_names, describe_decoding, quoted, system_labels
+from tasks.reporting.weights import weights_sentence
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,20 @@ class ReportInputs:
     """The dataset that the champion was trained on, if it is another one."""
     seeds: list[Artifact]
     """Scores of further training seeds, in the order of the seeds."""
+    made_from: list[Artifact]
+    """Earlier adapters, and their samples, from which the adapter was distilled; in the order of the pipeline."""
 
     @property
     def manifests(self) -> dict[str, Manifest]:
         """Role -> manifest, in the order of the pipeline."""
-        artifacts = {"dataset": self.dataset, "adapter": self.adapter, "prompts": self.prompts, **self.outputs}
+        earlier = {f"{each.manifest.stage} {each.manifest.variant or ''}".strip(): each for each in self.made_from}
+        artifacts = {
+            "dataset": self.dataset,
+            **earlier,
+            "adapter": self.adapter,
+            "prompts": self.prompts,
+            **self.outputs,
+        }
         artifacts |= {"scores": self.scores, "decision": self.decision, "champion's dataset": self.champion_dataset}
         return {role: artifact.manifest for role, artifact in artifacts.items() if artifact is not None}
 
@@ -126,8 +136,10 @@ def build_page(inputs: ReportInputs) -> ReportPage:
     rouge1 = [row["rouge1"] for row in seeds.rows] if seeds else []
     provenance = inputs.scores.manifest.provenance.origin
     data_comparison = _compare_data(inputs)
+    adapter = inputs.adapter.manifest if inputs.adapter else None
+    weights = weights_sentence(adapter, outputs[System.TUNED if adapter else System.BASE])
     return ReportPage(
-        headline=headline(scores, decision, rouge1, prompt_differs(inputs), names),
+        headline=headline(scores, decision, rouge1, prompt_differs(inputs), names, weights),
         model=outputs[System.BASE].provenance.origin.get("model", "base model"),
         data=inputs.dataset.manifest.provenance.origin.get("data", "dataset"),
         recipe=provenance.get("recipe"),

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from artifacts.manifest import Manifest
 from artifacts.schemas import CURVE, read_table
 from tasks.execution.stage import Artifact
-from tasks.manifest_views import ScoresView, gpu_seconds
+from tasks.manifest_views import AdapterView, ScoresView, gpu_seconds
 from tasks.metrics.score_table import ROUGE_TYPES, System
 from tasks.reporting.plots import curve_plot
 
@@ -48,6 +48,11 @@ def learning_curve(adapter: Artifact) -> tuple[Markup, str]:
         step, lowest = min(validation, key=lambda point: point[1])
         words += f" The validation loss goes from {validation[0][1]:.2f} to {validation[-1][1]:.2f}"
         words += f" and is lowest, {lowest:.2f}, at step {step}."
+    if preference := AdapterView(adapter.manifest).preference_facts:
+        words += (
+            f" The training loss is that of DPO on {preference['pairs']:g} pairs of samples. At the end the adapter "
+            f"prefers the better one in {100 * preference['reward_accuracy']:.0f} % of the pairs."
+        )
     return curve_plot(train, validation), words
 
 

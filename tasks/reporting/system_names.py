@@ -81,8 +81,9 @@ def comparison_names(
 
 
 def describe_decoding(generate: Mapping[str, Any]) -> str:
-    """Settings of a generation -> `greedy`, `beam 4`, `best of 64 by agreement`."""
+    """Settings of a generation -> `greedy`, `beam 4`, `best of 64 by agreement`, `greedy, NF4 weights`."""
     candidates = generate.get("candidates", 1)  # older artifacts do not have it
+    words = "greedy" if candidates == 1 else f"best of {candidates} by agreement"
     if generate.get("beams", 1) > 1:
-        return f"beam {generate['beams']}"
-    return "greedy" if candidates == 1 else f"best of {candidates} by agreement"
+        words = f"beam {generate['beams']}"
+    return f"{words}, NF4 weights" if generate.get("quantization") == "nf4" else words

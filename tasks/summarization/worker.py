@@ -64,7 +64,7 @@ def _load_summarizer(config: SummarizationWorkerConfig, device: torch.device) ->
     decoding = config.spec.generate
     tokenizer = load_tokenizer(config.spec.model)
     encoder = TurnEncoder(tokenizer, config.spec.turns)
-    model = load_merged_model(config.spec.model, config.adapter, device)
+    model = load_merged_model(config.spec.model, config.adapter, device, decoding.quantization)
     context = getattr(model.config, "max_position_embeddings", None) or decoding.max_prompt_tokens
     return Summarizer(
         Engine(model, tokenizer, encoder.stop_id, decoding, config.spec.rouge_tokenizer),

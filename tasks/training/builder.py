@@ -1,4 +1,4 @@
-"""Build what trains an adapter: the packed model, or the modules of transformers where it does not support them."""
+"""Build the model that is trained: the base model with a new adapter, and the packed model over it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,15 +6,14 @@ from typing import Any, Protocol
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model
-from transformers import BitsAndBytesConfig, set_seed
+from transformers import set_seed
 
 from tasks.config import TrainSpec
-from tasks.models.loading import load_model
+from tasks.models.loading import load_model, nf4_config
 from tasks.training.cuda_graphs import GraphedPackedModel
 from tasks.training.flat_adapter import FlatAdapter
-from tasks.training.packed_model import PackedModel, unsupported
+from tasks.training.packed_model import PackedModel
 from tasks.training.packing import Pack
-from tasks.training.padded_model import PaddedModel
 
 
 class Trainable(Protocol):
@@ -39,9 +38,7 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
     settings = spec.train
     options: dict[str, Any] = {"device_map": {"": device}} if device.type == "cuda" else {}
     if spec.quantization == "nf4":
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-        )
+        options["quantization_config"] = nf4_config(dtype)
     # on a CPU embedding and norms stay fp32; PackedModel casts the linears
     base: Any = load_model(spec.model, torch.float32 if device.type == "cpu" else dtype, **options)
     lora = LoraConfig(
@@ -50,6 +47,7 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
         lora_dropout=settings.lora.dropout,
         target_modules=list(settings.lora.targets),
         use_rslora=settings.lora.rslora,
+        use_dora=settings.lora.dora,
         task_type=TaskType.CAUSAL_LM,
     )
     set_seed(settings.seed)
@@ -57,16 +55,18 @@ def load_peft_model(spec: TrainSpec, device: torch.device, dtype: torch.dtype) -
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    for module in model.modules():
+        # On a CPU with bf16 instructions bitsandbytes repacks its weights at the first evaluation, for a kernel
+        # without gradients: training would continue with wrong gradients, and the loss would look healthy.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return model
 
 
-def build_trainable(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> tuple[Trainable, str | None]:
-    """What trains a peft model, and the reason if that is not PackedModel."""
-    reason = unsupported(model, dtype)
-    if reason:
-        return PaddedModel(model, dtype, smoothing), reason
+def build_packed(model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> PackedModel | GraphedPackedModel:
+    """The packed model over a peft model that it supports; on a GPU, with CUDA graphs."""
     packed = PackedModel(model, dtype, smoothing)
-    return (GraphedPackedModel(packed) if packed.device.type == "cuda" else packed), None
+    return GraphedPackedModel(packed) if packed.device.type == "cuda" else packed
 
 
 def compute_dtype(device: torch.device) -> tuple[torch.dtype, str]:

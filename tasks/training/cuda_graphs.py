@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from tasks.training.layers import head_loss
+from tasks.training.layers import head_losses, weighted
 from tasks.training.packed_model import PackedModel
 from tasks.training.packing import Pack
 
@@ -126,8 +126,8 @@ class CapturedLayers:
             )
 
 
-class ReplayedLoss(Function):
-    """Loss of a pack, with the layers replayed from their graphs."""
+class ReplayedLosses(Function):
+    """Losses of a pack's labelled tokens [L], with the layers replayed from their graphs."""
 
     @staticmethod
     def forward(ctx: Any, anchor: Any, captured: CapturedLayers, pack: Pack) -> Any:
@@ -135,16 +135,16 @@ class ReplayedLoss(Function):
         captured.forward()
         model = captured.model
         hidden = captured.hidden_states.detach()[pack.target_positions]
-        total, gradient = head_loss(hidden, model.head, pack.labels[:, None], model.max_logits, model.ops, True)
+        losses, gradient = head_losses(hidden, model.head, pack.labels[:, None], model.max_logits, model.ops, True)
         ctx.save_for_backward(gradient, pack.target_positions)
         ctx.captured = captured
-        return total
+        return losses
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         gradient, target_positions = ctx.saved_tensors
         ctx.captured.grad.zero_()
-        ctx.captured.grad.index_copy_(0, target_positions, grad * gradient)
+        ctx.captured.grad.index_copy_(0, target_positions, weighted(gradient, grad))
         ctx.captured.backward()
         return None, None, None
 
@@ -171,17 +171,21 @@ class GraphedPackedModel:
 
     def loss(self, pack: Pack) -> torch.Tensor:
         """Sum over the labelled tokens, fp32. `pack` is on the model's device."""
+        return self.token_losses(pack).sum()
+
+    def token_losses(self, pack: Pack) -> torch.Tensor:
+        """Cross-entropy of each labelled token [L], fp32. `pack` is on the model's device."""
         key = graph_key(pack.lengths, self.token_bucket)
         if key not in self.planned_keys or not torch.is_grad_enabled():
-            return self.model.loss(pack)
+            return self.model.token_losses(pack)
         padded = pad_pack(pack, key)
         if key not in self.graphs:
             if not self._has_memory():
                 self.planned_keys.discard(key)
-                return self.model.loss(pack)
+                return self.model.token_losses(pack)
             self.graphs[key] = CapturedLayers(self.model, padded, key, self.pool)
-        loss: torch.Tensor = ReplayedLoss.apply(self.anchor, self.graphs[key], padded)
-        return loss
+        losses: torch.Tensor = ReplayedLosses.apply(self.anchor, self.graphs[key], padded)
+        return losses
 
     def _has_memory(self) -> bool:
         """Whether there is memory for another graph."""

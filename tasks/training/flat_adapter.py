@@ -25,10 +25,16 @@ class FlatAdapter:
         for parameter in parameters:
             piece = slice(start, start + parameter.numel())
             self.values.data[piece] = parameter.data.flatten().float()
+            self._start[parameter], start = start, piece.stop
+        self.attach()
+        self.refresh()
+
+    def attach(self) -> None:
+        """Make the parameters views again, after a library gave them other storage or removed their gradients."""
+        for parameter, start in self._start.items():
+            piece = slice(start, start + parameter.numel())
             parameter.data = self.values.data[piece].view(parameter.shape)
             parameter.grad = self.grads[piece].view(parameter.shape)
-            self._start[parameter], start = start, piece.stop
-        self.refresh()
 
     def refresh(self) -> None:
         """Update `compute_values` and the mirrors; to be called after each change of `values`."""

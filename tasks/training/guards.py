@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any
 
 from artifacts.errors import StageError
-from tasks.training.packing import LabelledRows
+from tasks.training.objective import Objective
 from tasks.training.schedule import StepSchedule
 
 CHECKPOINT_SECONDS = 60.0
@@ -20,24 +20,25 @@ LOSS_COLUMNS = ("validation_loss", "train_loss")
 class DivergenceGuard:
     """Ends a training whose loss or gradients are NaN, infinite or implausibly large."""
 
-    def __init__(self, vocabulary: int, train: LabelledRows, schedule: StepSchedule) -> None:
-        self.vocabulary, self.train, self.schedule = vocabulary, train, schedule
+    def __init__(self, objective: Objective, schedule: StepSchedule, learning_rate_key: str) -> None:
+        """`learning_rate_key`: of the recipe."""
+        self.objective, self.schedule, self.learning_rate_key = objective, schedule, learning_rate_key
 
     def check(self, name: str, value: float, step: int, limit: float = math.inf) -> None:
-        """Raise a StageError that names the rows of the step, unless `value` is finite and at most `limit`."""
+        """Raise a StageError that names the examples of the step, unless `value` is finite and at most `limit`."""
         if not (math.isfinite(value) and value <= limit):
-            rows = ", ".join(self.train.ids[i] for i in self.schedule.rows(step))
+            names = ", ".join(self.objective.ids[i] for i in self.schedule.rows(step))
             learning_rate = self.schedule.learning_rate(step)
             raise StageError(
                 f"{name} is {value:.4g} at step {step + 1} of {self.schedule.steps} "
-                f"(learning rate {learning_rate:.3g}): lower train.learning_rate; no adapter was written; "
-                f"rows of the step: {rows}"
+                f"(learning rate {learning_rate:.3g}): lower {self.learning_rate_key}; no adapter was written; "
+                f"{self.objective.example}s of the step: {names}"
             )
 
-    def max_plausible_loss(self, loss: float, curve: Sequence[dict[str, Any]]) -> float:
-        """Twice the loss of guessing among all tokens, or twice the first loss, whichever is larger."""
-        first_loss = next((row[name] for row in curve for name in LOSS_COLUMNS if name in row), loss)
-        return 2 * max(math.log(self.vocabulary), first_loss)
+
+def first_loss(curve: Sequence[dict[str, Any]], loss: float) -> float:
+    """The first loss of a curve; `loss` if it has none yet."""
+    return next((row[name] for row in curve for name in LOSS_COLUMNS if name in row), loss)
 
 
 class CheckpointTimer:

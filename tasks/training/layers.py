@@ -83,7 +83,7 @@ class GatedMlp(Function):
         return grad_x, None, None, None
 
 
-def head_loss(
+def head_losses(
     hidden: torch.Tensor,
     head: torch.Tensor,
     labels: torch.Tensor,
@@ -91,32 +91,38 @@ def head_loss(
     ops: FusedOps,
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum of the losses, and its gradient [L, d] if requested; in that case labels are smoothed."""
+    """The losses [L], and the gradient of each [L, d] if requested; in that case labels are smoothed."""
     loss = ops.smoothed_cross_entropy if with_gradient else ops.cross_entropy
-    total = torch.zeros((), device=hidden.device)
+    losses = torch.empty(len(hidden), device=hidden.device)
     gradient = torch.empty_like(hidden)
     rows = max(1, max_logits // head.shape[0])
-    for part, target, slot in zip(hidden.split(rows), labels.split(rows), gradient.split(rows), strict=True):
-        losses, grad = loss(part @ head.t(), target)
-        total += losses.sum()
+    parts = (x.split(rows) for x in (hidden, labels, losses, gradient))
+    for part, target, loss_slot, gradient_slot in zip(*parts, strict=True):
+        part_losses, grad = loss(part @ head.t(), target)
+        loss_slot.copy_(part_losses[:, 0])
         if with_gradient:
-            torch.mm(grad, head, out=slot)
-    return total, gradient
+            torch.mm(grad, head, out=gradient_slot)
+    return losses, gradient
+
+
+def weighted(gradient: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The gradient of each loss [L, d] times the weights [L] of the losses."""
+    return gradient * weights[:, None].to(gradient.dtype)
 
 
 class HeadLoss(Function):
-    """Hidden states [L, d], head [vocabulary, d] and labels [L, 1] -> the sum of their losses, fp32.
+    """Hidden states [L, d], head [vocabulary, d] and labels [L, 1] -> their losses [L], fp32.
 
-    The gradient is computed together with the loss, a slice of rows at a time: logits are computed once, and those of
-    all rows never exist together.
+    The gradients are computed together with the losses, a slice of rows at a time: logits are computed once, and those
+    of all rows never exist together.
     """
 
     @staticmethod
     def forward(ctx: Any, hidden: Any, head: Any, labels: Any, max_logits: int, ops: FusedOps) -> Any:
-        total, gradient = head_loss(hidden, head, labels, max_logits, ops, ctx.needs_input_grad[0])
+        losses, gradient = head_losses(hidden, head, labels, max_logits, ops, ctx.needs_input_grad[0])
         ctx.save_for_backward(gradient)
-        return total
+        return losses
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
-        return grad * ctx.saved_tensors[0], None, None, None, None
+        return weighted(ctx.saved_tensors[0], grad), None, None, None, None

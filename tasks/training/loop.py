@@ -1,14 +1,15 @@
-"""The training loop: the same rows, learning rates and sums on any hardware; it can be interrupted at any moment.
+"""The training loop: the same examples, learning rates and sums on any hardware; it can be interrupted at any moment.
 
-Loss and gradient of a step are sums over its labelled tokens, divided by their number, so dividing the rows among
-processes and micro-batches changes rounding only. The host does not wait for the device: the results of a step are read
-once the next step is queued. A loss that is NaN or infinite therefore ends the run at most one step later, before any
-checkpoint of it.
+Loss and gradient of a step are sums over its examples, divided by the number of their labelled tokens or pairs, so
+dividing the examples among processes and micro-batches changes rounding only. The host does not wait for the device:
+the results of a step are read once the next step is queued. A loss that is NaN or infinite therefore ends the run at
+most one step later, before any checkpoint of it.
 """
 
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -16,9 +17,9 @@ import torch
 from artifacts.errors import StageError
 from tasks.config import TrainConfig
 from tasks.training import checkpoint
-from tasks.training.builder import Trainable
 from tasks.training.gradients import GradientAccumulator
-from tasks.training.guards import CheckpointTimer, DivergenceGuard, SigtermFlag
+from tasks.training.guards import CheckpointTimer, DivergenceGuard, SigtermFlag, first_loss
+from tasks.training.objective import Objective, max_plausible_cross_entropy
 from tasks.training.optimizer import Optimizer
 from tasks.training.packing import LabelledRows, balance_by_tokens, pack
 from tasks.training.process_group import ProcessGroup
@@ -53,19 +54,18 @@ class QueuedStep:
 
     step: int
     results: torch.Tensor
-    """[3] loss, gradient norm, and the number of processes that received SIGTERM."""
+    """[3 + figures] loss, gradient norm, number of processes that received SIGTERM, figures of the objective."""
     copied: Any
     """CUDA event, None on a CPU."""
 
 
 class Loop:
-    """One training."""
+    """One training. Here the packed engine computes the steps; in TrlLoop, TRL does."""
 
     def __init__(
         self,
-        model: Trainable,
+        objective: Objective,
         settings: TrainConfig,
-        train: LabelledRows,
         validation: LabelledRows,
         group: ProcessGroup,
         events: Events,
@@ -73,15 +73,16 @@ class Loop:
         max_rows: int | None = None,
         work: Path | None = None,
         identity: str = "",
+        learning_rate_key: str = "train.learning_rate",
     ) -> None:
         """`token_budget`, `max_rows`: limits of a micro-batch. `work`: folder for checkpoints, None for none."""
-        self.model, self.settings, self.train, self.validation = model, settings, train, validation
+        self.model, self.objective, self.settings, self.validation = objective.model, objective, settings, validation
         self.group, self.events, self.work, self.identity = group, events, work, identity
-        self.schedule = StepSchedule(len(train.rows), settings)
-        self.optimizer = Optimizer(model.adapter, settings)
-        self.gradients = GradientAccumulator(model, train, group, events, token_budget, max_rows)
+        self.schedule = StepSchedule(len(objective.ids), settings)
+        self.optimizer = Optimizer(self.model.adapter, settings)
+        self.gradients = GradientAccumulator(objective, group, events, token_budget, max_rows)
         self.progress = checkpoint.Progress(steps_done=0, curve=[], token_budget=token_budget)
-        self.guard = DivergenceGuard(model.vocabulary, train, self.schedule)
+        self.guard = DivergenceGuard(objective, self.schedule, learning_rate_key)
         self.timer = CheckpointTimer()
         self.timing = Timing()
         self.sigterm = SigtermFlag()
@@ -93,6 +94,7 @@ class Loop:
         """Train to the end. StageError if a loss is NaN, infinite or has diverged; StoppedError after SIGTERM."""
         self.group.broadcast(self.model.adapter.values.data)
         self.model.adapter.refresh()
+        self.objective.prepare(self.group, self.gradients.micro_batches)
         self._resume()
         steps = self.schedule.steps
         with self.sigterm:
@@ -101,38 +103,60 @@ class Loop:
                 self.timing.warm_up = self.gradients.warm_up([self.schedule.rows(step) for step in upcoming])
             started = time.perf_counter()
             self._validate(self.progress.steps_done)
-            for step in range(self.progress.steps_done, steps):
-                self._step(step)
-                if self.model.device.type == "cpu" or self.schedule.validates_after(step + 1) or self._checkpoint_due():
-                    self._drain()
-                if self.stop_after_step:
-                    self._stop()
-                self._validate(step + 1)
-                if self._checkpoint_due():
-                    self._save_checkpoint()
+            self._run_steps()
             self.guard.check("the adapter's norm", self.model.adapter.values.data.norm().item(), steps - 1)
             self.timing.training = time.perf_counter() - started
 
+    def final_figures(self) -> dict[str, float]:
+        """Mean of each figure of the objective over the last tenth of the steps."""
+        last = self.progress.curve[-max(1, self.schedule.steps // 10) :]
+        return {name: round(fmean(point[name] for point in last), 4) for name in self.objective.figures}
+
     # -- a step
+
+    def _run_steps(self) -> None:
+        """The steps that are left, each with its validation and checkpoint."""
+        for step in range(self.progress.steps_done, self.schedule.steps):
+            self._step(step)
+            if self.model.device.type == "cpu" or self.schedule.validates_after(step + 1) or self._checkpoint_due():
+                self._drain()
+            self._finish_step(step)
+
+    def _finish_step(self, step: int) -> None:
+        """Stop if SIGTERM was received; validate and save if that is due."""
+        if self.stop_after_step:
+            self._stop()
+        self._validate(step + 1)
+        if self._checkpoint_due():
+            self._save_checkpoint()
+
+    def _add_gradients(self, step: int) -> tuple[torch.Tensor, int]:
+        """Add the gradients of all examples of a step, of all processes.
+
+        Returns the sums of the losses, of each figure of the objective, and of the processes that received SIGTERM
+        [2 + figures], and the number by which gradients, losses and figures are to be divided.
+        """
+        examples = self.schedule.rows(step)
+        dropout_seed = ((self.settings.seed * 1_000_003 + step) * 1_009 + self.group.rank) % 2**63
+        torch.manual_seed(dropout_seed)
+        own_sums = self.gradients.accumulate(self.gradients.own_examples(examples))
+        sums = torch.cat([own_sums, own_sums.new_tensor([float(self.sigterm.received)])])
+        self.group.all_reduce(self.model.adapter.grads)
+        self.group.all_reduce(sums)
+        self.timing.tokens += sum(self.objective.lengths[i] for i in examples)
+        return sums, max(1, sum(self.objective.counts[i] for i in examples))
 
     def _step(self, step: int) -> None:
         """Queue a step on the device, then read the results of the previous one."""
-        rows = self.schedule.rows(step)
-        dropout_seed = ((self.settings.seed * 1_000_003 + step) * 1_009 + self.group.rank) % 2**63
-        torch.manual_seed(dropout_seed)
-        total = self.gradients.accumulate(self.gradients.own_rows(rows))
-        sums = torch.stack([total, total.new_tensor(float(self.sigterm.received))])
-        self.group.all_reduce(self.model.adapter.grads)
-        self.group.all_reduce(sums)
-        target_count = max(1, sum(self.train.target_counts[i] for i in rows))
-        norm = self.optimizer.step(self.schedule.learning_rate(step), target_count)
-        results = torch.stack([sums[0] / target_count, norm, sums[1]])
-        host = torch.empty(3, pin_memory=results.is_cuda).copy_(results, non_blocking=True)
+        sums, count = self._add_gradients(step)
+        norm = self.optimizer.step(self.schedule.learning_rate(step), count)
+        means = sums[:-1] / count
+        results = torch.cat([means[:1], norm[None], sums[-1:], means[1:]])
+        host = torch.empty(len(results), pin_memory=results.is_cuda).copy_(results, non_blocking=True)
         copied = torch.cuda.current_stream().record_event() if results.is_cuda else None
         previous, self._queued = self._queued, QueuedStep(step, host, copied)
         if previous:
             self._read(previous)
-        self.timing.tokens += sum(self.train.lengths[i] for i in rows)
 
     def _drain(self) -> None:
         """Read the results of the step that is queued."""
@@ -145,8 +169,9 @@ class Loop:
         if queued.copied is not None:
             queued.copied.synchronize()
         step = queued.step
-        loss, norm, sigterms = queued.results.tolist()
-        self.guard.check("loss", loss, step, self.guard.max_plausible_loss(loss, self.progress.curve))
+        loss, norm, sigterms, *figures = queued.results.tolist()
+        first = first_loss(self.progress.curve, loss)
+        self.guard.check("loss", loss, step, self.objective.max_plausible_loss(first))
         self.guard.check("gradient norm", norm, step)
         self.progress.steps_done = step + 1
         point = {
@@ -154,11 +179,12 @@ class Loop:
             "learning_rate": self.schedule.learning_rate(step),
             "gradient_norm": norm,
             "train_loss": loss,
+            **dict(zip(self.objective.figures, figures, strict=True)),
         }
         self.progress.curve.append({"step": step + 1} | point)
         self.events.metrics(step + 1, point)
         now = time.monotonic()
-        tokens = sum(self.train.lengths[i] for i in self.schedule.rows(step))
+        tokens = sum(self.objective.lengths[i] for i in self.schedule.rows(step))
         speed = tokens / max(1e-9, now - self._last_update)
         self._last_update = now
         self.events.progress(step + 1, self.schedule.steps, f"loss {loss:.3f}, {speed:,.0f} tokens/s")
@@ -181,7 +207,8 @@ class Loop:
                 total += self.model.loss(pack(rows).to(self.model.device)).double()
         self.group.all_reduce(total)
         loss = total.item() / target_count
-        self.guard.check("validation loss", loss, max(0, steps_done - 1), self.guard.max_plausible_loss(loss, curve))
+        limit = max_plausible_cross_entropy(self.model.vocabulary, first_loss(curve, loss))
+        self.guard.check("validation loss", loss, max(0, steps_done - 1), limit)
         if not steps_done:
             curve.append({"step": 0, "epoch": 0.0})
         curve[-1]["validation_loss"] = loss

@@ -26,13 +26,13 @@ class Optimizer:
         else:
             self.torch_optimizer = torch.optim.AdamW(values, fused=device.type == "cuda", **options)
 
-    def step(self, learning_rate: float, target_count: int) -> torch.Tensor:
-        """Update the adapter from the summed gradients of `target_count` tokens, and clear them.
+    def step(self, learning_rate: float, count: int) -> torch.Tensor:
+        """Update the adapter from the sum of `count` gradients, of tokens or pairs, and clear it.
 
         Returns the norm of the mean gradient before clipping.
         """
         grads = self.adapter.grads
-        grads.div_(target_count)
+        grads.div_(count)
         norm: torch.Tensor = grads.norm()
         grads.mul_((self.settings.max_gradient_norm / (norm + CLIP_EPSILON)).clamp(max=1.0))
         self.torch_optimizer.param_groups[0]["lr"] = learning_rate

@@ -1,7 +1,7 @@
 """Gemma and Llama for LoRA training on packed rows: no padding, fused operations, no gradient checkpointing.
 
 It computes what transformers and peft compute (tests/tasks/training/test_packed_model.py), with the parameters of their
-modules, which remain usable. Other architectures are trained through those modules (tasks/training/padded_model.py).
+modules, which remain usable. What it does not support is trained by TRL (tasks/training/trl_loop.py).
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from tasks.config import SEVEN_LINEARS
+from tasks.config import SEVEN_LINEARS, LoraConfig
 from tasks.models.loading import flash_attention, head_size
 from tasks.training.attention import packed_attention
 from tasks.training.flat_adapter import FlatAdapter
@@ -25,20 +25,22 @@ MAX_LOGITS = {"cuda": 1 << 29, "cpu": 1 << 25}
 """Logits that exist at once: 1 GiB of bf16 on a GPU, 2,048 rows of Gemma's vocabulary."""
 
 
-def unsupported(model: Any, dtype: torch.dtype) -> str | None:
-    """Why `PackedModel` cannot train this peft model with products in `dtype`; None if it can."""
-    config, lora, device = model.get_base_model().config, model.peft_config["default"], model.device
+def unsupported(config: Any, lora: LoraConfig, device: torch.device, dtype: torch.dtype) -> str | None:
+    """What `PackedModel` does not support of a model with this configuration of transformers; None if it trains it.
+
+    `dtype`: of products.
+    """
+    if config.model_type not in NORM_OFFSET:
+        return f"architecture {config.model_type}"
     reasons = {
-        f"architecture {config.model_type}": config.model_type not in NORM_OFFSET,
         f"activation {config.hidden_act}": config.hidden_act not in ACTIVATIONS,
         "biases": getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False),
-        "dropout": bool(lora.lora_dropout or config.attention_dropout),
-        "another kind of adapter": lora.use_dora or lora.bias != "none" or bool(lora.modules_to_save),
+        "dropout": bool(lora.dropout or config.attention_dropout),
+        "DoRA": lora.dora,
+        "adapters of other layers": not {name.split(".")[-1] for name in lora.targets} <= set(SEVEN_LINEARS),
         "a GPU without flash attention": device.type == "cuda" and not flash_attention(config, device, dtype),
         "attention in both directions": bool(getattr(config, "use_bidirectional_attention", False)),
     }
-    trained = {name.split(".")[-4] for name, p in model.named_parameters() if p.requires_grad and "lora_" in name}
-    reasons["adapters elsewhere"] = not trained <= set(SEVEN_LINEARS)
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
@@ -64,7 +66,7 @@ def linear_groups(layer: Any) -> list[list[Any]]:
 
 
 class PackedModel:
-    """Computes the loss of a pack; `backward` on it adds the gradients to `adapter.grads`."""
+    """Computes the losses of a pack; `backward` through them adds the gradients to `adapter.grads`."""
 
     def __init__(self, model: Any, dtype: torch.dtype, smoothing: float = 0.0) -> None:
         """`model`: a peft model for which `unsupported` is None. `dtype`: of products. `smoothing`: of labels.
@@ -99,9 +101,13 @@ class PackedModel:
 
     def loss(self, pack: Pack) -> torch.Tensor:
         """Sum over the labelled tokens, fp32. `pack` is on the model's device."""
+        return self.token_losses(pack).sum()
+
+    def token_losses(self, pack: Pack) -> torch.Tensor:
+        """Cross-entropy of each labelled token [L], fp32. `pack` is on the model's device."""
         hidden = F.embedding(pack.target_positions, self.hidden_states(self.embed(pack), pack))
-        loss: torch.Tensor = HeadLoss.apply(hidden, self.head, pack.labels[:, None], self.max_logits, self.ops)
-        return loss
+        losses: torch.Tensor = HeadLoss.apply(hidden, self.head, pack.labels[:, None], self.max_logits, self.ops)
+        return losses
 
     def embed(self, pack: Pack) -> torch.Tensor:
         """Embeddings of the pack's tokens [T, d]."""

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from artifacts.check import Check
 from artifacts.record import Record
 from tasks.config import Runtime, TrainSpec
@@ -23,6 +25,12 @@ class TrainingWorkerConfig(Record):
     """Folder for the payload."""
     work: Path
     """Folder for checkpoints."""
+    start: Path | None = None
+    """Folder of the adapter from which a preference training starts."""
+    candidates: tuple[Path, ...] = ()
+    """Folders with candidates.parquet, of which the pairs are chosen."""
+    distilled_from: dict[str, str] = Field(default_factory=dict)
+    """Role -> digest of that adapter and those candidates."""
     check_only: bool = False
     """Stop before the weights are loaded, and report the checks."""
     checkpoint_seconds: float = 60.0
@@ -34,6 +42,7 @@ class TrainingMeasurements(Record):
     device: str
     processes: int
     engine: str
+    """`packed`, or `trl` with the reason."""
     micro_batch: int
     """Rows of the largest micro-batch."""
     micro_tokens: int
@@ -63,6 +72,8 @@ class TrainingResult(Record):
 
     checks: list[Check]
     rows: int = 0
-    """Rows that were trained on."""
+    """Rows or pairs that were trained on."""
     steps: int = 0
+    preference: dict[str, float] = Field(default_factory=dict)
+    """Counts and final figures of a preference training."""
     measured: TrainingMeasurements | None = None

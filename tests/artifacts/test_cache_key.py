@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from artifacts.cache_key import NotIdentity, canonical, difference, identity_of, sha256
 from tasks.config import (
+    DistillConfig,
+    Fold,
     GateConfig,
     GenerateConfig,
     ReportConfig,
@@ -91,11 +93,17 @@ def changed(config: BaseModel, path: tuple[str, ...]) -> BaseModel:
     return type(config).model_validate(dict(config) | {name: new})
 
 
+DISTILL = DistillConfig(samples=8)
+OF_CANDIDATES = {("samples",), ("folds",), ("rounds",), ("temperature",), ("epsilon",)}
+"""Settings of a distillation that are in the keys of the candidates, from which it trains."""
+OF_DISTILLATION = {("distill", *path) for path in leaves(DISTILL)}
+"""A supervised training uses none; the other trainings have them as their `preference`."""
+NO_IDENTITY = {GateConfig: {("automatic",)}, TrainConfig: OF_DISTILLATION, DistillConfig: OF_CANDIDATES}
 SCIENCE = [
     pytest.param(config, path, id=f"{type(config).__name__}.{'.'.join(path)}")
-    for config in (TrainConfig(), GenerateConfig(), ScoreConfig(), GateConfig(), ReportConfig())
+    for config in (TrainConfig(), DISTILL, GenerateConfig(), ScoreConfig(), GateConfig(), ReportConfig())
     for path in leaves(config)
-    if path != ("automatic",)
+    if path not in NO_IDENTITY.get(type(config), set())
 ]
 
 
@@ -105,6 +113,15 @@ def test_every_setting_of_a_stage_is_identity(config: BaseModel, path: tuple[str
     other = changed(config, path)
     assert sha256(identity_of(other)) != sha256(identity_of(config))
     assert list(difference(identity_of(config), identity_of(other))) == [".".join(path)]
+
+
+def test_a_later_setting_is_identity_only_where_it_is_not_at_its_default() -> None:
+    """Artifacts of earlier versions, which had no such setting, keep their keys."""
+    assert "quantization" not in identity_of(GenerateConfig())
+    assert identity_of(GenerateConfig(quantization="nf4")) == {**identity_of(GenerateConfig()), "quantization": "nf4"}
+    assert difference(identity_of(GenerateConfig(quantization="nf4")), identity_of(GenerateConfig())) == {
+        "quantization": ("nf4", None)
+    }
 
 
 @pytest.mark.parametrize("name", Runtime.model_fields)
@@ -122,15 +139,31 @@ def test_every_runtime_setting_says_why_it_is_not_identity(name: str) -> None:
         (MODEL, {("revision",)}),
         (
             TRAIN,
-            {("model", "revision"), ("turns",), ("quantization",), *(("train", *path) for path in leaves(TRAIN.train))},
+            {("model", "revision"), ("turns",), ("quantization",)}
+            | {("train", *path) for path in leaves(TRAIN.train) if path not in OF_DISTILLATION},
         ),
     ],
     ids=["data", "model", "train"],
 )
 def test_where_the_bytes_lie_is_not_identity(config: BaseModel, identity: set[tuple[str, ...]]) -> None:
     """Of pinned data and models only the revision counts, also inside a stage's section."""
-    moved = {path for path in leaves(config) if identity_of(changed(config, path)) != identity_of(config)}
+    varied = [path for path in leaves(config) if path not in (("preference",), ("without",))]
+    varied = [path for path in varied if path[1:] not in OF_DISTILLATION]
+    moved = {path for path in varied if identity_of(changed(config, path)) != identity_of(config)}
     assert moved == identity
+
+
+def test_a_distillation_is_identity_of_the_trainings_that_use_it() -> None:
+    """Not of the supervised one, which the same recipe without distillation shares."""
+    distilled = TRAIN.model_copy(update={"train": TrainConfig(distill=DISTILL)})
+    assert identity_of(distilled) == identity_of(TRAIN)
+    others = [
+        distilled.model_copy(update={"preference": DISTILL}),
+        distilled.model_copy(update={"preference": DistillConfig(samples=8, beta=0.2)}),
+        distilled.model_copy(update={"without": Fold(index=0, count=2)}),
+        distilled.model_copy(update={"without": Fold(index=1, count=2)}),
+    ]
+    assert len({sha256(identity_of(spec)) for spec in (TRAIN, *others)}) == 5
 
 
 def test_a_difference_has_every_leaf_with_old_and_new() -> None:

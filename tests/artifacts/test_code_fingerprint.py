@@ -56,15 +56,15 @@ def test_comments_docstrings_and_layout_change_no_stage(source: Path) -> None:
     ("file", "old", "new", "stages"),
     [
         ("tasks/metrics/rouge.py", "min(count, prediction[gram])", "min(prediction[gram], count)", {"score"}),
-        ("tasks/tokenization.py", "_NOT_STEMMED = 3", "_NOT_STEMMED = 4", {"generate", "score", "report"}),
+        ("tasks/tokenization.py", "_NOT_STEMMED = 3", "_NOT_STEMMED = 4", {"sample", "generate", "score", "report"}),
         (
-            "tasks/models/chat_template.py",
+            "tasks/models/turns.py",
             '"chatml": Turns("<|im_start|>user\\n"',
             '"chatml": Turns("<|im_start|>person\\n"',
-            {"train", "generate"},
+            {"train", "sample", "generate"},
         ),
-        ("tasks/decoding/sampling.py", "BLOCK = 512", "BLOCK = 256", {"generate"}),
-        ("tasks/decoding/kv_cache.py", "is_causal=True", "is_causal=not False", {"generate"}),
+        ("tasks/decoding/sampling.py", "BLOCK = 512", "BLOCK = 256", {"sample", "generate"}),
+        ("tasks/decoding/kv_cache.py", "is_causal=True", "is_causal=not False", {"sample", "generate"}),
         (
             "tasks/models/prompt_template.py",
             "prefix + dialogue + suffix",
@@ -92,7 +92,7 @@ def test_an_edited_helper_changes_the_stages_that_depend_on_it_and_no_other(
     ("file", "old", "new"),
     [
         ("tasks/training/check_messages.py", "rows reach the trainer", "rows arrive at the trainer"),
-        ("tasks/training/guards.py", "lower train.learning_rate;", "reduce train.learning_rate;"),
+        ("tasks/training/guards.py", "; no adapter was written; ", "; no adapter is written; "),
         ("tasks/sources/hub.py", "is not the name of a commit", "does not name a commit"),
         ("artifacts/errors.py", "the disk is full", "there is no space left"),
         ("tasks/training/throughput.py", "2**30, 2)", "2**30, 3)"),

@@ -113,10 +113,12 @@ def test_every_setting_row_and_label_makes_another_training(
     """The identity that a checkpoint carries: nothing that could change the adapter is left out."""
     rows, held_out = random_rows(4), random_rows(2, seed=1)
 
-    def identity(train: Any = rows, validation: Any = held_out, quantization: str = "none", **changes: Any) -> str:
+    def identity(
+        train: Any = rows, validation: Any = held_out, quantization: str = "none", by: str = "packed", **changes: Any
+    ) -> str:
         spec = train_spec(models["llama"], quantization, **changes)
         return _checkpoint_identity(
-            spec, LabelledRows(train, ["a"] * len(train)), LabelledRows(validation, ["b"] * len(validation))
+            spec, LabelledRows(train, ["a"] * len(train)), LabelledRows(validation, ["b"] * len(validation)), by
         )
 
     (ids, labels), *others = rows
@@ -128,6 +130,7 @@ def test_every_setting_row_and_label_makes_another_training(
         "schedule": identity(schedule="linear"),
         "decay": identity(weight_decay=0.1),
         "quantization": identity(quantization="nf4"),
+        "engine": identity(by="trl"),
         "order of rows": identity(rows[::-1]),
         "fewer rows": identity(rows[1:]),
         "a token": identity([([ids[0] + 1, *ids[1:]], labels), *others]),

@@ -15,8 +15,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tasks.config import SEVEN_LINEARS, GenerateConfig, TrainConfig
 from tasks.decoding.engine import Engine
-from tasks.training.builder import build_trainable
+from tasks.training.builder import build_packed
 from tasks.training.loop import Loop
+from tasks.training.objective import Supervised
 from tasks.training.packing import IGNORED, LabelledRows
 from tasks.training.process_group import ProcessGroup
 from tests.faults.fault_table import Tally
@@ -79,9 +80,8 @@ def loop_on(device: torch.device, budget: int, rows: int = 64, length: int = 512
     held_out = LabelledRows(data.rows[:2], ["a", "b"])
     return (
         Loop(
-            build_trainable(model, torch.bfloat16)[0],
+            Supervised(build_packed(model, torch.bfloat16), data),
             settings,
-            data,
             held_out,
             ProcessGroup(0, 1, device),
             heard,

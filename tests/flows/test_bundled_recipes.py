@@ -36,6 +36,8 @@ def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], d
     tensors = load_file(adapter / "adapter_model.safetensors")
     assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.float32"}
     assert len(tensors) == 2 * 7 * 2  # A and B of seven linears in two layers
+    report = Path(summary["report"]).read_text(encoding="utf-8")
+    assert "trained on weights rounded to NF4, but the summaries come from the unquantized weights" in report
 
 
 @pytest.mark.slow

@@ -9,13 +9,15 @@ from artifacts.artifact_store import Store
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from flows import dag
+from flows.adapter_lookup import decoding_of
 from flows.dag import ResolvedRecipe
 from flows.planner import Planner
 from flows.recipe import load_recipe
-from tasks.config import GenerateSpec
+from tasks.config import GenerateSpec, ResolvedModel
 from tasks.execution.stage import Stage
 from tests.support.data import write_csv
 from tests.support.data_stages import dialogue_row, run_and_publish
+from tests.support.models import publish_adapter
 
 
 class NextStepError(Exception):
@@ -73,3 +75,32 @@ def test_the_tokenizer_of_the_scores_changes_the_predictions_only_where_candidat
     dag.retrain(resolved, step)
     assert specs == [expected] * 2
     assert resolved.candidate("train-1a2b3c4d").rouge_tokenizer == expected
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_a_champion_keeps_the_weights_that_it_was_evaluated_with(
+    store: Store, models: dict[str, Path], data: Path, quantization: str
+) -> None:
+    """Whatever the recipe says later; with unquantized weights it equals one of a version without this setting."""
+    champion = resolved_recipe(models["llama"], data, f"generate.quantization={quantization}").candidate("train-1")
+    assert champion.generate.get("quantization", "none") == quantization
+    assert decoding_of(champion)["quantization"] == quantization
+    assert ("quantization" in champion.generate) == (quantization == "nf4")
+    assert "limit" not in {*champion.generate, *decoding_of(champion)}
+    assert decoding_of(champion.model_copy(update={"generate": {}})) == {}
+
+
+def test_another_form_of_the_weights_is_not_quantized_again(store: Store, models: dict[str, Path], data: Path) -> None:
+    """`export --score` compares what was written with the model on NF4 weights that it was written from."""
+    resolved = resolved_recipe(models["llama"], data, "generate.quantization=nf4")
+    adapter = store.by_id(publish_adapter(store, models["llama"], data / "adapter", "Say it.\n\n{dialogue}"))
+    planner, specs = Planner(), {}
+
+    def step(stage: Stage, variant: str | None, spec: Any, **inputs: Any) -> Any:
+        if isinstance(spec, GenerateSpec):
+            specs[variant] = spec.generate.quantization
+        return planner.step(stage, variant, spec, **inputs)
+
+    other = ResolvedModel(revision="1" * 64, location="elsewhere", origin="model.q8_0.gguf")
+    dag.score_other_weights(resolved, step, adapter, other, "q8_0")
+    assert specs == {"tuned": "nf4", "q8_0": "none"}

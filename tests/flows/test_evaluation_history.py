@@ -17,7 +17,7 @@ from artifacts.errors import RequestError
 from flows.cli import results_table
 from flows.cli.comparison import compare
 from flows.cli.history import show_history
-from flows.evaluation_history import evaluations
+from flows.evaluation_history import evaluations, uses_of_test_split
 from tests.support.data import tiny_data
 from tests.support.pipelines import (
     SUMMARY,
@@ -105,6 +105,25 @@ def test_every_evaluation_is_listed_oldest_first_with_interval_and_decision(past
 
 
 @pytest.mark.slow
+def test_the_uses_of_the_test_split_are_counted_once_per_adapter_prompt_and_decoding(
+    past: Any, again: Any, capsys: Any
+) -> None:
+    """Three runs, a second seed and the base model alone; what is scored again is no further use."""
+    (use,) = history_of(past, capsys)["test_split"]
+    assert (use["recipe"], use["settings"], use["adapters"]) == ("smollm2-135m", 5, 4)
+    assert use["first"] <= use["last"]
+    assert "smollm2-135m: 5 settings (4 adapters) scored on the test split" in history_of(past, capsys, as_json=False)
+    again("retrain", 1)
+    again("evaluate", 1, "score.bootstrap_resamples=99", adapter=adapter_id(past[1][0]))
+    assert [each.settings for each in uses_of_test_split(base_of(past))] == [5]
+    # with two beams, the patched model writes the same summaries, which are scored already
+    for override, settings in (("generate.beams=2", 5), ("generate.limit=2", 5), ('evaluation.prompt="brief"', 6)):
+        again("evaluate", 1, override, adapter=adapter_id(past[1][0]))
+        assert [each.settings for each in uses_of_test_split(base_of(past))] == [settings]
+    assert uses_of_test_split("f" * 64) == []
+
+
+@pytest.mark.slow
 @pytest.mark.usefixtures("again")
 def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> None:
     """One line per evaluation, in order, with scores and decision; then the champion and the adapter rolled back."""
@@ -121,7 +140,7 @@ def test_the_table_says_the_same_and_who_is_champion(past: Any, capsys: Any) -> 
         assert f"{expected_f1(words):.2f}" in line
         assert line.split()[-1] == decision
         assert line.count("●") == 1
-    notes = [line for line in lines[5:] if ": with " not in line]
+    notes = [line for line in lines[5:] if ": with " not in line and "scored on the test split" not in line]
     assert notes == [f"champion: {adapter_id(two)}"]
     change = Champions(Store.current(), base_of(past))
     change.roll_back("by hand")
@@ -205,7 +224,7 @@ def test_without_evaluations_there_is_one_line_and_an_empty_list(capsys: Any, tm
     show_history("f" * 64, False, None)
     assert capsys.readouterr().out.startswith("no evaluations of this base model yet")
     show_history("f" * 64, True, tmp_path / "empty.svg")
-    assert json.loads(capsys.readouterr().out) == {"evaluations": [], "champions": []}
+    assert json.loads(capsys.readouterr().out) == {"evaluations": [], "champions": [], "test_split": []}
     ET.parse(tmp_path / "empty.svg")
 
 

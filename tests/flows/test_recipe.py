@@ -139,7 +139,7 @@ def test_the_last_override_wins_and_a_complete_section_can_be_set() -> None:
         ("model.quantization=int8", "'none' or 'nf4'"),
         ("model.turns=chatlm", "'chatml', "),
         ("model.source=null", "model.source: got None"),
-        ("train.foo=1", "unknown key 'train.foo'; known in train: learning_rate, "),
+        ("train.foo=1", "unknown key 'train.foo'; known in train: engine, learning_rate, "),
         ("runtime.workers=2", "runtime.workers is a key of an earlier version: remove it"),
         ("train.lora.zzz=1", "known in train.lora: rank, alpha, dropout, targets, rslora"),
         ("train.seed=[1", "the value is not valid YAML"),

@@ -23,6 +23,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks.models": {"artifacts", "tasks.config", "tasks.sources"},
     "tasks.training": {"artifacts", "tasks.config", "tasks.workers", "tasks.models"},
     "tasks.decoding": {"artifacts", "tasks.config", "tasks.tokenization", "tasks.workers", "tasks.models"},
+    "tasks.sampling": {
+        "artifacts",
+        "tasks.config",
+        "tasks.workers",
+        "tasks.models",
+        "tasks.decoding",
+    },
     "tasks.execution": {"artifacts", "tasks.config", "tasks.workers"},
     "tasks.reporting": {
         "artifacts",
@@ -165,7 +172,13 @@ def test_only_shell_flows_and_what_they_tell_import_prefect() -> None:
 
 
 @pytest.mark.parametrize(
-    "worker", ["tasks/training/worker.py", "tasks/decoding/worker.py", "tasks/summarization/worker.py"]
+    "worker",
+    [
+        "tasks/training/worker.py",
+        "tasks/decoding/worker.py",
+        "tasks/sampling/worker.py",
+        "tasks/summarization/worker.py",
+    ],
 )
 def test_worker_processes_reach_no_prefect(worker: str) -> None:
     """However far down its imports are followed."""

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as bpe_models
 from transformers import (
     AutoModelForCausalLM,
+    AutoTokenizer,
     GemmaConfig,
     GemmaForCausalLM,
     LlamaConfig,
@@ -27,7 +28,6 @@ from tests.support.paths import SAMPLE
 
 def build_tiny_models(folder: Path) -> dict[str, Path]:
     """Random models of the real classes with the special tokens of Gemma and SmolLM2: folders `gemma` and `llama`."""
-    texts = [row["dialogue"] + row["summary"] for row in read_csv(SAMPLE / "train.csv")]
     special = {
         "gemma": ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"],
         "llama": ["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
@@ -38,17 +38,7 @@ def build_tiny_models(folder: Path) -> dict[str, Path]:
     }
     folders = {}
     for name in special:
-        bpe = Tokenizer(bpe_models.BPE())
-        bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        bpe.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=600,
-            special_tokens=special[name],
-            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        bpe.train_from_iterator(texts, trainer)
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, **roles[name])
+        tokenizer = tiny_tokenizer(special[name], **roles[name])
         shape = {
             "vocab_size": len(tokenizer),
             "hidden_size": 64,
@@ -70,6 +60,32 @@ def build_tiny_models(folder: Path) -> dict[str, Path]:
         tokenizer.save_pretrained(folder / name)
         folders[name] = folder / name
     return folders
+
+
+def with_stop(source: Path, target: Path, scale: float) -> Path:
+    """A copy of a model whose output row of the stop token is scaled: the larger, the sooner some rows end."""
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    with torch.no_grad():
+        model.lm_head.weight[tokenizer.convert_tokens_to_ids("<|im_end|>")] *= scale
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return target
+
+
+def tiny_tokenizer(special: list[str], **roles: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of 600 tokens trained on the sample; `roles` such as `eos_token` name some of the special tokens."""
+    bpe = Tokenizer(bpe_models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator([row["dialogue"] + row["summary"] for row in read_csv(SAMPLE / "train.csv")], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, **roles)
 
 
 def random_adapter(model: Path, out: Path, seed: int = 1, scale: float = 0.2) -> Path:

@@ -57,10 +57,11 @@ def run_workers_inline(
 
 
 def patch_workers_inline(patch: pytest.MonkeyPatch) -> None:
-    """Run the workers of train and generate in this process; tests/system/test_quickstart.py runs real ones."""
-    from tasks import generate, train
+    """Run the workers of the stages in this process; tests/system/test_quickstart.py runs real ones."""
+    from tasks import generate, sample, train
 
     patch.setattr(train, "run_workers", run_workers_inline)
+    patch.setattr(sample, "run_workers", run_workers_inline)
     patch.setattr(generate, "run_workers", run_workers_inline)
 
 

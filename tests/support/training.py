@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer
 
 from artifacts.artifact_store import Store
 from artifacts.record import Record
@@ -31,7 +32,11 @@ from tasks.execution.stage import Artifact, Stage
 from tasks.format import FORMAT
 from tasks.sources.resolve import resolve_data, resolve_model
 from tasks.train import TRAIN
+from tasks.training.builder import build_packed
 from tasks.training.loop import Loop
+from tasks.training.objective import Supervised
+from tasks.training.packing import LabelledRows
+from tasks.training.process_group import ProcessGroup
 from tasks.training.worker_records import TrainingWorkerConfig
 from tasks.workers.events import EVENT_PREFIX, NullListener
 from tests.support.paths import ROOT
@@ -85,6 +90,22 @@ def adapter_tensors(artifact: Artifact) -> dict[str, torch.Tensor]:
 def run_to_end(loop: Loop) -> tuple[torch.Tensor, list[dict[str, Any]]]:
     loop.run()
     return loop.model.adapter.values.data.clone(), loop.progress.curve
+
+
+def engine_loop(engine: str, model: Any, tokenizer: Path, smoothing: float = 0.0, **arguments: Any) -> Loop:
+    """The loop of `packed` or `trl` over a peft model on the CPU in fp32. `arguments`: of Loop, and the rows."""
+    arguments = {
+        "settings": TrainConfig(),
+        "validation": LabelledRows([], []),
+        "group": ProcessGroup(0, 1, torch.device("cpu")),
+        "events": NullListener(),
+        "token_budget": 1 << 40,
+    } | arguments
+    if engine == "packed":
+        return Loop(Supervised(build_packed(model, torch.float32, smoothing), arguments.pop("train")), **arguments)
+    from tasks.training.trl_loop import TrlLoop, TrlModel
+
+    return TrlLoop(TrlModel(model, torch.float32, smoothing), AutoTokenizer.from_pretrained(tokenizer), **arguments)
 
 
 def worker_config(models: dict[str, Path], data: Path, folder: Path, **settings: Any) -> Path:

@@ -143,7 +143,7 @@ GATE_ROUNDING = edited("tasks/promote.py", "at most {100 * limit:g} %", "at most
 NO_SAMPLING = edited("tasks/decoding/hf_generate.py", "do_sample=False", "do_sample=0")
 COMMENT = edited("tasks/metrics/rouge.py", "# takes 0.2 s to import", "# takes 0.3 s to import")
 DOCSTRING = edited("tasks/training/worker.py", "Check, train, save.", "Check, then train and save.")
-ERROR_TEXT = edited("tasks/training/guards.py", "lower train.learning_rate;", "reduce train.learning_rate;")
+ERROR_TEXT = edited("tasks/training/guards.py", "no adapter was written;", "there is no adapter;")
 CHECK_TEXT = edited("tasks/training/check_messages.py", "rows reach the trainer", "rows arrive at the trainer")
 TEMPLATE = edited("tasks/reporting/report.html.j2", 'examples">Dialogues', 'examples">Examples')
 TABLE: dict[str, tuple[Change, list[str]]] = {

@@ -16,7 +16,7 @@ from artifacts.errors import RequestError, StageError
 from artifacts.manifest import Provenance
 from artifacts.schemas import FORMATTED_EVAL, PREDICTIONS, read_table, write_table
 from tasks.config import GenerateConfig, GenerateSpec, ModelConfig, Runtime
-from tasks.decoding import engine
+from tasks.decoding import decoder_choice
 from tasks.decoding.decoder import Decoder
 from tasks.decoding.part_files import save_part
 from tasks.execution.stage import Artifact, Context, StageResult
@@ -24,8 +24,9 @@ from tasks.generate import generate
 from tasks.sources.resolve import resolve_model
 from tasks.workers.events import NullListener
 from tests.support.data import read_csv
-from tests.support.models import random_adapter
+from tests.support.models import random_adapter, with_stop
 from tests.support.paths import SAMPLE
+from tests.support.worker_processes import worker_processes
 
 inline = pytest.mark.usefixtures("workers_inline")
 COUNT, NEW_TOKENS = 7, 12
@@ -105,17 +106,6 @@ class GenerationSetup:
             ended = "stop_token" if output[-1] == stop else "limit"
             rows.append({"id": f"test_{i}", "prediction": words, "tokens": len(output), "stop": ended})
         return rows
-
-
-def with_stop(source: Path, target: Path, scale: float) -> Path:
-    """A copy of a model whose output row of the stop token is scaled: the larger, the sooner some rows end."""
-    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    with torch.no_grad():
-        model.lm_head.weight[tokenizer.convert_tokens_to_ids("<|im_end|>")] *= scale
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
-    return target
 
 
 @pytest.fixture
@@ -267,7 +257,7 @@ def test_candidates_of_a_model_the_decoder_does_not_know_are_refused(
     setup: GenerationSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its greedy summaries come from transformers."""
-    monkeypatch.setattr(engine, "NATIVE_MODEL_TYPES", ())
+    monkeypatch.setattr(decoder_choice, "NATIVE_MODEL_TYPES", ())
     assert setup.afresh() == setup.oracle()
     with pytest.raises(RequestError, match="candidates"):
         setup.afresh(candidates=3)
@@ -374,25 +364,18 @@ class Heard(NullListener):
 @pytest.mark.row(1, "SIGKILL of one of two generating processes")
 def test_a_killed_process_ends_the_run_and_the_next_run_resumes(setup: GenerationSetup) -> None:
     """SIGKILL to one of two processes in the middle: the other is stopped, what both had saved is taken over."""
-    import psutil
-
     rows = [{"id": f"test_{i}", "prompt": f"{setup.prompts[i % COUNT]} {i}"} for i in range(400)]
     write_table(rows, FORMATTED_EVAL, setup.rows.payload / "prompts.parquet")
     killed: list[int] = []
 
-    def workers() -> list[psutil.Process]:
-        children = [child for child in psutil.process_iter(["ppid", "cmdline"]) if child.info["ppid"] == os.getpid()]
-        # a process that has ended and is not yet waited for has no command line
-        return [child for child in children if "tasks.decoding.worker" in (child.info["cmdline"] or [])]
-
     def kill(done: int) -> None:
         if done >= 2 and not killed:
-            killed.append(workers()[0].pid)
+            killed.append(worker_processes("tasks.decoding.worker")[0].pid)
             os.kill(killed[0], signal.SIGKILL)
 
     with pytest.raises(StageError, match="SIGKILL"):
         setup.run(batch=1, gpus=2, events=Heard(kill))
-    assert workers() == []
+    assert worker_processes("tasks.decoding.worker") == []
     saved = {file: file.stat().st_mtime_ns for file in parts(setup)}
     assert 2 <= len(saved) < len(rows)
     resumed = Heard()

@@ -27,7 +27,7 @@ def test_a_worker_is_expected_while_a_later_stage_has_one(stage: str, variant: s
 
 def test_a_new_stage_with_a_worker_is_expected_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but its declaration is needed."""
-    assert worker_modules() == ["tasks.training.worker", "tasks.decoding.worker"]
+    assert worker_modules() == ["tasks.training.worker", "tasks.sampling.worker", "tasks.decoding.worker"]
     monkeypatch.setitem(STAGES, "score", replace(SCORE, worker="tasks.scoring.worker"))
     assert worker_follows(GENERATE, "tuned")
     assert worker_modules()[-1] == "tasks.scoring.worker"

@@ -28,7 +28,7 @@ from tasks.generate import GENERATE
 from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer, model_folder
 from tasks.train import TRAIN
-from tasks.workers.events import NullListener
+from tasks.workers.events import Events, NullListener
 
 
 class ProgressTimes(NullListener):
@@ -62,7 +62,7 @@ def run_stage(
     resolved: ResolvedRecipe,
     stage: Stage,
     spec: Record,
-    listener: ProgressTimes | None = None,
+    listener: Events | None = None,
     refresh: bool = False,
     **inputs: Manifest,
 ) -> Manifest:
@@ -145,6 +145,7 @@ def train(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
         "samples": steps * resolved.recipe.train.batch_size,
         "measured": manifest.provenance.measured,
         "stage_seconds": manifest.provenance.seconds,
+        "adapter": manifest.id,
         "losses": [row["train_loss"] for row in curve if row["train_loss"] is not None],
     }
 
@@ -182,7 +183,8 @@ def decode(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     prompts, _ = encoder.prompts([row["prompt"] for row in rows], settings.max_prompt_tokens)
     numbered = list(zip([row["id"] for row in rows], prompts, strict=True))
     batches = make_batches(numbered, batch_size(resolved.recipe.runtime, device.type))
-    engine = Engine(load_merged_model(resolved.model, None, device), tokenizer, encoder.stop_id, settings)
+    model = load_merged_model(resolved.model, None, device, settings.quantization)
+    engine = Engine(model, tokenizer, encoder.stop_id, settings)
     passes = []
     for _ in range(2):
         engine.stats.tokens, started = 0, time.perf_counter()

@@ -140,6 +140,14 @@ def test_two_processes_take_part_and_learn_the_same(
     assert table[1]["last_loss"] == pytest.approx(table[0]["last_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
+def test_the_other_engine_is_measured_beside_ours(settings: BenchmarkSettings) -> None:
+    ours, trl = bench_train(settings, "ours,ours-trl", steps=2)[0]
+    assert (ours["stage"]["engine"], trl["stage"]["engine"]) == ("packed", "trl (train.engine)")
+    assert trl["last_loss"] == pytest.approx(ours["last_loss"], rel=1e-2)
+    assert trl["ratio"] == pytest.approx(ours["tokens_per_second"] / trl["tokens_per_second"])
+
+
 def test_a_failing_system_is_a_row_with_its_reason(
     settings: BenchmarkSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,9 +230,21 @@ def test_training_learns_what_trl_learns(settings: BenchmarkSettings) -> None:
     assert max(row["largest difference %"] for row in rows) < 1.0
 
 
+@pytest.mark.slow
+def test_both_engines_of_the_stage_learn_the_same(settings: BenchmarkSettings) -> None:
+    settings = replace(settings, overrides=(*SHORT, "train.learning_rate=1e-2"))
+    rows, remark = bench_parity(settings, steps=12, engines="packed,trl")
+    assert rows[-1]["packed"] < rows[0]["packed"] - 0.05
+    assert max(row["largest difference %"] for row in rows) < 1.0
+    assert "packed" in remark
+    with pytest.raises(RequestError, match="--engines packed: give two"):
+        bench_parity(settings, steps=12, engines="packed")
+
+
 def test_parity_says_how_far_curves_are_apart() -> None:
     """Constant curves, one a tenth above the other."""
     rows, remark = compare_curves([1.1] * 30, [1.0] * 30)
+    assert "largest difference 10 %, in step 1;" in remark
     assert len(rows) == 10
     assert {row["largest difference %"] for row in rows} == {10.0}
     assert "difference 10.00 %" in remark

@@ -61,7 +61,7 @@ def refused(store: Path, *arguments: str, **environment: Any) -> str:
         ("run --set train.lora.rnk=3 --json", "did you mean 'train.lora.rank'?"),
         ("run --set train.epochs=many", "dialogsum: --set train.epochs: got 'many'; input should be a valid number"),
         ("run --set train.foo=--debug", "dialogsum: unknown key 'train.foo'"),
-        ("run --set train.foo=1", "unknown key 'train.foo'; known in train: learning_rate, epochs"),
+        ("run --set train.foo=1", "unknown key 'train.foo'; known in train: engine, learning_rate"),
         ("evaluate --prompt briefly", "dialogsum: --prompt: no prompt 'briefly' in the library"),
         ("evaluate --require rouge1>=bse", "--require: no system 'bse' to compare with; did you mean 'base'?"),
         ("evaluate --junit {folder}/a.xml", "--junit writes the conditions of --require: add --require CONDITION"),
@@ -182,6 +182,8 @@ def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[
     ]
     checks = {check["name"]: check for check in json.loads(process.stdout)["checks"]}
     assert list(checks)[:5] == ["versions", "GPU", "store", "data", "model"]
+    assert checks["engine"]["detail"] == "packed"
+    assert checks["decoder"]["detail"] == "the project's decoder"
 
 
 def test_a_plan_is_one_json_object_with_every_stage_in_order_and_makes_nothing(store: Any, model: Path) -> None:

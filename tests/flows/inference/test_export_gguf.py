@@ -22,9 +22,10 @@ from flows.inference.model_selection import select_model
 from flows.inference.ollama import modelfile
 from tasks.config import GenerateConfig, ResolvedModel, SummarizeSpec
 from tasks.models.adapter_merging import load_merged_model
-from tasks.models.chat_template import TURNS, TurnEncoder
+from tasks.models.chat_template import TurnEncoder
 from tasks.models.export import chat_template
 from tasks.models.gguf_export import export_gguf
+from tasks.models.turns import TURNS
 from tests.support.llama_cpp import LlamaCpp
 from tests.support.models import publish_adapter, random_adapter
 from tests.support.processes import run_cli

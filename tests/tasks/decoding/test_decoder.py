@@ -9,11 +9,12 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from tasks.config import GenerateConfig
 from tasks.decoding import decoder as module
-from tasks.decoding import engine, flash_cache, kv_cache
+from tasks.decoding import flash_cache, kv_cache
 from tasks.decoding.cuda_graphs import StepGraphs
 from tasks.decoding.decoder import Decoder, NonFiniteError
-from tasks.decoding.engine import supported
+from tasks.decoding.decoder_choice import NATIVE_MODEL_TYPES, choose_decoder, unsupported_model
 from tasks.decoding.sampling import Sampling, draw_uniforms
 
 NEW = 12
@@ -22,9 +23,7 @@ LENGTHS = (5, 41, 3, 17, 1, 22, 9, 30)
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param(name, marks=[] if name == "llama" else pytest.mark.slow) for name in engine.NATIVE_MODEL_TYPES
-    ],
+    params=[pytest.param(name, marks=[] if name == "llama" else pytest.mark.slow) for name in NATIVE_MODEL_TYPES],
 )
 def model(request: pytest.FixtureRequest) -> Any:
     """A tiny random model of every family, with several query heads to a key head."""
@@ -142,7 +141,7 @@ def test_every_row_says_what_it_says_alone(model: Any, prompts: list[list[int]],
     """Prompts of many lengths; some rows end at the stop token, early or late, and some at the limit."""
     expected = [plain(model, prompt, stop) for prompt in prompts]
     assert {row[-1] == stop for row in expected} == {True, False}
-    assert supported(model)
+    assert unsupported_model(model.config) is None
     assert decode(make(model, stop), prompts) == expected
 
 
@@ -292,6 +291,8 @@ def test_attention_is_given_back(model: Any, prompts: list[list[int]]) -> None:
     ("kind", "settings"),
     [
         ("gemma2", {}),
+        ("gemma3_text", {}),
+        ("smollm3", {"use_sliding_window": True, "sliding_window": 8}),
         ("mistral", {"sliding_window": 8}),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 8}),
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}}),
@@ -311,7 +312,19 @@ def test_other_models_are_left_to_transformers(kind: str, settings: dict[str, An
         pad_token_id=0,
         **settings,
     )
-    assert not supported(AutoModelForCausalLM.from_config(config))
+    assert unsupported_model(config)
+
+
+def test_the_choice_names_what_the_decoder_does_not_support() -> None:
+    """And fails where a recipe asks for candidates, which transformers does not sample here."""
+    config = AutoConfig.for_model("gemma2")
+    assert str(choose_decoder(GenerateConfig(), config)) == "generate (architecture gemma2)"
+    assert choose_decoder(GenerateConfig(), config).check().state == "ok"
+    refused = choose_decoder(GenerateConfig(candidates=4), config).check()
+    assert (refused.state, "set generate.candidates=1" in refused.detail) == ("failed", True)
+    llama = AutoConfig.for_model("llama")
+    assert str(choose_decoder(GenerateConfig(beams=2), llama)) == "generate (beam search)"
+    assert str(choose_decoder(GenerateConfig(candidates=4), llama)) == "decoder"
 
 
 @pytest.mark.parametrize(

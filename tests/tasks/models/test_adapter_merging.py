@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from artifacts.errors import RequestError
 from tasks.config import ModelConfig
@@ -135,3 +135,33 @@ def test_adapters_of_other_methods_are_merged_as_peft_applies_them(
     merged = load_merged_model(resolve_model(ModelConfig(source=str(models["llama"]))), tmp_path, CPU)
     assert not torch.allclose(expected, plain, atol=1e-3)
     torch.testing.assert_close(merged(ids).logits.detach(), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma"])
+def test_on_nf4_the_merged_model_is_the_one_that_qlora_trains(
+    tmp_path: Path, models: dict[str, Path], name: str
+) -> None:
+    """The logits of peft's adapter beside base weights that bitsandbytes keeps in NF4, and not those without NF4."""
+    adapter = random_adapter(models[name], tmp_path / "mine", scale=0.05)
+    ids = torch.tensor([[5, 7, 11, 13, 5, 2]])
+    settings: Any = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
+    quantized: Any = AutoModelForCausalLM.from_pretrained(
+        models[name], dtype=torch.float32, quantization_config=settings
+    )
+    for module in quantized.modules():  # or bitsandbytes repacks the weights of a CPU with bf16, and rounds products
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    base = resolve_model(ModelConfig(source=str(models[name])))
+    with torch.no_grad():
+        base_logits = quantized(ids).logits
+        expected = PeftModel.from_pretrained(quantized, adapter).eval()(ids).logits
+        merged = load_merged_model(base, adapter, CPU, "nf4")
+        torch.testing.assert_close(merged(ids).logits, expected, atol=1e-4, rtol=1e-4)
+        alone = load_merged_model(base, None, CPU, "nf4")
+        torch.testing.assert_close(alone(ids).logits, base_logits, atol=1e-4, rtol=1e-4)
+        unquantized = load_merged_model(base, adapter, CPU)(ids).logits
+    assert (unquantized - expected).abs().max() > 1e-2
+    assert not any("4bit" in type(module).__name__ for module in merged.modules())
+    assert getattr(merged.config, "quantization_config", None) is None

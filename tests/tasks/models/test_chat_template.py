@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from tasks.models.chat_template import TURNS, TurnEncoder
+from tasks.models.chat_template import TurnEncoder
 from tasks.models.prompt_template import fill, load_prompt
+from tasks.models.turns import TURNS
 from tests.support.data import read_csv
 from tests.support.paths import ROOT, SAMPLE
 

@@ -1,4 +1,4 @@
-"""Gradients through NF4 weights, by either way of training."""
+"""Gradients through NF4 weights, in either engine."""
 
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,16 @@ from tasks.models.chat_template import TurnEncoder
 from tasks.models.loading import load_tokenizer
 from tasks.training import builder
 from tasks.training import worker as training_worker
-from tasks.training.packed_model import PackedModel
-from tasks.training.packing import pack, target_count
-from tasks.training.padded_model import PaddedModel
-from tests.support.training import formatted_rows, train_spec
+from tasks.training.packing import LabelledRows, pack, target_count
+from tests.support.training import engine_loop, formatted_rows, train_spec
 
 pytestmark = pytest.mark.usefixtures("workers_inline")
 
 
-@pytest.mark.parametrize("kind", [PackedModel, PaddedModel])
+@pytest.mark.parametrize("engine", ["packed", "trl"])
 @pytest.mark.parametrize("evaluated", [False, True])
 def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
-    models: dict[str, Any], data: Path, kind: Any, evaluated: bool
+    models: dict[str, Any], data: Path, engine: str, evaluated: bool
 ) -> None:
     """Quantization changes how weights are stored, not where the gradient goes; a validation before does neither."""
     spec, rows = (
@@ -52,7 +50,10 @@ def test_gradient_under_nf4_is_that_of_the_dequantized_weights(
         if "lora_" in name:
             torch.nn.init.normal_(parameter.data, std=0.05)
             same[name].data = parameter.data.clone()
-    trained = kind(model, torch.float32)
+    loop = engine_loop(engine, model, models["gemma"], train=LabelledRows(ready, ["a", "b", "c", "d"]))
+    for name, parameter in model.named_parameters():
+        assert "lora_" not in name or torch.equal(parameter, same[name]), "the adapter was rounded"
+    trained = loop.model
     if evaluated:
         with torch.no_grad():
             trained.loss(pack(ready))

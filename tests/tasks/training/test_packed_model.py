@@ -10,10 +10,10 @@ import torch.nn.functional as F
 
 from tasks.models.loading import flash_attention
 from tasks.training.cuda_graphs import GraphedPackedModel, graph_key, pad_pack
-from tasks.training.packed_model import MAX_LOGITS, PackedModel, unsupported
-from tasks.training.packing import IGNORED, Row, balance_by_tokens, micro_batches, pack, target_count
-from tasks.training.padded_model import PaddedModel
+from tasks.training.packed_model import MAX_LOGITS, PackedModel
+from tasks.training.packing import IGNORED, LabelledRows, Row, balance_by_tokens, micro_batches, pack, target_count
 from tests.support.models import peft_model, random_rows
+from tests.support.training import engine_loop
 
 
 def plain(model: Any, rows: list[Row]) -> tuple[float, dict[str, torch.Tensor]]:
@@ -37,7 +37,6 @@ def test_loss_and_gradients_are_those_of_transformers_and_peft(
     models: dict[str, Path], name: str, lora: dict[str, Any]
 ) -> None:
     model, rows = peft_model(models[name], **lora), random_rows()
-    assert unsupported(model, torch.float32) is None
     expected, gradients = plain(model, rows)
     decoder = PackedModel(model, torch.float32)
     loss = decoder.loss(pack(rows))
@@ -117,20 +116,6 @@ def test_head_in_slices_gives_the_same(models: dict[str, Path], monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("lora", "reason"),
-    [
-        ({"lora_dropout": 0.1}, "dropout"),
-        ({"use_dora": True}, "another kind"),
-        ({"target_modules": ["embed_tokens"]}, "elsewhere"),
-    ],
-)
-def test_an_unsupported_model_is_reported_with_the_reason(
-    models: dict[str, Path], lora: dict[str, Any], reason: str
-) -> None:
-    assert reason in str(unsupported(peft_model(models["llama"], **lora), torch.float32))
-
-
-@pytest.mark.parametrize(
     ("device", "dtype", "capability", "head", "holds"),
     [
         ("cuda", torch.bfloat16, (9, 0), 64, True),
@@ -148,7 +133,7 @@ def test_flash_attention_is_used_where_torch_has_it(
     holds: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As torch's documentation of varlen_attn has it; elsewhere the modules train padded."""
+    """As torch's documentation of varlen_attn has it; elsewhere TRL trains."""
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert flash_attention(SimpleNamespace(head_dim=head), torch.device(device), dtype) is holds
 
@@ -189,10 +174,10 @@ def test_recorded_layers_give_the_same(models: dict[str, Path], name: str) -> No
     assert longest >= max(padded.lengths)
 
 
-@pytest.mark.parametrize("make", [PackedModel, PaddedModel])
-def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: dict[str, Path], make: Any) -> None:
+@pytest.mark.parametrize("engine", ["packed", "trl"])
+def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: dict[str, Path], engine: str) -> None:
     rows = random_rows()
-    model, ours = peft_model(models["llama"]), make(peft_model(models["llama"]), torch.float32, smoothing=0.2)
+    model, trained = peft_model(models["llama"]), peft_model(models["llama"])
     total = torch.zeros(())
     for ids, labels in rows:
         logits = model(input_ids=torch.tensor([ids])).logits[0, :-1]
@@ -200,16 +185,14 @@ def test_smoothed_labels_are_torchs_in_training_and_plain_in_validation(models: 
     total.backward()
     expected = {name: p.grad for name, p in model.named_parameters() if "lora_" in name}
 
+    ours = engine_loop(engine, trained, models["llama"], smoothing=0.2, train=LabelledRows(rows, ["row"] * 5)).model
     loss = ours.loss(pack(rows))
     loss.backward()
     assert loss.item() == pytest.approx(total.item(), rel=1e-5)
-    trained = ours.body if isinstance(ours, PackedModel) else ours.model
     actual = {name: p.grad for name, p in trained.named_parameters() if "lora_" in name}
-    assert len(actual) == len(expected)
+    assert actual.keys() == expected.keys()
     for name, grad in actual.items():
-        assert torch.allclose(grad, next(g for n, g in expected.items() if n.endswith(name)), rtol=1e-3, atol=1e-5), (
-            name
-        )
+        assert torch.allclose(grad, expected[name], rtol=1e-3, atol=1e-5), name
     with torch.no_grad():
         unsmoothed = ours.loss(pack(rows)).item()
     assert unsmoothed == pytest.approx(plain(model, rows)[0], rel=1e-5)

@@ -72,7 +72,7 @@ def missing_overrides(champion: Champion, recipe: Recipe) -> list[str]:
     }
     if champion.generate.get("candidates", 1) > 1:
         champion_values["score.tokenizer"] = champion.rouge_tokenizer
-    recipe_values = dict(_leaves("", recipe.model_dump(mode="json")))
+    recipe_values = dict(_leaves("", recipe.for_adapter(spec.quantization).model_dump(mode="json")))
     for key in ("data.source", "model.source"):
         recipe_values[key] = _absolute(recipe_values[key])
     differing = {key: value for key, value in champion_values.items() if recipe_values[key] != value}

@@ -66,13 +66,19 @@ class ResolvedRecipe:
         """Tokens by which candidates are compared; always the same where there are none, so that no key changes."""
         return self.recipe.score.tokenizer if self.recipe.generate.candidates > 1 else "auto"
 
+    def for_adapter(self, adapter: Manifest | None) -> "ResolvedRecipe":
+        """To evaluate an existing adapter, which another recipe may have trained; None: the base model alone."""
+        if adapter is None:
+            return self
+        return replace(self, recipe=self.recipe.for_adapter(AdapterView(adapter).quantization))
+
     def candidate(self, adapter: str) -> Champion:
         """An adapter with this recipe's evaluation prompt, chat template and decoding settings."""
         return Champion(
             adapter=adapter,
             template=self.evaluation_prompt,
             turns=self.turns,
-            generate={key: value for key, value in identity_of(self.recipe.generate).items() if key != "limit"},
+            generate={key: value for key, value in identity_of(self.recipe.decoding).items() if key != "limit"},
             rouge_tokenizer=self.rouge_tokenizer,
         )
 
@@ -130,6 +136,7 @@ def evaluate(resolved: ResolvedRecipe, step: Step, adapter: Manifest | None, gat
     """Evaluate an existing adapter, or the base model alone, with this recipe's prompt and decoding settings.
 
     An adapter that was trained with another prompt is scored with both prompts. With `gated`, the gate decides.
+    resolved: made by `for_adapter`, by the caller, which records the champion with the same settings.
     """
     dataset = _dataset(resolved, step)
     prompts = step(FORMAT, "eval", _format(resolved, "eval", resolved.evaluation_prompt), dataset=dataset)
@@ -287,6 +294,6 @@ def _train(resolved: ResolvedRecipe, seed: int | None = None) -> TrainSpec:
 
 def _generate(resolved: ResolvedRecipe) -> Record:
     return GenerateSpec.model_validate(
-        {"model": resolved.model, "turns": resolved.turns, "generate": resolved.recipe.generate}
+        {"model": resolved.model, "turns": resolved.turns, "generate": resolved.recipe.decoding}
         | {"rouge_tokenizer": resolved.rouge_tokenizer}
     )

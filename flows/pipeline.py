@@ -106,6 +106,7 @@ def evaluate(
         load_prompt(prompt, PROMPTS, "prompt")
     resolved = resolve(recipe, [*overrides, *([f"evaluation.prompt={json.dumps(prompt)}"] if prompt else [])])
     manifest = find_adapter(adapter, resolved.model)
+    resolved = resolved.for_adapter(manifest)
     subject = (
         f"{manifest.id if manifest else 'base model'} with prompt {quoted(prompt_label(resolved.evaluation_prompt))}"
     )
@@ -135,6 +136,7 @@ def promote(
     manifest = find_adapter(adapter, resolved.model)
     if manifest is None:
         raise RequestError("`none` cannot be promoted: name an adapter, or `latest`")
+    resolved = resolved.for_adapter(manifest)
     run_names.rename(f"promote {manifest.id} ({_recipe_and_overrides(resolved)})", recipe)
     return PipelineRun(resolved, refresh).execute(
         lambda resolved, step: dag.evaluate(resolved, step, manifest, gated=True), may_promote=True

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ValidationError
@@ -23,6 +23,7 @@ from tasks.config import (
     EvaluationConfig,
     GateConfig,
     GenerateConfig,
+    GenerateSection,
     ModelConfig,
     ReportConfig,
     Runtime,
@@ -48,7 +49,7 @@ class Recipe(Record):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    generate: GenerateConfig = GenerateConfig()
+    generate: GenerateSection = GenerateSection()
     score: ScoreConfig = ScoreConfig()
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
@@ -61,9 +62,18 @@ class Recipe(Record):
     """Experiment trackers that get the learning curve and the results: `mlflow`, `tensorboard`, `trackio`, `wandb`."""
 
     @property
+    def decoding(self) -> GenerateConfig:
+        """The section `generate` as stages get it."""
+        return self.generate.resolved(self.model.quantization)
+
+    def for_adapter(self, quantization: str) -> Self:
+        """This recipe for an existing adapter, trained with this quantization, for which `auto` then stands."""
+        return self.model_copy(update={"generate": self.generate.resolved(quantization)})
+
+    @property
     def revision(self) -> str:
         """8 hex digits of all settings that can change a score."""
-        settings = identity_of(self)
+        settings = identity_of(self) | {"generate": identity_of(self.decoding)}
         if self.train.distill.samples:
             settings["train"]["distill"] = self.train.distill.model_dump(mode="json")
         return sha256({name: value for name, value in settings.items() if name not in ("name", "report", "gate")})[:8]

@@ -40,7 +40,7 @@ class ModelConfig(Record):
     revision: str | None = None
     """Commit, tag or branch of a hub model. A run resolves it to a commit, which is part of the cache key."""
     quantization: Quantization = "none"
-    """Quantization of the frozen base weights in training. For generation there is `generate.quantization`."""
+    """Quantization of the frozen base weights in training, and in generation unless `generate.quantization` differs."""
     turns: TurnsName = "chatml"
     """Chat template: the turn markers around the prompt, as defined in tasks/models/turns.py. `tokenizer` takes the
     tokenizer's own chat template, with thinking switched off and a fixed date."""
@@ -189,7 +189,7 @@ class EvaluationConfig(Record):
     """Chat template for generation. None uses `model.turns`."""
 
 
-class GenerateConfig(Record):
+class GenerateSection(Record):
     """`generate:`: on which dialogues, and the decoding."""
 
     limit: Count | None = None
@@ -211,15 +211,27 @@ class GenerateConfig(Record):
     """Epsilon sampling: tokens with a lower probability are not sampled. Ignored if `candidates` is 1."""
     seed: Seed = 0
     """Seed of the sampled candidates. Ignored if `candidates` is 1."""
-    quantization: Annotated[Quantization, NotIdentityAtDefault()] = "none"
-    """Weights of the base model in generation. `nf4`: those that an adapter is trained on if `model.quantization` is
-    `nf4`, rounded to NF4 and dequantized. `none`: the unquantized weights, whatever the adapter was trained on."""
+    quantization: Literal["auto", "none", "nf4"] = "auto"
+    """Weights of the base model in generation. `auto`: those that the adapter was trained on; for the base model alone,
+    those that the recipe trains on. `none`: the unquantized weights. `nf4`: rounded to NF4 and dequantized."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         if self.beams > 1 and self.candidates > 1:
             raise ValueError(f"beams is {self.beams} and candidates is {self.candidates}: one of them has to be 1")
         return self
+
+    def resolved(self, trained: str) -> "GenerateConfig":
+        """The section as stages get it. trained: the quantization of the training, for which `auto` stands."""
+        quantization = trained if self.quantization == "auto" else self.quantization
+        return GenerateConfig.model_validate(self.model_dump() | {"quantization": quantization})
+
+
+class GenerateConfig(GenerateSection):
+    """The section `generate` with `auto` resolved, as stages and champions have it."""
+
+    quantization: Annotated[Quantization, NotIdentityAtDefault()] = "none"
+    """Of the base weights. Versions before this setting did not quantize."""
 
 
 class ScoreConfig(Record):

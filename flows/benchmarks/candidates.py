@@ -52,6 +52,7 @@ def bench_candidates(
     manifest = find_adapter(adapter, resolved.model)
     if manifest is None:
         raise RequestError("--adapter none: candidates are sampled from an adapter; name one, or latest or champion")
+    resolved = resolved.for_adapter(manifest)
     dataset = run_stage(resolved, DOWNLOAD, DownloadSpec(data=resolved.data))
     sampled = _sampled(resolved, dataset, manifest, max(counts))
     rows = read_table(Store.current().payload(sampled.path) / "candidates.parquet", CANDIDATES)
@@ -124,7 +125,7 @@ def _sampled(resolved: ResolvedRecipe, dataset: Manifest, adapter: Manifest, cou
     rows = run_stage(
         resolved, FORMAT, FormatSpec(rows="train", template=template, allow_overlap=overlap), dataset=dataset
     )
-    generate = recipe.generate.model_copy(update={"candidates": count, "beams": 1})
+    generate = recipe.decoding.model_copy(update={"candidates": count, "beams": 1})
     spec = SampleSpec.model_validate(
         {"model": resolved.model, "turns": resolved.turns, "generate": generate, "split": "validation"}
         | {"rouge_tokenizer": recipe.score.tokenizer}

@@ -19,7 +19,8 @@ def bench_generate(
 
     Returns a row for each system, and a remark.
     """
-    overrides = (f"generate.limit={limit}", f"generate.max_new_tokens={new_tokens}", "train.limit=1")
+    same_weights = "generate.quantization=none"  # as transformers loads them
+    overrides = (f"generate.limit={limit}", f"generate.max_new_tokens={new_tokens}", "train.limit=1", same_weights)
     table: list[Row] = []
     with benchmark_run(settings) as run:
         facts, rows = run.prepare(*overrides)

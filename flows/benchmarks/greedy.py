@@ -59,7 +59,7 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
     model: Any = AutoModelForCausalLM.from_pretrained(config["model"], dtype=getattr(torch, config["dtype"]))
     model = model.to(device).eval()
     summaries = {name: _generate(model, tokenizer, stop, prompts, limit, size) for name, size in PEERS.items()}
-    engine = Engine(model, tokenizer, stop, recipe.generate)
+    engine = Engine(model, tokenizer, stop, recipe.decoding)
     if not engine.native:
         raise RuntimeError(
             f"{model.config.model_type} is decoded by transformers' generate: there is nothing to compare"

@@ -150,7 +150,7 @@ def _decoder(resolved: dag.ResolvedRecipe) -> Check:
     from tasks.models.loading import model_folder
 
     config = AutoConfig.from_pretrained(model_folder(resolved.model), trust_remote_code=False)
-    return choose_decoder(resolved.recipe.generate, config).check()
+    return choose_decoder(resolved.recipe.decoding, config).check()
 
 
 def _preflight(resolved: dag.ResolvedRecipe, spec: TrainSpec, rows: Ref) -> list[Check]:

@@ -206,7 +206,7 @@ def export(
     ] = None,
     score: Annotated[
         bool,
-        typer.Option("--score", help="With --gguf: score the file on the test split, against the unquantized model."),
+        typer.Option("--score", help="With --gguf: score the file on the test split, against the original model."),
     ] = False,
     base: Annotated[
         str | None, typer.Option("--base", metavar="HUB ID|FOLDER", help="Base model that the exported adapter names.")

@@ -99,7 +99,8 @@ def plan(
     if adapter is None:
         dag.retrain(resolved, planner.step)
     else:
-        dag.evaluate(resolved, planner.step, find_adapter(adapter, resolved.model))
+        manifest = find_adapter(adapter, resolved.model)
+        dag.evaluate(resolved.for_adapter(manifest), planner.step, manifest)
     if as_json:
         print(
             json.dumps(

@@ -1,7 +1,7 @@
 """`export --score`: the exported GGUF file is scored on the test split, against the model that it was made from.
 
 transformers reads the file back and dequantizes it, and the stages of a run generate and score as they always do. What
-the store has already is reused: the scores of the same file, and the predictions of the unquantized model.
+the store has already is reused: the scores of the same file, and the predictions of the model that it was made from.
 """
 
 import shutil
@@ -53,7 +53,9 @@ def score_gguf(
     overrides: Sequence[str],
     listener: Listener,
 ) -> str:
-    """`ROUGE-1 37.20, -0.11 (-0.30 to +0.08) against the unquantized model`, on the test split of the adapter's data.
+    """`ROUGE-1 37.20, -0.11 (-0.30 to +0.08) against the original model`, on the test split of the adapter's data.
+
+    The original model is the one that the file was made from.
 
     adapter, recipe, overrides: as the options of the command. RequestError if transformers reads another model from the
     file than was written.
@@ -77,7 +79,7 @@ def score_gguf(
     score = content.under_headline_protocol.systems[System.TUNED][HEADLINE_TYPE].f1
     low, high = difference.interval
     change = f"{difference.mean:+.2f} ({low:+.2f} to {high:+.2f})"
-    return f"{HEADLINE_LABEL} {score:.2f}, {change} against the unquantized model"
+    return f"{HEADLINE_LABEL} {score:.2f}, {change} against the original model"
 
 
 def _data_of(adapter: Manifest, otherwise: ResolvedData) -> ResolvedData:

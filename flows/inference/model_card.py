@@ -38,6 +38,10 @@ The adapter with plain peft, the merged model and `dialogsum summarize` may word
 beside them. `dialogsum summarize` merges the adapter into the weights, in float32 or, on a GPU, in half precision.
 Where two tokens are almost equally probable, such rounding decides which one is generated, and the rest of the summary
 follows from it."""
+ROUNDED_BASE = """\
+The adapter belongs to base weights that are rounded to NF4; on others its summaries can be worse. With
+`quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")`, of transformers, peft loads the
+base model in NF4. llama.cpp cannot: `dialogsum export --gguf` writes a complete model from the rounded weights."""
 LIMITS = """\
 - Intended for dialogues between a few people, in the language and form of the training data (DialogSum: English, with
   tags such as `#Person1#:`). Other languages, other tags and meetings are untested.
@@ -101,6 +105,7 @@ def card(selected: SelectedModel, adapter: Manifest | None, other: OtherBase | N
             "## Use",
             "The dialogue is the user's message; the chat template adds the prompt that the adapter was trained with.",
             form.use,
+            *_rounding_note(selected.spec.generate, merged),
             "Prompt:",
             f"```\n{selected.spec.template}\n```",
             WORDING.format(decoding=_candidates_note(selected.spec.generate)),
@@ -190,6 +195,11 @@ def _measured_on(
     elif other is not None:
         sentences.append(scores_hold(base, other))
     return [" ".join(sentences)]
+
+
+def _rounding_note(settings: GenerateConfig, merged: bool) -> list[str]:
+    """What to do if an adapter alone is exported, which belongs to quantized base weights."""
+    return [ROUNDED_BASE] if settings.quantization == "nf4" and not merged else []
 
 
 def _candidates_note(settings: GenerateConfig) -> str:

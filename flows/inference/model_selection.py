@@ -1,7 +1,8 @@
 """Model selection: from `--adapter`, `--recipe` and `--prompt` to base model, adapter, prompt and decoding settings.
 
 champion         with the prompt, chat template and decoding settings it was evaluated with
-latest, ID       with the prompt and chat template it was trained with, and the decoding settings of its recipe
+latest, ID       with the prompt, chat template and quantization it was trained with, and the decoding settings of its
+                 recipe
 none             the base model of a recipe
 FOLDER, hub id   an adapter in peft's format, with the recipe of its base model
 """
@@ -61,7 +62,7 @@ def _with_settings(
     manifest: Manifest, champion: Champion, recipe: str | None, template: str | None, overrides: Sequence[str]
 ) -> SelectedModel:
     """An adapter from the store with the prompt, chat template and decoding settings of `champion`."""
-    loaded = load_recipe(recipe or _recipe_that_made(manifest), overrides, _settings_of(champion))
+    loaded = _recipe_of(manifest, champion, recipe, overrides)
     payload = Store.current().payload(manifest.path)
     model = _model_of(manifest, loaded)
     return _selected(loaded, model, template, payload, manifest.id, AdapterView(manifest).template)
@@ -70,8 +71,13 @@ def _with_settings(
 def stored_adapter(adapter: str, recipe: str | None, overrides: Sequence[str]) -> tuple[Manifest, Recipe]:
     """An adapter of the store, and its recipe with the settings that it is evaluated with."""
     manifest, champion = _stored(adapter, recipe, overrides)
-    settings = _settings_of(champion or _as_trained(manifest))
-    return manifest, load_recipe(recipe or _recipe_that_made(manifest), overrides, settings)
+    return manifest, _recipe_of(manifest, champion or _as_trained(manifest), recipe, overrides)
+
+
+def _recipe_of(manifest: Manifest, champion: Champion, recipe: str | None, overrides: Sequence[str]) -> Recipe:
+    """The recipe named, or that of the adapter, with the settings of `champion`."""
+    loaded = load_recipe(recipe or _recipe_that_made(manifest), overrides, _settings_of(champion))
+    return loaded.for_adapter(AdapterView(manifest).quantization)
 
 
 def _selected(
@@ -84,7 +90,7 @@ def _selected(
 ) -> SelectedModel:
     if template is None:
         template = find_prompt(recipe.evaluation.prompt or recipe.prompt).template
-    turns, generate = recipe.evaluation.turns or recipe.model.turns, recipe.generate.model_copy(update={"limit": None})
+    turns, generate = recipe.evaluation.turns or recipe.model.turns, recipe.decoding.model_copy(update={"limit": None})
     spec = SummarizeSpec(
         model=model, turns=turns, template=template, generate=generate, rouge_tokenizer=recipe.score.tokenizer
     )

@@ -42,8 +42,10 @@ class VllmEngine:
             )
         if generate.quantization != "none":
             raise RequestError(
-                "the engine vllm serves the unquantized weights, and this model was evaluated on NF4 weights: use "
-                "--engine native, or --set generate.quantization=none"
+                "the engine vllm keeps the base weights unquantized, and this model summarizes with NF4 weights, as it "
+                "was trained or evaluated: use --engine native, or give vLLM itself the folder of `dialogsum export "
+                "FOLDER --merged`; --set generate.quantization=none serves the adapter on unquantized weights, where "
+                "its summaries can be worse"
             )
         tokenizer: Any = load_tokenizer(selected.spec.model)
         if self._engine is None:

@@ -21,6 +21,14 @@ def run(recipe: str, *overrides: str) -> dict[str, Any]:
     return summary
 
 
+def evaluate(recipe: str, *overrides: str) -> dict[str, Any]:
+    """The adapter of `run`, with other overrides."""
+    from flows import pipeline
+
+    summary: dict[str, Any] = pipeline.evaluate(recipe=recipe, overrides=list(overrides)).to_json()
+    return summary
+
+
 def payload(summary: dict[str, Any], stage: str) -> Path:
     return Path(next(e["path"] for e in summary["stages"] if e["stage"] == stage)) / "payload"
 
@@ -28,7 +36,8 @@ def payload(summary: dict[str, Any], stage: str) -> Path:
 @pytest.mark.slow
 def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], data: Path) -> None:
     """QLoRA on the CPU, adapters on all seven linears, Gemma's turns: nothing but sizes differs from the recipe."""
-    summary = run("gemma-2b", *small_overrides("gemma-2b", models["gemma"], data))
+    overrides = small_overrides("gemma-2b", models["gemma"], data)
+    summary = run("gemma-2b", *overrides)
     adapter = payload(summary, "train")
     settings = json.loads((adapter / "settings.json").read_text())
     assert (settings["quantization"], settings["turns"]) == ("nf4", "gemma")
@@ -37,7 +46,11 @@ def test_gemma_2b_trains_fp32_adapters_on_an_nf4_base(models: dict[str, Path], d
     assert {str(tensor.dtype) for tensor in tensors.values()} == {"torch.float32"}
     assert len(tensors) == 2 * 7 * 2  # A and B of seven linears in two layers
     report = Path(summary["report"]).read_text(encoding="utf-8")
+    assert "trained on weights rounded to NF4, and the summaries come from the same weights." in report
+    other = evaluate("gemma-2b", *overrides, "generate.quantization=none")
+    report = Path(other["report"]).read_text(encoding="utf-8")
     assert "trained on weights rounded to NF4, but the summaries come from the unquantized weights" in report
+    assert "generate.quantization is none" in report
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from artifacts.artifact_store import Store
+from artifacts.champions import Champion, Champions
 from artifacts.errors import RequestError
 from artifacts.manifest import Manifest
 from flows import dag
@@ -90,17 +91,78 @@ def test_a_champion_keeps_the_weights_that_it_was_evaluated_with(
     assert decoding_of(champion.model_copy(update={"generate": {}})) == {}
 
 
+class Quantizations(dict[str | None, str]):
+    """Of the generations that a plan has: variant -> quantization."""
+
+    def __init__(self) -> None:
+        self.planner = Planner()
+
+    def step(self, stage: Stage, variant: str | None, spec: Any, **inputs: Any) -> Any:
+        if isinstance(spec, GenerateSpec):
+            self[variant] = spec.generate.quantization
+        return self.planner.step(stage, variant, spec, **inputs)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("model.quantization=nf4",), "nf4"),
+        (("model.quantization=nf4", "generate.quantization=none"), "none"),
+        ((), "none"),
+        (("generate.quantization=nf4",), "nf4"),
+    ],
+)
+def test_a_run_and_a_trial_generate_with_the_weights_of_the_training(
+    store: Store, models: dict[str, Path], data: Path, overrides: tuple[str, ...], expected: str
+) -> None:
+    """The base model as well, with which the adapter is compared; the candidate is recorded with them."""
+    resolved = resolved_recipe(models["llama"], data, *overrides)
+    run, trial = Quantizations(), Quantizations()
+    dag.retrain(resolved, run.step)
+    dag.trial(resolved, trial.step)
+    assert run == {"base": expected, "tuned": expected}
+    assert trial == {"validation base": expected, "validation tuned": expected}
+    assert resolved.candidate("train-1").generate.get("quantization", "none") == expected
+
+
+def test_a_champion_recorded_before_there_was_a_quantization_stays_unquantized(
+    store: Store, models: dict[str, Path], data: Path
+) -> None:
+    """Although its recipe now generates with NF4 weights, in which the candidate is compared with it."""
+    resolved = resolved_recipe(models["llama"], data, "model.quantization=nf4")
+    adapter = publish_adapter(store, models["llama"], data / "adapter", "Say it.\n\n{dialogue}", quantization="nf4")
+    before = Champion(adapter=adapter, template="Say it.\n\n{dialogue}", turns="chatml", generate={"beams": 1})
+    assert Champions(Store.current(), resolved.model.revision).promote(before, "score-00000000", "test")
+    assert decoding_of(before)["quantization"] == "none"
+    planned = Quantizations()
+    dag.retrain(resolved_recipe(models["llama"], data, "model.quantization=nf4"), planned.step)
+    assert planned == {"base": "nf4", "tuned": "nf4", "champion": "none"}
+
+
+@pytest.mark.parametrize(("trained", "of_recipe"), [("nf4", "none"), ("none", "nf4")])
+def test_an_existing_adapter_is_evaluated_with_the_weights_that_it_was_trained_on(
+    store: Store, models: dict[str, Path], data: Path, trained: str, of_recipe: str
+) -> None:
+    """Whatever the recipe trains with, unless it or an override names the quantization of generation."""
+    template = load_recipe("quickstart").prompt
+    made = publish_adapter(store, models["llama"], data / "adapter", template, quantization=trained)
+    adapter = store.by_id(made)
+    recipe = resolved_recipe(models["llama"], data, f"model.quantization={of_recipe}")
+    resolved = recipe.for_adapter(adapter)
+    planned = Quantizations()
+    dag.evaluate(resolved, planned.step, adapter)
+    assert set(planned.values()) == {trained}
+    assert resolved.candidate(made).generate.get("quantization", "none") == trained
+    assert recipe.for_adapter(None) == recipe
+    named = resolved_recipe(models["llama"], data, f"generate.quantization={of_recipe}").for_adapter(adapter)
+    assert named.recipe.decoding.quantization == of_recipe
+
+
 def test_another_form_of_the_weights_is_not_quantized_again(store: Store, models: dict[str, Path], data: Path) -> None:
     """`export --score` compares what was written with the model on NF4 weights that it was written from."""
     resolved = resolved_recipe(models["llama"], data, "generate.quantization=nf4")
     adapter = store.by_id(publish_adapter(store, models["llama"], data / "adapter", "Say it.\n\n{dialogue}"))
-    planner, specs = Planner(), {}
-
-    def step(stage: Stage, variant: str | None, spec: Any, **inputs: Any) -> Any:
-        if isinstance(spec, GenerateSpec):
-            specs[variant] = spec.generate.quantization
-        return planner.step(stage, variant, spec, **inputs)
-
+    planned = Quantizations()
     other = ResolvedModel(revision="1" * 64, location="elsewhere", origin="model.q8_0.gguf")
-    dag.score_other_weights(resolved, step, adapter, other, "q8_0")
-    assert specs == {"tuned": "nf4", "q8_0": "none"}
+    dag.score_other_weights(resolved, planned.step, adapter, other, "q8_0")
+    assert planned == {"tuned": "nf4", "q8_0": "none"}

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from artifacts.cache_key import identity_of
 from artifacts.errors import RequestError
 from flows.recipe import PROMPTS, RECIPES, Recipe, all_keys, load_recipe
 from tasks.models.prompt_template import load_prompt
@@ -52,6 +53,29 @@ def test_every_bundled_recipe_and_its_prompt_load(name: str) -> None:
     assert recipe.name == name
     assert recipe == load_recipe(str(RECIPES / f"{name}.yaml"))
     assert "{dialogue}" in load_prompt(recipe.prompt, PROMPTS)
+
+
+@pytest.mark.parametrize("trained", ["none", "nf4"])
+@pytest.mark.parametrize("wanted", ["", "auto", "none", "nf4"])
+def test_generation_has_the_quantization_of_the_training_unless_the_recipe_says_otherwise(
+    trained: str, wanted: str
+) -> None:
+    """Whether the training's comes from the recipe or from an override; the recipe itself keeps `auto`."""
+    overrides = [f"model.quantization={trained}", *([f"generate.quantization={wanted}"] if wanted else [])]
+    recipe = load_recipe("quickstart", overrides)
+    expected = wanted if wanted in ("none", "nf4") else trained
+    assert recipe.decoding.quantization == expected
+    assert recipe.generate.quantization == (wanted or "auto")
+    assert recipe.revision == load_recipe("quickstart", [overrides[0], f"generate.quantization={expected}"]).revision
+    assert recipe.decoding.model_dump(exclude={"quantization"}) == recipe.generate.model_dump(exclude={"quantization"})
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_keys_of_a_recipe_name_the_quantization_only_where_it_trains_with_one(name: str) -> None:
+    """So that the predictions of all others are those of versions without this setting."""
+    trained = (yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["model"]).get("quantization")
+    assert identity_of(load_recipe(name).decoding).get("quantization") == trained
+    assert trained == ("nf4" if name in ("article", "gemma-2b") else None)
 
 
 def test_the_four_recipes_and_the_fixed_keys_are_there() -> None:
@@ -137,6 +161,8 @@ def test_the_last_override_wins_and_a_complete_section_can_be_set() -> None:
         ("data.source=1", "data.source: got 1"),
         ("train.schedule=cubic", "'cosine', 'linear' or 'constant'"),
         ("model.quantization=int8", "'none' or 'nf4'"),
+        ("model.quantization=auto", "'none' or 'nf4'"),
+        ("generate.quantization=int8", "'auto', 'none' or 'nf4'"),
         ("model.turns=chatlm", "'chatml', "),
         ("model.source=null", "model.source: got None"),
         ("train.foo=1", "unknown key 'train.foo'; known in train: engine, learning_rate, "),

@@ -102,9 +102,18 @@ def random_adapter(model: Path, out: Path, seed: int = 1, scale: float = 0.2) ->
     return out
 
 
-def publish_adapter(store: Store, model: Path, folder: Path, template: str, key: str = "ab" * 32, seed: int = 1) -> str:
+def publish_adapter(
+    store: Store,
+    model: Path,
+    folder: Path,
+    template: str,
+    key: str = "ab" * 32,
+    seed: int = 1,
+    quantization: str = "none",
+) -> str:
     """Publish a random adapter of the Llama `model` as a chatml recipe would; returns the artifact's id."""
     revision = resolve_model(ModelConfig(source=str(model))).revision
+    settings = {"turns": "chatml", "quantization": quantization, "train": {"epochs": 1}}
     return store.publish(
         random_adapter(model, folder, seed),
         stage="train",
@@ -112,7 +121,7 @@ def publish_adapter(store: Store, model: Path, folder: Path, template: str, key:
         name="made",
         key=key,
         rows=1,
-        identity={"config": {"model": {"revision": revision}, "turns": "chatml", "train": {"epochs": 1}}},
+        identity={"config": {"model": {"revision": revision}, **settings}},
         inputs={"rows": InputRef(id="format-00000000", digest="0" * 64)},
         facts={"template": template},
         provenance=Provenance(

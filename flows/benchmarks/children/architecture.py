@@ -40,7 +40,7 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
         trained = our_stages.train(resolved, {"warm": 0})
         adapter = Store.current().payload(Store.current().by_id(trained["adapter"]).path)
         model = load_merged_model(resolved.model, adapter, device)
-        decoded = _decode(model, load_tokenizer(resolved.model), resolved.recipe.generate, json.loads(rows.read_text()))
+        decoded = _decode(model, load_tokenizer(resolved.model), resolved.recipe.decoding, json.loads(rows.read_text()))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return {

@@ -152,7 +152,7 @@ def train(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
 
 def generate(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     """Run the generate stage with the base model."""
-    spec = GenerateSpec(model=resolved.model, turns=resolved.recipe.model.turns, generate=resolved.recipe.generate)
+    spec = GenerateSpec(model=resolved.model, turns=resolved.recipe.model.turns, generate=resolved.recipe.decoding)
     manifest = run_stage(resolved, GENERATE, spec, refresh=config["refresh"], rows=_formatted(resolved, "eval"))
     measured = manifest.provenance.measured
     return {
@@ -175,7 +175,7 @@ def decode(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     from tasks.models.adapter_merging import load_merged_model
     from tasks.models.loading import device_description, pick_device
 
-    settings, device = resolved.recipe.generate, pick_device(resolved.recipe.runtime.device)
+    settings, device = resolved.recipe.decoding, pick_device(resolved.recipe.runtime.device)
     tokenizer = load_tokenizer(resolved.model)
     encoder = TurnEncoder(tokenizer, resolved.recipe.model.turns)
     folder = Store.current().payload(_formatted(resolved, "eval").path)

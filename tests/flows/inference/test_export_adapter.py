@@ -117,6 +117,24 @@ def test_merged_model_is_bf16_and_plain_transformers_loads_it(
     assert text == f"<|im_start|>user\n{prompt}<|im_end|>\n<|im_start|>assistant\n"
 
 
+def test_card_of_an_adapter_for_nf4_weights_says_how_to_load_the_base_model(
+    tmp_path: Path, store: Store, models: dict[str, Path]
+) -> None:
+    """Only where the base model is loaded by others: neither for a complete model nor for unquantized weights."""
+    quantized = publish_adapter(store, models["llama"], tmp_path / "a", TEMPLATE, quantization="nf4")
+    plain = publish_adapter(store, models["llama"], tmp_path / "b", TEMPLATE, "cd" * 32)
+    said = {}
+    for name, adapter, form in (
+        ("nf4", quantized, "adapter"),
+        ("none", plain, "adapter"),
+        ("merged", quantized, "merged"),
+    ):
+        source = f"model.source={models['llama']}"
+        export_adapter(adapter, tmp_path / name, base="owner/llama", format=form, overrides=[source])
+        said[name] = 'load_in_4bit=True, bnb_4bit_quant_type="nf4"' in (tmp_path / name / "README.md").read_text()
+    assert said == {"nf4": True, "none": False, "merged": False}
+
+
 def test_card_reads_back_with_licence_prompt_and_use(
     trained: tuple[str, list[str]], tmp_path: Path, models: dict[str, Path]
 ) -> None:

@@ -44,7 +44,7 @@ def test_a_file_without_loss_scores_as_the_model_does(
     result = export_adapter(trained[0], tmp_path / "out", listener=listener, **arguments)  # type: ignore[arg-type]
     sentence = result["scores"]
     assert sentence.startswith("ROUGE-1 ")
-    assert sentence.endswith(", +0.00 (+0.00 to +0.00) against the unquantized model")
+    assert sentence.endswith(", +0.00 (+0.00 to +0.00) against the original model")
     card = (tmp_path / "out" / "README.md").read_text()
     assert f"The weights of this folder, as f32, score {sentence}." in card
     stages = ["download", "format eval", "generate tuned", "generate f32", "score f32"]

@@ -330,6 +330,28 @@ def test_the_champion_summarizes_with_the_settings_of_its_evaluation(
         select_model(first, None, None, [f"model.source={models['gemma']}"])
 
 
+@pytest.mark.parametrize("trained", ["none", "nf4"])
+def test_an_adapter_summarizes_with_the_weights_that_it_was_trained_on(
+    tmp_path: Path, store: Any, models: dict[str, Path], trained: str
+) -> None:
+    """A champion with those of its evaluation, a base model with the recipe's; an override takes precedence."""
+
+    def quantization(adapter: str, *overrides: str) -> str:
+        return select_model(
+            adapter, None, None, [f"model.source={models['llama']}", *overrides]
+        ).spec.generate.quantization
+
+    made = publish_adapter(store, models["llama"], tmp_path / "a", PROMPT, quantization=trained)
+    assert quantization(made) == quantization("latest") == trained
+    assert quantization(made, "model.quantization=nf4") == trained
+    assert [quantization(made, f"generate.quantization={name}") for name in ("none", "nf4")] == ["none", "nf4"]
+    assert [quantization("none", f"model.quantization={name}") for name in ("none", "nf4")] == ["none", "nf4"]
+    recorded = Champion(adapter=made, template=PROMPT, turns="chatml", generate={"max_new_tokens": 33})
+    log = Champions(Store.current(), store.by_id(made).identity["config"]["model"]["revision"])
+    assert log.promote(recorded, "score-00000000", "test")
+    assert quantization("champion", "model.quantization=nf4") == "none"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -214,6 +214,17 @@ def test_settings_of_a_champion_become_the_overrides_that_it_was_trained_with(
     assert missing_overrides(champion, ran) == []
 
 
+@pytest.mark.parametrize(
+    "overrides", [["model.quantization=nf4"], ["model.quantization=nf4", "generate.quantization=none"]]
+)
+def test_a_champion_that_generates_as_it_was_trained_needs_no_quantization_of_its_own(
+    store: Store, tmp_path: Path, data: Path, overrides: list[str]
+) -> None:
+    """With the overrides of its run, and no others, the recipe generates with its weights."""
+    champion = trained(store, tmp_path, "quickstart", [f"data.source={data}", *overrides])
+    assert missing_overrides(champion, load_recipe("quickstart")) == [f"data.source={data}", *overrides]
+
+
 def test_the_note_is_one_line_with_a_command_that_applies_the_settings(
     store: Store, tmp_path: Path, data: Path
 ) -> None:

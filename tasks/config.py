@@ -299,7 +299,8 @@ class Runtime(Record):
     generate_batch_size: Annotated[
         Count | None, NotIdentity("rows of a batch are independent, and each is sampled with random numbers of its own")
     ] = None
-    """Maximum number of rows that are decoded together. None uses 16 on a CPU and 256 on a GPU."""
+    """Maximum number of rows of a batch. None uses 16 on a CPU, 512 on a GPU and 256 on a GPU with candidates. Of their
+    candidates, as many as there are rows are decoded at once on a CPU, eight times as many on a GPU."""
     gpus: Annotated[
         Annotated[int, Field(ge=0, le=10**4)] | None,
         NotIdentity("GPUs share the rows of one optimizer batch, or decode shards of the same rows"),

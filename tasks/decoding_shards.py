@@ -29,7 +29,8 @@ def shard_configs(
     Together they do the batches n, n + k, … of `row_count` rows, where (n, k) is `context.shard`.
     """
     number, machines, runtime = context.shard.index, context.shard.count, context.runtime
-    size = batch_size(runtime, "cuda" if runtime.device != "cpu" and visible_gpus() else "cpu")
+    device = "cuda" if runtime.device != "cpu" and visible_gpus() else "cpu"
+    size = batch_size(runtime, device, spec.generate.candidates)
     environments = worker_environments(runtime.device, runtime.gpus, batch_count(-(-row_count // machines), size))
     processes = len(environments)
     configs = [

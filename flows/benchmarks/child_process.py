@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from artifacts.text import one_line
+from tasks.workers.processes import DEFAULT_ENVIRONMENT
 from tasks.workers.worker_main import end_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -47,7 +48,8 @@ def run_child(
     file, result_file, log = folder / f"{name}.json", folder / f"{name}.result", folder / f"{name}.log"
     file.write_text(json.dumps(config | {"result_file": str(result_file)}))
     path = os.pathsep.join(filter(None, [str(ROOT), only_path or os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": path, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"} | variables
+    environment = DEFAULT_ENVIRONMENT | os.environ  # as our workers have it
+    environment |= {"PYTHONPATH": path, "TQDM_DISABLE": "1", "PYTHONUNBUFFERED": "1"} | variables
     started = time.perf_counter()
     with log.open("w") as out:
         process = subprocess.Popen(

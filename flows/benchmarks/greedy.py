@@ -65,7 +65,7 @@ def measure(config: dict[str, Any]) -> dict[str, Any]:
             f"{model.config.model_type} is decoded by transformers' generate: there is nothing to compare"
         )
     numbered = [(str(i), ids) for i, ids in enumerate(prompts)]
-    batches = make_batches(numbered, batch_size(recipe.runtime, device.type))
+    batches = make_batches(numbered, batch_size(recipe.runtime, device.type, recipe.generate.candidates))
     predictions = [row for batch in batches for row in engine.predict(batch)]
     summaries["ours"] = [row["prediction"] for row in sorted(predictions, key=lambda row: int(row["id"]))]
     return {"summaries": summaries}

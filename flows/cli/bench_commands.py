@@ -136,6 +136,22 @@ def generate(
 
 
 @commands.command()
+@with_settings("quickstart", data=None, timeout=600, random_model=False)
+def busy(
+    settings: Any,
+    steps: Annotated[int, typer.Option("--steps", metavar="N", min=4, help="Optimizer steps.")] = 8,
+    limit: Limit = 16,
+    new_tokens: NewTokens = 40,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Training and decoding on the CPU beside other processes, compared with a quiet machine."""
+    from flows.benchmarks.busy import bench_busy
+
+    _print_table(*bench_busy(settings, steps, limit, new_tokens), as_json)
+
+
+@commands.command()
 @with_settings(timeout=1800)
 def pipeline(settings: Any, as_json: AsJson = False, debug: Debug = False) -> None:
     """A complete run in an empty store: where every second went."""

@@ -75,7 +75,8 @@ class BatchingEngine:
         quantization = selected.spec.generate.quantization
         model = load_merged_model(selected.spec.model, selected.adapter, device, quantization)
         context = getattr(model.config, "max_position_embeddings", None)
-        rows, threads = batch_size(selected.runtime, device.type), cpu_threads(selected.runtime.threads, 1)
+        rows = batch_size(selected.runtime, device.type, selected.spec.generate.candidates)
+        threads = cpu_threads(selected.runtime.threads, 1)
         return Weights(tokenizer, context, _Model(model, copy.deepcopy(tokenizer), rows, threads))
 
     def unload(self, weights: Weights) -> None:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+import torch
 
-from tasks.decoding.batching import Row, batch_shape
-from tasks.decoding.decoder import Decoder
+from tasks.decoding.batching import Row
+from tasks.decoding.decoder import Decoder, Delivery
 from tasks.decoding.engine import Engine
+from tasks.decoding.kv_cache import CacheShape
 from tasks.decoding.sampling import Sampling
 
 
@@ -28,40 +30,42 @@ class StreamingDecoder(Decoder):
     """Calls `on_tokens` with index and tokens of each row that is not finished; a row that should not go on ends."""
 
     on_tokens: Callable[[int, list[int]], bool] | None = None
+    """For batches with one candidate for each row."""
 
-    def _active_rows(self, order: list[int]) -> list[int]:
-        active = super()._active_rows(order)
+    def _final_lengths(self, prompts: int, candidates: int) -> np.ndarray:
+        """Calls `on_tokens` whenever the host looks which candidates have finished, and ends the rows it refuses."""
+        lengths = super()._final_lengths(prompts, candidates)
         if self.on_tokens is not None:
-            generated = self.generated[: len(order), : int(self.column)].tolist()
-            for row, tokens in enumerate(generated):
-                if active[row] and not self.on_tokens(order[row], tokens):
-                    self.active[row] = active[row] = 0
-        return active
+            sequences = self.active.nonzero()[:, 0]
+            rows, counts = self.candidates[sequences], self.own_lengths[sequences]
+            table = torch.cat([torch.stack([sequences, rows, counts], 1), self.generated[rows]], 1).tolist()
+            for sequence, row, count, *tokens in table:
+                if count and not self.on_tokens(row, tokens[:count]):
+                    self.active[sequence] = False
+                    self.final_lengths[row] = lengths[row] = count
+        return lengths
 
 
 class StreamingEngine(Engine):
     """Predicts batches whose rows are watched, and end at limits of their own."""
 
     watcher: Watcher
+    _on_tokens: Callable[[int, list[int]], bool] | None = None
 
-    def _decode_batch(self, batch: list[Row], uniforms: list[np.ndarray | None]) -> list[list[list[int]]]:
-        if self.native:
-            decoder = self._decoder_for([ids for _, ids in batch])
-            watch = self.watcher
-            # several passes make candidates, of which one is chosen at the end: nothing can be streamed
-            decoder.on_tokens = (lambda row, ids: watch.on_tokens(batch[row], ids)) if len(uniforms) == 1 else None
-        passes = super()._decode_batch(batch, uniforms)
-        limits = [self.watcher.limit(row) for row in batch]
-        return [[ids[:limit] for ids, limit in zip(outputs, limits, strict=True)] for outputs in passes]
+    def _decode_batch(self, batch: list[Row], uniforms: list[np.ndarray | None], deliver: Delivery) -> None:
+        watch, self._on_tokens = self.watcher, None
+        if len(uniforms) == 1:  # several candidates, of which one is chosen at the end: nothing can be streamed
+            self._on_tokens = lambda row, ids: watch.on_tokens(batch[row], ids)
+        limits = [watch.limit(row) for row in batch]
+        super()._decode_batch(
+            batch, uniforms, lambda row, candidates: deliver(row, [ids[: limits[row]] for ids in candidates])
+        )
 
-    def _decoder_for(self, prompts: list[list[int]]) -> StreamingDecoder:
-        """The decoder of earlier batches, or one that is large enough for them and for this one."""
-        if not isinstance(self.decoder, StreamingDecoder) or not self.decoder.fits(prompts):
-            shape, earlier = batch_shape(prompts), self.decoder.max_shape if self.decoder else (0, 0, 0)
-            rows, tokens, longest = map(max, shape, earlier)
-            self._release()
-            sampling = Sampling(self.settings.temperature, self.settings.epsilon)
-            self.decoder = StreamingDecoder(
-                self.model, self.stop_id, rows, tokens, longest, self.settings.max_new_tokens, sampling
-            )
-        return self.decoder
+    def _decoder_for(self, prompts: list[list[int]], candidates: int) -> Decoder:
+        decoder = super()._decoder_for(prompts, candidates)
+        assert isinstance(decoder, StreamingDecoder)
+        decoder.on_tokens = self._on_tokens
+        return decoder
+
+    def _new_decoder(self, shape: CacheShape, sampling: Sampling) -> Decoder:
+        return StreamingDecoder(self.model, self.stop_id, shape, sampling)

@@ -4,15 +4,21 @@ from collections.abc import Iterator, Sequence
 
 from tasks.config import Runtime
 
-CPU_BATCH_ROWS, GPU_BATCH_ROWS = 16, 256
-"""Rows decoded together unless runtime.generate_batch_size says otherwise."""
+CPU_BATCH_ROWS, GPU_BATCH_ROWS = 16, 512
+"""Rows of a batch unless runtime.generate_batch_size says otherwise."""
+GPU_CANDIDATES_BATCH_ROWS = 256
+"""The same on a GPU, where each row has several candidates."""
+SEQUENCES_PER_ROW = {"cpu": 1, "cuda": 8}
+"""Candidates decoded at once for each row of a batch, on average; the others wait, since each takes memory."""
 Row = tuple[str, list[int]]
 """Id and token ids of a prompt."""
 
 
-def batch_size(runtime: Runtime, device: str) -> int:
-    """The most rows of a batch on `cpu` or `cuda`."""
-    return runtime.generate_batch_size or (CPU_BATCH_ROWS if device == "cpu" else GPU_BATCH_ROWS)
+def batch_size(runtime: Runtime, device: str, candidates: int) -> int:
+    """The most rows of a batch on `cpu` or `cuda`. candidates: of each row."""
+    if runtime.generate_batch_size or device == "cpu":
+        return runtime.generate_batch_size or CPU_BATCH_ROWS
+    return GPU_BATCH_ROWS if candidates == 1 else GPU_CANDIDATES_BATCH_ROWS
 
 
 def batch_count(rows: int, size: int) -> int:
@@ -25,12 +31,6 @@ def make_batches(rows: Sequence[Row], size: int) -> list[list[Row]]:
     by_length = sorted(rows, key=lambda row: (-len(row[1]), row[0]))
     batches = batch_count(len(rows), size)
     return [by_length[start::batches] for start in range(batches)]
-
-
-def batch_shape(prompts: Sequence[list[int]]) -> tuple[int, int, int]:
-    """Number of rows, tokens of all prompts, tokens of the longest prompt."""
-    lengths = [len(prompt) for prompt in prompts]
-    return len(lengths), sum(lengths), max(lengths)
 
 
 def fraction_of_rows(rows: int, denominator: int) -> int:

@@ -5,6 +5,7 @@ batches, their size and the number of GPUs change nothing but the rounding of th
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tasks.models.fused_ops import fuse
+
 SUM_BLOCK = 512
 """Tokens whose probabilities are added up first, so that no sum runs over the whole vocabulary."""
+BORDERLINE = 1 - 2**-20
+"""Two kernels may round a weight that equals the threshold differently: a block that was chosen never becomes empty."""
 
 
 def draw_uniforms(seed: int, row: str, candidate: int, count: int) -> np.ndarray:
@@ -26,25 +31,42 @@ def draw_uniforms(seed: int, row: str, candidate: int, count: int) -> np.ndarray
 
 @dataclass(frozen=True)
 class Sampling:
-    """Epsilon sampling at a temperature."""
+    """Settings of epsilon sampling at a temperature."""
 
     temperature: float
     epsilon: float
     """Tokens less probable than this are never sampled, unless no token is more probable."""
 
+
+class Sampler:
+    """Samples tokens on one device. On a GPU the logits are read twice, and no table of their size is written."""
+
+    def __init__(self, settings: Sampling, device: torch.device) -> None:
+        self.settings = settings
+        self.block_sums: Callable[..., tuple[Tensor, Tensor]] = fuse(self._block_sums, device)
+
     def select(self, logits: Tensor, best: Tensor, uniforms: Tensor) -> Tensor:
         """Logits [rows, vocabulary], the largest of each row [rows], uniforms [rows] -> a token per row [rows]."""
-        rows = len(logits)
-        weights = ((logits.float() - best.float()[:, None]) / self.temperature).exp()
+        sums, threshold = self.block_sums(logits, best[:, None])
+        block, remainder = _search_cumulative(sums, uniforms * sums.sum(-1))
+        tokens = block[:, None] * SUM_BLOCK + torch.arange(SUM_BLOCK, device=logits.device)
+        inside = self._weights(logits.gather(1, tokens.clamp(max=logits.shape[1] - 1)), best[:, None])
+        kept = (tokens < logits.shape[1]) & (inside >= threshold * BORDERLINE)
+        return block * SUM_BLOCK + _search_cumulative((inside * kept).double(), remainder)[0]
+
+    def _weights(self, logits: Tensor, best: Tensor) -> Tensor:
+        """Probabilities, as multiples of that of the best token [rows, 1]."""
+        weights: Tensor = ((logits.float() - best.float()) / self.settings.temperature).exp()
+        return weights
+
+    def _block_sums(self, logits: Tensor, best: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums of the weights that are not below the threshold [rows, blocks], and the threshold [rows, 1]."""
+        weights = self._weights(logits, best)
         # the best token has weight 1, so it always remains
-        threshold = (self.epsilon * weights.sum(-1, dtype=torch.float64)).clamp(max=1.0)
-        weights = weights * (weights >= threshold[:, None].float())
-        blocks = F.pad(weights, (0, -weights.shape[1] % SUM_BLOCK)).view(rows, -1, SUM_BLOCK)
-        sums = blocks.sum(-1, dtype=torch.float64)
-        total = sums.sum(-1)
-        block, remainder = _search_cumulative(sums, uniforms * total)
-        inside = blocks[torch.arange(rows, device=logits.device), block].double()
-        return block * SUM_BLOCK + _search_cumulative(inside, remainder)[0]
+        total = weights.sum(-1, keepdim=True, dtype=torch.float64)
+        threshold = (self.settings.epsilon * total).clamp(max=1.0).float()
+        kept = F.pad(weights * (weights >= threshold), (0, -weights.shape[1] % SUM_BLOCK))
+        return kept.view(len(logits), -1, SUM_BLOCK).sum(-1, dtype=torch.float64), threshold
 
 
 def _search_cumulative(weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,7 +45,7 @@ def decode_shard(
     prompts, truncated = encoder.prompts([row["prompt"] for row in rows], spec.generate.max_prompt_tokens)
     if truncated and shard == 0:
         events.log(f"{truncated} of {len(rows)} prompts are truncated at {spec.generate.max_prompt_tokens} tokens")
-    size = batch_size(runtime, device.type)
+    size = batch_size(runtime, device.type, spec.generate.candidates)
     batches = make_batches([(row["id"], ids) for row, ids in zip(rows, prompts, strict=True)], size)
     batches = batches[shard :: config.shards]
     remaining = [[row for row in batch if row[0] not in finished_ids] for batch in batches]

@@ -3,7 +3,6 @@
 python -m tasks.sampling.worker CONFIG.json        (tasks/sample.py writes CONFIG.json)
 """
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,14 +25,9 @@ def run(config: SamplingWorkerConfig, events: Events) -> Measurements:
     spec, dialogues = config.spec, sampled_dialogues(config.spec, config.rows)
 
     def sample(engine: Engine, batch: list[Row]) -> list[dict[str, Any]]:
-        outputs = engine.sample(batch)
-        started = time.perf_counter()
-        rows = [
-            candidates_row(name, candidates, dialogues.references[name], spec.rouge_tokenizer)
-            for (name, _), candidates in zip(batch, outputs, strict=True)
-        ]
-        engine.stats.choosing_seconds += time.perf_counter() - started
-        return rows
+        return engine.sample(
+            batch, lambda name, outputs: candidates_row(name, outputs, dialogues.references[name], spec.rouge_tokenizer)
+        )
 
     return decode_shard(config, spec, dialogues.rows, CANDIDATES, sample, events)
 

@@ -56,7 +56,7 @@ def summarize_table(
     """
     modified = _modification(table.file)
     device = "cuda" if model.runtime.device != "cpu" and visible_gpus() else "cpu"
-    size = batch_size(model.runtime, device)
+    size = batch_size(model.runtime, device, model.spec.generate.candidates)
     chunk_rows = BATCHES_PER_CHUNK * size
     with Store.current().lock("summarize", _request_key(model, table, column, format, chunk_rows)) as scratch:
         folder = scratch / "parts"

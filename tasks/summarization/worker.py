@@ -72,7 +72,7 @@ def _load_summarizer(config: SummarizationWorkerConfig, device: torch.device) ->
         config.spec.template,
         config.format,
         max_prompt_tokens=min(decoding.max_prompt_tokens, context - decoding.max_new_tokens),
-        batch_size=batch_size(config.runtime, device.type),
+        batch_size=batch_size(config.runtime, device.type, decoding.candidates),
     )
 
 

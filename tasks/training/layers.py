@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.autograd import Function
 
-from tasks.training.fused_ops import FusedOps
+from tasks.models.fused_ops import FusedOps
 from tasks.training.lora_linear import LoraLinearGroup
 
 

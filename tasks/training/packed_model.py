@@ -11,16 +11,15 @@ import torch
 import torch.nn.functional as F
 
 from tasks.config import SEVEN_LINEARS, LoraConfig
+from tasks.models.decoder_layers import linear_groups, norm_weight, unsupported_layers
+from tasks.models.fused_ops import FusedOps
 from tasks.models.loading import flash_attention, head_size
 from tasks.training.attention import packed_attention
 from tasks.training.flat_adapter import FlatAdapter
-from tasks.training.fused_ops import ACTIVATIONS, FusedOps
 from tasks.training.layers import AddNorm, GatedMlp, HeadLoss, Linear, Rotate
 from tasks.training.lora_linear import LoraLinearGroup, adapter_order
 from tasks.training.packing import Pack
 
-NORM_OFFSET = {"gemma": 1.0, "llama": 0.0}
-"""What the architecture adds to a norm's weight."""
 MAX_LOGITS = {"cuda": 1 << 29, "cpu": 1 << 25}
 """Logits that exist at once: 1 GiB of bf16 on a GPU, 2,048 rows of Gemma's vocabulary."""
 
@@ -30,16 +29,13 @@ def unsupported(config: Any, lora: LoraConfig, device: torch.device, dtype: torc
 
     `dtype`: of products.
     """
-    if config.model_type not in NORM_OFFSET:
-        return f"architecture {config.model_type}"
+    if reason := unsupported_layers(config):
+        return reason
     reasons = {
-        f"activation {config.hidden_act}": config.hidden_act not in ACTIVATIONS,
-        "biases": getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False),
         "dropout": bool(lora.dropout or config.attention_dropout),
         "DoRA": lora.dora,
         "adapters of other layers": not {name.split(".")[-1] for name in lora.targets} <= set(SEVEN_LINEARS),
         "a GPU without flash attention": device.type == "cuda" and not flash_attention(config, device, dtype),
-        "attention in both directions": bool(getattr(config, "use_bidirectional_attention", False)),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -47,22 +43,11 @@ def unsupported(config: Any, lora: LoraConfig, device: torch.device, dtype: torc
 class Layer:
     """One layer's groups of linears, and its norms' weights in fp32."""
 
-    def __init__(self, module: Any, adapter: FlatAdapter, dtype: torch.dtype, norm_offset: float) -> None:
+    def __init__(self, module: Any, adapter: FlatAdapter, dtype: torch.dtype, model_type: str) -> None:
         groups = (LoraLinearGroup(linears, adapter, dtype) for linears in linear_groups(module))
         self.qkv, self.o, self.gate_up, self.down = groups
-        self.norm_in = module.input_layernorm.weight.data.float() + norm_offset
-        self.norm_mid = module.post_attention_layernorm.weight.data.float() + norm_offset
-
-
-def linear_groups(layer: Any) -> list[list[Any]]:
-    """The linears of a layer of transformers, grouped by their input."""
-    attention, mlp = layer.self_attn, layer.mlp
-    return [
-        [attention.q_proj, attention.k_proj, attention.v_proj],
-        [attention.o_proj],
-        [mlp.gate_proj, mlp.up_proj],
-        [mlp.down_proj],
-    ]
+        self.norm_in = norm_weight(module.input_layernorm, model_type)
+        self.norm_mid = norm_weight(module.post_attention_layernorm, model_type)
 
 
 class PackedModel:
@@ -78,10 +63,9 @@ class PackedModel:
         self.dtype, self.device = dtype, self.body.embed_tokens.weight.device
         parameters = adapter_order([linears for layer in self.body.layers for linears in linear_groups(layer)])
         self.adapter = FlatAdapter(parameters, dtype)
-        norm_offset = NORM_OFFSET[config.model_type]
-        self.layers = [Layer(layer, self.adapter, dtype, norm_offset) for layer in self.body.layers]
+        self.layers = [Layer(layer, self.adapter, dtype, config.model_type) for layer in self.body.layers]
         self.adapter.refresh()
-        self.norm_out = self.body.norm.weight.data.float() + norm_offset
+        self.norm_out = norm_weight(self.body.norm, config.model_type)
         self.head = causal.get_output_embeddings().weight.data.to(dtype)
         self.vocabulary = len(self.head)
         heads = (config.num_attention_heads, config.num_key_value_heads, head_size(config))

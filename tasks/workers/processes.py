@@ -19,15 +19,17 @@ QUIET_ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore::FutureWarning",  # one library of the stack warns about another
 }
 """Keeps the libraries from drawing progress bars: the terminal shows ours, and logs have lines."""
+DEFAULT_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Used unless the environment sets it. Threads that spin while they wait for each other take the cores from the threads
+that they wait for, where other processes are at work: `dialogsum bench busy`."""
 STOP_SECONDS = 15.0
 """Time between asking a worker to stop and killing it."""
 
 
 def start_process(command: Sequence[str], extra_env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
     """Run `python COMMAND…` in a session of its own, with a pipe as standard input and standard error in its output."""
-    environment = (
-        os.environ | QUIET_ENVIRONMENT | {PARENT_VARIABLE: "1", "PYTHONUNBUFFERED": "1"} | dict(extra_env or {})
-    )
+    environment = DEFAULT_ENVIRONMENT | os.environ | QUIET_ENVIRONMENT
+    environment |= {PARENT_VARIABLE: "1", "PYTHONUNBUFFERED": "1"} | dict(extra_env or {})
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment["DIALOGSUM_STORE"] = str(Store.current().root)  # a relative path would mean another folder there
     return subprocess.Popen(

@@ -22,7 +22,7 @@ from tasks.execution.job import Job, save_job
 from tasks.execution.stage import Stage
 from tasks.generate import GENERATE
 from tasks.manifest_views import AdapterView
-from tasks.training import packed_model
+from tasks.models import decoder_layers
 from tasks.workers.events import NullListener
 from tests.support.models import with_stop
 from tests.support.pipelines import DagWalker, patch_workers_inline, planned_stages, small_overrides
@@ -173,7 +173,7 @@ def test_without_samples_all_other_keys_are_ignored() -> None:
 def test_a_model_that_cannot_be_distilled_is_refused_before_it_is_trained(
     store: Store, models: dict[str, Path], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packed_model, "NORM_OFFSET", {"gemma": 1.0})
+    monkeypatch.setattr(decoder_layers, "NORM_OFFSET", {"gemma": 1.0})
     with pytest.raises(RequestError, match=r"distill.samples is 4.*architecture llama.*set train.distill.samples=0"):
         DagWalker().through(overrides_of(models["llama"], data))
     assert store.manifests("train") == []

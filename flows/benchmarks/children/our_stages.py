@@ -182,7 +182,7 @@ def decode(resolved: ResolvedRecipe, config: dict[str, Any]) -> dict[str, Any]:
     rows = read_table(folder / "prompts.parquet", FORMATTED_EVAL)[: settings.limit]
     prompts, _ = encoder.prompts([row["prompt"] for row in rows], settings.max_prompt_tokens)
     numbered = list(zip([row["id"] for row in rows], prompts, strict=True))
-    batches = make_batches(numbered, batch_size(resolved.recipe.runtime, device.type))
+    batches = make_batches(numbered, batch_size(resolved.recipe.runtime, device.type, settings.candidates))
     model = load_merged_model(resolved.model, None, device, settings.quantization)
     engine = Engine(model, tokenizer, encoder.stop_id, settings)
     passes = []

@@ -1,11 +1,16 @@
 """The decoder generates for each row what transformers' greedy generate returns for that row alone."""
 
+import sys
 from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from itertools import permutations
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -13,9 +18,13 @@ from tasks.config import GenerateConfig
 from tasks.decoding import decoder as module
 from tasks.decoding import flash_cache, kv_cache
 from tasks.decoding.cuda_graphs import StepGraphs
-from tasks.decoding.decoder import Decoder, NonFiniteError
+from tasks.decoding.decoder import Decoder, Delivery, NonFiniteError
 from tasks.decoding.decoder_choice import NATIVE_MODEL_TYPES, choose_decoder, unsupported_model
-from tasks.decoding.sampling import Sampling, draw_uniforms
+from tasks.decoding.engine import Engine, Output
+from tasks.decoding.forward import FusedForward, FusedLayer
+from tasks.decoding.kv_cache import CacheShape
+from tasks.decoding.sampling import Sampler, Sampling, draw_uniforms
+from tasks.models import fused_ops
 
 NEW = 12
 LENGTHS = (5, 41, 3, 17, 1, 22, 9, 30)
@@ -74,8 +83,9 @@ def plain(model: Any, prompt: list[int], stop: int, new: int = NEW) -> list[int]
 
 
 def make(model: Any, stop: int, rows: int = len(LENGTHS), kind: type[Decoder] = Decoder, **options: Any) -> Decoder:
-    new = options.pop("new", NEW)
-    return kind(model, stop, rows, prompt_tokens=sum(LENGTHS), longest=max(LENGTHS), new_tokens=new, **options)
+    new, candidates = options.pop("new", NEW), options.pop("candidates", 4)
+    sequences = options.pop("sequences", rows)
+    return kind(model, stop, CacheShape(rows, sum(LENGTHS), max(LENGTHS), candidates, sequences, new), **options)
 
 
 def decode(decoder: Decoder, prompts: list[list[int]]) -> list[list[int]]:
@@ -93,8 +103,7 @@ class Counted(StepGraphs):
 
     def _capture(self, step: Any, *kind: Any) -> Any:
         def replay() -> None:
-            rows, _, sampled = kind
-            self.steps[rows, sampled] += 1
+            self.steps[kind] += 1
             step(*kind)
 
         return replay
@@ -112,20 +121,26 @@ def reference_flash(
     scaling: float,
     causal: bool,
     lengths_k: torch.Tensor | None,
-) -> torch.Tensor:
-    """What torch's flash attention does, in a loop; it has no version for the CPU."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What torch's flash attention does, in a loop; it has no version for the CPU. Queries in no row get NaN."""
     assert bool((cu_seqlens_k.diff() >= 0).all()), "flash attention needs sorted cu_seqlens"
-    out = torch.empty_like(query)
+    if max_seqlen_q == 1 and query.shape[1] > key.shape[1]:  # then it folds query heads, and takes no row for empty
+        assert len(query) == len(cu_seqlens_q) - 1
+    out, lse = torch.full_like(query, torch.nan), query.new_full(query.shape[1::-1], torch.nan)
     for row in range(len(cu_seqlens_q) - 1):
         mine = slice(int(cu_seqlens_q[row]), int(cu_seqlens_q[row + 1]))
         start = int(cu_seqlens_k[row])
         end = start + int(lengths_k[row]) if lengths_k is not None else int(cu_seqlens_k[row + 1])
         assert mine.stop - mine.start <= max_seqlen_q
         assert end - start <= max_seqlen_k
+        assert end <= len(key)
         q, k, v = (x.transpose(0, 1)[None] for x in (query[mine], key[start:end], value[start:end]))
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scaling, enable_gqa=True)
         out[mine] = attended[0].transpose(0, 1)
-    return out
+        keys = k[0].repeat_interleave(q.shape[1] // k.shape[1], 0)
+        # of an empty row flash attention returns infinity
+        lse[:, mine] = (q[0] @ keys.transpose(1, 2) * scaling).logsumexp(-1) if end > start else torch.inf
+    return out, lse
 
 
 @pytest.fixture(params=["padded", "flash"])
@@ -156,8 +171,33 @@ def test_batches_filled_up_to_the_size_of_a_graph(
     decoder = make(model, stop, rows=len(prompts) + 3, graphs=True)
     for some in (slice(0, None), slice(0, 3), slice(2, 7), slice(0, None)):
         assert decode(decoder, prompts[some]) == expected[some]
-    assert set(decoder.graph_rows) == {3, 6, 11}
+    assert decoder.graphs is not None
+    assert set(decoder.graph_sizes) == {3, 6, 11}
     assert set(decoder.graphs.steps) == {(3, False), (6, False), (11, False)}
+
+
+def test_padding_has_slots_of_its_own_after_rows_were_dropped(
+    model: Any, prompts: list[list[int]], cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the last sequence of a full decoder remains, behind which there is no other one's room."""
+    monkeypatch.setattr(module, "fraction_of_rows", lambda rows, n: -(-rows // n))
+    monkeypatch.setattr(module, "StepGraphs", Counted)
+    answers = [plain(model, prompt, -1) for prompt in prompts]
+    early, late = next((a, b) for a, b in permutations(range(8), 2) if answers[a][1] not in answers[b])
+    stop, some = answers[early][1], [prompts[early]] * 5 + [prompts[late]] * 3
+    expected = [plain(model, prompt, stop) for prompt in some]
+    shape = CacheShape(8, sum(map(len, some)), max(LENGTHS), 1, 8, NEW)
+    decoder = Decoder(model, stop, shape, graphs=True)
+    assert decode(decoder, some) == expected
+    assert decoder.graphs is not None
+    assert (4, False) in decoder.graphs.steps  # 3 sequences and one of padding
+    assert decode(decoder, some[::-1]) == expected[::-1]
+
+
+def test_prompts_of_one_and_two_tokens(model: Any, cache: str) -> None:
+    """Of which the cache holds none and one."""
+    prompts = [[7], [9, 11], [5], [13, 4]]
+    assert decode(make(model, -1), prompts) == [plain(model, prompt, -1) for prompt in prompts]
 
 
 def test_rows_that_ended_are_dropped(model: Any, prompts: list[list[int]], stop: int, cache: str) -> None:
@@ -165,9 +205,9 @@ def test_rows_that_ended_are_dropped(model: Any, prompts: list[list[int]], stop:
     widths = []
 
     class Spied(Decoder):
-        def _step(self, rows: int, width: int, sampled: bool) -> None:
-            widths.append(rows)
-            super()._step(rows, width, sampled)
+        def _step(self, size: int, sampled: bool) -> None:
+            widths.append(size)
+            super()._step(size, sampled)
 
     make(model, stop, kind=Spied).decode(prompts)
     expected = [plain(model, prompt, stop) for prompt in prompts]
@@ -220,6 +260,40 @@ def test_prompts_are_read_once_for_several_answers(model: Any, prompts: list[lis
     assert len({str(answers) for answers in together}) == 3
 
 
+@pytest.mark.parametrize("sequences", [1, 3, 8, 40])
+@pytest.mark.parametrize("interval", [1, 3])
+def test_candidates_wait_for_a_place(
+    model: Any,
+    prompts: list[list[int]],
+    stop: int,
+    cache: str,
+    sequences: int,
+    interval: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many are decoded at once, each candidate is that of its prompt and its numbers, and is delivered once."""
+    monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", interval)
+    tables = [None, *(numbers(range(8), candidate=candidate) for candidate in range(3))]
+    alone = make(model, stop, candidates=1, sampling=Sampling(0.7, 0.001))
+    expected = [alone.decode(prompts, [table])[0] for table in tables]
+    delivered: dict[int, list[list[int]]] = {}
+
+    def deliver(prompt: int, candidates: list[list[int]]) -> None:
+        assert prompt not in delivered
+        delivered[prompt] = candidates
+
+    decoder = make(model, stop, sequences=sequences, sampling=Sampling(0.7, 0.001))
+    assert decoder.decode(prompts, tables, deliver) == expected
+    assert delivered == {prompt: [answers[prompt] for answers in expected] for prompt in range(8)}
+    some = [numbers(range(2, 4), candidate=candidate) for candidate in range(2)]
+    assert decoder.decode(prompts[2:4], some) == [answers[2:4] for answers in expected[1:3]]
+
+
+def test_more_candidates_than_there_is_room_for_are_refused(model: Any, prompts: list[list[int]], cache: str) -> None:
+    with pytest.raises(ValueError, match="2 candidates of a prompt do not fit: 1 do"):
+        make(model, -1, candidates=1).decode(prompts, [None, None])
+
+
 def test_samples_do_not_depend_on_company(
     model: Any, prompts: list[list[int]], stop: int, cache: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +315,7 @@ def test_first_sampled_tokens_have_the_probabilities_of_softmax(model: Any) -> N
     count, ids = 4000, [5, 17, 300]
     with torch.inference_mode():
         expected = (model(torch.tensor([ids])).logits[0, -1] / 0.7).softmax(-1).double().numpy()
-    decoder = Decoder(model, -1, 500, 1500, 3, 1, Sampling(0.7, 0.0))
+    decoder = Decoder(model, -1, CacheShape(500, 1500, 3, 8, 500, 1), Sampling(0.7, 0.0))
     tables = [
         np.stack([draw_uniforms(1, f"{table} {row}", 0, 1) for row in range(500)]) for table in range(count // 500)
     ]
@@ -254,6 +328,90 @@ def test_first_sampled_tokens_have_the_probabilities_of_softmax(model: Any) -> N
     assert deviation[expected > 0.003].max() < 5
 
 
+def test_a_weight_that_two_kernels_round_differently_is_sampled() -> None:
+    """On a GPU one kernel chooses a block of tokens and another one a token in it; the block never becomes empty."""
+    sampler = Sampler(Sampling(1.0, 0.1), torch.device("cpu"))
+    scores = torch.full((1, 600), -torch.inf)
+    scores[0, 3], scores[0, 599] = 0.0, -2.0
+    best, block_sums = scores.max(-1)[0], sampler.block_sums
+    for threshold in (torch.tensor([[-2.0]]).exp(), torch.tensor([[-2.0]]).exp().nextafter(torch.ones(1, 1))):
+        sampler.block_sums = lambda *tensors, threshold=threshold: (block_sums(*tensors)[0], threshold)
+        assert sampler.select(scores, best, torch.tensor([0.999], dtype=torch.float64)).tolist() == [599]
+
+
+def test_fused_operations_are_compiled_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By torch.compile as on a GPU, without its last step: a later compilation would interrupt the decoding."""
+    counter = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter))
+    gpu, groups, heads, size = torch.device("cuda"), 3, 2, 8
+    rotate = fused_ops.FusedOps.build("silu", 1e-6, (groups * heads, heads, size), torch.float32, gpu, 0.0)
+    sampler, merge = Sampler(Sampling(0.7, 0.01), gpu), fused_ops.fuse(flash_cache.merge_attention, gpu)
+    plain_sums, plain_rotate = sampler._block_sums, fused_ops._rotate(groups * heads, heads, size, torch.float32)[2]
+    with torch.inference_mode():
+        for rows in (33, 8, 40, 2):
+            some, scores = torch.randn(rows, groups, heads, size), torch.randn(rows, 1100)
+            lse, joint, angles = torch.randn(heads, rows * groups), torch.randn(rows, 80), torch.randn(rows, size)
+            ones = torch.ones(rows, 1, dtype=torch.bool)
+            of_prompts = (some, lse.t().unflatten(0, (-1, groups)))
+            calls = [
+                (rotate.rotate_for_cache, plain_rotate, (joint, angles, angles)),
+                (sampler.block_sums, plain_sums, (scores, scores.max(-1)[0][:, None])),
+                (merge, flash_cache.merge_attention, (*of_prompts, *of_prompts, torch.arange(rows)[:, None], ones)),
+            ]
+            for compiled, function, tensors in calls:
+                torch.testing.assert_close(compiled(*tensors), function(*tensors))
+    assert counter.frame_count == len(calls)
+
+
+def test_decoders_of_one_model_share_its_matrices(model: Any, prompts: list[list[int]]) -> None:
+    """A server has several; each would hold the weights once more."""
+    first, second = (make(model, -1).forward for _ in range(2))
+    if isinstance(first, FusedForward):
+        assert isinstance(second, FusedForward)
+        for one, other in zip(first.layers, second.layers, strict=True):
+            assert [m.data_ptr() for m in matrices(one)] == [m.data_ptr() for m in matrices(other)]
+            assert [m.shape for m in matrices(one)] == [m.shape for m in matrices(other)]
+    assert decode(make(model, -1), prompts[:2]) == [plain(model, prompt, -1) for prompt in prompts[:2]]
+
+
+def matrices(layer: FusedLayer) -> list[torch.Tensor]:
+    return [layer.qkv, layer.o, layer.gate_up, layer.down]
+
+
+class Words:
+    """A tokenizer whose texts are the ids."""
+
+    def batch_decode(self, rows: list[list[int]], **_: Any) -> list[str]:
+        return [" ".join(map(str, row)) for row in rows]
+
+
+def test_rows_are_finished_while_others_are_decoded(
+    model: Any, prompts: list[list[int]], stop: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once each, also if memory runs out after some; the thread that finishes them does not hold up the decoding."""
+    engine = Engine(model, Words(), stop, GenerateConfig(candidates=2, max_new_tokens=NEW, epsilon=0.0))
+    batch, intervals = [(str(row), prompt) for row, prompt in enumerate(prompts)], list[float]()
+
+    def finish(row: str, candidates: Sequence[Output]) -> tuple[str, list[str]]:
+        intervals.append(sys.getswitchinterval())
+        return row, [candidate.text for candidate in candidates]
+
+    interval, expected = sys.getswitchinterval(), engine.sample(batch, finish)
+    tokens, real = engine.stats.tokens, Engine._decode_batch
+    assert [row for row, _ in expected] == [row for row, _ in batch]
+
+    def full(self: Engine, rows: Any, numbers: Any, deliver: Delivery) -> None:
+        real(self, rows, numbers, deliver)
+        if len(rows) == len(batch):
+            raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(Engine, "_decode_batch", full)
+    assert engine.sample(batch, finish) == expected
+    assert (engine.stats.splits, engine.stats.tokens) == (1, 2 * tokens)
+    assert max(intervals) < 0.001
+    assert sys.getswitchinterval() == interval
+
+
 @pytest.mark.parametrize("position", [1, 5])
 def test_scores_that_are_no_numbers_are_named(
     model: Any, prompts: list[list[int]], cache: str, position: int, monkeypatch: pytest.MonkeyPatch
@@ -261,19 +419,20 @@ def test_scores_that_are_no_numbers_are_named(
     """The row and the token at which it happened, also when the look comes later and other rows are long done."""
     monkeypatch.setitem(module.SYNC_INTERVAL, "cpu", 4)
     row = 1  # the longest; what follows leaves out rows that come to the same length
-    real = Decoder._hidden
+    lonely = [prompt for prompt in prompts if len(prompt) + 12 < len(prompts[row]) or prompt == prompts[row]]
+    decoder = make(model, -1)
+    real = decoder.forward
 
-    def broken(self: Decoder, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        states = real(self, ids, places)
-        if ids.shape[1] == 1:
-            states[(places[:, 0] == len(prompts[row]) + position - 2)] = torch.nan
+    def broken(ids: torch.Tensor, places: torch.Tensor, rows: kv_cache.KVCache) -> torch.Tensor:
+        states = real(ids, places, rows)
+        if isinstance(rows.batch, kv_cache.DecodeBatch):
+            states[places == len(prompts[row]) + position - 2] = torch.nan
         return states
 
-    monkeypatch.setattr(Decoder, "_hidden", broken)
-    lonely = [prompt for prompt in prompts if len(prompt) + 12 < len(prompts[row]) or prompt == prompts[row]]
+    monkeypatch.setattr(decoder, "forward", broken)
     with pytest.raises(NonFiniteError) as failure:
-        make(model, -1).decode(lonely)
-    assert (failure.value.row, failure.value.position) == (lonely.index(prompts[row]), position)
+        decoder.decode(lonely)
+    assert (failure.value.prompt, failure.value.position) == (lonely.index(prompts[row]), position)
 
 
 def test_attention_is_given_back(model: Any, prompts: list[list[int]]) -> None:

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tasks.workers import cpus
-from tasks.workers.cpus import cpu_threads
+from tasks.workers.cpus import cgroup_quota, cpu_threads
 from tests.support.paths import ROOT
 
 
@@ -32,3 +33,27 @@ def test_workers_share_the_cores_equally(
     """`runtime.threads` is the number for each worker, whatever the cores."""
     monkeypatch.setattr(cpus, "usable_cores", lambda: cores)
     assert cpu_threads(threads, processes) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000", "cpu/cpu.cfs_period_us": "100000"}, 4.0),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+def test_the_quota_of_a_container_is_read(
+    files: dict[str, str], cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of both versions of cgroups; a container with time for one and a half cores gets two threads at most."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert cgroup_quota(tmp_path) == cores
+    monkeypatch.setattr(cpus, "CGROUPS", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    assert cpus.usable_cores() == (64 if cores is None else {1.5: 2, 4.0: 4}[cores])

@@ -45,6 +45,7 @@ class FusedOps:
     gated_activation_backward: Callable[..., Any]
     rotate: Callable[..., Any]
     rotate_backward: Callable[..., Any]
+    rotate_for_cache: Callable[..., Any]
     cross_entropy: Callable[..., Any]
     smoothed_cross_entropy: Callable[..., Any]
     """The loss in training."""
@@ -153,7 +154,13 @@ def _rotate(queries: int, keys: int, size: int, dtype: torch.dtype) -> tuple[Cal
         c, s = first_halves(cos, sin)
         return torch.cat([turn(q.float(), c, -s), turn(k.float(), c, -s), v.to(dtype)], 1).flatten(1)
 
-    return rotate, rotate_backward
+    def rotate_for_cache(joint: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """As `rotate`, but k and v [T, 2 keys, size] together, as a cache stores them."""
+        c, s = first_halves(cos, sin)
+        q, k, v = joint.view(-1, queries + 2 * keys, size).split(head_counts, 1)
+        return turn(q.float(), c, s), torch.cat([turn(k.float(), c, s), v], 1)
+
+    return rotate, rotate_backward, rotate_for_cache
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

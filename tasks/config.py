@@ -17,6 +17,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SEVEN_LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 Quantization = Literal["none", "nf4"]
 TokenizerName = Literal["auto", "ascii", "unicode", "characters"]
+DistillLoss = Literal["sigmoid", "sigmoid_norm", "sft"]
 EngineName = Literal["auto", "packed", "trl"]
 TurnsName = Literal["chatml", "smollm2", "gemma", "none", "article", "article-inference", "tokenizer"]
 
@@ -86,11 +87,15 @@ class DistillConfig(Record):
     reference_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of a summary's agreement with the references when best and worst are chosen; its mean agreement with the
     other samples has weight 1."""
+    loss: DistillLoss = "sigmoid"
+    """Names of TRL's DPO trainer. `sigmoid`: DPO. `sigmoid_norm`: DPO with the log-probabilities of a summary divided by
+    its tokens, so that a longer one has no larger margin. `sft`: cross-entropy of the preferred summary alone."""
     beta: Annotated[float, Field(gt=0)] = 0.1
     """Factor of the log-probability ratios in the loss of DPO (`beta` in TRL). The higher, the closer the adapter stays
-    to the one that it starts from."""
+    to the one that it starts from. `sigmoid_norm` needs about as many times more as a summary has tokens."""
     cross_entropy: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of the cross-entropy of the preferred summary, per token, that is added to the loss of DPO."""
+    """Weight of the cross-entropy of the preferred summary, per token, that is added to the loss of DPO. Without meaning
+    for `sft`, which has nothing else."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """Peak learning rate of DPO; warmup and schedule are those of `train`."""
     epochs: Annotated[float, Field(gt=0)] = 1.0

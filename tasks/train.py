@@ -88,9 +88,10 @@ def _accelerate(processes: int) -> list[str]:
 
 
 def _label(spec: TrainSpec) -> str:
-    settings, dpo = spec.step_settings, "dpo " if spec.preference else ""
+    settings = spec.step_settings
+    distilled = f"{'best samples' if spec.preference.loss == 'sft' else 'dpo'} " if spec.preference else ""
     steps = f"{settings.max_steps} steps" if settings.max_steps else f"{settings.epochs:g} epochs"
-    return f"{spec.model.name} r{spec.train.lora.rank} {dpo}{steps}"
+    return f"{spec.model.name} r{spec.train.lora.rank} {distilled}{steps}"
 
 
 TRAIN = Stage(

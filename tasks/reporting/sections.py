@@ -49,10 +49,13 @@ def learning_curve(adapter: Artifact) -> tuple[Markup, str]:
         words += f" The validation loss goes from {validation[0][1]:.2f} to {validation[-1][1]:.2f}"
         words += f" and is lowest, {lowest:.2f}, at step {step}."
     if preference := AdapterView(adapter.manifest).preference_facts:
-        words += (
-            f" The training loss is that of DPO on {preference['pairs']:g} pairs of samples. At the end the adapter "
-            f"prefers the better one in {100 * preference['reward_accuracy']:.0f} % of the pairs."
-        )
+        if "reward_accuracy" in preference:
+            words += (
+                f" The training loss is that of DPO on {preference['pairs']:g} pairs of samples. At the end the adapter "
+                f"prefers the better one in {100 * preference['reward_accuracy']:.0f} % of the pairs."
+            )
+        else:
+            words += f" The training loss is that of the best samples of {preference['pairs']:g} dialogues."
     return curve_plot(train, validation), words
 
 

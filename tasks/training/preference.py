@@ -34,7 +34,8 @@ class Preference:
     """Loss of a pair: -log sigmoid of the margin, plus the weighted cross-entropy per token of the preferred row.
 
     The margin is beta ((log p - log p0) of the preferred row - (log p - log p0) of the other), where p0 are the
-    probabilities before the first step.
+    probabilities before the first step. With the loss `sigmoid_norm` both differences are divided by the row's labelled
+    tokens (Meng et al. 2024, https://arxiv.org/abs/2405.14734, divide the log-probabilities in this way).
     """
 
     example, rows_per_example = "pair", 2
@@ -73,13 +74,14 @@ class Preference:
 
     def loss(self, examples: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
         log_probabilities = self.log_probabilities(examples)
+        counts = torch.tensor([self.target_counts[i] for i in examples], device=self.model.device)
         ratios = log_probabilities - self.reference[list(examples)]
+        if self.settings.loss == "sigmoid_norm":
+            ratios = ratios / counts
         margins = self.settings.beta * (ratios[:, 0] - ratios[:, 1])
         loss = -F.logsigmoid(margins).sum()
         if self.settings.cross_entropy:
-            counts = [self.target_counts[i][0] for i in examples]
-            means = log_probabilities[:, 0] / torch.tensor(counts, device=self.model.device)
-            loss = loss - self.settings.cross_entropy * means.sum()
+            loss = loss - self.settings.cross_entropy * (log_probabilities[:, 0] / counts[:, 0]).sum()
         detached = margins.detach()
         return loss, torch.stack([(detached > 0).float().sum(), detached.sum()])
 

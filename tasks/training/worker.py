@@ -153,7 +153,10 @@ def _objective(
     if isinstance(train, LabelledRows):
         return Supervised(builder.build_packed(peft_model, dtype, spec.train.label_smoothing), train)
     assert spec.preference is not None
-    return Preference(builder.build_packed(peft_model, dtype), train.pairs, train.ids, spec.preference)
+    packed = builder.build_packed(peft_model, dtype)
+    if spec.preference.loss == "sft":
+        return Supervised(packed, LabelledRows([preferred for preferred, _ in train.pairs], train.ids))
+    return Preference(packed, train.pairs, train.ids, spec.preference)
 
 
 def _checkpoint_identity(

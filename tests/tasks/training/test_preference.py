@@ -70,16 +70,16 @@ def shift(model: Any, seed: int = 3) -> None:
 
 
 @pytest.mark.parametrize("name", ["gemma", "llama"])
-@pytest.mark.parametrize("cross_entropy", [0.0, 0.3])
+@pytest.mark.parametrize(("kind", "cross_entropy"), [("sigmoid", 0.0), ("sigmoid", 0.3), ("sigmoid_norm", 0.3)])
 @pytest.mark.parametrize("graphs", [False, True])
 def test_loss_and_gradients_are_those_of_dpo_by_transformers_and_peft(
-    models: dict[str, Path], name: str, cross_entropy: float, graphs: bool
+    models: dict[str, Path], name: str, kind: str, cross_entropy: float, graphs: bool
 ) -> None:
     """After steps away from the start, so that margins differ; several pairs in one micro-batch."""
     peft, pairs, beta = peft_model(models[name]), random_pairs(), 0.7
     packed = PackedModel(peft, torch.float32)
     model: Any = GraphedPackedModel(packed, token_bucket=32) if graphs else packed
-    objective = objective_of(model, pairs, beta=beta, cross_entropy=cross_entropy)
+    objective = objective_of(model, pairs, beta=beta, cross_entropy=cross_entropy, loss=kind)
     with torch.no_grad():
         start = [[each.item() for each in plain_log_probabilities(peft, pair)] for pair in pairs]
     prepare(objective)
@@ -96,8 +96,11 @@ def test_loss_and_gradients_are_those_of_dpo_by_transformers_and_peft(
     expected, margins = torch.zeros(()), []
     for pair, (better, worse) in zip(pairs, start, strict=True):
         log_better, log_worse = plain_log_probabilities(peft, pair)
-        margins.append(beta * ((log_better - better) - (log_worse - worse)))
-        count = sum(label != IGNORED for label in pair[0][1])
+        count, other = (sum(label != IGNORED for label in labels) for _, labels in pair)
+        if kind == "sigmoid_norm":
+            margins.append(beta * ((log_better - better) / count - (log_worse - worse) / other))
+        else:
+            margins.append(beta * ((log_better - better) - (log_worse - worse)))
         expected = expected + torch.log(1 + torch.exp(-margins[-1])) - cross_entropy * log_better / count
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -221,11 +224,11 @@ def test_a_loss_that_diverges_ends_the_run_and_names_the_pairs(models: dict[str,
     assert heard.steps == [1, 2]
 
 
-def worker_file(models: dict[str, Path], data: Path, folder: Path) -> Path:
+def worker_file(models: dict[str, Path], data: Path, folder: Path, **distill: Any) -> Path:
     """The config of a worker that trains on pairs of a table written here, from an adapter made by peft alone."""
     file = worker_config(models, data, folder, max_length=200)
     config = TrainingWorkerConfig.model_validate_json(file.read_text())
-    settings = DistillConfig(samples=2, batch_size=5, max_steps=4, learning_rate=1e-3, max_new_tokens=20)
+    settings = DistillConfig(samples=2, batch_size=5, max_steps=4, learning_rate=1e-3, max_new_tokens=20, **distill)
     names = dict.fromkeys(row["id"] for row in read_table(config.rows / "train.parquet", FORMATTED_TRAIN))
     rows = [
         {
@@ -268,3 +271,24 @@ def test_two_processes_prefer_what_one_does(models: dict[str, Path], data: Path,
     for name, tensor in first.items():
         assert torch.allclose(tensor, second[name], rtol=0, atol=5e-5), name
     assert any(not torch.allclose(tensor, start[name], rtol=0, atol=5e-4) for name, tensor in first.items())
+
+
+@pytest.mark.slow
+def test_the_loss_sft_is_the_cross_entropy_of_the_best_samples_alone(
+    models: dict[str, Path], data: Path, tmp_path: Path
+) -> None:
+    """The worst samples, which are another text, have no part in it: the losses are the same to the last bit."""
+    curves = []
+    for name, bad in (("one", "Bad is number"), ("two", "Quite another text about")):
+        file = worker_file(models, data, tmp_path / name, loss="sft")
+        rows = read_table(tmp_path / name / "candidates.parquet", CANDIDATES)
+        for row in rows:
+            row["candidates"][1] = f"{bad} {row['id']}."
+        write_table(rows, CANDIDATES, tmp_path / name / "candidates.parquet")
+        result = worker_result(start_worker(file))
+        assert result["rows"] == result["preference"]["pairs"] == len(rows)
+        assert "reward_accuracy" not in result["preference"]
+        curves.append(read_table(tmp_path / name / "out" / "curve.parquet", CURVE))
+    losses = [[row["train_loss"] for row in curve[1:]] for curve in curves]
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < losses[0][0]

@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do $$p -c 'import sys;
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY = .venv/.ready
-EXTRAS = serve,mlflow,tensorboard,trackio,wandb,sweep,kubernetes
+EXTRAS = serve,judge,mlflow,tensorboard,trackio,wandb,sweep,kubernetes
 
 VARIANT ?= cpu
 IMAGE ?= dialogsum-worker:$(VARIANT)

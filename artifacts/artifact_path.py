@@ -14,9 +14,11 @@ STAGE_NUMBERS = {
     "promote": 7,
     "review": 8,
     "sample": 9,
+    "probe": 10,
+    "judge": 11,
 }
 _ID = re.compile(rf"({'|'.join(STAGE_NUMBERS)})-([0-9a-f]{{8}})")
-_FOLDER = re.compile(rf"[1-9]_({'|'.join(STAGE_NUMBERS)})/[A-Za-z0-9.-]{{1,80}}_[0-9a-f]{{8}}")
+_FOLDER = re.compile(rf"[1-9]\d?_({'|'.join(STAGE_NUMBERS)})/[A-Za-z0-9.-]{{1,80}}_[0-9a-f]{{8}}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
@@ -33,7 +35,7 @@ def artifact_folder(stage: str, name: str, key: str) -> str:
 
 def artifact_id(folder: str) -> str:
     """`3_train/<name>_<key8>` -> `train-<key8>`."""
-    return f"{folder.split('/')[0][2:]}-{folder[-8:]}"
+    return f"{folder.split('/')[0].partition('_')[2]}-{folder[-8:]}"
 
 
 def split_id(artifact: str) -> tuple[str, str]:

@@ -24,14 +24,21 @@ INPUTS = {
     "adapter": "the adapter",
     "candidates": "the sampled summaries",
     **SUMMARIES,
+    "predictions": "the summaries",
+    **{f"judge_{system}": f"the judge of {summaries}" for system, summaries in SUMMARIES.items()},
+    "judge_references": "the judge of the references",
     "scores": "the scores",
     "review": "the review",
     "decision": "the decision of the gate",
     "champion_dataset": "the champion's dataset",
 }
 """Role of an input -> its name in a sentence, in the order of the DAG."""
-REVISIONS = {"config.data.revision": "the data", "config.model.revision": "the base model"}
-SHOWN_ONLY = ("config.history", "config.prompts", "config.champion_data")
+REVISIONS = {
+    "config.data.revision": "the data",
+    "config.model.revision": "the base model",
+    "config.classifier.model.revision": "the judge",
+}
+SHOWN_ONLY = ("config.history", "config.prompts", "config.champion_data", "config.judge_agreement")
 """Settings that a report only shows: mentioned last."""
 
 Changes = Mapping[str, tuple[Any, Any]]
@@ -64,6 +71,8 @@ def explain(
         parts.append("the names of the prompts changed")
     if any(name.startswith("config.champion_data") for name in changes):
         parts.append("the champion whose data is compared changed")
+    if any(name.startswith("config.judge_agreement") for name in changes):
+        parts.append("the judge was compared with people")
     return _short(parts)
 
 

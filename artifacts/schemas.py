@@ -27,6 +27,18 @@ CANDIDATES = pa.schema(
         ("reference_agreement", NUMBERS),
     ]
 )
+JUDGEMENTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("kind", pa.string()),
+        ("score", pa.float64()),
+        ("lowest", pa.float64()),
+        ("unsupported", TEXTS),
+        ("answer", pa.string()),
+    ]
+)
+"""`kind`: a value of tasks.judging.texts.Kind. `score`: 0 to 1; null if the judge's answer could not be read. `lowest`:
+score of the least supported sentence; null if the judge scores whole summaries. `answer`: of an endpoint."""
 CURVE = pa.schema(
     [
         ("step", pa.int32()),

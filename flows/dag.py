@@ -14,6 +14,9 @@ from flows.adapter_lookup import TRIAL
 from flows.champion_data import champion_data
 from flows.distillation import Step, TrainedAdapter, distilled_from, train_adapter
 from flows.evaluation_history import evaluations_before
+from flows.fact_steps import Probed, probes
+from flows.judge_agreement import agreement_of
+from flows.judge_settings import resolve_judge
 from flows.labels import Overrides, prompt_labels
 from flows.recipe import PROMPTS, Recipe
 from flows.review_lookup import newest_review
@@ -22,6 +25,7 @@ from tasks.config import (
     FormatSpec,
     GenerateConfig,
     GenerateSpec,
+    JudgeSpec,
     PromoteSpec,
     ReportSpec,
     ResolvedData,
@@ -34,7 +38,9 @@ from tasks.download import DOWNLOAD
 from tasks.execution.decision import Input
 from tasks.format import FORMAT
 from tasks.generate import GENERATE
+from tasks.judge import JUDGE
 from tasks.manifest_views import AdapterView, DatasetView
+from tasks.metrics.judge_scores import REFERENCES, judge_role
 from tasks.metrics.score_table import System
 from tasks.models.prompt_template import load_prompt
 from tasks.promote import PROMOTE
@@ -55,6 +61,7 @@ class ResolvedRecipe:
     champions: Champions
     overrides: Overrides = field(default_factory=Overrides)
     """The overrides in the recipe, for names and pages."""
+    judge: JudgeSpec | None = None
 
     @property
     def turns(self) -> str:
@@ -112,7 +119,8 @@ def resolve_recipe(
     model = pinned.model if pinned and same_model else resolve_model(recipe.model)
     data = pinned.data if pinned else resolve_data(recipe.data)
     champions = Champions(Store.current(), model.revision)
-    return ResolvedRecipe(recipe, data, model, prompt, evaluation, champions, overrides or Overrides())
+    judge = resolve_judge(recipe.judge)
+    return ResolvedRecipe(recipe, data, model, prompt, evaluation, champions, overrides or Overrides(), judge)
 
 
 def retrain(resolved: ResolvedRecipe, step: Step) -> Outcome:
@@ -193,35 +201,62 @@ def _evaluate_and_report(
     """Score the candidate together with the base model, the champion and its previous prompt; decide; report."""
     predictions: dict[str, Input] = {System.BASE: base}
     templates: dict[str, str] = {System.BASE: resolved.evaluation_prompt}
+    probed: dict[str, Probed] = {System.BASE: Probed(prompts, resolved.turns, resolved.recipe.decoding, None)}
     data, champion_dataset = None, None
     adapter = trained.adapter if trained else None
     if adapter is not None:
         templates[System.TUNED] = resolved.evaluation_prompt
         predictions[System.TUNED] = step(GENERATE, System.TUNED, _generate(resolved), rows=prompts, adapter=adapter)
+        probed[System.TUNED] = replace(probed[System.BASE], adapter=adapter)
         rival = resolved.champions.rival(resolved.candidate(adapter.id))
         if rival is not None:
             data, champion_dataset = champion_data(rival.adapter, dataset)
         if gate is None and rival is not None and rival.adapter == adapter.id:
             previous, rival = previous or rival, None  # the same adapter with other settings, not another model
         if rival is not None:
-            predictions[System.CHAMPION] = _predictions_of(resolved, step, dataset, System.CHAMPION, rival)
+            other = probed[System.CHAMPION] = _evaluated(resolved, step, dataset, System.CHAMPION, rival)
+            predictions[System.CHAMPION] = _predictions_of(resolved, step, System.CHAMPION, rival, other)
             templates[System.CHAMPION] = rival.template
         if previous is not None and previous != rival:
-            predictions[System.PREVIOUS] = _predictions_of(resolved, step, dataset, System.PREVIOUS, previous)
+            other = probed[System.PREVIOUS] = _evaluated(resolved, step, dataset, System.PREVIOUS, previous)
+            predictions[System.PREVIOUS] = _predictions_of(resolved, step, System.PREVIOUS, previous, other)
             templates[System.PREVIOUS] = previous.template
-    scores = step(SCORE, None, _score(resolved), dataset=dataset, **predictions)
+    facts = probes(resolved.recipe.probe, resolved.model, step, dataset, probed)
+    judgements = _judgements(resolved, step, dataset, predictions)
+    scores = step(SCORE, None, _score(resolved), dataset=dataset, **predictions, **facts, **judgements)
     optional = {"adapter": adapter} if adapter is not None else {}
     optional |= {f"made_from_{i}": made for i, made in enumerate(trained.distilled_from if trained else (), 1)}
     if gate is not None:
         optional["decision"] = step(PROMOTE, None, gate, scores=scores, **_review(gate, predictions))
     earlier = evaluations_before(scores, resolved.model.revision)
     prompt_names = prompt_labels(templates)
-    spec = ReportSpec(report=resolved.recipe.report, history=earlier, prompts=prompt_names, champion_data=data)
-    optional |= seeds or {}
+    spec = ReportSpec(
+        report=resolved.recipe.report,
+        history=earlier,
+        prompts=prompt_names,
+        champion_data=data,
+        judge_agreement=agreement_of(resolved.judge) if resolved.judge else None,
+    )
+    optional |= (seeds or {}) | judgements
     if champion_dataset is not None:
         optional["champion_dataset"] = champion_dataset
-    report = step(REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **predictions, **optional)
+    report = step(
+        REPORT, None, spec, dataset=dataset, prompts=prompts, scores=scores, **predictions, **facts, **optional
+    )
     return Outcome(scores, report, adapter, optional.get("decision"), tuple((seeds or {}).values()))
+
+
+def _judgements(
+    resolved: ResolvedRecipe, step: Step, dataset: Input, predictions: dict[str, Input]
+) -> dict[str, Input]:
+    """Judgements of every system's summaries and of the references, as inputs of `score`; empty without a judge."""
+    if resolved.judge is None:
+        return {}
+    references = step(JUDGE, REFERENCES, resolved.judge, dataset=dataset)
+    return {judge_role(REFERENCES): references} | {
+        judge_role(system): step(JUDGE, system, resolved.judge, dataset=dataset, predictions=output)
+        for system, output in predictions.items()
+    }
 
 
 def _score(resolved: ResolvedRecipe, split: Literal["test", "validation"] = "test") -> Record:
@@ -237,15 +272,20 @@ def _review(gate: PromoteSpec, predictions: dict[str, Input]) -> dict[str, Input
     return {"review": review} if review else {}
 
 
-def _predictions_of(resolved: ResolvedRecipe, step: Step, dataset: Input, variant: str, settings: Champion) -> Input:
-    """Predictions of another adapter on the same dialogues, with its own prompt and decoding settings."""
+def _evaluated(resolved: ResolvedRecipe, step: Step, dataset: Input, variant: str, settings: Champion) -> Probed:
+    """Another adapter with its own prompt and settings, on the dialogues of this recipe."""
     prompts = step(FORMAT, variant, _format(resolved, "eval", settings.template), dataset=dataset)
     decoding = GenerateConfig.model_validate(settings.generate | {"limit": resolved.recipe.generate.limit})
+    return Probed(prompts, settings.turns, decoding, _verified_adapter(settings.adapter))
+
+
+def _predictions_of(resolved: ResolvedRecipe, step: Step, variant: str, settings: Champion, other: Probed) -> Input:
+    """Predictions of another adapter on the same dialogues, with its own prompt and decoding settings."""
     spec = GenerateSpec.model_validate(
-        {"model": resolved.model, "turns": settings.turns, "generate": decoding}
+        {"model": resolved.model, "turns": other.turns, "generate": other.generate}
         | {"rouge_tokenizer": settings.rouge_tokenizer}
     )
-    return step(GENERATE, variant, spec, rows=prompts, adapter=_verified_adapter(settings.adapter))
+    return step(GENERATE, variant, spec, rows=other.prompts, adapter=other.adapter)
 
 
 def _verified_adapter(adapter: str) -> Manifest:

@@ -129,6 +129,7 @@ def _evaluation(
         rows=protocol.get("rows"),
         rows_in_split=protocol.get("rows_in_split"),
         overrides=m.provenance.origin.get("overrides", ""),
+        judge={system: mean for system, mean in scores.judge.items() if system in scores.predictions},
     )
 
 

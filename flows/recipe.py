@@ -24,7 +24,9 @@ from tasks.config import (
     GateConfig,
     GenerateConfig,
     GenerateSection,
+    JudgeConfig,
     ModelConfig,
+    ProbeConfig,
     ReportConfig,
     Runtime,
     ScoreConfig,
@@ -33,6 +35,7 @@ from tasks.config import (
 
 RECIPES = Path(__file__).resolve().parent / "recipes"
 PROMPTS = Path(__file__).resolve().parent / "prompts"
+JUDGE_PROMPTS = Path(__file__).resolve().parent / "judge_prompts"
 OVERRIDES = "dialogsum_overrides"
 """Prefect variable: overrides for every run of a deployment, such as `runtime.machines=2` or `data.source=/data`."""
 REMOVED = {"runtime.workers": "remove it from the recipe or the overrides; it has never changed a result"}
@@ -50,7 +53,9 @@ class Recipe(Record):
     train: TrainConfig = TrainConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     generate: GenerateSection = GenerateSection()
+    probe: ProbeConfig = ProbeConfig()
     score: ScoreConfig = ScoreConfig()
+    judge: JudgeConfig = JudgeConfig()
     gate: GateConfig = GateConfig()
     report: ReportConfig = ReportConfig()
     seeds: Count = 1
@@ -76,7 +81,9 @@ class Recipe(Record):
         settings = identity_of(self) | {"generate": identity_of(self.decoding)}
         if self.train.distill.samples:
             settings["train"]["distill"] = self.train.distill.model_dump(mode="json")
-        return sha256({name: value for name, value in settings.items() if name not in ("name", "report", "gate")})[:8]
+        # without a judge, the revision is that of a recipe from before there were judges
+        others = ("name", "report", "gate", "probe", *(() if self.judge.is_set else ("judge",)))
+        return sha256({name: value for name, value in settings.items() if name not in others})[:8]
 
     runtime: Runtime = Runtime()
 

@@ -121,8 +121,9 @@ class PipelineRun:
         if decision.status == "reused":
             return run_stage(job), False
         save_job(Store.current(), job)
-        slurm = slurm_settings() if stage.pool == "gpu" else None
-        if stage.pool == "gpu" and self.offload_gpu:
+        on_gpu = stage.pool_for(job.spec) == "gpu"
+        slurm = slurm_settings() if on_gpu else None
+        if on_gpu and self.offload_gpu:
             send(job, decision.path)
             return run_stage(job.model_copy(update={"refresh": False})), False
         if slurm is not None:

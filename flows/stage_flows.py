@@ -58,7 +58,7 @@ def _make(artifact: str, refresh: bool) -> State[Any]:
     uses = RunNotes(Store.current(), job.run)
     uses.add(job.artifact, *(ref.id for ref in job.inputs.values()))
     with LiveCurveWriter(Store.current(), job) as writer, listening(writer):
-        settings = slurm_settings() if STAGES[job.stage].pool == "gpu" else None
+        settings = slurm_settings() if STAGES[job.stage].pool_for(job.spec) == "gpu" else None
         if settings is not None:
             run_on_slurm(job, settings)
             job = job.model_copy(update={"refresh": False})
@@ -94,8 +94,8 @@ def _stage_flow(name: str) -> Flow[..., Any]:
     )(fails_in_one_line(make))
 
 
-download, format_, train, score, review, promote, report = map(
-    _stage_flow, ("download", "format", "train", "score", "review", "promote", "report")
+download, format_, train, probe, judge, score, review, promote, report = map(
+    _stage_flow, ("download", "format", "train", "probe", "judge", "score", "review", "promote", "report")
 )
 
 

@@ -5,6 +5,7 @@ given with it; every other field is part of the cache key of the stages that rea
 generated from the docstrings of the fields.
 """
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -234,6 +235,16 @@ class GenerateConfig(GenerateSection):
     """Of the base weights. Versions before this setting did not quantize."""
 
 
+class ProbeConfig(Record):
+    """`probe:`: which wrong facts a model prefers to right ones, by the likelihood of both; no text is generated."""
+
+    dialogues: Annotated[int, Field(ge=0, le=10**6)] = 500
+    """Probe the first n of the dialogues that are summarized, with one wrong version of a reference for each kind of
+    error. 0 probes none; then `gate.most_probe_loss` is not applied."""
+    seed: Seed = 0
+    """Seed of the wrong versions: which word is changed, and into which."""
+
+
 class ScoreConfig(Record):
     """`score:`: the tokens that ROUGE compares, and the bootstrap of confidence intervals and comparisons."""
 
@@ -249,6 +260,57 @@ class ScoreConfig(Record):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class JudgeConfig(Record):
+    """`judge:`: a model that judges whether the dialogue supports the summary. Neither `model` nor `endpoint`: none."""
+
+    model: str | None = None
+    """Judge: a hub id or folder of a sequence classifier, for entailment or for supported and unsupported claims."""
+    revision: str | None = None
+    """Commit, tag or branch of a hub judge. A run resolves it to a commit, which is part of the cache key."""
+    label: str | None = None
+    """Label of the classifier that means: supported. None finds it by its name, such as `entailment`."""
+    chunk_tokens: Annotated[int, Field(ge=16, le=10**6)] = 384
+    """Tokens of the dialogue that the classifier reads at once; each sentence gets the score of its best chunk."""
+    endpoint: str | None = None
+    """Judge: base URL of an OpenAI-compatible API, such as `https://api.openai.com/v1`."""
+    name: str | None = None
+    """Name of the model at the endpoint."""
+    prompt: str = "faithfulness"
+    """Prompt of the endpoint: a name in flows/judge_prompts, a file, or the text, with `{dialogue}` and `{summary}`."""
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
+    """Sampling temperature of the endpoint. None leaves it to the endpoint; some models accept no other value."""
+    max_new_tokens: Count = 1024
+    """Maximum length of an answer of the endpoint in tokens."""
+    dialogues: Count | None = None
+    """Judge the summaries of the first n test dialogues only. None judges all."""
+    threshold: Share = 0.5
+    """A sentence with a lower score counts as unsupported."""
+    price_per_million_tokens: Annotated[
+        Annotated[float, Field(ge=0)] | None,
+        NotIdentity("it is multiplied with the number of tokens, for the log"),
+    ] = None
+    """Price of a million prompt tokens of the endpoint in your currency. If set, a run logs the cost before it asks."""
+    requests_at_once: Annotated[
+        Annotated[int, Field(ge=1, le=256)], NotIdentity("each request is answered by itself")
+    ] = 4
+    """Number of requests that the endpoint gets at the same time."""
+
+    @model_validator(mode="after")
+    def _one_judge(self) -> Self:
+        if self.model and self.endpoint:
+            raise ValueError("there is a model and an endpoint: give one of them")
+        if self.endpoint and not self.name:
+            raise ValueError("endpoint needs name, that of the model to ask there")
+        if self.endpoint and not re.match(r"https?://[^\s/]", self.endpoint):
+            raise ValueError("endpoint is not a URL such as https://api.openai.com/v1")
+        return self
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a judge."""
+        return bool(self.model or self.endpoint)
 
 
 class GateConfig(Record):
@@ -270,6 +332,10 @@ class GateConfig(Record):
     """Guard: highest share of summaries with a speaker tag or name that their dialogue does not contain."""
     most_number_errors: Share = 0.1
     """Guard: highest share of summaries with a number above two that their dialogue does not contain."""
+    most_probe_loss: Share = 0.05
+    """Guard: largest loss in the share of right facts that the model prefers, for each kind of wrong fact, against the
+    champion, or the base model if there is no champion. A candidate is rejected if the whole 95 % interval of the
+    paired difference is a larger loss. 1 allows every loss."""
     least_win_rate: Share | None = None
     """Review by people: lowest lower end of the 95 % interval of the candidate's win rate against the champion, or
     against the base model if there is no champion. None requires no review."""
@@ -426,6 +492,18 @@ class GenerateSpec(Record):
     """`score.tokenizer` if candidates are compared, otherwise `auto`."""
 
 
+class ProbeSpec(Record):
+    """Settings of the stage probe."""
+
+    model: ResolvedModel
+    turns: TurnsName
+    max_prompt_tokens: int
+    """`generate.max_prompt_tokens`: the prompts are those of the evaluation."""
+    quantization: Quantization = "none"
+    """Of the base weights, as in generation: the probed model is the one that summarizes."""
+    probe: ProbeConfig
+
+
 class ScoreSpec(ScoreConfig):
     """Settings of the stage score."""
 
@@ -443,6 +521,58 @@ class SummarizeSpec(Record):
     generate: GenerateConfig
     rouge_tokenizer: TokenizerName = "auto"
     """Tokens by which candidates are compared."""
+
+
+class JudgeEndpoint(Record):
+    """An OpenAI-compatible API that judges summaries."""
+
+    url: str
+    name: str
+    template: str
+    """Prompt with {dialogue} and {summary} in it."""
+    temperature: float | None
+    max_new_tokens: int
+    price_per_million_tokens: Annotated[float | None, NotIdentity("it is only shown to people")] = None
+    requests_at_once: Annotated[int, NotIdentity("each request is answered by itself")] = 4
+
+
+class JudgeClassifier(Record):
+    """A sequence classifier that judges summaries."""
+
+    model: ResolvedModel
+    label: str | None
+    chunk_tokens: int
+    threshold: float
+
+    @property
+    def origin(self) -> str:
+        """Name of the source, as reports show it."""
+        return self.model.origin
+
+
+class JudgeSpec(Record):
+    """Settings of the stage judge: a classifier or an endpoint."""
+
+    classifier: JudgeClassifier | None = None
+    endpoint: JudgeEndpoint | None = None
+    dialogues: Count | None = None
+
+    @property
+    def name(self) -> str:
+        """Short name of the judge."""
+        if self.classifier is not None:
+            return self.classifier.model.name
+        return self.endpoint.name.rstrip("/").split("/")[-1].lower() if self.endpoint else ""
+
+
+class JudgeAgreement(Record):
+    """How far a judge agrees with people, as `dialogsum bench faithfulness` measured it."""
+
+    data: str
+    """Name of the labelled data."""
+    auroc: float
+    interval: tuple[float, float]
+    summaries: int
 
 
 class Evaluation(Record):
@@ -469,6 +599,8 @@ class Evaluation(Record):
     rows_in_split: int | None = None
     overrides: str = ""
     """Settings with which the run overrode its recipe."""
+    judge: dict[str, float] = Field(default_factory=dict)
+    """System -> score x 100 by the judge; empty without one."""
 
     @property
     def dialogues(self) -> str:
@@ -505,3 +637,5 @@ class ReportSpec(Record):
     """System -> name or first words of its prompt."""
     champion_data: ChampionData | None = None
     """None if there is no champion to compare with."""
+    judge_agreement: JudgeAgreement | None = None
+    """None if there is no judge or it was not compared with people."""

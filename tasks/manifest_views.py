@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from artifacts.manifest import InputRef, Manifest
-from tasks.metrics.score_table import System
+from tasks.metrics.score_table import MODELS, System
 from tasks.metrics.scores import Interval, ScoringProtocol
 
 
@@ -174,6 +174,29 @@ class PredictionsView(ModelView):
         return self._input_id("adapter")
 
 
+class ProbeView(ModelView):
+    """Which facts one model prefers, made by probe."""
+
+    STAGE = "probe"
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Kind of wrong fact -> number of dialogues of which no reference admits it."""
+        counts: dict[str, int] = self.manifest.facts["left_out"]
+        return counts
+
+    @property
+    def not_applied(self) -> dict[str, str]:
+        """Kind of wrong fact -> why the data does not allow it."""
+        reasons: dict[str, str] = self.manifest.facts["not_applied"]
+        return reasons
+
+    @property
+    def adapter_id(self) -> str | None:
+        """None for the base model."""
+        return self._input_id("adapter")
+
+
 class ScoresView(ManifestView):
     """Scores of the compared systems, made by score."""
 
@@ -211,7 +234,30 @@ class ScoresView(ManifestView):
     @property
     def predictions(self) -> dict[System, InputRef]:
         """System -> its predictions, of the models among the systems."""
-        return {System(role): ref for role, ref in self.manifest.inputs.items() if role != "dataset"}
+        return {System(role): ref for role, ref in self.manifest.inputs.items() if role in {*MODELS}}
+
+    @property
+    def preferred(self) -> dict[str, float]:
+        """System -> how often it prefers right facts to wrong ones, in percent; empty without probes."""
+        shares: dict[str, float] = self.manifest.facts.get("preferred", {})
+        return shares
+
+    @property
+    def judge(self) -> dict[str, float]:
+        """System -> score x 100 by the judge; empty without one."""
+        judge: dict[str, Any] = self.manifest.facts.get("judge", {})
+        return dict(judge.get("mean", {}))
+
+
+class JudgeView(ManifestView):
+    """Judgements of the summaries of one system, or of the references, made by judge."""
+
+    STAGE = "judge"
+
+    @property
+    def judge(self) -> str:
+        """Short name of the model that judged."""
+        return str(self.manifest.facts["judge"])
 
 
 class ReviewView(ManifestView):

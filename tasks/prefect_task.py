@@ -147,7 +147,7 @@ def prefect_task(name: str) -> Task[[Job], Ref]:
     )
     def run(job: Job) -> Ref:
         events = RunEvents(title(job))
-        manifest, ran = execute(Store.current(), stage, job, events, hold_gpu(stage.pool))
+        manifest, ran = execute(Store.current(), stage, job, events, hold_gpu(stage.pool_for(job.spec)))
         events.finish()
         get_run_logger().info("%s %s: %s rows", manifest.id, "made" if ran else "reused from the store", manifest.rows)
         if ran:
@@ -207,5 +207,5 @@ def saved_progress(job: Job) -> str:
     if last is not None:
         return f"the checkpoint after step {last} is kept"
     batches = "finished batches are kept"
-    kept = {"train": "there is no checkpoint yet", "sample": batches, "generate": batches}
+    kept = {"train": "there is no checkpoint yet", "sample": batches, "generate": batches, "judge": batches}
     return kept.get(job.stage, "finished stages are kept")

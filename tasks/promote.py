@@ -11,6 +11,7 @@ from tasks.config import GateConfig, PromoteSpec
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
 from tasks.metrics.gate_decision import GateCheck, GateDecision
 from tasks.metrics.percentages import percent, probability
+from tasks.metrics.probe_guard import probe_check
 from tasks.metrics.review_result import Review
 from tasks.metrics.score_table import NUMBERS_MEASURE, System
 from tasks.metrics.scores import Scores
@@ -44,6 +45,7 @@ def gate(config: GateConfig, scores: Scores) -> list[GateCheck]:
     tuned = scores.diagnostics[System.TUNED]
     rows = scores.under_headline_protocol.protocol.rows
     low, high = config.length_ratio
+    rival = System.CHAMPION if System.CHAMPION in scores.differences else System.BASE
     return [
         *(
             _better_than(system, config, scores)
@@ -80,6 +82,7 @@ def gate(config: GateConfig, scores: Scores) -> list[GateCheck]:
             )
             for name, reason in scores.not_applied.items()
         ),
+        probe_check(config.most_probe_loss, scores.probe, rival),
     ]
 
 

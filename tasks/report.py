@@ -1,9 +1,10 @@
 """report: everything before it -> one HTML file to read and share, and its first screen as Markdown.
 
 Reads   dataset, prompts (format, eval), scores, predictions of base; unless only the base model is evaluated:
-        predictions of tuned, adapter and, if they exist, predictions of champion and before, decision, the scores
-        of further seeds as seed_<n>, what the adapter was distilled from as made_from_<n>, and as champion_dataset the
-        dataset of the champion, if it is another one
+        predictions of tuned, adapter and, if they exist, predictions of champion and before, the probes of these
+        systems, judgements as judge_<system> and judge_references, decision, the scores of further seeds as seed_<n>,
+        what the adapter was distilled from as made_from_<n>, and as champion_dataset the dataset of the champion, if it
+        is another one
 Writes  report.html (makes no network request; one script of its own, allowed by its hash), report.md
 Rerun   dialogsum run RECIPE --refresh report
 
@@ -14,7 +15,8 @@ from collections.abc import Mapping
 
 from tasks.config import ReportSpec
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
-from tasks.metrics.score_table import MODELS
+from tasks.metrics.judge_scores import ROLE
+from tasks.metrics.score_table import MODELS, PROBE_ROLE
 from tasks.reporting.page import ReportInputs, build_page
 from tasks.reporting.rendering import render
 
@@ -32,8 +34,9 @@ def report(
 ) -> StageResult:
     """Render the report.
 
-    more: predictions by system (`base` always among them), scores of further training seeds as `seed_<n>`, and earlier
-    adapters and samples from which the adapter was distilled as `made_from_<n>`.
+    more: predictions by system (`base` always among them), their probes as `probe_<system>`, judgements as
+    `judge_<system>`, scores of further training seeds as `seed_<n>`, and earlier adapters and samples from which the
+    adapter was distilled as `made_from_<n>`.
     """
     outputs = {str(system): more[system] for system in MODELS if system in more}
     inputs = ReportInputs(
@@ -47,6 +50,8 @@ def report(
         champion_dataset,
         seeds=_numbered("seed_", more),
         made_from=_numbered("made_from_", more),
+        probes={str(system): more[f"{PROBE_ROLE}{system}"] for system in MODELS if f"{PROBE_ROLE}{system}" in more},
+        judged={role.removeprefix(ROLE): artifact for role, artifact in more.items() if role.startswith(ROLE)},
     )
     page = build_page(inputs)
     for name, text in render(page).items():

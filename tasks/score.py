@@ -1,9 +1,10 @@
 """score: predictions of one or more systems, references -> scores per dialogue and overall, and paired differences.
 
 Reads   dataset; predictions (generate) of base and, if they exist: tuned (the candidate), champion, before (the same
-        adapter with its previous prompt or decoding)
+        adapter with its previous prompt or decoding); the probes of these systems, if there are any; with a judge,
+        judgements (judge) of the same systems and of the references, as judge_<system> and judge_references
 Writes  scores.json (tasks/metrics/scores.py: every system under every protocol, with trivial baselines and the human
-        ceiling; differences; slices; diagnostics),
+        ceiling; differences; slices; diagnostics; preferred facts),
         rows.parquet (ROW_SCORES: one row per dialogue and system)
 Rerun   dialogsum run RECIPE --refresh score
 
@@ -11,6 +12,7 @@ Headline protocol: rouge_score (its tokens, or those of `score.tokenizer`), F1, 
 then over dialogues, with stemming.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -21,9 +23,13 @@ from artifacts.errors import StageError
 from artifacts.schemas import DATASET, PREDICTIONS, read_table, write_table
 from tasks.config import ScoreSpec, TokenizerName
 from tasks.execution.stage import Artifact, Context, Stage, StageResult
+from tasks.manifest_views import JudgeView
 from tasks.metrics.bootstrap import bootstrap_counts, mean_and_interval, paired_difference
 from tasks.metrics.diagnostics import aggregate, diagnose
 from tasks.metrics.entity_checks import EntityChecks, entity_checks
+from tasks.metrics.judge_scores import ROLE, score_judgements
+from tasks.metrics.probe_scores import probe_scores
+from tasks.metrics.probe_table import LIKELIHOODS
 from tasks.metrics.protocols import (
     CONSTANT_SENTENCE,
     F1,
@@ -32,8 +38,16 @@ from tasks.metrics.protocols import (
     trivial_baselines,
 )
 from tasks.metrics.row_scores import ROW_SCORES
-from tasks.metrics.score_table import HEADLINE_PROTOCOL, ROUGE_TYPES, System
-from tasks.metrics.scores import Difference, ProtocolScores, Scores, ScoringProtocol, SliceScores
+from tasks.metrics.score_table import HEADLINE_PROTOCOL, PROBE_ROLE, ROUGE_TYPES, System
+from tasks.metrics.scores import (
+    Difference,
+    JudgeScores,
+    ProbeScores,
+    ProtocolScores,
+    Scores,
+    ScoringProtocol,
+    SliceScores,
+)
 from tasks.metrics.slices import slices
 from tasks.tokenization import has_other_letters
 
@@ -53,11 +67,14 @@ class Texts:
     rows_in_split: int
 
 
-def score(spec: ScoreSpec, context: Context, dataset: Artifact, **outputs: Artifact) -> StageResult:
+def score(spec: ScoreSpec, context: Context, dataset: Artifact, **inputs: Artifact) -> StageResult:
     """Score every system on the same dialogues.
 
-    outputs: predictions by system, `base` always among them. StageError if they are not of the same dialogues.
+    inputs: predictions by system, `base` always among them, probes as `probe_<system>`, and judgements by role.
+    StageError if the predictions or the probes are not of the same dialogues.
     """
+    outputs = {role: artifact for role, artifact in inputs.items() if not role.startswith((PROBE_ROLE, ROLE))}
+    judged = {role.removeprefix(ROLE): inputs[role] for role in sorted(inputs) if role.startswith(ROLE)}
     texts = read_texts(dataset, outputs, spec.split)
     systems = texts.predictions | trivial_baselines(texts.dialogues)
     by_protocol = score_under_all_protocols(systems, texts.references, spec.tokenizer)
@@ -68,6 +85,7 @@ def score(spec: ScoreSpec, context: Context, dataset: Artifact, **outputs: Artif
         for system, summaries in texts.predictions.items()
     }
     scores = aggregate_scores(spec, texts, by_protocol, diagnostics, checks)
+    scores = scores.model_copy(update={"probe": read_probes(spec, inputs), "judge": read_judgements(spec, judged)})
     scores.save(context.out)
     write_table(row_scores(texts.ids, f1, diagnostics), ROW_SCORES, context.out / "rows.parquet")
     for measure, reason in checks.not_applied.items():
@@ -82,7 +100,41 @@ def score(spec: ScoreSpec, context: Context, dataset: Artifact, **outputs: Artif
             system: {name: list(by_type[name].interval) for name in ROUGE_TYPES} for system, by_type in headline.items()
         },
     }
+    if scores.probe is not None:
+        facts["preferred"] = {system: each.share for system, each in scores.probe.all_kinds.shares.items()}
+    if scores.judge is not None:
+        facts["judge"] = {
+            "name": scores.judge.judge,
+            "mean": {system: score.mean for system, score in scores.judge.systems.items()},
+        }
+        context.events.log(f"judge {scores.judge.judge}: {_in_words(facts['judge']['mean'])}")
     return StageResult(rows=len(texts.ids), facts=facts)
+
+
+def read_probes(spec: ScoreSpec, inputs: Mapping[str, Artifact]) -> ProbeScores | None:
+    """Which facts the systems prefer; None without their probes."""
+    probes = {role.removeprefix(PROBE_ROLE): each for role, each in inputs.items() if role.startswith(PROBE_ROLE)}
+    if not probes:
+        return None
+    facts = probes[System.BASE].manifest.facts
+    tables = {
+        system: read_table(artifact.payload / "probe.parquet", LIKELIHOODS) for system, artifact in probes.items()
+    }
+    left_out, not_applied = facts["left_out"], facts["not_applied"]
+    return probe_scores(tables, left_out, not_applied, spec.bootstrap_resamples, spec.bootstrap_seed)
+
+
+def read_judgements(spec: ScoreSpec, judged: Mapping[str, Artifact]) -> JudgeScores | None:
+    """What the judge says; None without one."""
+    if not judged:
+        return None
+    name = JudgeView(next(iter(judged.values())).manifest).judge
+    payloads = {role: artifact.payload for role, artifact in judged.items()}
+    return score_judgements(name, payloads, spec.bootstrap_resamples, spec.bootstrap_seed)
+
+
+def _in_words(means: dict[str, float]) -> str:
+    return "  ".join(f"{system} {mean:.2f}" for system, mean in means.items())
 
 
 def _tokenizer(name: TokenizerName, references: list[list[str]]) -> str:

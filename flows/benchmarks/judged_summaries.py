@@ -45,7 +45,7 @@ def samples() -> list[JudgedData]:
     """The samples of the repository: one correct and one wrong summary of each dialogue."""
     data = []
     for file in sorted(SAMPLES.glob("*.csv")):
-        rows = _rows(file)
+        rows = read_csv_rows(file)
         judged = [_judged(row["dialogue"], row["correct"]) for row in rows]
         judged += [_judged(row["dialogue"], row["wrong"], row["names"], row["numbers"]) for row in rows]
         data.append(
@@ -62,10 +62,10 @@ def _judged(dialogue: str, summary: str, names: str = "", numbers: str = "") -> 
 def dialogsum_labels(folder: Path) -> JudgedData:
     """Outputs of four systems on DialogSum, with what annotators made of them: a word that they removed is wrong."""
     test: dict[str, list[dict[str, str]]] = {}
-    for row in _rows(folder / "dialogsum" / "test.csv"):
+    for row in read_csv_rows(folder / "dialogsum" / "test.csv"):
         test.setdefault(row["id"].rpartition("_")[0], []).append(row)
     judged = []
-    for row in _rows(folder / "faithfulness" / "dialogsum_outputs.csv"):
+    for row in read_csv_rows(folder / "faithfulness" / "dialogsum_outputs.csv"):
         removed = _tokens(row["summary"]) - _tokens(row["corrected"])
         names = frozenset(token for token in removed if token.startswith("#") or token[0].isupper())
         figures = Counter(number.text for number in numbers(row["summary"], "en") if not number.says_little)
@@ -84,7 +84,7 @@ def dialogsum_labels(folder: Path) -> JudgedData:
 
 def samsum_labels(folder: Path) -> tuple[JudgedData, list[dict[str, str]]]:
     """Human references of SAMSum, and the rows of four systems with people's verdict on the whole summary."""
-    rows = _rows(folder / "faithfulness" / "samsum_outputs.csv")
+    rows = read_csv_rows(folder / "faithfulness" / "samsum_outputs.csv")
     human = [row for row in rows if row["system"] == "human_ref"]
     dialogues, references = [row["dialogue"] for row in human], [[row["summary"]] for row in human]
     return JudgedData("SAMSum", dialogues, references, []), [row for row in rows if row["system"] != "human_ref"]
@@ -92,7 +92,7 @@ def samsum_labels(folder: Path) -> tuple[JudgedData, list[dict[str, str]]]:
 
 def dialogsum_references(folder: Path, split: str) -> JudgedData:
     """Dialogues of DialogSum with one reference each."""
-    rows = _rows(folder / "dialogsum" / f"{split}.csv")
+    rows = read_csv_rows(folder / "dialogsum" / f"{split}.csv")
     return JudgedData(f"DialogSum, {split}", [row["dialogue"] for row in rows], [[row["summary"]] for row in rows], [])
 
 
@@ -128,8 +128,9 @@ def _tokens(text: str) -> Counter[str]:
     return Counter([*TAG.findall(text), *(re.sub(r"['’]s?$", "", word) for word in WORD.findall(TAG.sub(" ", text)))])
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
+def read_csv_rows(file: Path, option: str = "--data") -> list[dict[str, Any]]:
+    """Rows of a CSV file. RequestError, which names the option that has its folder, if there is no such file."""
     if not file.is_file():
-        raise RequestError(f"--data: no file {file.name} in {file.parent}")
+        raise RequestError(f"{option}: no file {file.name} in {file.parent}")
     with file.open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))

@@ -55,6 +55,8 @@ def _stage_parts(stage: dict[str, Any], manifest: dict[str, Any]) -> list[tuple[
     if "training_seconds" in measured:
         validation = measured.get("validation_seconds", 0.0)
         known += [("train", measured["training_seconds"] - validation), ("evaluate", validation)]
+    elif "scoring_seconds" in measured:
+        known += [("score", measured["scoring_seconds"])]
     else:
         known += [("decode", measured["generating_seconds"])]
     known.append(("save and end", saving))

@@ -23,6 +23,7 @@ SETTINGS = (
     "train.evaluations=1",
     "train.learning_rate=0.05",
     "generate.max_new_tokens=16",
+    "probe.dialogues=0",
     "score.bootstrap_resamples=200",
     "gate.probability=0.51",
     "gate.least_rows=1",

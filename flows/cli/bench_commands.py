@@ -272,6 +272,54 @@ def names(
 
 
 @commands.command()
+def faithfulness(
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="FOLDER", help="Folder with samsum_outputs.csv and dialogsum_outputs.csv."),
+    ],
+    dialogsum: Annotated[
+        Path | None,
+        typer.Option("--dialogsum", metavar="FOLDER", help="DialogSum, whose test.csv has the dialogues; for --final."),
+    ] = None,
+    final: Annotated[
+        bool,
+        typer.Option("--final", help="Open DialogSum's labels as well: once per measure, after its development."),
+    ] = False,
+    by_type: Annotated[bool, typer.Option("--by-type", help="AUROC for each type of error instead.")] = False,
+    judge: Annotated[
+        str | None, typer.Option("--judge", metavar="MODEL", help="Measure this judge as well: a hub id or folder.")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option("--endpoint", metavar="URL", help="Measure a judge behind an OpenAI-compatible API.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name of its model there.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="RECIPE", help="Measure the judge of this recipe.")
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Faithfulness: how far measures agree with people who labelled summaries as right or wrong.
+
+    With a judge, its agreement is kept in the store, and reports that show the judge show it.
+    """
+    from flows.benchmarks.faithfulness import bench_faithfulness
+    from flows.cli.terminal import Terminal
+    from flows.recipe import load_recipe
+
+    options = {"model": judge, "endpoint": endpoint, "name": name}
+    chosen = [*(f"judge.{key}={json.dumps(value)}" for key, value in options.items() if value), *(overrides or ())]
+    loaded = load_recipe(recipe or "quickstart", chosen) if recipe or chosen else None
+    terminal = Terminal()
+    try:
+        table = bench_faithfulness(data, dialogsum, final, by_type, loaded, terminal)
+    finally:
+        terminal.close()
+    _print_table(*table, as_json)
+
+
+@commands.command()
 def load(
     artifacts: Annotated[
         int,
@@ -287,6 +335,17 @@ def load(
     from flows.benchmarks.load import bench_load
 
     _print_table(*bench_load(artifacts, rows), as_json)
+
+
+@commands.command()
+@with_settings("quickstart", data=None, timeout=3600, random_model=False)
+def probe(settings: Any, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Facts: the base model, the recipe's model and one that is trained on swapped speakers, probed side by side."""
+    from dataclasses import replace
+
+    from flows.benchmarks.probe import bench_probe
+
+    _print_table(*bench_probe(replace(settings, real=not settings.model)), as_json)
 
 
 @commands.command()

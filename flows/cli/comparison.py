@@ -10,7 +10,7 @@ from flows.labels import labels_of
 from tasks.execution.stage import Artifact
 from tasks.metrics.percentages import probability
 from tasks.metrics.row_scores import read_row_scores
-from tasks.metrics.score_table import HEADLINE_TYPE, System
+from tasks.metrics.score_table import HEADLINE_TYPE, MODELS, System
 from tasks.metrics.scores import Scores
 from tasks.reporting.escaping import visible
 from tasks.reporting.examples import select_examples
@@ -46,7 +46,7 @@ def compare(scores: str, console: Console) -> None:
         )
     console.print(table)
     inputs = {role: _artifact(store, store.by_id(ref.id)) for role, ref in manifest.inputs.items()}
-    outputs = {system: artifact for system, artifact in inputs.items() if system != "dataset"}
+    outputs = {str(system): inputs[system] for system in MODELS if system in inputs}
     row_scores = read_row_scores(payload / "rows.parquet")
     changed = select_examples(2 * MOST_CHANGED, inputs["dataset"], row_scores, outputs)
     for group in ("improved", "regressed"):

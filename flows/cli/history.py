@@ -47,8 +47,9 @@ def show_history(base: str, as_json: bool, plot: Path | None) -> None:
     high = max(row.interval[1] for row in rows)
     axis = f"ROUGE-1 (95 % interval, axis {low:.0f} to {high:.0f})"
     headings = ("at (UTC)", "recipe", "data", "adapter", "prompt", "dialogues", *SYSTEMS, axis, "decision")
-    table = new_table(*headings, right=("dialogues", *SYSTEMS), wrap=("recipe", "prompt", axis))
-    table.columns[-2].min_width = WHISKER_WIDTH
+    judged = ("judge",) if any(row.judge for row in rows) else ()
+    table = new_table(*headings, *judged, right=("dialogues", *SYSTEMS, *judged), wrap=("recipe", "prompt", axis))
+    table.columns[headings.index(axis)].min_width = WHISKER_WIDTH
     prompts = _prompts(rows)
     for row in rows:
         scores = [f"{row.headline[system]:.2f}" if system in row.headline else "-" for system in SYSTEMS]
@@ -62,6 +63,7 @@ def show_history(base: str, as_json: bool, plot: Path | None) -> None:
             *scores,
             _whisker(row, low, high),
             row.decision or "-",
+            *([_judge(row)] if judged else []),
         )
     console.print(table)
     for line in _notes(rows, champions, uses):
@@ -113,6 +115,12 @@ def _prompts(rows: list[Evaluation]) -> dict[str, str]:
 
 def _is_partial(row: Evaluation) -> bool:
     return bool(row.rows and row.rows_in_split and row.rows < row.rows_in_split)
+
+
+def _judge(row: Evaluation) -> str:
+    """Score of the candidate, or of the base model, by the judge; `-` without one."""
+    score = row.judge.get(System.TUNED, row.judge.get(System.BASE))
+    return "-" if score is None else f"{score:.1f}"
 
 
 def _whisker(row: Evaluation, low: float, high: float) -> str:

@@ -16,8 +16,9 @@ from artifacts.errors import translate_disk_errors
 from flows.slurm.batch_job import BatchJobConfig
 from flows.slurm.settings import SlurmSettings
 
-NOT_FOR_JOBS = ("PREFECT_", "DIALOGSUM_NOTIFY")
-"""Starts of the names of variables that jobs do not get: they use no Prefect server, and credentials stay here."""
+NOT_FOR_JOBS = ("PREFECT_", "DIALOGSUM_NOTIFY", "DIALOGSUM_JUDGE_KEY")
+"""Starts of the names of variables that jobs do not get: they use no Prefect server and ask no endpoint, and
+credentials stay here."""
 
 
 def write_script(settings: SlurmSettings, config: BatchJobConfig) -> Path:

@@ -23,6 +23,8 @@ SAME_DIALOGUES = "all trials are compared on the same validation dialogues"
 SAME_LOSS = "it changes where the validation loss is measured, not the model"
 REFUSED = {
     "gate": "the gate judges scores and changes none",
+    "probe": "the probe measures a model and changes none",
+    "judge": "the judge measures summaries and changes none",
     "report": "the report shows scores and changes none",
     "runtime": "it changes the speed, not the result",
     "seeds": "a trial trains with one seed",

@@ -1,4 +1,4 @@
-"""Files of finished batches: the unit in which a stage that decodes is resumed after it was killed."""
+"""Files of finished batches: the unit in which a stage is resumed after it was killed."""
 
 import hashlib
 from pathlib import Path
@@ -11,7 +11,7 @@ from artifacts.schemas import PREDICTIONS, read_table, write_table
 
 
 def save_part(rows: list[dict[str, Any]], folder: Path, schema: pa.Schema = PREDICTIONS) -> None:
-    """Write the decoded rows of one batch to a file of their own, completely or not at all.
+    """Write the rows of one batch to a file of their own, completely or not at all.
 
     The file's name contains its digest, since no manifest covers it yet.
     """
@@ -22,7 +22,7 @@ def save_part(rows: list[dict[str, Any]], folder: Path, schema: pa.Schema = PRED
 
 
 def read_parts(folder: Path, schema: pa.Schema = PREDICTIONS) -> list[dict[str, Any]]:
-    """Rows of all finished batches. A damaged file is ignored, so its rows are decoded again."""
+    """Rows of all finished batches. A damaged file is ignored, so its rows are made again."""
     files = sorted(folder.glob("*.parquet"))
     intact = [file for file in files if file.stem.endswith(f"-{sha256_of(file)[:16]}")]
     return [row for file in intact for row in read_table(file, schema)]

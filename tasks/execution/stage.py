@@ -78,11 +78,19 @@ class Stage:
     """The module of the stage's worker process."""
     resources: tuple[str, ...] = ()
     """Files that it reads, relative to its module."""
+    optional: bool = False
+    """Only some recipes have it, so that no process waits for its work."""
+    needs_gpu: Callable[[Any], bool] | None = None
+    """The spec -> whether a stage of the GPU pool needs it; None: always."""
     check: Callable[..., list[Check]] | None = None
     """Finds on the CPU what would fail on the GPU; called like `function`."""
     run_shard: Callable[..., dict[str, Any]] | None = None
     """Does the part of the work that `Context.shard` names and leaves its files in `work/parts`, where `function` finds
     those of all shards and merges them. Called like `function`; returns measurements."""
+
+    def pool_for(self, spec: Record) -> Literal["cpu", "gpu"]:
+        """The pool that runs it with these settings."""
+        return "cpu" if self.needs_gpu is not None and not self.needs_gpu(spec) else self.pool
 
     def code(self) -> dict[str, str]:
         """Fingerprint of all code that the result depends on."""

@@ -101,10 +101,15 @@ def without_tags(text: str) -> str:
     return NUMBERED_TAG.sub(" , ", TAG.sub(" , ", text))
 
 
+def speaker_labels(dialogue: str) -> list[str]:
+    """The labels of a dialogue that are not tags, in the order in which they first speak."""
+    return list(dict.fromkeys(_LABEL.findall(dialogue)))
+
+
 def label_words(dialogue: str, cased: bool) -> set[str]:
     """Words of the speaker labels of a dialogue; none of a label with a digit or a single letter, such as `Guest B`."""
     words = set()
-    for label in set(_LABEL.findall(dialogue)):
+    for label in speaker_labels(dialogue):
         parts = WORD.findall(label)
         if len(parts) <= _MOST_WORDS_OF_LABEL and all(len(part) > 1 and part[-1].isalpha() for part in parts):
             words |= {part for part in parts if part.lower() not in TITLES and (part[0].isupper() or not cased)}

@@ -20,6 +20,8 @@ class System(StrEnum):
     """Each reference, scored against the others."""
 
 
+PROBE_ROLE = "probe_"
+"""Before the name of a system: the role of its probe among the inputs of a stage."""
 MODELS = (System.BASE, System.PREVIOUS, System.CHAMPION, System.TUNED)
 COMPARISON_SYSTEMS = (System.PREVIOUS, System.CHAMPION, System.BASE)
 """What the tuned model is compared with, most relevant first."""

@@ -84,6 +84,65 @@ class SliceScores(Record):
     differences: dict[str, dict[str, Difference]]
 
 
+class ProbeShare(Record):
+    """How often a system prefers the reference to its corruption, in percent, over dialogues."""
+
+    share: float
+    interval: Interval
+
+
+class ProbeKindScores(Record):
+    """One kind of wrong fact."""
+
+    kind: str
+    dialogues: int
+    """Dialogues with a pair of this kind."""
+    left_out: int
+    """Dialogues of which no reference admits it."""
+    shares: dict[str, ProbeShare]
+    """System -> share."""
+    differences: dict[str, Difference]
+    """Compared system -> difference in percentage points, tuned minus it; empty without a tuned model."""
+
+
+class ProbeScores(Record):
+    """What the probes of all systems say together."""
+
+    dialogues: int
+    pairs: int
+    preference: str
+    """What is compared."""
+    kinds: tuple[ProbeKindScores, ...]
+    all_kinds: ProbeKindScores
+    """The mean over the kinds of each dialogue."""
+    not_applied: dict[str, str]
+    """Kind -> why the data does not allow it."""
+
+
+class JudgeScore(Record):
+    """What a judge says of the summaries of one system, x 100, with the interval of the mean."""
+
+    mean: float
+    interval: Interval
+    unsupported: float
+    """Share of the summaries in which the judge names something unsupported."""
+
+
+class JudgeScores(Record):
+    """What a judge says of every system."""
+
+    judge: str
+    """Its short name."""
+    dialogues: int
+    """Dialogues whose summaries have a score in every system."""
+    unreadable: int
+    """Dialogues left out, because an answer of the judge could not be read."""
+    systems: dict[str, JudgeScore]
+    """By system, and by both ends of the judge's scale: human references, and references of other dialogues."""
+    differences: dict[str, Difference]
+    """Compared system -> tuned minus that system; empty without a tuned model."""
+
+
 class Scores(Record):
     """The content of a score artifact."""
 
@@ -101,6 +160,10 @@ class Scores(Record):
     """Measure -> why the data does not allow it."""
     constant: str
     """The sentence that one of the trivial baselines repeats."""
+    probe: ProbeScores | None = None
+    """None without the probes of the systems, and in artifacts of earlier versions."""
+    judge: JudgeScores | None = None
+    """None without a judge."""
 
     @classmethod
     def load(cls, payload: Path) -> Self:
@@ -109,7 +172,9 @@ class Scores(Record):
 
     def save(self, folder: Path) -> None:
         """Write scores.json; the bytes depend on the content alone."""
-        content = self.model_dump(by_alias=True)
+        # without probes or a judge, the bytes are those from before there were any
+        left_out = {name for name in ("probe", "judge") if getattr(self, name) is None}
+        content = self.model_dump(by_alias=True, exclude=left_out)
         (folder / "scores.json").write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     @property

@@ -38,6 +38,8 @@ class ExampleOutput:
     """It names someone who is not in the dialogue."""
     new_number: bool
     """It has a number that is not in the dialogue."""
+    unsupported: tuple[str, ...]
+    """What the judge finds unsupported by the dialogue; empty without a judge."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Example:
             "empty": not last.prediction.strip(),
             "new-name": last.new_name,
             "new-number": last.new_number,
+            "unsupported": bool(last.unsupported),
         }
         return [flag for flag, holds in flags.items() if holds]
 
@@ -70,23 +73,30 @@ class Example:
     def size(self) -> int:
         """Bytes in the page, about."""
         texts = [escape(visible(text)) for text in (self.dialogue, *self.references, *self.topics)]
-        texts += [output.highlighted for output in self.outputs.values()]
+        for output in self.outputs.values():
+            texts += [output.highlighted, *(escape(visible(text)) for text in output.unsupported)]
         return CARD_BYTES + sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 Rows = Mapping[str, dict[str, Any]]
 """Dialogue id -> row of a table."""
+Unsupported = Mapping[str, Mapping[str, tuple[str, ...]]]
+"""System -> dialogue id -> what the judge finds unsupported in its summary."""
 
 
 def select_examples(
-    count: int, dataset: Artifact, row_scores: Sequence[dict[str, Any]], outputs: Mapping[str, Artifact]
+    count: int,
+    dataset: Artifact,
+    row_scores: Sequence[dict[str, Any]],
+    outputs: Mapping[str, Artifact],
+    unsupported: Unsupported | None = None,
 ) -> dict[str, list[Example]]:
     """`improved`, `regressed` and `others`: up to `count` dialogues in all, fewer if they exceed MAX_BYTES.
 
     Improved or regressed is judged by ROUGE-1 against the first of COMPARISON_SYSTEMS, strongest first. Without a tuned
     model, all dialogues are others.
 
-    row_scores: rows of ROW_SCORES. outputs: predictions by system.
+    row_scores: rows of ROW_SCORES. outputs: predictions by system. unsupported: None without a judge.
     """
     test = _by_id(read_table(dataset.payload / "test.parquet", DATASET))
     predictions = {
@@ -102,7 +112,7 @@ def select_examples(
     size = 0
     for group, names in groups.items():
         for name in names:
-            example = _example(name, test[name], predictions, scores, compared, changes.get(name))
+            example = _example(name, test[name], predictions, scores, compared, changes.get(name), unsupported or {})
             if size + example.size <= MAX_BYTES:
                 size += example.size
                 selected[group].append(example)
@@ -142,6 +152,7 @@ def _example(
     scores: Mapping[str, Rows],
     compared: System | None,
     change: float | None,
+    unsupported: Unsupported,
 ) -> Example:
     outputs = {}
     for system in (system for system in MODELS if system in predictions):
@@ -156,6 +167,7 @@ def _example(
             highlighted=highlight_changes(text, predictions[other][name]["prediction"] if other else text),
             new_name=score["speaker_error"] > 0,
             new_number=(score["number_error"] or 0) > 0,
+            unsupported=unsupported.get(system, {}).get(name, ()),
         )
     topics = list(dict.fromkeys(topic for topic in row["topics"] if topic))
     return Example(name, row["dialogue"], topics, row["references"], outputs, change)

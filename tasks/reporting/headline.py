@@ -9,6 +9,7 @@ from tasks.metrics.gate_decision import GateDecision
 from tasks.metrics.percentages import probability
 from tasks.metrics.score_table import COMPARISON_SYSTEMS, HEADLINE_LABEL, HEADLINE_TYPE, System
 from tasks.metrics.scores import Scores, ScoringProtocol
+from tasks.reporting.facts import facts_sentence
 
 
 class Headline(Record):
@@ -24,6 +25,8 @@ class Headline(Record):
     """The differences to the other compared systems."""
     gate: str = ""
     """The gate's decision; empty if there is none."""
+    facts: str = ""
+    """How often the model prefers right facts; empty without probes."""
     caveats: str = Field(validation_alias="trust", serialization_alias="trust")
     """What the result is based on, and what the interval leaves out."""
 
@@ -51,6 +54,7 @@ def headline(
             state="base_only",
             headline=f"The base model scores {base.f1:.1f} {HEADLINE_LABEL}.",
             effect=f"95 % interval {base.interval[0]:.1f} to {base.interval[1]:.1f}.",
+            facts=facts_sentence(scores.probe, new, others, None),
             caveats=" ".join(filter(None, [f"Measured on {_basis(protocol)}.", weights])),
         )
     difference = scores.differences[compared][HEADLINE_TYPE]
@@ -80,6 +84,7 @@ def headline(
             if system != compared and system in scores.differences
         ),
         gate=_gate(decision) if decision else "",
+        facts=facts_sentence(scores.probe, subject, others, compared),
         caveats=" ".join(filter(None, caveats)),
     )
 

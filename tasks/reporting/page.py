@@ -1,7 +1,7 @@
 """What the report shows: collected from scores, decision, manifests and tables of its inputs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
@@ -19,7 +19,9 @@ from tasks.metrics.row_scores import read_row_scores
 from tasks.metrics.score_table import DIAGNOSTIC_LABELS, PROTOCOL_NAMES, ROUGE_TYPES, System
 from tasks.metrics.scores import ProtocolScores, Scores
 from tasks.reporting.examples import Example, select_examples
+from tasks.reporting.facts import FactsSection, facts_section
 from tasks.reporting.headline import Headline, headline
+from tasks.reporting.judge_words import judge_sentences, unsupported
 from tasks.reporting.plots import history_plot, length_plot, score_plot, slice_plot
 from tasks.reporting.sections import (
     SeedScores,
@@ -52,6 +54,10 @@ class ReportInputs:
     """Scores of further training seeds, in the order of the seeds."""
     made_from: list[Artifact]
     """Earlier adapters, and their samples, from which the adapter was distilled; in the order of the pipeline."""
+    probes: dict[str, Artifact] = field(default_factory=dict)
+    """System -> its probe; empty if nothing was probed."""
+    judged: dict[str, Artifact] = field(default_factory=dict)
+    """System, or `references` -> its judgements; empty without a judge."""
 
     @property
     def manifests(self) -> dict[str, Manifest]:
@@ -64,6 +70,8 @@ class ReportInputs:
             "prompts": self.prompts,
             **self.outputs,
         }
+        artifacts |= {f"probe {system}": artifact for system, artifact in self.probes.items()}
+        artifacts |= {f"judge of {role}": artifact for role, artifact in self.judged.items()}
         artifacts |= {"scores": self.scores, "decision": self.decision, "champion's dataset": self.champion_dataset}
         return {role: artifact.manifest for role, artifact in artifacts.items() if artifact is not None}
 
@@ -97,6 +105,10 @@ class ReportPage:
     seeds: SeedScores | None
 
     decision: GateDecision | None
+    facts: FactsSection | None
+    """None if nothing was probed."""
+    judge_sentences: list[str]
+    """What the judge says, and how far it agrees with people; empty without a judge."""
     data_comparison: DataComparison | None
     """The dataset compared with the champion's; None if there is no champion."""
     data_details: list[str]
@@ -158,6 +170,8 @@ def build_page(inputs: ReportInputs) -> ReportPage:
         score_plots={name: score_plot(main.systems, name, order, labels) for name in ROUGE_TYPES[:3]},
         seeds=seeds,
         decision=decision,
+        facts=facts_section(scores.probe, inputs.probes, models),
+        judge_sentences=judge_sentences(scores, spec.judge_agreement, names),
         data_comparison=data_comparison,
         data_details=details(data_comparison.changes) if data_comparison and data_comparison.changes else [],
         change_kinds=CHANGE_KINDS,
@@ -166,7 +180,9 @@ def build_page(inputs: ReportInputs) -> ReportPage:
         diagnosed_systems=[system for system in order if system in scores.diagnostics],
         length_plot=length_plot(words_by_system(row_scores), labels),
         slice_plot=slice_plot(scores.slices, compared) if scores.slices and compared else None,
-        examples=select_examples(spec.report.examples, inputs.dataset, row_scores, inputs.outputs),
+        examples=select_examples(
+            spec.report.examples, inputs.dataset, row_scores, inputs.outputs, unsupported(inputs.judged)
+        ),
         curve=learning_curve(inputs.adapter) if inputs.adapter else None,
         checks=AdapterView(inputs.adapter.manifest).checks if inputs.adapter else [],
         history=spec.history,

@@ -53,30 +53,27 @@ def resolve_data(config: DataConfig) -> ResolvedData:
     return ResolvedData(kind="hub", revision=commit, location=source, origin=f"{source}@{commit[:8]}")
 
 
-def resolve_model(config: ModelConfig) -> ResolvedModel:
-    """Pin a base model. RequestError if it is unknown, gated without licence or token, or cannot be reached."""
+def resolve_model(config: ModelConfig, key: str = "model.source") -> ResolvedModel:
+    """Pin a base model. RequestError if it is unknown, gated without licence or token, or cannot be reached.
+
+    key: the setting that names the model, for messages.
+    """
     source = config.source
     if source.startswith("package:"):
         return _packaged(source)
-    if _is_path(source, "model.source"):
-        folder = user_path(source, "model.source")
+    if _is_path(source, key):
+        folder = user_path(source, key)
         if not (folder / "config.json").is_file():
-            raise RequestError(
-                f"model.source: no model in {folder} (expected a folder with config.json and *.safetensors)"
-            )
+            raise RequestError(f"{key}: no model in {folder} (expected a folder with config.json and *.safetensors)")
         names = sorted(p.name for p in folder.iterdir() if p.suffix in _MODEL_FILES)
         if not any(name.endswith(".safetensors") for name in names):
-            raise RequestError(
-                f"model.source: no *.safetensors in {folder}; other formats can run code and are not loaded"
-            )
-        refuse_incomplete_weights(folder, "model.source")
+            raise RequestError(f"{key}: no *.safetensors in {folder}; other formats can run code and are not loaded")
+        refuse_incomplete_weights(folder, key)
         digest = sha256({name: file_digest(folder / name) for name in names})
         return ResolvedModel(revision=digest, location=str(folder.resolve()), origin=folder.resolve().name)
     if not HUB_ID.fullmatch(source):
-        raise RequestError(
-            f"model.source: {source!r} is neither a hub id, nor a folder, nor package:<module>/<file>.gguf"
-        )
-    commit = hub_commit(source, config.revision, "model", "model.source")
+        raise RequestError(f"{key}: {source!r} is neither a hub id, nor a folder, nor package:<module>/<file>.gguf")
+    commit = hub_commit(source, config.revision, "model", key)
     return ResolvedModel(revision=commit, location=source, origin=source)
 
 

@@ -42,6 +42,8 @@ BRIEF = "Read the dialogue and say in one short sentence who wants what.\n\n{dia
         ({"inputs.rows": (DIGEST, f"{UNKNOWN} by format")}, "the prompts changed (format-b301592f -> to be made)"),
         ({"inputs.before": (None, DIGEST)}, "the summaries with the previous prompt added (generate-4e217fd6)"),
         ({"inputs.seed_3": (None, DIGEST)}, "the scores of seed 3 added (33333333)"),
+        ({"config.judge_agreement": (None, {"auroc": 0.6})}, "the judge was compared with people"),
+        ({"inputs.judge_tuned": (DIGEST, None)}, "the judge of the tuned model's summaries removed (33333333)"),
         ({"inputs.champion_dataset": (DIGEST, None)}, "the champion's dataset removed (33333333)"),
         (
             {"config.champion_data.champion": ("train-1a2b3c4d", "train-5e6f7a8b")},

@@ -26,6 +26,8 @@ COMPARE_DATASETS = "tasks/data/test_compare_datasets.py"
 DATASET_CHECKS = "tasks/data/test_dataset_checks.py"
 TRACKERS = "system/test_trackers.py"
 QUICKSTART = "system/test_quickstart.py"
+FAITHFULNESS = "flows/benchmarks/test_faithfulness.py"
+JUDGE = "tasks/test_judge.py"
 SOAK = "flows/benchmarks/test_soak.py"
 COVERED = {
     "artifacts/artifact_path.py": (STORE, "hostile names are refused"),
@@ -56,6 +58,10 @@ COVERED = {
     "flows/benchmarks/children/unchanged_run.py": (BENCHMARKS, "an unchanged retraining"),
     "flows/benchmarks/earlier_names.py": ("flows/benchmarks/test_names.py", "the baseline of its table"),
     "flows/benchmarks/judged_summaries.py": ("flows/benchmarks/test_names.py", "the summaries of its table"),
+    "flows/benchmarks/faithfulness_data.py": (FAITHFULNESS, "labelled summaries are read, or refused"),
+    "flows/benchmarks/faithfulness_measures.py": (FAITHFULNESS, "its measures, in the right direction"),
+    "flows/benchmarks/judge_measures.py": (FAITHFULNESS, "a classifier and an endpoint in its table"),
+    "flows/benchmarks/support_measures.py": (FAITHFULNESS, "words are counted by hand"),
     "flows/benchmarks/environment.py": (BENCHMARKS, "which systems take part"),
     "flows/benchmarks/flops.py": (BENCHMARKS, "floating-point operations per token, by hand"),
     "flows/benchmarks/generate.py": (BENCHMARKS, "its table"),
@@ -63,6 +69,7 @@ COVERED = {
     "flows/benchmarks/load.py": ("faults/test_load.py", "its table"),
     "flows/benchmarks/parity.py": (BENCHMARKS, "its table"),
     "flows/benchmarks/pipeline.py": (BENCHMARKS, "its table"),
+    "flows/benchmarks/children/probed_models.py": ("flows/benchmarks/test_probe.py", "the models of its table"),
     "flows/benchmarks/score.py": ("tasks/test_score.py", "the scorer that it times is checked there"),
     "flows/benchmarks/serve.py": ("flows/serving/test_load.py", "its table"),
     "flows/benchmarks/serve_load.py": ("flows/serving/test_load.py", "answers while the champion changes are judged"),
@@ -105,6 +112,7 @@ COVERED = {
     "flows/sweeps/trials.py": (SWEEP, "records from which an interrupted sweep goes on"),
     "flows/cli/track_commands.py": (TRACKERS, "`track` is called"),
     "flows/cli/tracker_status.py": (TRACKERS, "what `track` prints"),
+    "flows/judge_agreement.py": ("flows/test_judge_settings.py", "what the benchmark measured is in the report"),
     "flows/gpu_pool.py": (STATION, "stages run as children on the GPU pool"),
     "flows/integrations/mlflow_registry.py": (TRACKERS, "versions and alias on a real server"),
     "flows/integrations/trackers/mlflow_tracker.py": (TRACKERS, "runs on a real server"),
@@ -171,6 +179,11 @@ COVERED = {
     "tasks/data/row_lengths.py": (DATASET_CHECKS, "rows that are short, long or without turns"),
     "tasks/data/row_matching.py": (COMPARE_DATASETS, "random edits are counted exactly"),
     "tasks/data/training_statistics.py": (COMPARE_DATASETS, "lengths, topics and words, by hand"),
+    "tasks/judging/batches.py": (JUDGE, "a run that was killed goes on"),
+    "tasks/judging/texts.py": (JUDGE, "predictions, references and those of other dialogues"),
+    "tasks/judging/worker.py": (JUDGE, "it judges by a classifier, also after a kill"),
+    "tasks/judging/worker_records.py": (JUDGE, "what the worker gets and reports"),
+    "tasks/metrics/judgement.py": ("tasks/metrics/test_judge_scores.py", "judgements are read by kind and dialogue"),
     "tasks/decoding/batching.py": (DECODER, "rows in any batches give the same texts"),
     "tasks/decoding/cuda_graphs.py": (DECODER, "its shapes; graphs themselves need a GPU"),
     "tasks/decoding/decoder_choice.py": (DECODER, "which models and settings are left to transformers"),
@@ -184,6 +197,15 @@ COVERED = {
     "tasks/decoding/shard.py": ("tasks/test_sample.py", "the same rows for all batches, processes and machines"),
     "tasks/decoding/worker.py": ("tasks/test_generate.py", "the process of the stage generate"),
     "tasks/decoding_shards.py": ("tasks/test_sample.py", "parts of processes and machines are put together"),
+    "tasks/metrics/probe_kinds.py": ("tasks/probing/test_corruptions.py", "a rule for each kind"),
+    "tasks/metrics/probe_table.py": ("tasks/test_probe.py", "the table is read back by these columns"),
+    "tasks/probing/changed_people.py": ("tasks/probing/test_corruptions.py", "what each rule makes of a reference"),
+    "tasks/probing/changed_statements.py": ("tasks/probing/test_corruptions.py", "what each rule makes of a reference"),
+    "tasks/probing/dialogues.py": ("tasks/probing/test_corruptions.py", "names and speakers of a data set"),
+    "tasks/probing/mentions.py": ("tasks/probing/test_corruptions.py", "speakers with tags and names in any script"),
+    "tasks/probing/sentences.py": ("tasks/probing/test_corruptions.py", "sentences that are replaced"),
+    "tasks/probing/worker.py": ("tasks/test_probe.py", "the process of the stage probe"),
+    "tasks/probing/worker_records.py": ("tasks/test_probe.py", "passed to its process"),
     "tasks/metrics/review_result.py": ("tasks/test_review.py", "what is written is read back"),
     "tasks/metrics/number_lexicon.py": (
         "tasks/metrics/test_invented_numbers.py",

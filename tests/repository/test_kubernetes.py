@@ -222,6 +222,6 @@ def test_commands_of_the_guide_set_up_a_server(tmp_path: Path) -> None:
             deployments = client.post("/deployments/filter", json={}).json()
         assert (pool["type"], pool["base_job_template"]) == ("kubernetes", TEMPLATE)
         on_gpu = {each["name"] for each in deployments if each["work_pool_name"] == "gpu-pool"}
-        assert on_gpu == {"stage-train", "stage-sample", "stage-generate", "summarize"}
+        assert on_gpu == {"stage-train", "stage-sample", "stage-generate", "stage-probe", "stage-judge", "summarize"}
     finally:
         server.stop()

@@ -30,6 +30,24 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tasks.models",
         "tasks.decoding",
     },
+    "tasks.probing": {
+        "artifacts",
+        "tasks.config",
+        "tasks.workers",
+        "tasks.metrics",
+        "tasks.data",
+        "tasks.models",
+        "tasks.decoding",
+    },
+    "tasks.judging": {
+        "artifacts",
+        "tasks.config",
+        "tasks.workers",
+        "tasks.sources",
+        "tasks.metrics",
+        "tasks.models",
+        "tasks.decoding",
+    },
     "tasks.execution": {"artifacts", "tasks.config", "tasks.workers"},
     "tasks.reporting": {
         "artifacts",
@@ -177,6 +195,8 @@ def test_only_shell_flows_and_what_they_tell_import_prefect() -> None:
         "tasks/training/worker.py",
         "tasks/decoding/worker.py",
         "tasks/sampling/worker.py",
+        "tasks/probing/worker.py",
+        "tasks/judging/worker.py",
         "tasks/summarization/worker.py",
     ],
 )

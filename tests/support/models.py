@@ -10,6 +10,7 @@ from tokenizers import models as bpe_models
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     GemmaConfig,
     GemmaForCausalLM,
     LlamaConfig,
@@ -86,6 +87,18 @@ def tiny_tokenizer(special: list[str], **roles: str) -> PreTrainedTokenizerFast:
     )
     bpe.train_from_iterator([row["dialogue"] + row["summary"] for row in read_csv(SAMPLE / "train.csv")], trainer)
     return PreTrainedTokenizerFast(tokenizer_object=bpe, **roles)
+
+
+def nf4_model(folder: Path) -> Any:
+    """A model whose weights bitsandbytes keeps in NF4, computed in fp32."""
+    settings: Any = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, quantization_config=settings)
+    for module in model.modules():  # or bitsandbytes repacks the weights of a CPU with bf16, and rounds products
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    return model.eval()
 
 
 def random_adapter(model: Path, out: Path, seed: int = 1, scale: float = 0.2) -> Path:

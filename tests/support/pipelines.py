@@ -39,6 +39,7 @@ def small_overrides(recipe: str, model: Path, data: Path, *more: str) -> list[st
         "generate.max_new_tokens=6",
         "generate.candidates=1",
         "score.bootstrap_resamples=200",
+        "probe.dialogues=0",
         "runtime.device=cpu",
         "runtime.threads=1",
         *more,
@@ -57,12 +58,11 @@ def run_workers_inline(
 
 
 def patch_workers_inline(patch: pytest.MonkeyPatch) -> None:
-    """Run the workers of the stages in this process; tests/system/test_quickstart.py runs real ones."""
-    from tasks import generate, sample, train
+    """Run the workers of stages in this process; tests/system/test_quickstart.py runs real ones."""
+    from tasks import generate, judge, probe, sample, train
 
-    patch.setattr(train, "run_workers", run_workers_inline)
-    patch.setattr(sample, "run_workers", run_workers_inline)
-    patch.setattr(generate, "run_workers", run_workers_inline)
+    for stage in (train, sample, generate, probe, judge):
+        patch.setattr(stage, "run_workers", run_workers_inline)
 
 
 SUMMARY = "alpha beta gamma delta epsilon zeta eta theta iota kappa"

@@ -12,9 +12,10 @@ from rouge_score import rouge_scorer
 
 from artifacts.artifact_store import Store
 from artifacts.manifest import InputRef, Provenance
-from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL
+from artifacts.schemas import CURVE, DATASET, FORMATTED_EVAL, JUDGEMENTS
 from tasks.config import ChampionData, Evaluation, GateConfig, PromoteSpec, ReportConfig, ReportSpec, ScoreSpec
 from tasks.execution.stage import Artifact
+from tasks.metrics.probe_kinds import ProbeKind
 from tasks.promote import promote
 from tasks.report import report
 from tasks.score import score
@@ -23,6 +24,7 @@ from tests.support.data import read_csv
 from tests.support.datasets import PLAIN_ROW, DatasetRow, write_dataset
 from tests.support.hostile_texts import HOSTILE_TEXTS
 from tests.support.paths import SAMPLE
+from tests.support.probes import likelihoods, probe_artifact
 
 TEMPLATE = "Summarize this dialogue.\n\n{dialogue}"
 
@@ -121,6 +123,17 @@ class ReportBuilder:
         self.otherwise = {"prompt"}
         """Where the outputs `before` differ: in the prompt, the decoding or both."""
         self.champion_data: ChampionData | None = None
+        self.probes: dict[str, Artifact] = {}
+        """System -> its probe."""
+
+    def probe(self, **systems: list[bool | None]) -> None:
+        """Let each system prefer the reference to swapped speakers in the dialogues where it says True."""
+        texts = [(row["references"][0], f"Not: {row['references'][0]}") for row in self.rows]
+        for system, preferred in systems.items():
+            rows = likelihoods({str(ProbeKind.SPEAKERS): preferred}, texts)
+            artifact = probe_artifact(self.artifact_factory, rows)
+            facts = artifact.manifest.facts
+            self.probes[system] = self.with_provenance(artifact, {"turns": "gemma"}, **facts)
 
     def generated(self, name: str, output: Artifact) -> Artifact:
         """Predictions whose manifest names the prompts and decoding that made them."""
@@ -154,10 +167,11 @@ class ReportBuilder:
             name: self.generated(name, self.predictions(summaries, self.cut if name == "tuned" else set()))
             for name, summaries in texts.items()
         }
-        scored = score(ScoreSpec(bootstrap_resamples=500), context, dataset, **outputs)
+        probes = {f"probe_{system}": artifact for system, artifact in self.probes.items()}
+        scored = score(ScoreSpec(bootstrap_resamples=500), context, dataset, **outputs, **probes)
         manifest = outputs["base"].manifest.model_copy(update={"stage": "score"})
         scores = self.with_provenance(Artifact(context.out, manifest), {}, **scored.facts)
-        artifacts = {"dataset": dataset, "prompts": prompts, "scores": scores, **outputs}
+        artifacts = {"dataset": dataset, "prompts": prompts, "scores": scores, **outputs, **probes}
         if gate is not None:
             decided = self.artifact_factory.context()
             promote(PromoteSpec(gate=GateConfig(**gate)), decided, scores)
@@ -251,7 +265,14 @@ def hostile_report(report_builder: ReportBuilder, texts: tuple[str, ...]) -> Pat
         for i, text in enumerate(texts)
     ]
     earlier = [PLAIN_ROW, *({**row, "references": ["earlier"], "topics": [f"{row['id']}"]} for row in train[1:])]
+    report_builder.probe(**dict.fromkeys(("base", "tuned", "champion"), [True] * len(rows)))
     inputs = report_builder.inputs(rows, tuned, gate={}, champion=rows)
+    judged = [
+        {"id": f"test_{i}", "kind": "prediction", "score": 0.5, "lowest": None, "unsupported": [text], "answer": text}
+        for i, text in enumerate(rows)
+    ]
+    table = report_builder.artifact_factory.artifact("judge", "judgements", judged, JUDGEMENTS)
+    inputs["judge_tuned"] = report_builder.with_provenance(table, {})
     return report_builder.render(report_builder.with_training_rows(inputs, train, earlier), examples=6)[0]
 
 

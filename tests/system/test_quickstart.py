@@ -44,6 +44,7 @@ def command(
         places["PREFECT_API_URL"] = str(PREFECT_API_URL.value())
         recipe = "smollm2-135m"
         overrides = [*small_overrides(recipe, models["llama"], tiny_data(home / "data")), "generate.limit=3"]
+        overrides.append("probe.dialogues=2")
 
     def call(verb: str, *arguments: str, returncode: int = 0) -> dict[str, Any]:
         options = [word for override in overrides for word in ("--set", override)]
@@ -68,7 +69,7 @@ def folder(summary: dict[str, Any], stage: str, variant: str | None = None) -> P
 
 @pytest.mark.slow
 def test_run_makes_every_artifact_in_the_order_of_the_graph(first: dict[str, Any]) -> None:
-    """All nine stages ran, their folders hold the tables that are promised, and the report is there."""
+    """All eleven stages ran, their folders hold the tables that are promised, and the report is there."""
     assert [(e["stage"], e["of"]) for e in first["stages"]] == [
         ("download", None),
         ("format", "train"),
@@ -76,6 +77,8 @@ def test_run_makes_every_artifact_in_the_order_of_the_graph(first: dict[str, Any
         ("train", None),
         ("generate", "base"),
         ("generate", "tuned"),
+        ("probe", "base"),
+        ("probe", "tuned"),
         ("score", None),
         ("promote", None),
         ("report", None),
@@ -132,6 +135,9 @@ def test_evaluate_with_another_prompt_trains_nothing(first: dict[str, Any], comm
         ("generate", "tuned", "run"),
         ("format", "before", "reused"),
         ("generate", "before", "reused"),
+        ("probe", "base", "run"),
+        ("probe", "tuned", "run"),
+        ("probe", "before", "reused"),
         ("score", None, "run"),
         ("report", None, "run"),
     ]

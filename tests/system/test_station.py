@@ -70,11 +70,23 @@ def test_clean_copy_deploys_everything_and_a_second_up_changes_nothing(station: 
         }
 
     first = seen()
-    stages = ("download", "format", "train", "sample", "generate", "score", "review", "promote", "report")
+    stages = (
+        "download",
+        "format",
+        "train",
+        "sample",
+        "generate",
+        "probe",
+        "judge",
+        "score",
+        "review",
+        "promote",
+        "report",
+    )
     names = {"retrain", "evaluate", "promote", "sweep", "summarize", "gc", *(f"stage-{name}" for name in stages)}
     on_gpu = {name for name, (_, pool) in first["deployments"].items() if pool == "gpu-pool"}
     assert set(first["deployments"]) == names
-    assert on_gpu == {"stage-train", "stage-sample", "stage-generate", "summarize"}
+    assert on_gpu == {"stage-train", "stage-sample", "stage-generate", "stage-probe", "stage-judge", "summarize"}
     assert first["limits"]["gpu"] == 1
     # no heartbeat, never begun, never cancelled; promoted, rejected, not completed, late; dataset updated
     assert len(first["automations"]) == 8

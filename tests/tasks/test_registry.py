@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tasks.generate import GENERATE
+from tasks.probe import PROBE
 from tasks.registry import STAGES, worker_follows, worker_modules
 from tasks.score import SCORE
 
@@ -16,7 +16,9 @@ from tasks.score import SCORE
         ("format", "train", True),
         ("train", None, True),
         ("generate", "base", True),
-        ("generate", "tuned", False),
+        ("generate", "tuned", True),
+        ("probe", "base", True),
+        ("probe", "tuned", False),
         ("score", None, False),
         ("report", None, False),
     ],
@@ -27,7 +29,8 @@ def test_a_worker_is_expected_while_a_later_stage_has_one(stage: str, variant: s
 
 def test_a_new_stage_with_a_worker_is_expected_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but its declaration is needed."""
-    assert worker_modules() == ["tasks.training.worker", "tasks.sampling.worker", "tasks.decoding.worker"]
+    workers = [f"tasks.{name}.worker" for name in ("training", "sampling", "decoding", "probing")]
+    assert worker_modules() == workers
     monkeypatch.setitem(STAGES, "score", replace(SCORE, worker="tasks.scoring.worker"))
-    assert worker_follows(GENERATE, "tuned")
+    assert worker_follows(PROBE, "tuned")
     assert worker_modules()[-1] == "tasks.scoring.worker"

@@ -66,10 +66,11 @@ def test_another_prompt_than_trained_on_is_noted(report_builder: ReportBuilder, 
     ) is noted
 
 
-DATA = "What changed in the data"
+FACTS, DATA = "Facts and errors", "What changed in the data"
 FULL = [
     "Scores",
     "Gate",
+    FACTS,
     DATA,
     "Diagnostics",
     "Slices",
@@ -84,8 +85,8 @@ FULL = [
 @pytest.mark.parametrize(
     ("tuned", "gate", "history", "added", "missing"),
     [
-        (False, None, 0, 0, {"Gate", DATA, "Slices", "Training", "History"}),
-        (True, None, 0, 0, {"Gate", DATA, "History"}),
+        (False, None, 0, 0, {"Gate", FACTS, DATA, "Slices", "Training", "History"}),
+        (True, None, 0, 0, {"Gate", FACTS, DATA, "History"}),
         (True, {}, 1, 1, set()),
         (True, {}, 3, 2, set()),
     ],
@@ -95,6 +96,8 @@ def test_sections_are_there_for_what_there_is_and_named_once(
 ) -> None:
     """Each section is labelled by its own heading, each anchor leads to one element, each id is there once."""
     report_builder.history = HISTORY[:history]
+    if FACTS not in missing:
+        report_builder.probe(base=[True] * 24, tuned=[False] * 24)
     inputs = report_builder.inputs(report_builder.constant(), report_builder.references() if tuned else None, gate=gate)
     if added:
         rows = report_builder.rows

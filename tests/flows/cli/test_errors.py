@@ -19,6 +19,8 @@ DAG = [
     ("train", None),
     ("generate", "base"),
     ("generate", "tuned"),
+    ("probe", "base"),
+    ("probe", "tuned"),
     ("score", None),
     ("promote", None),
     ("report", None),
@@ -187,7 +189,7 @@ def test_doctor_shows_progress_on_standard_error_alone(data: Path, models: dict[
 
 
 def test_a_plan_is_one_json_object_with_every_stage_in_order_and_makes_nothing(store: Any, model: Path) -> None:
-    """All nine steps of the DAG with the fixed keys. In an empty store each has to run, before and after the plan."""
+    """All eleven steps of the DAG with the fixed keys. In an empty store each has to run, before and after the plan."""
     process = run_cli("plan", "--json", "--set", f"model.source={model}")
     assert (process.returncode, process.stderr) == (0, "")
     plan = json.loads(process.stdout)

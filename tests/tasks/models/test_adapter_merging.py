@@ -9,13 +9,13 @@ import pytest
 import torch
 from peft import IA3Config, LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM
 
 from artifacts.errors import RequestError
 from tasks.config import ModelConfig
 from tasks.models.adapter_merging import load_merged_model
 from tasks.sources.resolve import resolve_model
-from tests.support.models import random_adapter
+from tests.support.models import nf4_model, random_adapter
 from tests.support.processes import run_cli
 
 CPU = torch.device("cpu")
@@ -144,15 +144,7 @@ def test_on_nf4_the_merged_model_is_the_one_that_qlora_trains(
     """The logits of peft's adapter beside base weights that bitsandbytes keeps in NF4, and not those without NF4."""
     adapter = random_adapter(models[name], tmp_path / "mine", scale=0.05)
     ids = torch.tensor([[5, 7, 11, 13, 5, 2]])
-    settings: Any = BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
-    )
-    quantized: Any = AutoModelForCausalLM.from_pretrained(
-        models[name], dtype=torch.float32, quantization_config=settings
-    )
-    for module in quantized.modules():  # or bitsandbytes repacks the weights of a CPU with bf16, and rounds products
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    quantized = nf4_model(models[name])
     base = resolve_model(ModelConfig(source=str(models[name])))
     with torch.no_grad():
         base_logits = quantized(ids).logits

@@ -161,6 +161,7 @@ def test_the_report_has_the_decision_of_the_gate_if_there_is_one(
     report_builder: ReportBuilder, gate: dict[str, Any] | None, words: str
 ) -> None:
     """Passed, not passed with its reason, or no word of it; and every condition in a table."""
+    report_builder.probe(base=[True] * 24, tuned=[True] * 24)
     folder, verdict = report_builder.render(
         report_builder.inputs(report_builder.constant(), report_builder.references(), gate=gate), examples=1
     )
@@ -175,6 +176,7 @@ def test_the_report_has_the_decision_of_the_gate_if_there_is_one(
 
 def test_a_measure_that_the_language_does_not_allow_is_named_with_the_reason(report_builder: ReportBuilder) -> None:
     """On the first screen, in the table of the gate and beside the measures; in English there is no word of it."""
+    report_builder.probe(base=[True] * 24, tuned=[True] * 24)
     plain = html_page(
         report_builder.render(
             report_builder.inputs(report_builder.constant(), report_builder.references(), gate={"least_rows": 1}),
